@@ -1,0 +1,234 @@
+//! The list of all families, and what they say at one moment.
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec};
+
+/// What kind of family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, count and sum.
+    Histogram,
+}
+
+/// The value of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SeriesValue {
+    /// A counter's or gauge's number.
+    Number(f64),
+    /// A histogram's cumulative buckets (the last is `+Inf`) and sum.
+    Histogram {
+        /// Upper bound, cumulative count.
+        buckets: Vec<(f64, u64)>,
+        /// The sum of all observations.
+        sum: f64,
+    },
+}
+
+/// One family at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// The family's name.
+    pub name: String,
+    /// Its help text.
+    pub help: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Label pairs and value of each series.
+    pub series: Vec<(Vec<(String, String)>, SeriesValue)>,
+}
+
+/// A family whose values are computed when asked: name, help, kind, and the series.
+pub struct Family {
+    name: String,
+    help: String,
+    kind: Kind,
+    read: Box<dyn Fn() -> Vec<(Vec<(String, String)>, SeriesValue)> + Send + Sync>,
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// All families of one server. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    families: Arc<Mutex<Vec<Family>>>,
+}
+
+impl Registry {
+    /// Registers a counter without labels.
+    #[must_use]
+    pub fn counter(&self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        let handle = counter.clone();
+        self.add(name, help, Kind::Counter, move || {
+            vec![(vec![], SeriesValue::Number(handle.get()))]
+        });
+        counter
+    }
+
+    /// Registers a gauge without labels.
+    #[must_use]
+    pub fn gauge(&self, name: &str, help: &str) -> Gauge {
+        let gauge = Gauge::default();
+        let handle = gauge.clone();
+        self.add(name, help, Kind::Gauge, move || {
+            vec![(vec![], SeriesValue::Number(handle.get()))]
+        });
+        gauge
+    }
+
+    /// Registers a histogram without labels; `bounds` ascending, without `+Inf`.
+    #[must_use]
+    pub fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+        let histogram = Histogram::new(bounds.into());
+        let handle = histogram.clone();
+        self.add(name, help, Kind::Histogram, move || {
+            vec![(vec![], of_histogram(&handle))]
+        });
+        histogram
+    }
+
+    /// Registers counters with labels.
+    #[must_use]
+    pub fn counter_vec(&self, name: &str, help: &str, labels: &'static [&'static str]) -> CounterVec {
+        let counters = CounterVec::new(Arc::from([]));
+        let handle = counters.clone();
+        self.add(name, help, Kind::Counter, move || {
+            handle
+                .all()
+                .into_iter()
+                .map(|(v, c)| (pairs(labels, v), SeriesValue::Number(c.get())))
+                .collect()
+        });
+        counters
+    }
+
+    /// Registers gauges with labels.
+    #[must_use]
+    pub fn gauge_vec(&self, name: &str, help: &str, labels: &'static [&'static str]) -> GaugeVec {
+        let gauges = GaugeVec::new(Arc::from([]));
+        let handle = gauges.clone();
+        self.add(name, help, Kind::Gauge, move || {
+            handle
+                .all()
+                .into_iter()
+                .map(|(v, g)| (pairs(labels, v), SeriesValue::Number(g.get())))
+                .collect()
+        });
+        gauges
+    }
+
+    /// Registers histograms with labels.
+    #[must_use]
+    pub fn histogram_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &'static [&'static str],
+        bounds: &[f64],
+    ) -> HistogramVec {
+        let histograms = HistogramVec::new(bounds.into());
+        let handle = histograms.clone();
+        self.add(name, help, Kind::Histogram, move || {
+            handle
+                .all()
+                .into_iter()
+                .map(|(v, h)| (pairs(labels, v), of_histogram(&h)))
+                .collect()
+        });
+        histograms
+    }
+
+    /// Registers a family whose one value is computed when asked.
+    pub fn computed(&self, name: &str, help: &str, kind: Kind, read: impl Fn() -> f64 + Send + Sync + 'static) {
+        self.add(name, help, kind, move || vec![(vec![], SeriesValue::Number(read()))]);
+    }
+
+    /// Registers a family whose series are computed when asked.
+    pub fn add(
+        &self,
+        name: &str,
+        help: &str,
+        kind: Kind,
+        read: impl Fn() -> Vec<(Vec<(String, String)>, SeriesValue)> + Send + Sync + 'static,
+    ) {
+        let family = Family {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            kind,
+            read: Box::new(read),
+        };
+        self.families.lock().push(family);
+    }
+
+    /// What all families say now, ascending by name.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        let families = self.families.lock();
+        let mut all: Vec<Snapshot> = families
+            .iter()
+            .map(|f| Snapshot {
+                name: f.name.clone(),
+                help: f.help.clone(),
+                kind: f.kind,
+                series: (f.read)(),
+            })
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+}
+
+fn pairs(names: &[&str], values: Vec<String>) -> Vec<(String, String)> {
+    names.iter().map(|n| (*n).to_owned()).zip(values).collect()
+}
+
+fn of_histogram(histogram: &Histogram) -> SeriesValue {
+    let (buckets, sum) = histogram.get();
+    SeriesValue::Histogram { buckets, sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_shows_every_family_by_name() {
+        let registry = Registry::default();
+        let errors = registry.counter_vec("b_total", "errors", &["kind"]);
+        let size = registry.gauge("a_bytes", "size");
+        errors.with(&["x"]).inc();
+        errors.with(&["x"]).add(2.0);
+        size.set(5.0);
+        let all = registry.snapshot();
+        assert_eq!(all[0].name, "a_bytes");
+        assert_eq!(all[0].series, vec![(vec![], SeriesValue::Number(5.0))]);
+        assert_eq!(
+            all[1].series,
+            vec![(vec![("kind".into(), "x".into())], SeriesValue::Number(3.0))]
+        );
+        errors.remove(&["x"]);
+        assert!(registry.snapshot()[1].series.is_empty());
+    }
+
+    #[test]
+    fn histogram_buckets_are_cumulative() {
+        let registry = Registry::default();
+        let seconds = registry.histogram("s", "", &[1.0, 2.0]);
+        for v in [0.5, 1.0, 1.5, 9.0] {
+            seconds.observe(v);
+        }
+        assert_eq!(seconds.get(), (vec![(1.0, 2), (2.0, 3), (f64::INFINITY, 4)], 12.0));
+    }
+}

@@ -1,0 +1,166 @@
+//! The handles that parts keep and count with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
+/// A number that only grows.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1.0);
+    }
+
+    /// Adds `amount`; a negative amount or NaN is ignored.
+    pub fn add(&self, amount: f64) {
+        if amount >= 0.0 {
+            add_f64(&self.0, amount);
+        }
+    }
+
+    /// The number so far.
+    #[must_use]
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Clone, Default)]
+pub struct Gauge(Arc<AtomicU64>);
+
+impl Gauge {
+    /// Sets it.
+    pub fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Adds `amount`, which may be negative.
+    pub fn add(&self, amount: f64) {
+        add_f64(&self.0, amount);
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
+fn add_f64(cell: &AtomicU64, amount: f64) {
+    // The update closure always gives a value, so the loop ends with the addition done.
+    let _ = cell.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bits| {
+        Some((f64::from_bits(bits) + amount).to_bits())
+    });
+}
+
+/// Counts observations below bounds, as a classic histogram.
+#[derive(Debug, Clone)]
+pub struct Histogram(Arc<HistogramCells>);
+
+#[derive(Debug)]
+struct HistogramCells {
+    bounds: Arc<[f64]>,
+    // One per bound, then one for everything above.
+    counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    /// A histogram with the upper bounds `bounds`, ascending, without `+Inf`.
+    #[must_use]
+    pub fn new(bounds: Arc<[f64]>) -> Self {
+        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self(Arc::new(HistogramCells {
+            bounds,
+            counts,
+            sum: AtomicU64::new(0),
+        }))
+    }
+
+    /// Counts one observation.
+    pub fn observe(&self, value: f64) {
+        let cells = &*self.0;
+        let at = cells
+            .bounds
+            .iter()
+            .position(|bound| value <= *bound)
+            .unwrap_or(cells.bounds.len());
+        if let Some(count) = cells.counts.get(at) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        add_f64(&cells.sum, value);
+    }
+
+    /// Upper bounds with their cumulative counts (the last is `+Inf`), and the sum.
+    #[must_use]
+    pub fn get(&self) -> (Vec<(f64, u64)>, f64) {
+        let mut total = 0;
+        let bounds = self.0.bounds.iter().copied().chain([f64::INFINITY]);
+        let buckets = bounds.zip(&self.0.counts).map(|(bound, count)| {
+            total += count.load(Ordering::Relaxed);
+            (bound, total)
+        });
+        (buckets.collect(), f64::from_bits(self.0.sum.load(Ordering::Relaxed)))
+    }
+}
+
+// Handles by the values of their labels.
+type Children<T> = Arc<RwLock<BTreeMap<Vec<String>, T>>>;
+
+macro_rules! vec_type {
+    ($(#[$doc:meta])* $name:ident, $child:ty, $make:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            children: Children<$child>,
+            bounds: Arc<[f64]>,
+        }
+
+        impl $name {
+            pub(crate) fn new(bounds: Arc<[f64]>) -> Self {
+                Self { children: Arc::default(), bounds }
+            }
+
+            /// The handle for these label values, in the order of the family's label names. Keep it where counting is
+            /// frequent: the look-up allocates.
+            #[must_use]
+            pub fn with(&self, values: &[&str]) -> $child {
+                let key: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
+                if let Some(child) = self.children.read().get(&key) {
+                    return child.clone();
+                }
+                let make: fn(&Arc<[f64]>) -> $child = $make;
+                self.children.write().entry(key).or_insert_with(|| make(&self.bounds)).clone()
+            }
+
+            /// Forgets the handle for these label values: the series ends.
+            pub fn remove(&self, values: &[&str]) {
+                let key: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
+                self.children.write().remove(&key);
+            }
+
+            pub(crate) fn all(&self) -> Vec<(Vec<String>, $child)> {
+                self.children.read().iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+            }
+        }
+    };
+}
+
+vec_type!(
+    /// Counters that differ in their labels.
+    CounterVec, Counter, |_| Counter::default()
+);
+vec_type!(
+    /// Gauges that differ in their labels.
+    GaugeVec, Gauge, |_| Gauge::default()
+);
+vec_type!(
+    /// Histograms that differ in their labels.
+    HistogramVec, Histogram, |bounds| Histogram::new(bounds.clone())
+);

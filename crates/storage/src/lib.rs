@@ -1,0 +1,152 @@
+//! The traits between those who hold samples (`tsdb`, `block`, later remote storages) and those who ask (`engine`,
+//! `web`) or write (`scrape`, `rules`, remote write).
+//!
+//! Reading is columnar: a selected series hands out whole runs of samples into buffers that the caller owns and
+//! reuses. *Invariant:* no clock, no disk, no async, and no knowledge of PromQL.
+
+mod merge;
+mod samples;
+
+use cupola_model::{Labels, Matcher, SeriesRef};
+use thiserror::Error;
+
+pub use merge::{Fanout, MergedSource, merge_series};
+pub use samples::Samples;
+
+/// Why reading failed.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// What is stored cannot be read; the text says where.
+    #[error("{0}")]
+    Corrupt(String),
+    /// The disk or its driver failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// Which file, and what was done with it.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What to select. Times are milliseconds since the epoch, both inclusive.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection<'a> {
+    /// All must hold.
+    pub matchers: &'a [Matcher],
+    /// Oldest sample of interest.
+    pub mint: i64,
+    /// Newest sample of interest.
+    pub maxt: i64,
+}
+
+/// Gives the samples of one series.
+pub trait SampleSource: Send + Sync {
+    /// Appends the samples with `mint <= ts <= maxt` to `out`, ascending in time, staleness markers included.
+    ///
+    /// # Errors
+    /// [`StorageError`] where the stored bytes cannot be read; `out` may then hold a part.
+    fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError>;
+}
+
+/// One selected series.
+pub struct Series {
+    /// Its labels.
+    pub labels: Labels,
+    /// Where its samples come from.
+    pub source: Box<dyn SampleSource>,
+}
+
+/// Answers selections. A reader sees a batch of one [`Appender`] either whole or not at all.
+pub trait Queryable: Send + Sync {
+    /// The series that satisfy all matchers and may have samples in the range, each once, in no particular order.
+    ///
+    /// # Errors
+    /// [`StorageError`] where an index cannot be read.
+    fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError>;
+
+    /// The label sets of the series that `select` would give, sorted.
+    ///
+    /// # Errors
+    /// As [`Queryable::select`].
+    fn series(&self, selection: &Selection<'_>) -> Result<Vec<Labels>, StorageError> {
+        let mut sets: Vec<Labels> = self
+            .select(selection)?
+            .into_iter()
+            .map(|series| series.labels)
+            .collect();
+        sets.sort();
+        Ok(sets)
+    }
+
+    /// All label names of matching series, sorted, each once.
+    ///
+    /// # Errors
+    /// As [`Queryable::select`].
+    fn label_names(&self, selection: &Selection<'_>) -> Result<Vec<String>, StorageError>;
+
+    /// All values of the label `name` on matching series, sorted, each once.
+    ///
+    /// # Errors
+    /// As [`Queryable::select`].
+    fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, StorageError>;
+}
+
+/// Why one sample was refused. The texts are Prometheus's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// Older than the series' newest sample.
+    #[error("out of order sample")]
+    OutOfOrder,
+    /// Too old for the head.
+    #[error("out of bounds")]
+    OutOfBounds,
+    /// The same timestamp came with another value.
+    #[error("duplicate sample for timestamp")]
+    Duplicate,
+    /// The label set has no label or names none twice.
+    #[error("invalid label set")]
+    InvalidLabels,
+}
+
+/// Why a batch could not be acknowledged; nothing of it is visible then.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// The write-ahead log could not be written (disk full, read-only, failing).
+    #[error("write-ahead log: {0}")]
+    Log(#[source] std::io::Error),
+    /// The storage is shutting down.
+    #[error("storage is closed")]
+    Closed,
+}
+
+/// Collects one batch, usually one scrape or one rule evaluation, and makes it durable and visible at once.
+pub trait Appender: Send {
+    /// Adds a sample to the batch; `known` is what an earlier call returned for the same labels and saves the look-up.
+    ///
+    /// A `known` that the storage has forgotten is ignored. A sample equal to the newest one (same time, same bits) is
+    /// accepted and changes nothing.
+    ///
+    /// # Errors
+    /// [`AppendError`] concerns this sample alone; the batch goes on.
+    fn append(
+        &mut self,
+        known: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError>;
+
+    /// Writes the batch to the log, then shows it to readers. Dropping an appender without this discards the batch.
+    ///
+    /// # Errors
+    /// [`CommitError`]: nothing of the batch is visible or will be after a restart.
+    fn commit(self: Box<Self>) -> Result<(), CommitError>;
+}
+
+/// Takes batches of samples.
+pub trait Appendable: Send + Sync {
+    /// Begins a batch.
+    fn appender(&self) -> Box<dyn Appender + '_>;
+}
