@@ -9,6 +9,7 @@ mod matcher;
 mod number;
 mod quote;
 mod sample;
+mod url;
 
 pub use alert::{Alert, AlertSink};
 pub use duration::{DurationError, format_duration, parse_duration};
@@ -20,3 +21,4 @@ pub use matcher::{MatchOp, Matcher};
 pub use number::{fmt_f64, fmt_f64_e, fmt_f64_g, parse_f64, write_f64};
 pub use quote::go_quote;
 pub use sample::{NORMAL_NAN_BITS, STALE_NAN, STALE_NAN_BITS, Sample, SeriesRef, is_stale_nan};
+pub use url::query_escape;

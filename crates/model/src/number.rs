@@ -33,11 +33,11 @@ pub fn fmt_f64_e(value: f64) -> String {
     format!("{digits}e{sign}{exponent:0>2}")
 }
 
-/// As `strconv.FormatFloat(v, 'g', -1, 64)`: an exponent below 1e-4 and from 1e21 on (Go's rule for shortest output).
+/// As `strconv.FormatFloat(v, 'g', -1, 64)`: an exponent below 1e-4 and from 1e6 on.
 #[must_use]
 pub fn fmt_f64_g(value: f64) -> String {
     let size = value.abs();
-    if value == 0.0 || (1e-4..1e21).contains(&size) || special(value).is_some() {
+    if value == 0.0 || (1e-4..1e6).contains(&size) || special(value).is_some() {
         fmt_f64(value)
     } else {
         fmt_f64_e(value)
@@ -92,7 +92,9 @@ mod tests {
             (-0.0, "-0", "-0e+00", "-0"),
             (1.5, "1.5", "1.5e+00", "1.5"),
             (1e21, "1000000000000000000000", "1e+21", "1e+21"),
-            (123_456_789.0, "123456789", "1.23456789e+08", "123456789"),
+            (123_456_789.0, "123456789", "1.23456789e+08", "1.23456789e+08"),
+            (185_209.0, "185209", "1.85209e+05", "185209"),
+            (2_097_152.0, "2097152", "2.097152e+06", "2.097152e+06"),
             (1e-7, "0.0000001", "1e-07", "1e-07"),
             (0.0001, "0.0001", "1e-04", "0.0001"),
             (1e100, &format!("1{}", "0".repeat(100)), "1e+100", "1e+100"),
