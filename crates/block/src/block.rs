@@ -1,0 +1,396 @@
+//! An open block.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cupola_chunk::Encoding;
+use cupola_model::{Labels, Matcher, SeriesRef};
+use cupola_storage::{Queryable, SampleSource, Samples, Selection, Series, StorageError};
+
+use crate::chunks::{self, ChunkMeta, Segments};
+use crate::file::Window;
+use crate::index::matching::candidates;
+use crate::index::read::Index;
+use crate::index::series::Record;
+use crate::list::read_meta;
+use crate::tombstones::{self, Tombstones, remove_deleted};
+use crate::{BlockError, BlockMeta, file};
+
+/// An open block. Cloning is one reference count; its files stay readable while a clone or a selected series lives,
+/// even when the folder is removed.
+#[derive(Debug, Clone)]
+pub struct Block {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    name: Arc<str>,
+    meta: BlockMeta,
+    index: Index,
+    segments: Segments,
+    tombstones: Tombstones,
+    size_bytes: u64,
+}
+
+/// A series of a block, for compaction.
+#[derive(Debug, Clone)]
+pub struct BlockSeries {
+    /// Names it in this block, for tombstones.
+    pub series_ref: SeriesRef,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its chunks, ascending in time; what tombstones delete is still in them.
+    pub chunks: Vec<ChunkMeta>,
+}
+
+impl Block {
+    /// Opens the block in `dir` and verifies headers, tables and tombstones. Series, postings and chunks are verified
+    /// when they are read.
+    ///
+    /// # Errors
+    /// [`BlockError`] that says which file and section is missing or broken.
+    pub fn open(dir: &Path) -> Result<Self, BlockError> {
+        let meta = read_meta(dir)?;
+        let name: Arc<str> = meta.ulid.to_string().into();
+        let index = Index::open(&dir.join("index"), name.clone())?;
+        let segments = Segments::open(&dir.join(chunks::DIR_NAME), name.clone())?;
+        let tombstones = match file::read_if_there(&dir.join(tombstones::FILE_NAME))? {
+            Some(bytes) => Tombstones::parse(&bytes).map_err(|fault| BlockError::Corrupt {
+                block: name.clone(),
+                place: "tombstones".to_owned(),
+                reason: fault.reason,
+                offset: fault.at,
+            })?,
+            None => Tombstones::default(),
+        };
+        let small = ["meta.json", tombstones::FILE_NAME].map(|file| file::len_if_there(&dir.join(file)));
+        let size_bytes = index.len() + segments.len_bytes() + small.iter().sum::<u64>();
+        let dir = dir.to_path_buf();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                dir,
+                name,
+                meta,
+                index,
+                segments,
+                tombstones,
+                size_bytes,
+            }),
+        })
+    }
+
+    /// The block's meta.
+    #[must_use]
+    pub fn meta(&self) -> &BlockMeta {
+        &self.inner.meta
+    }
+
+    /// The block's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Bytes of all its files.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.inner.size_bytes
+    }
+
+    /// How many series the index holds.
+    ///
+    /// # Errors
+    /// [`BlockError`] where the list of all series cannot be read.
+    pub fn series_count(&self) -> Result<usize, BlockError> {
+        Ok(self.inner.index.all_series()?.len())
+    }
+
+    /// How many symbols the index holds.
+    #[must_use]
+    pub fn symbol_count(&self) -> usize {
+        self.inner.index.symbols().len()
+    }
+
+    /// What is deleted.
+    #[must_use]
+    pub fn tombstones(&self) -> &Tombstones {
+        &self.inner.tombstones
+    }
+
+    /// All series in ascending order of labels.
+    ///
+    /// # Errors
+    /// [`BlockError`] where the list of all series cannot be read.
+    pub fn iter(&self) -> Result<SeriesIter, BlockError> {
+        let refs = self.inner.index.all_series()?.into_iter();
+        Ok(SeriesIter {
+            inner: self.inner.clone(),
+            refs,
+            window: Window::default(),
+            record: Record::default(),
+        })
+    }
+
+    /// Reads chunks as they are stored.
+    #[must_use]
+    pub fn chunk_reader(&self) -> ChunkReader {
+        ChunkReader {
+            inner: self.inner.clone(),
+            segment: None,
+            window: Window::default(),
+        }
+    }
+
+    /// The series that satisfy `matchers`, whatever time they cover, for tombstones.
+    ///
+    /// # Errors
+    /// [`BlockError`] where the index cannot be read.
+    pub fn series_refs(&self, matchers: &[Matcher]) -> Result<Vec<SeriesRef>, BlockError> {
+        let mut out = Vec::new();
+        self.inner.for_each_match(matchers, |series, _| {
+            out.push(SeriesRef(u64::from(series)));
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn overlaps(&self, selection: &Selection<'_>) -> bool {
+        self.inner.meta.overlaps(selection.mint, selection.maxt)
+    }
+}
+
+impl Inner {
+    /// Reads each series that satisfies all matchers.
+    fn for_each_match(
+        &self,
+        matchers: &[Matcher],
+        mut visit: impl FnMut(u32, &mut Record) -> Result<(), BlockError>,
+    ) -> Result<(), BlockError> {
+        let found = candidates(&self.index, matchers)?;
+        let deferred: Vec<_> = found
+            .deferred
+            .iter()
+            .map(|m| (*m, self.index.symbols().find(m.name())))
+            .collect();
+        let mut window = Window::default();
+        let mut record = Record::default();
+        for series in found.series {
+            self.index.series(series, &mut window, &mut record)?;
+            let mut is_match = true;
+            for (matcher, name) in &deferred {
+                is_match &= matcher.matches(self.value_of(&record, *name));
+            }
+            if is_match {
+                visit(series, &mut record)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn value_of(&self, record: &Record, name: Option<u32>) -> &str {
+        let pair = record.labels.iter().find(|(n, _)| Some(*n) == name);
+        pair.map_or("", |(_, value)| self.index.symbol(*value))
+    }
+}
+
+impl Queryable for Block {
+    fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        let mut out = Vec::new();
+        if !self.overlaps(selection) {
+            return Ok(out);
+        }
+        let inner = &self.inner;
+        inner.for_each_match(selection.matchers, |series, record| {
+            let series_ref = SeriesRef(u64::from(series));
+            let deleted = inner.tombstones.of(series_ref);
+            record.chunks.retain(|chunk| {
+                let is_deleted = deleted.iter().any(|d| d.mint <= chunk.mint && chunk.maxt <= d.maxt);
+                chunk.mint <= selection.maxt && selection.mint <= chunk.maxt && !is_deleted
+            });
+            if !record.chunks.is_empty() {
+                let chunks = record.chunks.as_slice().into();
+                let source = Box::new(BlockSource {
+                    inner: inner.clone(),
+                    series_ref,
+                    chunks,
+                });
+                out.push(Series {
+                    labels: inner.index.labels(record),
+                    source,
+                });
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn label_names(&self, selection: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        if !self.overlaps(selection) {
+            return Ok(Vec::new());
+        }
+        let index = &self.inner.index;
+        if selection.matchers.is_empty() {
+            return Ok(index.names().map(str::to_owned).collect());
+        }
+        let mut symbols = BTreeSet::new();
+        self.inner.for_each_match(selection.matchers, |_, record| {
+            symbols.extend(record.labels.iter().map(|(name, _)| *name));
+            Ok(())
+        })?;
+        Ok(texts(index, symbols))
+    }
+
+    fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        if !self.overlaps(selection) {
+            return Ok(Vec::new());
+        }
+        let index = &self.inner.index;
+        // Conditions on this label alone are answered by its values, without a look at any series.
+        if selection.matchers.iter().all(|m| m.name() == name) {
+            let values = index.values(name).iter().map(|(value, _)| value);
+            let matching = values.filter(|value| selection.matchers.iter().all(|m| m.matches(value)));
+            return Ok(matching.map(str::to_owned).collect());
+        }
+        let Some(name) = index.symbols().find(name) else {
+            return Ok(Vec::new());
+        };
+        let mut symbols = BTreeSet::new();
+        self.inner.for_each_match(selection.matchers, |_, record| {
+            symbols.extend(
+                record
+                    .labels
+                    .iter()
+                    .filter(|(n, _)| *n == name)
+                    .map(|(_, value)| *value),
+            );
+            Ok(())
+        })?;
+        Ok(texts(index, symbols))
+    }
+}
+
+// Symbols ascend as their texts do.
+fn texts(index: &Index, symbols: BTreeSet<u32>) -> Vec<String> {
+    symbols.into_iter().map(|id| index.symbol(id).to_owned()).collect()
+}
+
+/// The samples of one selected series.
+struct BlockSource {
+    inner: Arc<Inner>,
+    series_ref: SeriesRef,
+    chunks: Box<[ChunkMeta]>,
+}
+
+impl SampleSource for BlockSource {
+    fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+        let start = out.len();
+        let wanted: Vec<ChunkMeta> = self
+            .chunks
+            .iter()
+            .filter(|c| c.mint <= maxt && mint <= c.maxt)
+            .copied()
+            .collect();
+        let mut reader = ChunkReader {
+            inner: self.inner.clone(),
+            segment: None,
+            window: Window::default(),
+        };
+        let mut last_ref = wanted.last().map_or(0, |c| c.chunk_ref);
+        for chunk in &wanted {
+            // The chunks of a series lie behind each other: one read for all in the segment. The last one's size is
+            // not known; most are smaller than 1 KiB.
+            let in_segment = last_ref >> 32 == chunk.chunk_ref >> 32 && last_ref >= chunk.chunk_ref;
+            if !in_segment {
+                last_ref = chunk.chunk_ref;
+            }
+            let (encoding, bytes) = reader.read_ahead(chunk.chunk_ref, last_ref - chunk.chunk_ref + 1024)?;
+            cupola_chunk::decode(encoding, bytes, mint, maxt, &mut out.ts, &mut out.values)
+                .map_err(|source| self.undecodable(chunk, source))?;
+        }
+        put_in_order(out, start);
+        remove_deleted(out, start, self.inner.tombstones.of(self.series_ref));
+        Ok(())
+    }
+}
+
+impl BlockSource {
+    fn undecodable(&self, chunk: &ChunkMeta, source: cupola_chunk::ChunkError) -> BlockError {
+        BlockError::Chunk {
+            block: self.inner.name.clone(),
+            place: format!("chunk segment {:06}", (chunk.chunk_ref >> 32) + 1),
+            offset: chunk.chunk_ref & u64::from(u32::MAX),
+            source,
+        }
+    }
+}
+
+// Chunks follow each other in every block written today. In old ones they may overlap; then the samples from `start` on
+// are sorted, and of those of one moment the first chunk's stays.
+fn put_in_order(samples: &mut Samples, start: usize) {
+    let tail = samples.ts.get(start..).unwrap_or_default();
+    if tail.is_sorted_by(|a, b| a < b) {
+        return;
+    }
+    let values = samples.values.get(start..).unwrap_or_default();
+    let mut pairs: Vec<(i64, f64)> = tail.iter().copied().zip(values.iter().copied()).collect();
+    pairs.sort_by_key(|(ts, _)| *ts);
+    pairs.dedup_by_key(|(ts, _)| *ts);
+    samples.ts.truncate(start);
+    samples.values.truncate(start);
+    for (ts, value) in pairs {
+        samples.push(ts, value);
+    }
+}
+
+/// Walks all series of a block.
+#[derive(Debug)]
+pub struct SeriesIter {
+    inner: Arc<Inner>,
+    refs: std::vec::IntoIter<u32>,
+    window: Window,
+    record: Record,
+}
+
+impl Iterator for SeriesIter {
+    type Item = Result<BlockSeries, BlockError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let series = self.refs.next()?;
+        let read = self.inner.index.series(series, &mut self.window, &mut self.record);
+        Some(read.map(|()| BlockSeries {
+            series_ref: SeriesRef(u64::from(series)),
+            labels: self.inner.index.labels(&self.record),
+            chunks: self.record.chunks.clone(),
+        }))
+    }
+}
+
+/// Reads chunks one by one, quickest in the order in which they are stored.
+#[derive(Debug)]
+pub struct ChunkReader {
+    inner: Arc<Inner>,
+    segment: Option<u64>,
+    window: Window,
+}
+
+impl ChunkReader {
+    /// The encoding and bytes of a chunk, its checksum verified.
+    ///
+    /// # Errors
+    /// [`BlockError`] where the segment is missing or the bytes are broken.
+    pub fn read(&mut self, chunk: &ChunkMeta) -> Result<(Encoding, &[u8]), BlockError> {
+        self.read_ahead(chunk.chunk_ref, 0)
+    }
+
+    fn read_ahead(&mut self, chunk_ref: u64, hint: u64) -> Result<(Encoding, &[u8]), BlockError> {
+        let segment = chunk_ref >> 32;
+        if self.segment != Some(segment) {
+            self.window.clear();
+            self.segment = Some(segment);
+        }
+        self.inner.segments.read(chunk_ref, hint, &mut self.window)
+    }
+}

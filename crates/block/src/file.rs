@@ -1,0 +1,269 @@
+//! The file system: the only module that names `std::fs`.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::BlockError;
+use crate::bytes::Fault;
+use crate::error::Place;
+
+// One write call per this many bytes.
+const WRITE_BYTES: usize = 256 << 10;
+
+fn io_error(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> BlockError {
+    move |source| BlockError::Io {
+        what: format!("{doing} {}", path.display()),
+        source,
+    }
+}
+
+/// A new file that grows; keeps count of its bytes and a running checksum.
+#[derive(Debug)]
+pub(crate) struct Growing {
+    path: PathBuf,
+    file: File,
+    buf: Vec<u8>,
+    pos: u64,
+    crc: u32,
+}
+
+impl Growing {
+    /// Creates `path`; it must not exist.
+    pub(crate) fn create(path: PathBuf) -> Result<Self, BlockError> {
+        let file = File::create_new(&path).map_err(io_error("create", &path))?;
+        Ok(Self {
+            path,
+            file,
+            buf: Vec::new(),
+            pos: 0,
+            crc: 0,
+        })
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), BlockError> {
+        self.crc = crc32c::crc32c_append(self.crc, bytes);
+        self.pos += bytes.len() as u64;
+        self.buf.extend_from_slice(bytes);
+        if self.buf.len() >= WRITE_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn pos(&self) -> u64 {
+        self.pos
+    }
+
+    /// Begins a checksum.
+    pub(crate) fn begin_crc(&mut self) {
+        self.crc = 0;
+    }
+
+    /// Writes the checksum of everything since [`Growing::begin_crc`].
+    pub(crate) fn write_crc(&mut self) -> Result<(), BlockError> {
+        self.write(&self.crc.to_be_bytes())
+    }
+
+    /// Writes zeros up to a multiple of `align`, at most 64.
+    pub(crate) fn pad(&mut self, align: u64) -> Result<(), BlockError> {
+        let missing = self.pos.next_multiple_of(align) - self.pos;
+        self.write([0; 64].get(..missing as usize).unwrap_or_default())
+    }
+
+    /// Hands everything to the system, without waiting for the device.
+    pub(crate) fn flush(&mut self) -> Result<(), BlockError> {
+        self.file.write_all(&self.buf).map_err(io_error("write", &self.path))?;
+        self.buf.clear();
+        Ok(())
+    }
+
+    /// Waits until everything is on the device, and closes.
+    pub(crate) fn finish(mut self) -> Result<(), BlockError> {
+        self.flush()?;
+        self.file.sync_all().map_err(io_error("sync", &self.path))
+    }
+}
+
+/// A file that does not change any more, read by position. Stays readable when its folder is removed.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    block: Arc<str>,
+    // As messages call it: `index`, `chunk segment 000001`.
+    name: String,
+    file: File,
+    len: u64,
+}
+
+impl Sealed {
+    pub(crate) fn open(path: &Path, block: Arc<str>, name: String) -> Result<Self, BlockError> {
+        let what = |doing: &str| format!("block {block}: {doing} {name}");
+        let file = File::open(path).map_err(|source| BlockError::Io {
+            what: what("open"),
+            source,
+        })?;
+        let len = file
+            .metadata()
+            .map_err(|source| BlockError::Io {
+                what: what("stat"),
+                source,
+            })?
+            .len();
+        Ok(Self { block, name, file, len })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn place(&self, section: Option<&'static str>) -> Place<'_> {
+        Place {
+            block: &self.block,
+            file: &self.name,
+            section,
+        }
+    }
+
+    /// Reads `len` bytes from `at` on into `out`, which is replaced. Nothing is allocated for bytes that are not there.
+    pub(crate) fn read(
+        &self,
+        at: u64,
+        len: u64,
+        section: Option<&'static str>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BlockError> {
+        if at.checked_add(len).is_none_or(|end| end > self.len) {
+            let reason = format!("{len} bytes expected, but the file has {}", self.len);
+            return Err(self.place(section).corrupt(Fault::new(at, reason)));
+        }
+        out.resize(usize::try_from(len).unwrap_or(0), 0);
+        self.file.read_exact_at(out, at).map_err(|source| BlockError::Io {
+            what: format!("block {}: read {len} bytes at byte {at} of {}", self.block, self.name),
+            source,
+        })
+    }
+}
+
+/// A part of a [`Sealed`] file in memory. Grows while what is asked for lies close by, so that a walk over many
+/// neighbours takes few reads and a single look-up reads little.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    buf: Vec<u8>,
+    start: u64,
+    ahead: u64,
+}
+
+const WINDOW_MIN: u64 = 1 << 10;
+const WINDOW_MAX: u64 = 256 << 10;
+
+impl Window {
+    /// The bytes from `at` on: at least `need`, fewer only where the file ends; `hint` is how many more will be asked
+    /// for next.
+    pub(crate) fn get(
+        &mut self,
+        file: &Sealed,
+        at: u64,
+        need: u64,
+        hint: u64,
+        section: Option<&'static str>,
+    ) -> Result<&[u8], BlockError> {
+        let end = self.start + self.buf.len() as u64;
+        let need = need.min(file.len().saturating_sub(at));
+        if at < self.start || at + need > end {
+            let is_near = at >= self.start && at <= end + WINDOW_MAX / 4;
+            self.ahead = if is_near {
+                (self.ahead * 4).min(WINDOW_MAX)
+            } else {
+                WINDOW_MIN
+            };
+            let want = need.max(self.ahead.max(hint.min(WINDOW_MAX)));
+            let want = want.min(file.len().saturating_sub(at));
+            // A failed read must not leave old bytes under a new position.
+            self.start = 0;
+            let read = file.read(at, want, section, &mut self.buf);
+            if read.is_err() {
+                self.buf.clear();
+            }
+            read?;
+            self.start = at;
+        }
+        let from = usize::try_from(at - self.start).unwrap_or(usize::MAX);
+        Ok(self.buf.get(from..).unwrap_or_default())
+    }
+
+    /// Forgets what it holds; for another file.
+    pub(crate) fn clear(&mut self) {
+        self.buf.clear();
+        self.start = 0;
+        self.ahead = 0;
+    }
+}
+
+/// A whole small file; `None` where there is none.
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, BlockError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read", path)(error)),
+    }
+}
+
+/// Size of a file, 0 where there is none.
+pub(crate) fn len_if_there(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |m| m.len())
+}
+
+/// Writes a whole small file and waits until it is on the device.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BlockError> {
+    let mut file = File::create(path).map_err(io_error("create", path))?;
+    file.write_all(bytes).map_err(io_error("write", path))?;
+    file.sync_all().map_err(io_error("sync", path))
+}
+
+/// Makes one new folder.
+pub(crate) fn create_dir(path: &Path) -> Result<(), BlockError> {
+    fs::create_dir(path).map_err(io_error("create folder", path))
+}
+
+/// Makes a folder and those above it.
+pub(crate) fn create_dir_all(path: &Path) -> Result<(), BlockError> {
+    fs::create_dir_all(path).map_err(io_error("create folder", path))
+}
+
+/// Waits until the names in a folder are on the device.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), BlockError> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(io_error("sync folder", path))
+}
+
+/// Moves `from` to `to`, replacing a file there, and syncs the folder.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), BlockError> {
+    fs::rename(from, to).map_err(io_error("rename", from))?;
+    to.parent().map_or(Ok(()), sync_dir)
+}
+
+pub(crate) fn remove_file(path: &Path) -> Result<(), BlockError> {
+    fs::remove_file(path).map_err(io_error("remove", path))
+}
+
+pub(crate) fn remove_dir_all(path: &Path) -> Result<(), BlockError> {
+    fs::remove_dir_all(path).map_err(io_error("remove folder", path))
+}
+
+/// The names in a folder, ascending, and whether each is a folder itself.
+pub(crate) fn list(dir: &Path) -> Result<Vec<(String, bool)>, BlockError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
+        let entry = entry.map_err(io_error("list", dir))?;
+        // Follows links: a data folder may link to blocks elsewhere.
+        let is_dir = fs::metadata(entry.path()).is_ok_and(|m| m.is_dir());
+        names.push((entry.file_name().to_string_lossy().into_owned(), is_dir));
+    }
+    names.sort();
+    Ok(names)
+}

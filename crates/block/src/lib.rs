@@ -1,0 +1,36 @@
+//! Prometheus block directories: an immutable folder of samples with its index, named by a ULID.
+//!
+//! [`BlockWriter`] makes one from series in label order; [`Block`] opens one and answers selections; [`list_blocks`]
+//! says what lies in a data folder. The format is upstream's byte for byte (`meta.json` version 1, index version 2,
+//! chunk segments version 1, tombstones version 1), so that Prometheus and promtool open what we write and we open
+//! what they write.
+//!
+//! What is held in memory of an open block: the symbol table and the postings offset table (4 bytes a symbol and 12
+//! bytes a label pair beside the texts themselves). Postings, series and chunks are read from disk by position when a
+//! query needs them, in windows of 1 to 256 KiB; the system's page cache is the only cache. Each checksum is verified
+//! at the moment its bytes are read: tables when the block is opened, everything else at each read.
+//!
+//! *Invariant:* nothing here deletes or repairs a block. Only a [`BlockWriter`] removes its own unfinished folder.
+//! *Invariant:* bytes from disk never make it panic; every error names the block, the section and the byte.
+//! *Invariant:* only `file` names `std::fs`.
+
+mod block;
+mod bytes;
+mod chunks;
+mod error;
+mod file;
+mod index;
+mod list;
+mod meta;
+mod tombstones;
+mod ulid;
+mod writer;
+
+pub use block::{Block, BlockSeries, ChunkReader, SeriesIter};
+pub use chunks::ChunkMeta;
+pub use error::{BlockError, Refusal};
+pub use list::{BlockList, Broken, list_blocks};
+pub use meta::{BlockMeta, BlockStats, Compaction, ParentBlock};
+pub use tombstones::{Interval, Tombstones, write_tombstones};
+pub use ulid::{Ulid, UlidError};
+pub use writer::{BlockSpec, BlockWriter, NewChunk};

@@ -1,0 +1,266 @@
+//! Writing a block.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cupola_chunk::Encoding;
+use cupola_model::Labels;
+
+use crate::chunks::{self, ChunkMeta, SEGMENT_BYTES, SegmentWriter};
+use crate::error::Refusal;
+use crate::index::write::IndexWriter;
+use crate::meta::{BlockMeta, BlockStats, Compaction, ParentBlock};
+use crate::tombstones::{self, Tombstones};
+use crate::{BlockError, Ulid, file};
+
+/// What is known of a block before its series come.
+#[derive(Debug, Clone)]
+pub struct BlockSpec {
+    /// The block's name.
+    pub ulid: Ulid,
+    /// Milliseconds since the epoch; no sample may be older.
+    pub min_time: i64,
+    /// Milliseconds since the epoch; every sample must be older than this.
+    pub max_time: i64,
+    /// How it came to be.
+    pub compaction: Compaction,
+    /// Where a chunk segment ends at the latest; 512 MiB, as upstream, unless a test says otherwise.
+    pub max_segment_bytes: u64,
+}
+
+impl BlockSpec {
+    /// A block of level 1, its own source, as one cut from the head is.
+    #[must_use]
+    pub fn new(ulid: Ulid, min_time: i64, max_time: i64) -> Self {
+        let compaction = Compaction {
+            level: 1,
+            sources: vec![ulid],
+            ..Compaction::default()
+        };
+        Self {
+            ulid,
+            min_time,
+            max_time,
+            compaction,
+            max_segment_bytes: SEGMENT_BYTES,
+        }
+    }
+
+    /// A block merged from `parents`: a level above the highest, all their sources.
+    #[must_use]
+    pub fn merged(ulid: Ulid, parents: &[&BlockMeta]) -> Self {
+        let mut sources: Vec<Ulid> = parents
+            .iter()
+            .flat_map(|p| p.compaction.sources.iter().copied())
+            .collect();
+        sources.sort_unstable();
+        sources.dedup();
+        let parent = |p: &&BlockMeta| ParentBlock {
+            ulid: p.ulid,
+            min_time: p.min_time,
+            max_time: p.max_time,
+        };
+        let compaction = Compaction {
+            level: parents.iter().map(|p| p.compaction.level).max().unwrap_or(0) + 1,
+            sources,
+            parents: parents.iter().map(parent).collect(),
+            ..Compaction::default()
+        };
+        Self {
+            ulid,
+            min_time: parents.iter().map(|p| p.min_time).min().unwrap_or(0),
+            max_time: parents.iter().map(|p| p.max_time).max().unwrap_or(0),
+            compaction,
+            max_segment_bytes: SEGMENT_BYTES,
+        }
+    }
+}
+
+/// One encoded chunk to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct NewChunk<'a> {
+    /// Time of its first sample, in milliseconds since the epoch.
+    pub mint: i64,
+    /// Time of its last sample.
+    pub maxt: i64,
+    /// How `bytes` are encoded.
+    pub encoding: Encoding,
+    /// The chunk.
+    pub bytes: &'a [u8],
+}
+
+/// Writes a block series by series into `<ULID>.tmp-for-creation`, which [`BlockWriter::finish`] renames.
+///
+/// Memory: the label texts, 24 bytes a label pair, 4 bytes a series, and at most 32 MiB of postings at the end.
+/// Dropped before it is finished, it removes its folder; after a crash the folder stays and [`crate::list_blocks`]
+/// reports it.
+#[derive(Debug)]
+pub struct BlockWriter {
+    block: Arc<str>,
+    spec: BlockSpec,
+    stats: BlockStats,
+    temporary: PathBuf,
+    target: PathBuf,
+    last: Option<Labels>,
+    metas: Vec<ChunkMeta>,
+    // None once a write has failed or the block is finished.
+    parts: Option<(SegmentWriter, IndexWriter)>,
+    is_finished: bool,
+}
+
+impl BlockWriter {
+    /// Begins a block in the data folder `dir`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`BlockError::Io`], also where the block or its temporary folder is already there.
+    pub fn create(dir: &Path, spec: BlockSpec) -> Result<Self, BlockError> {
+        let name = spec.ulid.to_string();
+        let block: Arc<str> = name.as_str().into();
+        let (temporary, target) = (dir.join(format!("{name}.tmp-for-creation")), dir.join(name));
+        file::create_dir_all(dir)?;
+        file::create_dir(&temporary)?;
+        let mut writer = Self {
+            block: block.clone(),
+            stats: BlockStats::default(),
+            temporary: temporary.clone(),
+            target,
+            last: None,
+            metas: Vec::new(),
+            parts: None,
+            is_finished: false,
+            spec,
+        };
+        // From here on an error drops the writer, and with it the folder.
+        let chunks_dir = temporary.join(chunks::DIR_NAME);
+        file::create_dir(&chunks_dir)?;
+        let segments = SegmentWriter::new(chunks_dir, writer.spec.max_segment_bytes);
+        writer.parts = Some((segments, IndexWriter::create(block, temporary.join("index"))?));
+        Ok(writer)
+    }
+
+    /// Adds a series with its chunks. Series come in ascending order of labels, chunks ascending in time.
+    ///
+    /// # Errors
+    /// [`BlockError::Refused`] for what a block cannot hold, [`BlockError::Io`] where it cannot be written. The writer
+    /// is then only good for being dropped.
+    pub fn add_series<'a>(
+        &mut self,
+        labels: &Labels,
+        chunks: impl IntoIterator<Item = NewChunk<'a>>,
+    ) -> Result<(), BlockError> {
+        // Taken out, so that an error on the way leaves a writer that refuses everything.
+        let Some((mut segments, mut index)) = self.parts.take() else {
+            return Err(self.refused(Refusal::Failed));
+        };
+        if labels.is_empty() || labels.iter().any(|(name, _)| name.is_empty()) {
+            return Err(self.refused(Refusal::Labels(labels.to_string())));
+        }
+        if self.last.as_ref().is_some_and(|last| last >= labels) {
+            return Err(self.refused(Refusal::SeriesOrder(labels.to_string())));
+        }
+        self.metas.clear();
+        let mut samples = 0;
+        for chunk in chunks {
+            self.check(labels, &chunk, &segments)?;
+            let count = u64::from(cupola_chunk::num_samples(chunk.bytes).unwrap_or(0));
+            samples += count;
+            if !matches!(chunk.encoding, Encoding::Xor | Encoding::Xor2) {
+                self.stats.num_histogram_samples += count;
+            }
+            let chunk_ref = segments.write(chunk.encoding, chunk.bytes)?;
+            self.metas.push(ChunkMeta {
+                mint: chunk.mint,
+                maxt: chunk.maxt,
+                chunk_ref,
+            });
+        }
+        if self.metas.is_empty() {
+            return Err(self.refused(Refusal::NoChunks(labels.to_string())));
+        }
+        index.add(labels, &self.metas)?;
+        self.stats.num_series += 1;
+        self.stats.num_chunks += self.metas.len() as u64;
+        self.stats.num_samples += samples;
+        self.last = Some(labels.clone());
+        self.parts = Some((segments, index));
+        Ok(())
+    }
+
+    fn check(&self, labels: &Labels, chunk: &NewChunk<'_>, segments: &SegmentWriter) -> Result<(), BlockError> {
+        let is_after = self.metas.last().is_none_or(|last| last.maxt < chunk.mint);
+        let is_inside = self.spec.min_time <= chunk.mint && chunk.maxt < self.spec.max_time;
+        if !is_after || !is_inside || chunk.maxt < chunk.mint {
+            let series = labels.to_string();
+            return Err(self.refused(Refusal::ChunkOrder {
+                series,
+                mint: chunk.mint,
+                maxt: chunk.maxt,
+            }));
+        }
+        if chunk.bytes.len() < 2 || !segments.fits(chunk.bytes.len()) {
+            let series = labels.to_string();
+            return Err(self.refused(Refusal::ChunkSize {
+                series,
+                bytes: chunk.bytes.len(),
+            }));
+        }
+        Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal) -> BlockError {
+        BlockError::Refused {
+            block: self.block.clone(),
+            refusal,
+        }
+    }
+
+    /// How many series were added; a block without any is valid, but nobody wants it.
+    #[must_use]
+    pub fn series_count(&self) -> u64 {
+        self.stats.num_series
+    }
+
+    /// Writes the index and the meta, waits until all is on the device, and gives the folder its name. Either the
+    /// whole block is there afterwards, also after a power cut, or nothing.
+    ///
+    /// # Errors
+    /// As [`BlockWriter::add_series`].
+    pub fn finish(mut self) -> Result<BlockMeta, BlockError> {
+        let Some((segments, index)) = self.parts.take() else {
+            return Err(self.refused(Refusal::Failed));
+        };
+        segments.finish()?;
+        index.finish()?;
+        let meta = BlockMeta {
+            ulid: self.spec.ulid,
+            min_time: self.spec.min_time,
+            max_time: self.spec.max_time,
+            stats: self.stats.clone(),
+            compaction: self.spec.compaction.clone(),
+            version: 1,
+            other: serde_json::Map::new(),
+        };
+        let json = meta.to_json().map_err(|e| BlockError::Meta {
+            block: self.block.clone(),
+            reason: format!("cannot be written: {e}"),
+        })?;
+        file::write_whole(&self.temporary.join("meta.json"), &json)?;
+        file::write_whole(
+            &self.temporary.join(tombstones::FILE_NAME),
+            &Tombstones::default().encode(),
+        )?;
+        file::sync_dir(&self.temporary)?;
+        file::rename(&self.temporary, &self.target)?;
+        self.is_finished = true;
+        Ok(meta)
+    }
+}
+
+impl Drop for BlockWriter {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            // The folder is ours and unfinished. Where it cannot be removed it is reported as left over later.
+            let _ = file::remove_dir_all(&self.temporary);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Writing a chunk.
+
+use crate::bits::{write, write_uvarint, write_varint};
+use crate::{ChunkError, XorCursor, num_samples};
+
+/// No window of significant bits has been written yet.
+const NO_WINDOW: u8 = 0xff;
+
+/// Grows an XOR chunk sample by sample. After every append [`XorAppender::bytes`] is a whole, valid chunk.
+#[derive(Debug, Clone)]
+pub struct XorAppender {
+    bytes: Vec<u8>,
+    ts: i64,
+    delta: u64,
+    value: u64,
+    leading: u8,
+    trailing: u8,
+    // Unused low bits of the last byte; 8 where it is empty.
+    free: u8,
+}
+
+impl Default for XorAppender {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl XorAppender {
+    /// An empty chunk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(0)
+    }
+
+    /// An empty chunk with room for `bytes` bytes; 120 scraped samples take 150 to 250 as a rule.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut buf = Vec::with_capacity(bytes.max(2));
+        buf.extend_from_slice(&[0, 0]);
+        Self {
+            bytes: buf,
+            ts: 0,
+            delta: 0,
+            value: 0,
+            leading: NO_WINDOW,
+            trailing: 0,
+            free: 0,
+        }
+    }
+
+    /// An appender that goes on where the chunk `bytes` ends, as after a restart. It then writes what the appender
+    /// that made `bytes` would have written.
+    ///
+    /// Costs one decoding of the chunk.
+    ///
+    /// # Errors
+    /// [`ChunkError`] where `bytes` are no valid XOR chunk.
+    pub fn resume(mut bytes: Vec<u8>) -> Result<Self, ChunkError> {
+        let mut cursor = XorCursor::new(&bytes)?;
+        while cursor.next_sample()?.is_some() {}
+        let end = cursor.end();
+        // Only bits behind the last sample are cleared; a valid chunk has zeros there anyway.
+        let free = (bytes.len() * 8 - end.pos) as u8;
+        if let Some(last) = bytes.last_mut() {
+            *last &= (0xff_u16 << free) as u8;
+        }
+        let (leading, trailing) = end.window.unwrap_or((NO_WINDOW, 0));
+        Ok(Self {
+            bytes,
+            ts: end.ts,
+            delta: end.delta,
+            value: end.value,
+            leading,
+            trailing,
+            free,
+        })
+    }
+
+    /// Adds one sample. `ts` is in milliseconds; the order is the caller's affair, and decoding a range relies on
+    /// it. The value's bits are kept as they are: NaN payloads, the sign of zero.
+    ///
+    /// # Errors
+    /// [`ChunkError::Full`] at 65,535 samples; the chunk is as before.
+    pub fn append(&mut self, ts: i64, value: f64) -> Result<(), ChunkError> {
+        let count = self.num_samples();
+        let next = count.checked_add(1).ok_or(ChunkError::Full)?;
+        let value = value.to_bits();
+        match count {
+            0 => {
+                write_varint(&mut self.bytes, &mut self.free, ts);
+                self.write(value, 64);
+            }
+            1 => {
+                self.delta = ts.wrapping_sub(self.ts) as u64;
+                write_uvarint(&mut self.bytes, &mut self.free, self.delta);
+                self.write_value(value);
+            }
+            _ => {
+                let delta = ts.wrapping_sub(self.ts) as u64;
+                self.write_delta_of_delta(delta.wrapping_sub(self.delta) as i64);
+                self.delta = delta;
+                self.write_value(value);
+            }
+        }
+        self.ts = ts;
+        self.value = value;
+        if let Some(head) = self.bytes.first_chunk_mut::<2>() {
+            *head = next.to_be_bytes();
+        }
+        Ok(())
+    }
+
+    /// How many samples the chunk holds.
+    #[must_use]
+    pub fn num_samples(&self) -> u16 {
+        num_samples(&self.bytes).unwrap_or(0)
+    }
+
+    /// Time of the newest sample, `None` while there is none.
+    #[must_use]
+    pub fn last_ts(&self) -> Option<i64> {
+        (self.num_samples() > 0).then_some(self.ts)
+    }
+
+    /// The newest value, `None` while there is none.
+    #[must_use]
+    pub fn last_value(&self) -> Option<f64> {
+        (self.num_samples() > 0).then(|| f64::from_bits(self.value))
+    }
+
+    /// The chunk so far.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The finished chunk.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Begins a new chunk in the same memory.
+    pub fn clear(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        bytes.extend_from_slice(&[0, 0]);
+        *self = Self { bytes, ..Self::new() };
+    }
+
+    fn write(&mut self, value: u64, count: u32) {
+        write(&mut self.bytes, &mut self.free, value, count);
+    }
+
+    fn write_delta_of_delta(&mut self, dod: i64) {
+        // One more on the positive side: upstream's `bitRange`.
+        let fits = |bits: u32| -(1_i64 << (bits - 1)) < dod && dod <= 1_i64 << (bits - 1);
+        let field = |bits: u32| dod as u64 & ((1 << bits) - 1);
+        if dod == 0 {
+            self.write(0, 1);
+        } else if fits(14) {
+            self.write((0b10 << 14) | field(14), 16);
+        } else if fits(17) {
+            self.write((0b110 << 17) | field(17), 20);
+        } else if fits(20) {
+            self.write((0b1110 << 20) | field(20), 24);
+        } else {
+            self.write(0b1111, 4);
+            self.write(dod as u64, 64);
+        }
+    }
+
+    fn write_value(&mut self, value: u64) {
+        let xor = value ^ self.value;
+        if xor == 0 {
+            self.write(0, 1);
+            return;
+        }
+        // Five bits hold at most 31 leading zeros.
+        let leading = xor.leading_zeros().min(31) as u8;
+        let trailing = xor.trailing_zeros() as u8;
+        let in_window = self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing;
+        if in_window {
+            self.write(0b10, 2);
+            self.write(
+                xor >> self.trailing,
+                64 - u32::from(self.leading) - u32::from(self.trailing),
+            );
+            return;
+        }
+        self.leading = leading;
+        self.trailing = trailing;
+        let width = 64 - u64::from(leading) - u64::from(trailing);
+        // A width of 64 does not fit in six bits and is written as 0; 0 itself cannot occur.
+        self.write((0b11 << 11) | (u64::from(leading) << 6) | (width & 63), 13);
+        self.write(xor >> trailing, width as u32);
+    }
+}
