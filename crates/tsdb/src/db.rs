@@ -1,0 +1,317 @@
+//! The database as a whole: opening, reading over blocks and head, cutting blocks, retention.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use cupola_block::Block;
+use cupola_env::{Clock, Vfs};
+use cupola_metrics::{Kind, Registry};
+use cupola_model::Labels;
+use cupola_storage::{Appendable, Appender, Queryable, Selection, Series, StorageError, merge_series};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::head::{Cardinality, Head, HeadStats, Replay};
+use crate::lock::{FolderLock, LockError};
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::wal::Wal;
+
+mod cut;
+
+use cut::{block_info, open_blocks};
+
+/// Why a data folder cannot be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("data folder {0}: another process holds it (is another cupola or prometheus running on it?)")]
+    Held(PathBuf),
+    /// It cannot be made, read or written.
+    #[error("data folder {dir}: {what}: {source}")]
+    Io {
+        /// The folder.
+        dir: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// One block, for status pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockInfo {
+    /// Its ULID.
+    pub ulid: String,
+    /// Oldest sample, milliseconds.
+    pub mint: i64,
+    /// One past the newest sample, milliseconds.
+    pub maxt: i64,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Number of series.
+    pub series: u64,
+    /// Number of samples.
+    pub samples: u64,
+}
+
+/// An open database. Cloning shares it.
+#[derive(Clone)]
+pub struct Tsdb {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: Options,
+    clock: Arc<dyn Clock>,
+    vfs: Arc<dyn Vfs>,
+    head: Arc<Head>,
+    blocks: ArcSwap<Vec<Arc<Block>>>,
+    // Held while blocks are cut or deleted, so that maintenance never runs twice at once.
+    maintenance: Mutex<()>,
+    metrics: Arc<Metrics>,
+    _lock: FolderLock,
+}
+
+impl Tsdb {
+    /// Opens the folder: takes its lock, opens its blocks, replays the log.
+    ///
+    /// A block or log segment that is damaged is reported and left as it is; the rest is served.
+    ///
+    /// # Errors
+    /// [`OpenError`] where another process holds the folder, or it cannot be made, read or written.
+    pub fn open(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        vfs: Arc<dyn Vfs>,
+        registry: &Registry,
+    ) -> Result<Self, OpenError> {
+        let dir = options.dir.clone();
+        let io = |what| {
+            let dir = dir.clone();
+            move |source| OpenError::Io { dir, what, source }
+        };
+        vfs.create_dir_all(&dir).map_err(io("cannot be made"))?;
+        let lock = if options.no_lockfile {
+            FolderLock::none()
+        } else {
+            FolderLock::take(&dir).map_err(|e| match e {
+                LockError::Held => OpenError::Held(dir.clone()),
+                LockError::Io(source) => io("its lock file cannot be written")(source),
+            })?
+        };
+        let started = std::time::Instant::now();
+        let metrics = Arc::new(Metrics::new(registry));
+        let blocks = open_blocks(&dir).map_err(io("cannot be listed"))?;
+        let floor = blocks.iter().map(|b| b.meta().max_time).max().unwrap_or(i64::MIN);
+
+        let mut replay = Replay::new(floor);
+        let (wal, replayed) = Wal::open(vfs.clone(), &dir.join("cupola-wal"), &mut |entry| replay.entry(entry))
+            .map_err(io("its write-ahead log cannot be opened"))?;
+        for damage in replayed.damage.iter().chain(&replay.damage) {
+            error!(damage, "the write-ahead log is damaged; what could be read is served");
+            metrics.wal_corruptions.inc();
+        }
+        let head = Arc::new(Head::new(replay, wal, metrics.clone()));
+        let took = started.elapsed();
+        metrics.replay_seconds.set(took.as_secs_f64());
+        info!(
+            blocks = blocks.len(),
+            series = head.stats().series,
+            segments = replayed.segments,
+            records = replayed.records,
+            seconds = took.as_secs_f64(),
+            "storage opened"
+        );
+        let inner = Inner {
+            options,
+            clock,
+            vfs,
+            head,
+            blocks: ArcSwap::from_pointee(blocks),
+            maintenance: Mutex::new(()),
+            metrics,
+            _lock: lock,
+        };
+        let tsdb = Self { inner: Arc::new(inner) };
+        tsdb.register(registry);
+        Ok(tsdb)
+    }
+
+    fn register(&self, registry: &Registry) {
+        // The registry outlives nothing of ours: a weak handle keeps the data folder's lock from living on in it.
+        let gauge = |name: &str, help: &str, read: fn(&Inner) -> f64| {
+            let inner = Arc::downgrade(&self.inner);
+            let name = format!("prometheus_tsdb_{name}");
+            registry.computed(&name, help, Kind::Gauge, move || {
+                inner.upgrade().map_or(f64::NAN, |inner| read(&inner))
+            });
+        };
+        gauge("head_series", "Total number of series in the head block.", |i| {
+            i.head.stats().series as f64
+        });
+        gauge("head_chunks", "Total number of chunks in the head block.", |i| {
+            i.head.stats().chunks as f64
+        });
+        gauge(
+            "head_min_time",
+            "Minimum time bound of the head block, in milliseconds.",
+            |i| i.head.mint().unwrap_or(0) as f64,
+        );
+        gauge(
+            "head_max_time",
+            "Maximum timestamp of the head block, in milliseconds.",
+            |i| i.head.maxt().max(0) as f64,
+        );
+        gauge("head_min_time_seconds", "Minimum time bound of the head block.", |i| {
+            i.head.mint().unwrap_or(0) as f64 / 1000.0
+        });
+        gauge("head_max_time_seconds", "Maximum timestamp of the head block.", |i| {
+            i.head.maxt().max(0) as f64 / 1000.0
+        });
+        gauge("blocks_loaded", "Number of currently loaded data blocks.", |i| {
+            i.blocks.load().len() as f64
+        });
+        gauge(
+            "storage_blocks_bytes",
+            "The number of bytes that are currently used for local storage by all blocks.",
+            |i| i.blocks.load().iter().map(|b| b.size_bytes()).sum::<u64>() as f64,
+        );
+        gauge(
+            "lowest_timestamp",
+            "Lowest timestamp value stored in the database, in milliseconds.",
+            |i| {
+                let blocks = i.blocks.load().iter().map(|b| b.meta().min_time).min();
+                blocks.or(i.head.mint()).unwrap_or(0) as f64
+            },
+        );
+        gauge(
+            "retention_limit_bytes",
+            "Max number of bytes to be retained in the tsdb blocks, configured 0 means disabled.",
+            |i| i.options.retention_bytes as f64,
+        );
+        gauge(
+            "retention_limit_seconds",
+            "How long to retain samples in storage.",
+            |i| i.options.retention_ms as f64 / 1000.0,
+        );
+        gauge(
+            "wal_segment_current",
+            "Write log segment index that TSDB is currently writing to.",
+            |i| i.head.wal_segment() as f64,
+        );
+        let inner = Arc::downgrade(&self.inner);
+        registry.computed(
+            "cupola_tsdb_wal_written_bytes_total",
+            "Total number of bytes appended to the write-ahead log.",
+            Kind::Counter,
+            move || inner.upgrade().map_or(f64::NAN, |inner| inner.head.wal_bytes() as f64),
+        );
+    }
+
+    /// Brings what was appended to the device. To be called about once a second; it bounds what a power cut may cost.
+    pub fn sync(&self) {
+        if let Err(error) = self.inner.head.sync() {
+            self.inner.metrics.fsync_failed.inc();
+            warn!(%error, "cannot sync the write-ahead log");
+        }
+    }
+
+    /// Cuts blocks that are due and deletes what is older than the retention. To be called about once a minute; takes
+    /// seconds when there is something to do.
+    pub fn maintain(&self) {
+        let _running = self.inner.maintenance.lock();
+        self.inner.cut_due_blocks();
+        self.inner.apply_retention();
+    }
+
+    /// Writes a checkpoint and ends writing. Reading goes on as long as a clone lives.
+    pub fn close(&self) {
+        let _running = self.inner.maintenance.lock();
+        self.inner.checkpoint();
+        self.sync();
+        self.inner.head.close();
+    }
+
+    /// Figures of the head.
+    #[must_use]
+    pub fn head_stats(&self) -> HeadStats {
+        self.inner.head.stats()
+    }
+
+    /// The `limit` largest names and labels of the head.
+    #[must_use]
+    pub fn cardinality(&self, limit: usize) -> Cardinality {
+        self.inner.head.cardinality(limit)
+    }
+
+    /// All blocks, oldest first.
+    #[must_use]
+    pub fn blocks(&self) -> Vec<BlockInfo> {
+        self.inner.blocks.load().iter().map(|block| block_info(block)).collect()
+    }
+
+    /// How long samples stay, as the options say: milliseconds and bytes, 0 for no limit.
+    #[must_use]
+    pub fn retention(&self) -> (i64, u64) {
+        (self.inner.options.retention_ms, self.inner.options.retention_bytes)
+    }
+
+    fn overlapping(&self, selection: &Selection<'_>) -> Vec<Arc<Block>> {
+        let blocks = self.inner.blocks.load();
+        let in_range = |b: &&Arc<Block>| b.meta().min_time <= selection.maxt && b.meta().max_time > selection.mint;
+        blocks.iter().filter(in_range).cloned().collect()
+    }
+}
+
+impl Queryable for Tsdb {
+    // In every answer the head comes first: while a block is put in place both have its samples, and a reader that asked
+    // the blocks first could miss what moves in between.
+
+    fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        let mut parts = vec![self.inner.head.select(selection)];
+        for block in self.overlapping(selection) {
+            parts.push(block.select(selection)?);
+        }
+        Ok(merge_series(parts))
+    }
+
+    fn series(&self, selection: &Selection<'_>) -> Result<Vec<Labels>, StorageError> {
+        let mut sets: BTreeSet<Labels> = self.inner.head.label_sets(selection).into_iter().collect();
+        for block in self.overlapping(selection) {
+            sets.extend(block.series(selection)?);
+        }
+        Ok(sets.into_iter().collect())
+    }
+
+    fn label_names(&self, selection: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        let mut names: BTreeSet<String> = self.inner.head.label_names(selection).into_iter().collect();
+        for block in self.overlapping(selection) {
+            names.extend(block.label_names(selection)?);
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        let mut values: BTreeSet<String> = self.inner.head.label_values(name, selection).into_iter().collect();
+        for block in self.overlapping(selection) {
+            values.extend(block.label_values(name, selection)?);
+        }
+        Ok(values.into_iter().collect())
+    }
+}
+
+impl Appendable for Tsdb {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(self.inner.head.appender())
+    }
+}
+
+#[cfg(test)]
+mod tests;

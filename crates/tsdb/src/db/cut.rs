@@ -1,0 +1,211 @@
+//! What maintenance does: blocks out of the head, deletion of what is too old.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use cupola_block::{Block, BlockError, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
+use cupola_chunk::{Encoding, XorAppender};
+use cupola_model::Labels;
+use cupola_storage::{Samples, Selection, StorageError};
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use super::{BlockInfo, Inner};
+
+// As Prometheus: samples of one chunk in a block.
+const SAMPLES_PER_CHUNK: usize = 120;
+
+/// Why a block could not be cut; the head keeps everything then.
+#[derive(Debug, Error)]
+enum CutError {
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    #[error("reading the head: {0}")]
+    Head(#[from] StorageError),
+}
+
+impl Inner {
+    /// Cuts blocks while the head spans more than one and a half block lengths (Prometheus's rule), so that late samples
+    /// still find their place in the head.
+    pub(super) fn cut_due_blocks(&self) {
+        let length = self.options.block_ms;
+        let mut cut = false;
+        while let Some(mint) = self.head.mint() {
+            if self.head.maxt() - mint <= length + length / 2 {
+                break;
+            }
+            let begin = mint.div_euclid(length) * length;
+            self.metrics.compactions.inc();
+            match self.cut(begin, begin + length) {
+                Ok(()) => cut = true,
+                Err(error) => {
+                    self.metrics.compactions_failed.inc();
+                    error!(%error, "cannot cut a block; the head keeps its samples, it is tried again");
+                    break;
+                }
+            }
+        }
+        if cut {
+            self.checkpoint();
+        }
+    }
+
+    // Makes the block of `begin..end` and lets the head forget it.
+    fn cut(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        let dir = &self.options.dir;
+        let now = self.clock.now_ms();
+        // The random part tells blocks of one millisecond apart; the hasher's keys are the system's randomness.
+        let random = || u128::from(RandomState::new().hash_one(now));
+        let ulid = Ulid::new(now, random() << 64 | random());
+        let selection = Selection {
+            matchers: &[],
+            mint: begin,
+            maxt: end - 1,
+        };
+        let mut series = self.head.select(&selection);
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let mut writer = BlockWriter::create(dir, BlockSpec::new(ulid, begin, end))?;
+        let mut samples = Samples::default();
+        for one in &series {
+            samples.clear();
+            one.source.read(begin, end - 1, &mut samples)?;
+            add(&mut writer, &one.labels, &samples)?;
+        }
+        if writer.series_count() == 0 {
+            // Nothing was scraped in these two hours.
+            drop(writer);
+        } else {
+            let meta = writer.finish()?;
+            let block = Block::open(&dir.join(ulid.to_string()))?;
+            let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
+            blocks.push(Arc::new(block));
+            blocks.sort_by_key(|b| b.meta().min_time);
+            self.blocks.store(Arc::new(blocks));
+            info!(%ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
+        }
+        self.metrics.truncations.inc();
+        self.head.truncate(end);
+        Ok(())
+    }
+
+    pub(super) fn checkpoint(&self) {
+        self.metrics.checkpoints.inc();
+        if let Err(error) = self.head.checkpoint() {
+            self.metrics.checkpoints_failed.inc();
+            warn!(%error, "cannot write a checkpoint; the log stays longer than needed");
+        }
+    }
+
+    /// Deletes whole blocks that are past the retention.
+    pub(super) fn apply_retention(&self) {
+        let blocks = self.blocks.load_full();
+        let newest = self
+            .head
+            .maxt()
+            .max(blocks.iter().map(|b| b.meta().max_time).max().unwrap_or(i64::MIN));
+        let mut kept: Vec<Arc<Block>> = blocks.iter().cloned().collect();
+        let mut gone = Vec::new();
+        if self.options.retention_ms > 0 {
+            let (old, rest): (Vec<_>, Vec<_>) = kept
+                .into_iter()
+                .partition(|b| newest.saturating_sub(b.meta().max_time) > self.options.retention_ms);
+            if !old.is_empty() {
+                self.metrics.time_retentions.inc();
+            }
+            gone.extend(old);
+            kept = rest;
+        }
+        if self.options.retention_bytes > 0 {
+            let mut size: u64 = kept.iter().map(|b| b.size_bytes()).sum();
+            while size > self.options.retention_bytes && kept.len() > 1 {
+                let oldest = kept.remove(0);
+                size -= oldest.size_bytes();
+                gone.push(oldest);
+                self.metrics.size_retentions.inc();
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        self.blocks.store(Arc::new(kept));
+        for block in gone {
+            let dir = block.dir().to_path_buf();
+            let doomed = dir.with_extension("tmp-for-deletion");
+            // Renamed first, so that an interrupted deletion leaves no half block under a block's name.
+            let deleted = self
+                .vfs
+                .rename(&dir, &doomed)
+                .and_then(|()| self.vfs.remove_dir_all(&doomed));
+            match deleted {
+                Ok(()) => info!(block = %block.meta().ulid, "block deleted: past the retention"),
+                Err(error) => {
+                    warn!(block = %block.meta().ulid, %error, "cannot delete a block that is past the retention")
+                }
+            }
+        }
+    }
+}
+
+fn add(writer: &mut BlockWriter, labels: &Labels, samples: &Samples) -> Result<(), BlockError> {
+    let mut chunks: Vec<(i64, i64, Vec<u8>)> = Vec::new();
+    for (ts, values) in samples
+        .ts
+        .chunks(SAMPLES_PER_CHUNK)
+        .zip(samples.values.chunks(SAMPLES_PER_CHUNK))
+    {
+        let mut appender = XorAppender::new();
+        for (ts, value) in ts.iter().zip(values) {
+            let appended = appender.append(*ts, *value);
+            debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
+        }
+        if let (Some(first), Some(last)) = (ts.first(), ts.last()) {
+            chunks.push((*first, *last, appender.bytes().to_vec()));
+        }
+    }
+    if chunks.is_empty() {
+        return Ok(());
+    }
+    writer.add_series(
+        labels,
+        chunks.iter().map(|(mint, maxt, bytes)| NewChunk {
+            mint: *mint,
+            maxt: *maxt,
+            encoding: Encoding::Xor,
+            bytes,
+        }),
+    )
+}
+
+/// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.
+pub(super) fn open_blocks(dir: &Path) -> io::Result<Vec<Arc<Block>>> {
+    let list = list_blocks(dir).map_err(io::Error::other)?;
+    for broken in &list.broken {
+        error!(dir = %broken.dir.display(), error = %broken.error, "block cannot be read and is left out");
+    }
+    for leftover in &list.leftovers {
+        warn!(dir = %leftover.display(), "an interrupted run left this folder; it is not used and may be deleted");
+    }
+    let mut blocks = Vec::new();
+    for (dir, _) in &list.blocks {
+        match Block::open(dir) {
+            Ok(block) => blocks.push(Arc::new(block)),
+            Err(error) => error!(dir = %dir.display(), %error, "block cannot be opened and is left out"),
+        }
+    }
+    blocks.sort_by_key(|b| b.meta().min_time);
+    Ok(blocks)
+}
+
+pub(super) fn block_info(block: &Block) -> BlockInfo {
+    let meta = block.meta();
+    BlockInfo {
+        ulid: meta.ulid.to_string(),
+        mint: meta.min_time,
+        maxt: meta.max_time,
+        bytes: block.size_bytes(),
+        series: meta.stats.num_series,
+        samples: meta.stats.num_samples,
+    }
+}

@@ -1,0 +1,327 @@
+use std::collections::BTreeMap;
+
+use cupola_env::{FaultyFs, ManualClock, RealFs};
+use cupola_model::{MatchOp, Matcher, STALE_NAN};
+use cupola_storage::{AppendError, CommitError, Samples};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+
+fn open_with(dir: &TempDir, vfs: Arc<dyn Vfs>, change: impl FnOnce(&mut Options)) -> Result<Tsdb, OpenError> {
+    let mut options = Options::new(dir.path().to_path_buf());
+    change(&mut options);
+    Tsdb::open(options, Arc::new(ManualClock::new(0)), vfs, &Registry::default())
+}
+
+fn open(dir: &TempDir) -> Tsdb {
+    open_with(dir, Arc::new(RealFs), |_| {}).unwrap()
+}
+
+fn name(text: &str) -> Labels {
+    Labels::from_pairs([("__name__", text)])
+}
+
+fn write(tsdb: &Tsdb, labels: &Labels, ts: i64, value: f64) -> Result<(), CommitError> {
+    let mut appender = tsdb.appender();
+    appender.append(None, labels, ts, value).unwrap();
+    appender.commit()
+}
+
+fn all() -> Selection<'static> {
+    Selection {
+        matchers: &[],
+        mint: i64::MIN,
+        maxt: i64::MAX,
+    }
+}
+
+// Everything stored, values as bits so that NaN compares.
+fn dump(tsdb: &Tsdb) -> BTreeMap<Labels, Vec<(i64, u64)>> {
+    let mut out = BTreeMap::new();
+    for series in tsdb.select(&all()).unwrap() {
+        let mut samples = Samples::default();
+        series.source.read(i64::MIN, i64::MAX, &mut samples).unwrap();
+        if !samples.is_empty() {
+            let pairs = samples
+                .ts
+                .into_iter()
+                .zip(samples.values.into_iter().map(f64::to_bits))
+                .collect();
+            out.insert(series.labels, pairs);
+        }
+    }
+    out
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_crash() {
+    let dir = TempDir::new().unwrap();
+    let before = {
+        let tsdb = open(&dir);
+        for minute in 0..300 {
+            write(&tsdb, &name("a"), minute * MINUTE, minute as f64).unwrap();
+            write(&tsdb, &name("b"), minute * MINUTE, 7.0).unwrap();
+        }
+        write(&tsdb, &name("b"), 300 * MINUTE, STALE_NAN).unwrap();
+        dump(&tsdb)
+        // Dropped without `close`, as kill -9 does.
+    };
+    assert_eq!(before[&name("a")].len(), 300);
+    assert_eq!(dump(&open(&dir)), before);
+    // And a third time, now with two runs' segments.
+    let tsdb = open(&dir);
+    write(&tsdb, &name("a"), 400 * MINUTE, 1.0).unwrap();
+    drop(tsdb);
+    assert_eq!(dump(&open(&dir))[&name("a")].len(), 301);
+}
+
+#[test]
+fn a_checkpoint_stands_for_the_log() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    for minute in 0..150 {
+        write(&tsdb, &name("a"), minute * MINUTE, minute as f64).unwrap();
+    }
+    let before = dump(&tsdb);
+    tsdb.close();
+    assert!(matches!(
+        write(&tsdb, &name("a"), HOUR * 9, 1.0),
+        Err(CommitError::Closed)
+    ));
+    drop(tsdb);
+    let names = RealFs.list(&dir.path().join("cupola-wal")).unwrap();
+    assert_eq!(names.len(), 1, "{names:?}");
+    assert!(names[0].starts_with("checkpoint-"));
+    let tsdb = open(&dir);
+    assert_eq!(dump(&tsdb), before);
+    write(&tsdb, &name("a"), 150 * MINUTE, 150.0).unwrap();
+    drop(tsdb);
+    assert_eq!(dump(&open(&dir))[&name("a")].len(), 151);
+}
+
+#[test]
+fn a_torn_record_at_the_end_costs_only_itself() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    for minute in 0..10 {
+        write(&tsdb, &name("a"), minute * MINUTE, minute as f64).unwrap();
+    }
+    drop(tsdb);
+    let segment = dir.path().join("cupola-wal/00000001");
+    let bytes = std::fs::read(&segment).unwrap();
+    std::fs::write(&segment, &bytes[..bytes.len() - 3]).unwrap();
+    let tsdb = open(&dir);
+    assert_eq!(dump(&tsdb)[&name("a")].len(), 9);
+    write(&tsdb, &name("a"), 20 * MINUTE, 1.0).unwrap();
+    drop(tsdb);
+    // What follows the damage lies in a segment of its own and is read; the damaged file was left as it was.
+    assert_eq!(dump(&open(&dir))[&name("a")].len(), 10);
+    assert_eq!(std::fs::read(&segment).unwrap().len(), bytes.len() - 3);
+}
+
+#[test]
+fn a_full_disk_refuses_writes_answers_queries_and_recovers() {
+    let dir = TempDir::new().unwrap();
+    let vfs = FaultyFs::default();
+    let tsdb = open_with(&dir, Arc::new(vfs.clone()), |_| {}).unwrap();
+    write(&tsdb, &name("a"), MINUTE, 1.0).unwrap();
+    vfs.set_budget(Some(5));
+    for minute in 2..5 {
+        assert!(matches!(
+            write(&tsdb, &name("a"), minute * MINUTE, 2.0),
+            Err(CommitError::Log(_))
+        ));
+        assert!(matches!(
+            write(&tsdb, &name("new"), minute * MINUTE, 2.0),
+            Err(CommitError::Log(_))
+        ));
+    }
+    // What was refused is invisible, now and later.
+    let expected = BTreeMap::from([(name("a"), vec![(MINUTE, 1.0_f64.to_bits())])]);
+    assert_eq!(dump(&tsdb), expected);
+    vfs.set_budget(None);
+    write(&tsdb, &name("a"), 6 * MINUTE, 6.0).unwrap();
+    write(&tsdb, &name("new"), 6 * MINUTE, 6.0).unwrap();
+    let before = dump(&tsdb);
+    assert_eq!(before[&name("a")].len(), 2);
+    drop(tsdb);
+    assert_eq!(dump(&open(&dir)), before);
+}
+
+#[test]
+fn only_one_process_may_have_the_folder() {
+    let dir = TempDir::new().unwrap();
+    let first = open(&dir);
+    let error = open_with(&dir, Arc::new(RealFs), |_| {}).err().unwrap();
+    assert!(error.to_string().contains("another process holds it"), "{error}");
+    drop(first);
+    open(&dir);
+}
+
+#[test]
+fn old_samples_become_blocks_and_nothing_is_lost_on_the_way() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    let mut before = BTreeMap::new();
+    for minute in 0..(7 * 60) {
+        for metric in ["a", "b"] {
+            write(&tsdb, &name(metric), minute * MINUTE, minute as f64).unwrap();
+        }
+        tsdb.maintain();
+        before = dump(&tsdb);
+        assert_eq!(before[&name("a")].len() as i64, minute + 1, "at minute {minute}");
+    }
+    assert_eq!(
+        tsdb.blocks().iter().map(|b| (b.mint, b.maxt)).collect::<Vec<_>>(),
+        [(0, 2 * HOUR), (2 * HOUR, 4 * HOUR),]
+    );
+    assert_eq!(tsdb.head_stats().mint, 4 * HOUR);
+    drop(tsdb);
+    let tsdb = open(&dir);
+    assert_eq!(dump(&tsdb), before);
+    // The past is closed.
+    let mut appender = tsdb.appender();
+    assert_eq!(
+        appender.append(None, &name("c"), 3 * HOUR, 1.0),
+        Err(AppendError::OutOfBounds)
+    );
+}
+
+#[test]
+fn series_that_ended_give_their_memory_back() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    write(&tsdb, &name("ended"), 0, 1.0).unwrap();
+    for minute in 0..(4 * 60) {
+        write(&tsdb, &name("a"), minute * MINUTE, 1.0).unwrap();
+    }
+    tsdb.maintain();
+    assert_eq!(tsdb.head_stats().series, 1);
+    assert_eq!(tsdb.label_values("__name__", &all()).unwrap(), ["a", "ended"]);
+    let matcher = [Matcher::new("__name__", MatchOp::Regex, "end.*").unwrap()];
+    let selection = Selection {
+        matchers: &matcher,
+        ..all()
+    };
+    assert_eq!(tsdb.series(&selection).unwrap(), [name("ended")]);
+}
+
+#[test]
+fn blocks_past_the_retention_are_deleted() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open_with(&dir, Arc::new(RealFs), |o| o.retention_ms = 3 * HOUR).unwrap();
+    for quarter in 0..(10 * 4) {
+        write(&tsdb, &name("a"), quarter * 15 * MINUTE, 1.0).unwrap();
+    }
+    tsdb.maintain();
+    assert_eq!(tsdb.blocks().iter().map(|b| b.mint).collect::<Vec<_>>(), [6 * HOUR]);
+    let left = RealFs.list(dir.path()).unwrap();
+    assert_eq!(left.iter().filter(|n| n.len() == 26).count(), 1, "{left:?}");
+}
+
+#[test]
+fn samples_out_of_order_are_refused_and_equal_ones_accepted() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    write(&tsdb, &name("a"), MINUTE, 1.0).unwrap();
+    let mut appender = tsdb.appender();
+    assert_eq!(appender.append(None, &name("a"), 0, 1.0), Err(AppendError::OutOfOrder));
+    assert_eq!(
+        appender.append(None, &name("a"), MINUTE, 2.0),
+        Err(AppendError::Duplicate)
+    );
+    assert!(appender.append(None, &name("a"), MINUTE, 1.0).is_ok());
+    assert_eq!(
+        appender.append(None, &Labels::empty(), MINUTE, 1.0),
+        Err(AppendError::InvalidLabels)
+    );
+}
+
+#[test]
+fn a_dropped_batch_leaves_no_samples() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    let mut appender = tsdb.appender();
+    appender.append(None, &name("a"), MINUTE, 1.0).unwrap();
+    drop(appender);
+    assert!(dump(&tsdb).is_empty());
+}
+
+#[test]
+fn labels_are_found_with_and_without_matchers() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    for (job, metric) in [("x", "up"), ("y", "up"), ("x", "down")] {
+        write(
+            &tsdb,
+            &Labels::from_pairs([("__name__", metric), ("job", job)]),
+            MINUTE,
+            1.0,
+        )
+        .unwrap();
+    }
+    assert_eq!(tsdb.label_names(&all()).unwrap(), ["__name__", "job"]);
+    let down = vec![Matcher::equal("__name__", "down")];
+    let selection = Selection {
+        matchers: &down,
+        ..all()
+    };
+    assert_eq!(tsdb.label_values("job", &selection).unwrap(), ["x"]);
+    assert_eq!(tsdb.cardinality(1).by_metric, [("up".to_owned(), 2)]);
+}
+
+// What a run may do to the database.
+#[derive(Debug, Clone)]
+enum Step {
+    Write { series: usize, gap: i64, bits: u64 },
+    Crash,
+    Close,
+    Maintain,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => (0..4_usize, 1..40_i64, any::<u64>())
+            .prop_map(|(series, gap, bits)| Step::Write { series, gap: gap * MINUTE, bits }),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Close),
+        1 => Just(Step::Maintain),
+    ];
+    proptest::collection::vec(step, 1..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_run_with_crashes_keeps_exactly_what_was_acknowledged(steps in steps()) {
+        let dir = TempDir::new().unwrap();
+        let mut tsdb = Some(open(&dir));
+        let mut model: BTreeMap<Labels, Vec<(i64, u64)>> = BTreeMap::new();
+        let mut now = 0;
+        for step in steps {
+            match step {
+                Step::Write { series, gap, bits } => {
+                    now += gap;
+                    let labels = name(&format!("m{series}"));
+                    write(tsdb.as_ref().unwrap(), &labels, now, f64::from_bits(bits)).unwrap();
+                    model.entry(labels).or_default().push((now, bits));
+                }
+                Step::Crash => {
+                    drop(tsdb.take());
+                    tsdb = Some(open(&dir));
+                }
+                Step::Close => {
+                    tsdb.take().unwrap().close();
+                    tsdb = Some(open(&dir));
+                }
+                Step::Maintain => tsdb.as_ref().unwrap().maintain(),
+            }
+            prop_assert_eq!(&dump(tsdb.as_ref().unwrap()), &model);
+        }
+    }
+}

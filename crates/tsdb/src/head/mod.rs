@@ -1,0 +1,515 @@
+//! The head: the newest samples, in memory, in front of the log.
+//!
+//! One lock guards series and index. A batch is logged first, then applied under the write lock, so a reader sees all
+//! of it or nothing; a reader holds the read lock only while it collects references to chunks, and decodes without it.
+//!
+//! Lock order: log, then head.
+
+mod index;
+mod series;
+
+use std::collections::BTreeSet;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use cupola_model::{Labels, SeriesRef};
+use cupola_storage::{AppendError, Appender, CommitError, Selection, Series};
+use hashbrown::HashTable;
+use parking_lot::{Mutex, RwLock};
+
+use crate::metrics::Metrics;
+use crate::wal::{Entry, LoggedChunk, LoggedSample, Wal};
+use index::Index;
+use series::MemSeries;
+
+pub(crate) struct Head {
+    inner: RwLock<Inner>,
+    wal: Mutex<Option<Wal>>,
+    /// Samples older than this belong to blocks.
+    floor: AtomicI64,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Inner {
+    // A slot is a series' number here; it is free again once the series is gone. A reference carries the slot and a
+    // generation, so that a stale one finds nothing.
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_labels: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+    index: Index,
+    maxt: i64,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    series: Option<MemSeries>,
+}
+
+/// Figures for status pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeadStats {
+    /// Series in memory.
+    pub series: usize,
+    /// Chunks in memory.
+    pub chunks: usize,
+    /// Different name and value pairs.
+    pub label_pairs: usize,
+    /// Oldest sample, milliseconds; `i64::MAX` where there is none.
+    pub mint: i64,
+    /// Newest sample, milliseconds; `i64::MIN` where there is none.
+    pub maxt: i64,
+}
+
+/// Names with a count each, largest first.
+pub type Counts = Vec<(String, u64)>;
+
+/// Who has how many series.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cardinality {
+    /// Series by metric name.
+    pub by_metric: Counts,
+    /// Values by label name.
+    pub values_by_label: Counts,
+    /// Bytes of values by label name.
+    pub bytes_by_label: Counts,
+    /// Series by `name=value`.
+    pub by_pair: Counts,
+}
+
+fn series_ref(slot: u32, generation: u32) -> u64 {
+    u64::from(generation) << 32 | u64::from(slot)
+}
+
+impl Inner {
+    fn get(&self, id: u64) -> Option<&MemSeries> {
+        let slot = self.slots.get(id as u32 as usize)?;
+        if u64::from(slot.generation) == id >> 32 {
+            slot.series.as_ref()
+        } else {
+            None
+        }
+    }
+
+    fn get_mut(&mut self, id: u64) -> Option<&mut MemSeries> {
+        let slot = self.slots.get_mut(id as u32 as usize)?;
+        if u64::from(slot.generation) == id >> 32 {
+            slot.series.as_mut()
+        } else {
+            None
+        }
+    }
+
+    fn find(&self, labels: &Labels) -> Option<u64> {
+        let hash = self.hasher.hash_one(labels);
+        let has = |slot: &u32| {
+            self.slots
+                .get(*slot as usize)
+                .and_then(|s| s.series.as_ref())
+                .is_some_and(|s| s.labels == *labels)
+        };
+        let slot = *self.by_labels.find(hash, has)?;
+        Some(series_ref(slot, self.slots.get(slot as usize)?.generation))
+    }
+
+    fn create(&mut self, labels: &Labels) -> u64 {
+        if let Some(id) = self.find(labels) {
+            return id;
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.series = Some(MemSeries::new(labels.clone()));
+        let id = series_ref(slot, entry.generation);
+        let hash = self.hasher.hash_one(labels);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.by_labels.insert_unique(hash, slot, |slot| {
+            slots
+                .get(*slot as usize)
+                .and_then(|s| s.series.as_ref())
+                .map_or(0, |s| hasher.hash_one(&s.labels))
+        });
+        self.index.insert(slot, labels);
+        id
+    }
+
+    fn series(&self) -> impl Iterator<Item = (u64, &MemSeries)> {
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, entry)| Some((series_ref(slot as u32, entry.generation), entry.series.as_ref()?)))
+    }
+}
+
+/// Takes what replay reads. Ids of the log are those of an earlier process, so they are mapped.
+#[derive(Default)]
+pub(crate) struct Replay {
+    inner: Inner,
+    ids: foldhash::HashMap<u64, u64>,
+    floor: i64,
+    pub damage: Vec<String>,
+}
+
+impl Replay {
+    /// Leaves out samples older than `floor`: blocks have them.
+    pub(crate) fn new(floor: i64) -> Self {
+        let inner = Inner {
+            maxt: i64::MIN,
+            ..Inner::default()
+        };
+        Self {
+            inner,
+            floor,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn entry(&mut self, entry: Entry) {
+        match entry {
+            Entry::Series(id, labels) => {
+                let here = self.inner.create(&labels);
+                self.ids.insert(id, here);
+            }
+            Entry::Sample(sample) => {
+                let Some(series) = self
+                    .ids
+                    .get(&sample.series)
+                    .copied()
+                    .and_then(|id| self.inner.get_mut(id))
+                else {
+                    return;
+                };
+                if sample.ts >= self.floor && series.check(sample.ts, sample.value) == Ok(true) {
+                    series.push(sample.ts, sample.value);
+                    self.inner.maxt = self.inner.maxt.max(sample.ts);
+                }
+            }
+            Entry::Chunk(chunk) => {
+                let Some(series) = self
+                    .ids
+                    .get(&chunk.series)
+                    .copied()
+                    .and_then(|id| self.inner.get_mut(id))
+                else {
+                    return;
+                };
+                if chunk.maxt < self.floor {
+                    return;
+                }
+                match series.restore(&chunk) {
+                    Ok(()) => self.inner.maxt = self.inner.maxt.max(chunk.maxt),
+                    Err(error) => self.damage.push(format!("checkpoint: {}: {error}", series.labels)),
+                }
+            }
+        }
+    }
+}
+
+impl Head {
+    pub(crate) fn new(replay: Replay, wal: Wal, metrics: Arc<Metrics>) -> Self {
+        let floor = AtomicI64::new(replay.floor);
+        Self {
+            inner: RwLock::new(replay.inner),
+            wal: Mutex::new(Some(wal)),
+            floor,
+            metrics,
+        }
+    }
+
+    pub(crate) fn appender(self: &Arc<Self>) -> HeadAppender {
+        HeadAppender {
+            head: self.clone(),
+            samples: Vec::new(),
+        }
+    }
+
+    pub(crate) fn select(&self, selection: &Selection<'_>) -> Vec<Series> {
+        let floor = self.floor.load(Ordering::Acquire);
+        let inner = self.inner.read();
+        let mint = selection.mint.max(floor);
+        let mut found = Vec::new();
+        for slot in inner.index.select(selection.matchers) {
+            let Some(series) = inner.slots.get(slot as usize).and_then(|s| s.series.as_ref()) else {
+                continue;
+            };
+            if let Some(source) = series.snapshot(mint, selection.maxt) {
+                found.push(Series {
+                    labels: series.labels.clone(),
+                    source: Box::new(source),
+                });
+            }
+        }
+        found
+    }
+
+    /// The label sets of matching series with samples in the range.
+    pub(crate) fn label_sets(&self, selection: &Selection<'_>) -> Vec<Labels> {
+        let mint = selection.mint.max(self.floor.load(Ordering::Acquire));
+        let inner = self.inner.read();
+        let slots = inner.index.select(selection.matchers).into_iter();
+        let series = slots.filter_map(|slot| inner.slots.get(slot as usize)?.series.as_ref());
+        let in_range = |s: &&MemSeries| {
+            s.bounds()
+                .is_some_and(|(first, last)| last >= mint && first <= selection.maxt)
+        };
+        series.filter(in_range).map(|s| s.labels.clone()).collect()
+    }
+
+    /// Label names of matching series. Without matchers all there are, whatever the range.
+    pub(crate) fn label_names(&self, selection: &Selection<'_>) -> Vec<String> {
+        if selection.matchers.is_empty() {
+            return self.inner.read().index.label_names().map(str::to_owned).collect();
+        }
+        let sets = self.label_sets(selection);
+        let names: BTreeSet<&str> = sets.iter().flatten().map(|(name, _)| name).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Values of a label on matching series. Without matchers all there are, whatever the range.
+    pub(crate) fn label_values(&self, name: &str, selection: &Selection<'_>) -> Vec<String> {
+        if selection.matchers.is_empty() {
+            return self
+                .inner
+                .read()
+                .index
+                .label_values(name)
+                .map(|(v, _)| v.to_owned())
+                .collect();
+        }
+        let sets = self.label_sets(selection);
+        let values: BTreeSet<&str> = sets.iter().filter_map(|labels| labels.get(name)).collect();
+        values.into_iter().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn stats(&self) -> HeadStats {
+        let inner = self.inner.read();
+        let mut stats = HeadStats {
+            mint: i64::MAX,
+            maxt: i64::MIN,
+            ..HeadStats::default()
+        };
+        for (_, series) in inner.series() {
+            stats.series += 1;
+            stats.chunks += series.chunk_count();
+            if let Some((first, last)) = series.bounds() {
+                stats.mint = stats.mint.min(first);
+                stats.maxt = stats.maxt.max(last);
+            }
+        }
+        stats.label_pairs = inner
+            .index
+            .label_names()
+            .map(|n| inner.index.label_values(n).count())
+            .sum();
+        stats
+    }
+
+    pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
+        let inner = self.inner.read();
+        let mut all = Cardinality::default();
+        for name in inner.index.label_names() {
+            let (mut values, mut bytes) = (0, 0);
+            for (value, series) in inner.index.label_values(name) {
+                values += 1;
+                bytes += value.len() as u64;
+                all.by_pair.push((format!("{name}={value}"), series as u64));
+                if name == cupola_model::METRIC_NAME {
+                    all.by_metric.push((value.to_owned(), series as u64));
+                }
+            }
+            all.values_by_label.push((name.to_owned(), values));
+            all.bytes_by_label.push((name.to_owned(), bytes));
+        }
+        for counts in [
+            &mut all.by_metric,
+            &mut all.values_by_label,
+            &mut all.bytes_by_label,
+            &mut all.by_pair,
+        ] {
+            counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            counts.truncate(limit);
+        }
+        all
+    }
+
+    /// Newest sample; `i64::MIN` where there is none.
+    pub(crate) fn maxt(&self) -> i64 {
+        self.inner.read().maxt
+    }
+
+    /// Oldest sample at or after the floor.
+    pub(crate) fn mint(&self) -> Option<i64> {
+        let floor = self.floor.load(Ordering::Acquire);
+        let inner = self.inner.read();
+        inner
+            .series()
+            .filter_map(|(_, s)| s.bounds())
+            .map(|(first, _)| first.max(floor))
+            .min()
+    }
+
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        self.wal.lock().as_mut().map_or(Ok(()), Wal::sync)
+    }
+
+    pub(crate) fn wal_segment(&self) -> u64 {
+        self.wal.lock().as_ref().map_or(0, Wal::segment)
+    }
+
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        self.wal.lock().as_ref().map_or(0, Wal::bytes_written)
+    }
+
+    /// Forgets what is older than `mint`, which a block holds by now, and series of which nothing is left.
+    pub(crate) fn truncate(&self, mint: i64) -> usize {
+        self.floor.fetch_max(mint, Ordering::AcqRel);
+        let mut inner = self.inner.write();
+        let mut removed = Vec::new();
+        for (slot, entry) in inner.slots.iter_mut().enumerate() {
+            if entry.series.as_mut().is_some_and(|s| s.truncate(mint))
+                && let Some(series) = entry.series.take()
+            {
+                entry.generation = entry.generation.wrapping_add(1);
+                removed.push((slot as u32, series.labels));
+            }
+        }
+        inner.index.remove(&removed);
+        for (slot, labels) in &removed {
+            let hash = inner.hasher.hash_one(labels);
+            if let Ok(entry) = inner.by_labels.find_entry(hash, |s| s == slot) {
+                entry.remove();
+            }
+            inner.free.push(*slot);
+        }
+        self.metrics.series_removed.add(removed.len() as f64);
+        removed.len()
+    }
+
+    /// Writes a checkpoint of everything in the head, so that a restart reads it instead of the log so far.
+    pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
+        let (number, (vfs, dir)) = {
+            let mut wal = self.wal.lock();
+            let Some(wal) = wal.as_mut() else { return Ok(()) };
+            (wal.rotate()?, wal.place())
+        };
+        let mut checkpoint = crate::wal::Checkpoint::begin(vfs, dir, number)?;
+        // Slot by slot, so that no lock is held while the disk is written.
+        let slots = self.inner.read().slots.len();
+        for slot in 0..slots {
+            let entry: Option<(u64, Labels, Vec<LoggedChunk>)> = {
+                let inner = self.inner.read();
+                inner.slots.get(slot).and_then(|entry| {
+                    let series = entry.series.as_ref()?;
+                    let id = series_ref(slot as u32, entry.generation);
+                    Some((id, series.labels.clone(), series.chunks(id)))
+                })
+            };
+            if let Some((id, labels, chunks)) = entry {
+                checkpoint.add(id, &labels, &chunks)?;
+            }
+        }
+        checkpoint.finish()
+    }
+
+    /// Ends writing: later commits fail with [`CommitError::Closed`].
+    pub(crate) fn close(&self) {
+        self.wal.lock().take();
+    }
+}
+
+/// Collects a batch for the head.
+pub(crate) struct HeadAppender {
+    head: Arc<Head>,
+    samples: Vec<LoggedSample>,
+}
+
+impl Appender for HeadAppender {
+    fn append(
+        &mut self,
+        known: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        let head = &*self.head;
+        if ts < head.floor.load(Ordering::Acquire) {
+            head.metrics.out_of_bounds.inc();
+            return Err(AppendError::OutOfBounds);
+        }
+        let found = {
+            let inner = head.inner.read();
+            let known = known.map(|r| r.0).filter(|id| inner.get(*id).is_some());
+            let id = known.or_else(|| inner.find(labels));
+            id.map(|id| (id, inner.get(id).map_or(Ok(true), |s| s.check(ts, value))))
+        };
+        let id = match found {
+            Some((id, Ok(true))) => id,
+            Some((id, Ok(false))) => return Ok(SeriesRef(id)),
+            Some((_, Err(error))) => {
+                if error == AppendError::OutOfOrder {
+                    head.metrics.out_of_order.inc();
+                }
+                return Err(error);
+            }
+            None if labels.is_empty() => return Err(AppendError::InvalidLabels),
+            None => {
+                head.metrics.series_created.inc();
+                head.inner.write().create(labels)
+            }
+        };
+        self.samples.push(LoggedSample { series: id, ts, value });
+        Ok(SeriesRef(id))
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), CommitError> {
+        if self.samples.is_empty() {
+            return Ok(());
+        }
+        let head = &*self.head;
+        let mut wal = head.wal.lock();
+        let wal = wal.as_mut().ok_or(CommitError::Closed)?;
+        let mut fresh: Vec<(u64, Labels)> = {
+            let inner = head.inner.read();
+            let unlogged = |s: &LoggedSample| {
+                inner
+                    .get(s.series)
+                    .filter(|m| !m.logged)
+                    .map(|m| (s.series, m.labels.clone()))
+            };
+            self.samples.iter().filter_map(unlogged).collect()
+        };
+        fresh.sort_by_key(|(id, _)| *id);
+        fresh.dedup_by_key(|(id, _)| *id);
+        if let Err(error) = wal.append(&fresh, &self.samples) {
+            head.metrics.wal_failed.inc();
+            return Err(CommitError::Log(error));
+        }
+        let mut inner = head.inner.write();
+        for (id, _) in &fresh {
+            if let Some(series) = inner.get_mut(*id) {
+                series.logged = true;
+            }
+        }
+        let mut appended = 0_u64;
+        let mut maxt = inner.maxt;
+        for sample in &self.samples {
+            let Some(series) = inner.get_mut(sample.series) else {
+                continue;
+            };
+            // Another batch may have been faster since `append` looked.
+            if series.check(sample.ts, sample.value) == Ok(true) {
+                series.push(sample.ts, sample.value);
+                maxt = maxt.max(sample.ts);
+                appended += 1;
+            }
+        }
+        inner.maxt = maxt;
+        head.metrics.samples_appended.add(appended as f64);
+        Ok(())
+    }
+}

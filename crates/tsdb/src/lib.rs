@@ -1,0 +1,19 @@
+//! The time-series database: head, write-ahead log, blocks, retention.
+//!
+//! A batch goes to the log, then to the head. Every two hours the oldest two hours of the head become a block in
+//! Prometheus's format, the head forgets them and a checkpoint replaces the log so far. Readers see blocks and head as
+//! one.
+//!
+//! *Invariant:* knows no PromQL and reads no configuration file. *Invariant:* nothing is deleted to repair something;
+//! only retention deletes, and it deletes whole blocks.
+
+mod db;
+mod head;
+mod lock;
+mod metrics;
+mod options;
+mod wal;
+
+pub use db::{BlockInfo, OpenError, Tsdb};
+pub use head::{Cardinality, Counts, HeadStats};
+pub use options::Options;

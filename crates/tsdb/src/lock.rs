@@ -1,0 +1,39 @@
+//! One process per data folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+
+/// Held as long as the database is open. The lock ends with the process, also after `kill -9`; the file stays, as
+/// Prometheus leaves it.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _file: Option<File>,
+}
+
+/// Why the folder cannot be had.
+#[derive(Debug)]
+pub(crate) enum LockError {
+    Held,
+    Io(io::Error),
+}
+
+impl FolderLock {
+    pub(crate) fn take(dir: &Path) -> Result<Self, LockError> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join("lock"));
+        let file = file.map_err(LockError::Io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Held),
+            Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
+        }
+    }
+
+    pub(crate) fn none() -> Self {
+        Self { _file: None }
+    }
+}

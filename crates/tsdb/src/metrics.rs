@@ -1,0 +1,88 @@
+//! What the storage counts, under the names Prometheus 3.14 gives.
+
+use cupola_metrics::{Counter, Gauge, Registry};
+
+pub(crate) struct Metrics {
+    pub samples_appended: Counter,
+    pub series_created: Counter,
+    pub series_removed: Counter,
+    pub out_of_order: Counter,
+    pub out_of_bounds: Counter,
+    pub wal_failed: Counter,
+    pub wal_corruptions: Counter,
+    pub compactions: Counter,
+    pub compactions_failed: Counter,
+    pub checkpoints: Counter,
+    pub checkpoints_failed: Counter,
+    pub truncations: Counter,
+    pub time_retentions: Counter,
+    pub size_retentions: Counter,
+    pub replay_seconds: Gauge,
+    pub fsync_failed: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let appended = registry.counter_vec(
+            "prometheus_tsdb_head_samples_appended_total",
+            "Total number of appended samples.",
+            &["type"],
+        );
+        let out_of_order = registry.counter_vec(
+            "prometheus_tsdb_out_of_order_samples_total",
+            "Total number of out of order samples ingestion failed attempts.",
+            &["type"],
+        );
+        let out_of_bounds = registry.counter_vec(
+            "prometheus_tsdb_out_of_bound_samples_total",
+            "Total number of out of bound samples ingestion failed attempts.",
+            &["type"],
+        );
+        let counter = |name: &str, help: &str| registry.counter(&format!("prometheus_tsdb_{name}"), help);
+        Self {
+            samples_appended: appended.with(&["float"]),
+            series_created: counter(
+                "head_series_created_total",
+                "Total number of series created in the head.",
+            ),
+            series_removed: counter(
+                "head_series_removed_total",
+                "Total number of series removed in the head.",
+            ),
+            out_of_order: out_of_order.with(&["float"]),
+            out_of_bounds: out_of_bounds.with(&["float"]),
+            wal_failed: counter(
+                "wal_writes_failed_total",
+                "Total number of write log writes that failed.",
+            ),
+            wal_corruptions: counter("wal_corruptions_total", "Total number of write log corruptions."),
+            compactions: counter("compactions_total", "Total number of compactions that were executed."),
+            compactions_failed: counter("compactions_failed_total", "Total number of compactions that failed."),
+            checkpoints: counter(
+                "checkpoint_creations_total",
+                "Total number of checkpoint creations attempted.",
+            ),
+            checkpoints_failed: counter(
+                "checkpoint_creations_failed_total",
+                "Total number of checkpoint creations that failed.",
+            ),
+            truncations: counter("head_truncations_total", "Total number of head truncations attempted."),
+            time_retentions: counter(
+                "time_retentions_total",
+                "The number of times that blocks were deleted because the maximum time limit was exceeded.",
+            ),
+            size_retentions: counter(
+                "size_retentions_total",
+                "The number of times that blocks were deleted because the maximum number of bytes was exceeded.",
+            ),
+            replay_seconds: registry.gauge(
+                "prometheus_tsdb_data_replay_duration_seconds",
+                "Time taken to replay the data on disk.",
+            ),
+            fsync_failed: registry.counter(
+                "cupola_tsdb_wal_fsync_failed_total",
+                "Total number of failed attempts to bring the write-ahead log to the device.",
+            ),
+        }
+    }
+}

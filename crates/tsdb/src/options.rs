@@ -1,0 +1,32 @@
+//! What the database is told at start.
+
+use std::path::PathBuf;
+
+/// Where data lies and how long it stays.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder; made where it is absent.
+    pub dir: PathBuf,
+    /// Blocks older than this are deleted; milliseconds, 0 keeps all.
+    pub retention_ms: i64,
+    /// Oldest blocks are deleted while all blocks together are larger than this; bytes, 0 keeps all.
+    pub retention_bytes: u64,
+    /// The length of a block; milliseconds (Prometheus: 2 h).
+    pub block_ms: i64,
+    /// Whether to do without the lock file (`--storage.tsdb.no-lockfile`).
+    pub no_lockfile: bool,
+}
+
+impl Options {
+    /// Prometheus's defaults for the folder `dir`: 15 days, blocks of two hours.
+    #[must_use]
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            retention_ms: 15 * 24 * 3_600_000,
+            retention_bytes: 0,
+            block_ms: 2 * 3_600_000,
+            no_lockfile: false,
+        }
+    }
+}

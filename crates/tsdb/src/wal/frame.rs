@@ -1,0 +1,109 @@
+//! Frames: how records lie in a file, so that a torn or damaged one is noticed.
+//!
+//! `[u32 LE stored length][u32 LE CRC32C of kind and payload][u8 kind][payload]`, kind 0 plain, 1 zstd.
+
+/// Bytes before the payload.
+pub(crate) const HEADER: usize = 9;
+// A frame larger than this is not ours: refuse it before allocating.
+const MAX_FRAME: usize = 256 << 20;
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+// Below this a frame's own header outweighs what compression saves.
+const COMPRESS_FROM: usize = 128;
+
+/// Appends `record` as one frame to `out`.
+pub(crate) fn put(out: &mut Vec<u8>, record: &[u8]) {
+    let compressed = (record.len() >= COMPRESS_FROM)
+        .then(|| zstd::bulk::compress(record, 1).ok())
+        .flatten();
+    let (kind, payload) = match &compressed {
+        Some(small) if small.len() < record.len() => (ZSTD, small.as_slice()),
+        _ => (PLAIN, record),
+    };
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&[kind]), payload);
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    out.extend_from_slice(&crc.to_le_bytes());
+    out.push(kind);
+    out.extend_from_slice(payload);
+}
+
+/// What lies at the start of `bytes`.
+pub(crate) enum Frame {
+    /// A whole record, and how many bytes its frame took.
+    Record(Vec<u8>, usize),
+    /// Nothing more.
+    End,
+    /// Something that is no whole frame: a torn write or damage.
+    Broken(&'static str),
+}
+
+/// Reads the frame at the start of `bytes`.
+pub(crate) fn take(bytes: &[u8]) -> Frame {
+    if bytes.is_empty() {
+        return Frame::End;
+    }
+    let Some((header, rest)) = bytes.split_at_checked(HEADER) else {
+        return Frame::Broken("frame header is cut off");
+    };
+    let word = |at: usize| {
+        header[at..at + 4]
+            .iter()
+            .rev()
+            .fold(0_u32, |n, b| n << 8 | u32::from(*b))
+    };
+    let (len, crc, kind) = (word(0) as usize, word(4), header[8]);
+    if len > MAX_FRAME {
+        return Frame::Broken("frame length is not plausible");
+    }
+    let Some(payload) = rest.get(..len) else {
+        return Frame::Broken("frame is cut off");
+    };
+    if crc32c::crc32c_append(crc32c::crc32c(&[kind]), payload) != crc {
+        return Frame::Broken("checksum mismatch");
+    }
+    let record = match kind {
+        PLAIN => payload.to_vec(),
+        ZSTD => match zstd::stream::decode_all(payload) {
+            Ok(record) => record,
+            Err(_) => return Frame::Broken("zstd data is damaged"),
+        },
+        _ => return Frame::Broken("unknown frame kind"),
+    };
+    Frame::Record(record, HEADER + len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_back() {
+        let mut file = Vec::new();
+        for record in [vec![1, 2, 3], vec![7; 5000], vec![]] {
+            put(&mut file, &record);
+        }
+        let mut rest = file.as_slice();
+        for expected in [vec![1, 2, 3], vec![7; 5000], vec![]] {
+            let Frame::Record(record, used) = take(rest) else {
+                panic!("no record")
+            };
+            assert_eq!(record, expected);
+            rest = &rest[used..];
+        }
+        assert!(matches!(take(rest), Frame::End));
+    }
+
+    #[test]
+    fn every_torn_end_and_every_flipped_byte_is_noticed() {
+        let mut file = Vec::new();
+        put(&mut file, &[9; 300]);
+        for len in 1..file.len() {
+            assert!(matches!(take(&file[..len]), Frame::Broken(_)), "{len}");
+        }
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x10;
+            assert!(matches!(take(&damaged), Frame::Broken(_)), "{at}");
+        }
+    }
+}

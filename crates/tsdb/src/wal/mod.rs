@@ -1,0 +1,277 @@
+//! The write-ahead log: every acknowledged batch is here before readers see it.
+//!
+//! A folder of numbered segments and at most one checkpoint, which stands for all segments before its number.
+//! A batch is one frame and one `write`; after `kill -9` it is in the kernel's page cache and so in the file.
+//! `sync` asks for `fdatasync`; the caller does so at most a second apart, which bounds what a power cut may cost.
+//!
+//! Nothing is ever cut off to "repair" a log: a damaged segment is read up to the damage and left as it is, and writing
+//! goes on in a new segment.
+
+mod codec;
+mod frame;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cupola_env::{Vfs, VfsFile};
+use cupola_model::Labels;
+use tracing::warn;
+
+use codec::Codec;
+pub(crate) use codec::{Entry, LoggedChunk, LoggedSample};
+
+// A new segment begins once the current one is this long.
+const SEGMENT_BYTES: u64 = 32 << 20;
+const CHECKPOINT: &str = "checkpoint-";
+
+/// What replay found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    pub segments: usize,
+    pub records: usize,
+    /// One text per damaged segment: which, where, why.
+    pub damage: Vec<String>,
+}
+
+pub(crate) struct Wal {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    codec: Codec,
+    number: u64,
+    file: Option<Box<dyn VfsFile>>,
+    len: u64,
+    dirty: bool,
+    record: Vec<u8>,
+    framed: Vec<u8>,
+    bytes_written: u64,
+}
+
+impl Wal {
+    /// Opens the log in `dir`, gives everything in it to `each`, and gets ready to write behind it.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made, listed or read. Damage inside a file is no error: it is reported in
+    /// [`Replayed::damage`].
+    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, each: &mut dyn FnMut(Entry)) -> io::Result<(Self, Replayed)> {
+        vfs.create_dir_all(dir)?;
+        let mut replayed = Replayed::default();
+        let names = vfs.list(dir)?;
+        let checkpoint = names
+            .iter()
+            .filter_map(|n| n.strip_prefix(CHECKPOINT)?.parse::<u64>().ok())
+            .max();
+        let mut segments: Vec<u64> = names.iter().filter_map(|n| n.parse().ok()).collect();
+        segments.sort_unstable();
+        if let Some(number) = checkpoint {
+            let path = dir.join(format!("{CHECKPOINT}{number:08}"));
+            replay_file(&*vfs, &path, each, &mut replayed)?;
+        }
+        for number in segments.iter().filter(|n| **n >= checkpoint.unwrap_or(0)) {
+            replay_file(&*vfs, &dir.join(format!("{number:08}")), each, &mut replayed)?;
+            replayed.segments += 1;
+        }
+        let number = segments.last().copied().max(checkpoint).unwrap_or(0) + 1;
+        let wal = Self {
+            vfs,
+            dir: dir.to_path_buf(),
+            codec: Codec::default(),
+            number,
+            file: None,
+            len: 0,
+            dirty: false,
+            record: Vec::new(),
+            framed: Vec::new(),
+            bytes_written: 0,
+        };
+        Ok((wal, replayed))
+    }
+
+    /// Appends one batch as one frame.
+    ///
+    /// # Errors
+    /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
+    /// batch starts a new segment, so nothing after it can be lost behind the damage.
+    pub(crate) fn append(&mut self, series: &[(u64, Labels)], samples: &[LoggedSample]) -> io::Result<()> {
+        if self.file.is_none() || self.len >= SEGMENT_BYTES {
+            self.next_segment()?;
+        }
+        self.record.clear();
+        self.framed.clear();
+        Codec::encode_series(&mut self.record, series.iter().map(|(id, labels)| (*id, labels)));
+        self.codec.encode_samples(&mut self.record, samples);
+        frame::put(&mut self.framed, &self.record);
+        let Some(file) = self.file.as_mut() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if let Err(error) = file.append(&self.framed) {
+            if let Err(second) = file.truncate(self.len) {
+                warn!(segment = self.number, error = %second, "cannot take back a torn log record");
+            }
+            self.file = None;
+            return Err(error);
+        }
+        self.len += self.framed.len() as u64;
+        self.bytes_written += self.framed.len() as u64;
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn next_segment(&mut self) -> io::Result<()> {
+        if let Some(mut old) = self.file.take() {
+            old.sync()?;
+        }
+        // A number is taken once it holds bytes; a failed attempt may use it again.
+        let path = self.dir.join(format!("{:08}", self.number));
+        if self.vfs.len(&path).is_ok_and(|len| len > 0) {
+            self.number += 1;
+        }
+        let path = self.dir.join(format!("{:08}", self.number));
+        self.file = Some(self.vfs.open_append(&path)?);
+        self.len = 0;
+        self.codec.reset();
+        Ok(())
+    }
+
+    /// Waits until everything appended is on the device. Does nothing where nothing is new.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if let (true, Some(file)) = (self.dirty, self.file.as_mut()) {
+            file.sync()?;
+        }
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// Ends the current segment. What is logged from now on lies in the segment of the number returned, and after it.
+    ///
+    /// # Errors
+    /// What the system says; the log goes on in the old segment or a new one, nothing is lost.
+    pub(crate) fn rotate(&mut self) -> io::Result<u64> {
+        self.sync()?;
+        self.file = None;
+        let path = self.dir.join(format!("{:08}", self.number));
+        if self.vfs.len(&path).is_ok_and(|len| len > 0) {
+            self.number += 1;
+        }
+        Ok(self.number)
+    }
+
+    /// The segment being written.
+    pub(crate) fn segment(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes appended since the log was opened.
+    pub(crate) fn bytes_written(&self) -> u64 {
+        self.bytes_written
+    }
+
+    /// Where the log lies and through what it is written; for a checkpoint, which is made without holding the log.
+    pub(crate) fn place(&self) -> (Arc<dyn Vfs>, PathBuf) {
+        (self.vfs.clone(), self.dir.clone())
+    }
+}
+
+fn replay_file(vfs: &dyn Vfs, path: &Path, each: &mut dyn FnMut(Entry), replayed: &mut Replayed) -> io::Result<()> {
+    let bytes = vfs.read(path)?;
+    let mut rest = bytes.as_slice();
+    let mut codec = Codec::default();
+    loop {
+        let broken = match frame::take(rest) {
+            frame::Frame::End => return Ok(()),
+            frame::Frame::Record(record, used) => {
+                rest = &rest[used..];
+                replayed.records += 1;
+                match codec.decode(&record, each) {
+                    Ok(()) => continue,
+                    Err(error) => error.to_string(),
+                }
+            }
+            frame::Frame::Broken(why) => why.to_owned(),
+        };
+        let at = bytes.len() - rest.len();
+        replayed.damage.push(format!(
+            "{}: {broken} at byte {at} of {}; the {} bytes from there on are not read and left as they are",
+            path.display(),
+            bytes.len(),
+            rest.len()
+        ));
+        return Ok(());
+    }
+}
+
+/// Writes a checkpoint that stands for all segments before `number`, then removes those.
+pub(crate) struct Checkpoint {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    number: u64,
+    file: Box<dyn VfsFile>,
+    record: Vec<u8>,
+}
+
+impl Checkpoint {
+    /// Begins a checkpoint beside the log.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn begin(vfs: Arc<dyn Vfs>, dir: PathBuf, number: u64) -> io::Result<Self> {
+        let tmp = dir.join("checkpoint.tmp");
+        if vfs.len(&tmp).is_ok() {
+            vfs.remove_file(&tmp)?;
+        }
+        let file = vfs.open_append(&tmp)?;
+        Ok(Self {
+            vfs,
+            dir,
+            number,
+            file,
+            record: Vec::new(),
+        })
+    }
+
+    /// Adds one series and its chunks.
+    ///
+    /// # Errors
+    /// What the system says; the checkpoint must then be dropped.
+    pub(crate) fn add(&mut self, id: u64, labels: &Labels, chunks: &[LoggedChunk]) -> io::Result<()> {
+        Codec::encode_series(&mut self.record, [(id, labels)].into_iter());
+        for chunk in chunks {
+            Codec::encode_chunk(&mut self.record, id, chunk.mint, chunk.maxt, &chunk.bytes);
+        }
+        if self.record.len() >= 1 << 18 {
+            self.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut framed = Vec::new();
+        frame::put(&mut framed, &self.record);
+        self.record.clear();
+        self.file.append(&framed)
+    }
+
+    /// Makes the checkpoint valid and removes what it stands for.
+    ///
+    /// # Errors
+    /// What the system says; whatever was valid before still is.
+    pub(crate) fn finish(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.file.sync()?;
+        let name = format!("{CHECKPOINT}{:08}", self.number);
+        self.vfs
+            .rename(&self.dir.join("checkpoint.tmp"), &self.dir.join(&name))?;
+        for old in self.vfs.list(&self.dir)? {
+            let segment = old.parse::<u64>().is_ok_and(|n| n < self.number);
+            let checkpoint = old.starts_with(CHECKPOINT) && old < name;
+            if segment || checkpoint {
+                self.vfs.remove_file(&self.dir.join(old))?;
+            }
+        }
+        Ok(())
+    }
+}
