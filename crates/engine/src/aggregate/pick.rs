@@ -1,0 +1,195 @@
+//! Aggregations that let some of the series through: `topk`, `bottomk`, `limitk`, `limit_ratio`.
+
+use cupola_model::fmt_f64_g;
+use cupola_promql::{Aggregate, AggregateOp};
+
+use super::{Groups, bounds, xxhash};
+use crate::column::{Column, Row, Scalar, Vector};
+use crate::error::QueryError;
+use crate::eval::Evaluator;
+use crate::functions::compare_values;
+use crate::grid::Grid;
+
+impl Evaluator<'_> {
+    pub(crate) fn pick(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
+        let param = self.parameter(aggregate, grid)?;
+        let vector = self.eval_vector(&aggregate.expr, grid)?;
+        let values: Vec<f64> = param.values(grid.len()).collect();
+        if aggregate.op == AggregateOp::LimitRatio {
+            return self.limit_ratio(aggregate, &param, &values, vector, grid);
+        }
+        check_counts(&values)?;
+        let groups = Groups::of(&vector, aggregate);
+        match aggregate.op {
+            AggregateOp::Limitk => self.limitk(&param, &groups, vector, grid),
+            op => self.topk(&param, &groups, vector, grid, op == AggregateOp::Topk),
+        }
+    }
+
+    fn topk(
+        &mut self,
+        k: &Scalar,
+        groups: &Groups,
+        vector: Vector,
+        grid: Grid,
+        largest: bool,
+    ) -> Result<Vector, QueryError> {
+        let mut picked: Vec<Column> = vector.rows.iter().map(|_| Column::absent(grid.len())).collect();
+        // The order of an instant query's answer: group by group, best first.
+        let mut order = Vec::new();
+        let mut candidates: Vec<(f64, usize)> = Vec::new();
+        for members in groups.members() {
+            for step in 0..grid.len() {
+                let k = count_at(k, step, vector.rows.len());
+                if k == 0 {
+                    continue;
+                }
+                candidates.clear();
+                candidates.extend(
+                    members
+                        .iter()
+                        .filter_map(|at| Some((vector.rows.get(*at)?.column.get(step)?, *at))),
+                );
+                self.budget.work(members.len())?;
+                let better = |a: &(f64, usize), b: &(f64, usize)| {
+                    let labels = |at: usize| vector.rows.get(at).map(|row| &row.labels);
+                    compare_values(a.0, b.0, largest).then_with(|| labels(a.1).cmp(&labels(b.1)))
+                };
+                if k < candidates.len() {
+                    candidates.select_nth_unstable_by(k - 1, better);
+                    candidates.truncate(k);
+                }
+                if grid.len() == 1 {
+                    candidates.sort_by(better);
+                    order.extend(candidates.iter().map(|(_, at)| *at));
+                }
+                for (value, at) in &candidates {
+                    if let Some(slot) = picked.get_mut(*at).and_then(|column| column.values_mut().get_mut(step)) {
+                        *slot = *value;
+                    }
+                }
+            }
+        }
+        if grid.len() != 1 {
+            return Ok(replace_columns(vector, picked));
+        }
+        let mut rows: Vec<Option<Row>> = vector.rows.into_iter().map(Some).collect();
+        let rows = order.into_iter().filter_map(|at| rows.get_mut(at)?.take()).collect();
+        Ok(Vector { rows, ordered: true })
+    }
+
+    // The first k of each group, in the order of labels.
+    fn limitk(&mut self, k: &Scalar, groups: &Groups, vector: Vector, grid: Grid) -> Result<Vector, QueryError> {
+        let mut picked: Vec<Column> = vector.rows.iter().map(|_| Column::absent(grid.len())).collect();
+        let mut taken = vec![0_usize; grid.len()];
+        for mut members in groups.members() {
+            let labels = |at: &usize| vector.rows.get(*at).map(|row| &row.labels);
+            members.sort_by(|a, b| labels(a).cmp(&labels(b)));
+            taken.fill(0);
+            for at in members {
+                let (Some(row), Some(out)) = (vector.rows.get(at), picked.get_mut(at)) else {
+                    continue;
+                };
+                for (step, value) in row.column.present() {
+                    let (Some(taken), Some(slot)) = (taken.get_mut(step), out.values_mut().get_mut(step)) else {
+                        continue;
+                    };
+                    if *taken < count_at(k, step, vector.rows.len()) {
+                        *taken += 1;
+                        *slot = value;
+                    }
+                }
+                self.budget.work(grid.len())?;
+            }
+        }
+        Ok(replace_columns(vector, picked))
+    }
+
+    // A series is in or out by the hash of its labels, so the same ones are taken everywhere.
+    fn limit_ratio(
+        &mut self,
+        aggregate: &Aggregate,
+        ratio: &Scalar,
+        values: &[f64],
+        mut vector: Vector,
+        grid: Grid,
+    ) -> Result<Vector, QueryError> {
+        if values.iter().any(|ratio| ratio.is_nan()) {
+            return Err(QueryError::execution("Ratio value is NaN"));
+        }
+        let (smallest, largest) = bounds(values);
+        if let Some(param) = &aggregate.param {
+            if largest > 1.0 {
+                self.notes.invalid_ratio(largest, 1.0, param.span);
+            }
+            if smallest < -1.0 {
+                self.notes.invalid_ratio(smallest, -1.0, param.span);
+            }
+        }
+        for row in &mut vector.rows {
+            let position = xxhash::hash_labels(&row.labels) as f64 / u64::MAX as f64;
+            row.column.filter_map(|step, value| {
+                let ratio = ratio.at(step).clamp(-1.0, 1.0);
+                let inside = if ratio >= 0.0 {
+                    position < ratio
+                } else {
+                    position >= 1.0 + ratio
+                };
+                (inside && ratio != 0.0).then_some(value)
+            });
+            self.budget.work(grid.len())?;
+        }
+        Ok(vector.without_empty())
+    }
+}
+
+fn replace_columns(mut vector: Vector, columns: Vec<Column>) -> Vector {
+    for (row, column) in vector.rows.iter_mut().zip(columns) {
+        row.column = column;
+    }
+    vector.without_empty()
+}
+
+fn check_counts(values: &[f64]) -> Result<(), QueryError> {
+    if values.iter().any(|k| k.is_nan()) {
+        return Err(QueryError::execution("Parameter value is NaN"));
+    }
+    let (smallest, largest) = bounds(values);
+    if largest < 1.0 {
+        return Ok(());
+    }
+    // The bounds of a signed 64-bit integer as floats.
+    if smallest <= i64::MIN as f64 {
+        return Err(QueryError::execution(format!(
+            "Scalar value {} underflows int64",
+            fmt_f64_g(smallest)
+        )));
+    }
+    if largest >= i64::MAX as f64 {
+        return Err(QueryError::execution(format!(
+            "Scalar value {} overflows int64",
+            fmt_f64_g(largest)
+        )));
+    }
+    Ok(())
+}
+
+// How many to take at a step; never more than there are.
+fn count_at(k: &Scalar, step: usize, rows: usize) -> usize {
+    let k = k.at(step);
+    if k < 1.0 { 0 } else { (k as usize).min(rows.max(1)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_must_be_numbers_that_fit() {
+        let text = |values: &[f64]| check_counts(values).map_err(|e| e.to_string());
+        assert_eq!(text(&[1.0, 5.0]), Ok(()));
+        assert_eq!(text(&[f64::NAN]), Err("Parameter value is NaN".to_owned()));
+        assert_eq!(text(&[1e20]), Err("Scalar value 1e+20 overflows int64".to_owned()));
+        assert_eq!(text(&[-1e30]), Ok(()));
+    }
+}

@@ -1,0 +1,306 @@
+//! Operators between vectors: series pair up by their match labels, once for all steps.
+
+use cupola_model::Labels;
+use cupola_promql::{Binary, MatchCard, VectorMatching};
+use hashbrown::HashMap;
+
+use super::{changes_metric, element};
+use crate::column::{Column, Row, Vector, is_metadata_label};
+use crate::error::QueryError;
+use crate::eval::Evaluator;
+use crate::grid::Grid;
+use crate::keys::{KeyIndex, LabelKey};
+
+/// The labels by which series pair up; all but the name where nothing is said.
+pub(crate) fn match_key(matching: Option<&VectorMatching>) -> LabelKey {
+    match matching {
+        Some(matching) if matching.on => LabelKey::only(&matching.labels),
+        Some(matching) => LabelKey::all_but(&matching.labels),
+        None => LabelKey::all_but(&[]),
+    }
+}
+
+// Stands for "no series": the place of a fill value.
+const NONE: u32 = u32::MAX;
+
+// The series of one match group.
+#[derive(Default)]
+struct Group {
+    many: Vec<u32>,
+    one: Vec<u32>,
+}
+
+// What one operator needs to know.
+struct Matcher<'m> {
+    binary: &'m Binary,
+    card: MatchCard,
+    include: &'m [String],
+    key: LabelKey,
+    fill_one: Option<f64>,
+    fill_many: Option<f64>,
+    // `group_right`: the sides are swapped, so that the "many" side is always first.
+    swapped: bool,
+    many: Vector,
+    one: Vector,
+    steps: usize,
+}
+
+// The rows made so far, by labels.
+struct Output {
+    rows: Vec<Row>,
+    by_labels: HashMap<Labels, usize>,
+    steps: usize,
+}
+
+impl Output {
+    fn row(&mut self, labels: Labels, drop_name: bool) -> usize {
+        let rows = &mut self.rows;
+        let steps = self.steps;
+        *self.by_labels.entry(labels).or_insert_with_key(|labels| {
+            rows.push(Row {
+                labels: labels.clone(),
+                drop_name,
+                column: Column::absent(steps),
+            });
+            rows.len() - 1
+        })
+    }
+}
+
+impl Evaluator<'_> {
+    pub(crate) fn match_vectors(
+        &mut self,
+        binary: &Binary,
+        left: Vector,
+        right: Vector,
+        grid: Grid,
+    ) -> Result<Vector, QueryError> {
+        let matching = binary.matching.as_ref();
+        let card = matching.map_or(MatchCard::OneToOne, |m| m.card);
+        let swapped = card == MatchCard::OneToMany;
+        let (many, one) = if swapped { (right, left) } else { (left, right) };
+        let matcher = Matcher {
+            binary,
+            card,
+            include: matching.map_or(&[], |m| m.include.as_slice()),
+            key: match_key(matching),
+            // Upstream does not swap the fill values of `group_right` back: they go by the swapped sides.
+            fill_one: matching.and_then(|m| m.fill_right),
+            fill_many: matching.and_then(|m| m.fill_left),
+            swapped,
+            many,
+            one,
+            steps: grid.len(),
+        };
+        let mut groups: Vec<Group> = Vec::new();
+        let mut index = KeyIndex::new(matcher.key.clone());
+        for (at, row) in (0_u32..).zip(&matcher.many.rows) {
+            let id = index.id(&row.labels);
+            groups.resize_with(groups.len().max(id + 1), Group::default);
+            groups[id].many.push(at);
+        }
+        for (at, row) in (0_u32..).zip(&matcher.one.rows) {
+            let id = index.id(&row.labels);
+            groups.resize_with(groups.len().max(id + 1), Group::default);
+            groups[id].one.push(at);
+        }
+        self.budget.work(matcher.many.rows.len() + matcher.one.rows.len())?;
+        let mut out = Output {
+            rows: Vec::new(),
+            by_labels: HashMap::new(),
+            steps: grid.len(),
+        };
+        let mut one_at = Vec::new();
+        let mut pairs = Pairs::default();
+        for group in &groups {
+            matcher.find_one(group, &mut one_at)?;
+            matcher.combine(group, &one_at, &mut pairs, &mut out)?;
+            self.budget.room(out.rows.len(), grid.len())?;
+            self.budget.work((group.many.len() + group.one.len()) * grid.len())?;
+        }
+        let mut vector = Vector::of(out.rows).without_empty();
+        if binary.return_bool && !self.options.delayed_name_removal {
+            for row in &mut vector.rows {
+                row.labels = crate::column::without_metadata(&row.labels);
+            }
+        }
+        vector.merged()
+    }
+}
+
+// Result rows of one match group, by the pair of series they come from.
+#[derive(Default)]
+struct Pairs {
+    rows: HashMap<(u32, u32), usize>,
+    // The "many" series that feed a row of this group.
+    sources: HashMap<usize, Vec<u32>>,
+}
+
+impl Matcher<'_> {
+    fn value(&self, rows: &Vector, at: u32, step: usize) -> Option<f64> {
+        rows.rows.get(at as usize)?.column.get(step)
+    }
+
+    fn labels<'r>(&self, rows: &'r Vector, at: u32) -> Option<&'r Labels> {
+        rows.rows.get(at as usize).map(|row| &row.labels)
+    }
+
+    /// Writes to `one_at` which series of the "one" side has a value at each step.
+    fn find_one(&self, group: &Group, one_at: &mut Vec<u32>) -> Result<(), QueryError> {
+        one_at.clear();
+        one_at.resize(self.steps, NONE);
+        for at in &group.one {
+            for (step, slot) in one_at.iter_mut().enumerate() {
+                if self.value(&self.one, *at, step).is_none() {
+                    continue;
+                }
+                if *slot != NONE && self.is_evaluated(step) {
+                    return Err(self.duplicate(*at, *slot));
+                }
+                *slot = *at;
+            }
+        }
+        Ok(())
+    }
+
+    // Upstream does not look at the "one" side while the other is empty.
+    fn is_evaluated(&self, step: usize) -> bool {
+        self.fill_one.is_some() || self.fill_many.is_some() || self.many.rows.iter().any(|row| row.column.has(step))
+    }
+
+    fn duplicate(&self, at: u32, other: u32) -> QueryError {
+        let labels = |at| self.labels(&self.one, at).cloned().unwrap_or_default();
+        let side = if self.swapped { "left" } else { "right" };
+        let group = self.key.labels(&labels(at));
+        QueryError::execution(format!(
+            "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{}, \
+             {}];many-to-many matching not allowed: matching labels must be unique on one side",
+            labels(at),
+            labels(other),
+        ))
+    }
+
+    fn combine(&self, group: &Group, one_at: &[u32], pairs: &mut Pairs, out: &mut Output) -> Result<(), QueryError> {
+        pairs.rows.clear();
+        pairs.sources.clear();
+        if group.many.is_empty() && self.fill_many.is_none() {
+            return Ok(());
+        }
+        // Which steps a "many" series was matched at.
+        let mut matched = vec![false; self.steps];
+        for at in &group.many {
+            let mut known: Option<(u32, usize)> = None;
+            for (step, one) in one_at.iter().copied().enumerate() {
+                let Some(left) = self.value(&self.many, *at, step) else {
+                    continue;
+                };
+                let Some(right) = self.value(&self.one, one, step).or(self.fill_one) else {
+                    continue;
+                };
+                if let Some(matched) = matched.get_mut(step) {
+                    if *matched && self.card == MatchCard::OneToOne {
+                        return Err(QueryError::execution(
+                            "multiple matches for labels: many-to-one matching must be explicit \
+                             (group_left/group_right)",
+                        ));
+                    }
+                    *matched = true;
+                }
+                let row = match known {
+                    Some((known_one, row)) if known_one == one => row,
+                    _ => {
+                        let row = self.result_row(*at, one, pairs, out);
+                        known = Some((one, row));
+                        row
+                    }
+                };
+                self.check_unique(*at, row, step, pairs)?;
+                self.put(row, step, left, right, out)?;
+            }
+        }
+        if let Some(fill) = self.fill_many {
+            for (step, one) in one_at.iter().copied().enumerate() {
+                let Some(right) = self.value(&self.one, one, step) else {
+                    continue;
+                };
+                if !matched.get(step).copied().unwrap_or(false) {
+                    let row = self.result_row(NONE, one, pairs, out);
+                    self.put(row, step, fill, right, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // Two series of the "many" side must not give the same labels at one step.
+    fn check_unique(&self, at: u32, row: usize, step: usize, pairs: &Pairs) -> Result<(), QueryError> {
+        let Some(sources) = pairs.sources.get(&row).filter(|sources| sources.len() > 1) else {
+            return Ok(());
+        };
+        let earlier = sources.iter().take_while(|source| **source != at);
+        if earlier
+            .into_iter()
+            .any(|source| self.value(&self.many, *source, step).is_some())
+        {
+            return Err(QueryError::execution(
+                "multiple matches for labels: grouping labels must ensure unique matches",
+            ));
+        }
+        Ok(())
+    }
+
+    fn put(&self, row: usize, step: usize, left: f64, right: f64, out: &mut Output) -> Result<(), QueryError> {
+        let (a, b) = if self.swapped { (right, left) } else { (left, right) };
+        let Some(value) = element(self.binary.op, self.binary.return_bool, a, b) else {
+            return Ok(());
+        };
+        if let Some(slot) = out
+            .rows
+            .get_mut(row)
+            .and_then(|row| row.column.values_mut().get_mut(step))
+        {
+            if !cupola_model::is_stale_nan(*slot) {
+                return Err(QueryError::same_labelset());
+            }
+            *slot = value;
+        }
+        Ok(())
+    }
+
+    fn result_row(&self, many: u32, one: u32, pairs: &mut Pairs, out: &mut Output) -> usize {
+        let row = *pairs.rows.entry((many, one)).or_insert_with(|| {
+            let of = |rows, at| self.labels(rows, at).cloned();
+            let many_labels = of(&self.many, many);
+            let one_labels = of(&self.one, one);
+            // A filled side has the labels of the match group.
+            let stand_in = |other: &Option<Labels>| {
+                other
+                    .as_ref()
+                    .map_or_else(Labels::empty, |labels| self.key.labels(labels))
+            };
+            let left = many_labels.clone().unwrap_or_else(|| stand_in(&one_labels));
+            let right = one_labels.unwrap_or_else(|| stand_in(&many_labels));
+            let flagged = self.many.rows.get(many as usize).is_some_and(|row| row.drop_name);
+            out.row(self.result_labels(&left, &right), self.binary.return_bool || flagged)
+        });
+        let sources = pairs.sources.entry(row).or_default();
+        if !sources.contains(&many) {
+            sources.push(many);
+        }
+        row
+    }
+
+    fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
+        let mut builder = many.to_builder();
+        if changes_metric(self.binary.op) {
+            builder.retain(|name, _| !is_metadata_label(name));
+        }
+        if let (MatchCard::OneToOne, Some(matching)) = (self.card, &self.binary.matching) {
+            builder.retain(|name, _| matching.on == matching.labels.iter().any(|label| label == name));
+        }
+        for name in self.include {
+            builder.set(name, one.value(name));
+        }
+        builder.build()
+    }
+}

@@ -1,0 +1,133 @@
+//! The functions. Each takes whole columns.
+
+mod absent;
+mod histogram;
+mod info;
+mod labels;
+mod math;
+mod range;
+mod sort;
+pub(crate) mod time;
+
+use cupola_model::is_stale_nan;
+use cupola_promql::{Call, Expr, ExprKind};
+
+use crate::column::{Column, Scalar, Value, Vector};
+use crate::error::QueryError;
+use crate::eval::Evaluator;
+use crate::grid::Grid;
+use crate::numeric::{go_max, go_min};
+use crate::plan::unwrap_parens;
+use crate::select::Take;
+
+pub(crate) use sort::compare_values;
+
+/// The argument at `index`, which the parser made sure is there.
+pub(crate) fn argument(call: &Call, index: usize) -> Result<&Expr, QueryError> {
+    let missing = || {
+        QueryError::BadData(format!(
+            "expected {} argument(s) in call to {:?}",
+            index + 1,
+            call.function.name
+        ))
+    };
+    call.args.get(index).ok_or_else(missing)
+}
+
+impl Evaluator<'_> {
+    /// Evaluates a call.
+    pub(crate) fn call(&mut self, expr: &Expr, call: &Call, grid: Grid) -> Result<Value, QueryError> {
+        let name = call.function.name;
+        let seconds = |ms: i64| Value::Scalar(Scalar::Constant(ms as f64 / 1000.0));
+        if let Some(function) = math::function(name) {
+            return self.map(call, grid, function).map(Value::Vector);
+        }
+        if let Some(part) = time::part(name) {
+            return self.date(call, grid, part).map(Value::Vector);
+        }
+        match name {
+            "time" => Ok(Value::Scalar(Scalar::Steps(
+                grid.times().map(|t| t as f64 / 1000.0).collect(),
+            ))),
+            "pi" => Ok(Value::Scalar(Scalar::Constant(std::f64::consts::PI))),
+            "start" => Ok(seconds(self.plan.start())),
+            "end" => Ok(seconds(self.plan.end())),
+            "step" => Ok(seconds(self.plan.step_ms())),
+            "range" => Ok(seconds(self.plan.range_ms())),
+            "min_of" | "max_of" => {
+                let (a, b) = (self.scalar_arg(call, 0, grid)?, self.scalar_arg(call, 1, grid)?);
+                let pick = if name == "max_of" { go_max } else { go_min };
+                Ok(Value::Scalar(a.zip(&b, grid.len(), pick)))
+            }
+            "scalar" => {
+                let vector = self.vector_arg(call, 0, grid)?;
+                self.budget.work(vector.rows.len() * grid.len())?;
+                Ok(Value::Scalar(scalar(&vector, grid.len())))
+            }
+            "vector" => {
+                let scalar = self.scalar_arg(call, 0, grid)?;
+                let values = (0..grid.len()).map(|step| scalar.at(step)).collect();
+                Ok(Value::Vector(Self::single_row(Column::of(values))))
+            }
+            "timestamp" => self.timestamp(call, grid).map(Value::Vector),
+            "clamp" | "clamp_min" | "clamp_max" => self.clamp(call, grid).map(Value::Vector),
+            "round" => self.round(call, grid).map(Value::Vector),
+            "absent" => self.absent(call, grid).map(Value::Vector),
+            "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
+                self.sort(expr, call, grid).map(Value::Vector)
+            }
+            "label_replace" => self.label_replace(call, grid).map(Value::Vector),
+            "label_join" => self.label_join(call, grid).map(Value::Vector),
+            "histogram_quantile" => self.histogram_quantile(call, grid).map(Value::Vector),
+            "histogram_quantiles" => self.histogram_quantiles(call, grid).map(Value::Vector),
+            "histogram_fraction" => self.histogram_fraction(call, grid).map(Value::Vector),
+            // These read native histograms only and skip floats; storage holds no native histograms yet.
+            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
+                self.vector_arg(call, 0, grid)?;
+                Ok(Value::Vector(Vector::default()))
+            }
+            "info" => self.info(call, grid).map(Value::Vector),
+            "start_timestamp" => Err(QueryError::execution(
+                "the function start_timestamp() is not supported yet: stored samples carry no start timestamp",
+            )),
+            _ => self.range_call(call, grid).map(Value::Vector),
+        }
+    }
+
+    pub(crate) fn vector_arg(&mut self, call: &Call, index: usize, grid: Grid) -> Result<Vector, QueryError> {
+        self.eval_vector(argument(call, index)?, grid)
+    }
+
+    pub(crate) fn scalar_arg(&mut self, call: &Call, index: usize, grid: Grid) -> Result<Scalar, QueryError> {
+        self.eval_scalar(argument(call, index)?, grid)
+    }
+
+    // Over a selector the time of the sample, else that of the step.
+    fn timestamp(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
+        let arg = argument(call, 0)?;
+        let vector = if let ExprKind::VectorSelector(selector) = &unwrap_parens(arg).kind {
+            self.select_newest(selector, grid, Take::Time)?
+        } else {
+            let mut vector = self.eval_vector(arg, grid)?;
+            for row in &mut vector.rows {
+                row.column.filter_map(|step, _| Some(grid.at(step) as f64 / 1000.0));
+            }
+            vector
+        };
+        self.drop_names(vector)
+    }
+}
+
+fn scalar(vector: &Vector, steps: usize) -> Scalar {
+    let mut values = vec![f64::NAN; steps];
+    let mut found = vec![0_u8; steps];
+    for row in &vector.rows {
+        for ((value, slot), found) in row.column.values().iter().zip(&mut values).zip(&mut found) {
+            if !is_stale_nan(*value) {
+                *slot = if *found == 0 { *value } else { f64::NAN };
+                *found = 1;
+            }
+        }
+    }
+    Scalar::Steps(values)
+}

@@ -1,0 +1,306 @@
+//! Feeds the series of a range selector or a subquery to a window kernel.
+
+use cupola_model::Labels;
+use cupola_promql::{Expr, ExprKind, ExtendedRange, Modifiers, Subquery, VectorSelector};
+use cupola_storage::Samples;
+
+use crate::column::{Column, Row, Vector};
+use crate::error::QueryError;
+use crate::eval::Evaluator;
+use crate::grid::Grid;
+use crate::plan::unwrap_parens;
+use crate::window::{Anchor, Kernel, Reach, Window, between, drop_stale, mark, window_ends};
+
+// A kernel works on at most this many samples between two looks at the deadline.
+const CHUNK: usize = 32 * 1024;
+
+/// The range vector argument of a function.
+#[derive(Clone, Copy)]
+pub(crate) enum RangeArg<'e> {
+    Selector(&'e VectorSelector),
+    Subquery(&'e Subquery),
+}
+
+/// A range vector argument whose durations are known.
+#[derive(Clone, Copy)]
+pub(crate) struct Range<'e> {
+    pub(crate) arg: RangeArg<'e>,
+    pub(crate) range_ms: i64,
+    offset_ms: i64,
+    fixed: Option<i64>,
+}
+
+impl Range<'_> {
+    pub(crate) fn extended(&self) -> Option<ExtendedRange> {
+        match self.arg {
+            RangeArg::Selector(selector) => selector.extended,
+            RangeArg::Subquery(_) => None,
+        }
+    }
+
+    fn reach(&self, lookback_ms: i64) -> Reach {
+        let (before, after) = match self.extended() {
+            None => (0, 0),
+            Some(ExtendedRange::Anchored) => (lookback_ms, 0),
+            Some(ExtendedRange::Smoothed) => (lookback_ms, lookback_ms),
+        };
+        Reach {
+            range: self.range_ms,
+            before,
+            after,
+        }
+    }
+}
+
+// Buffers used again for every series.
+#[derive(Default)]
+struct Scratch {
+    samples: Samples,
+    windows: Vec<Window>,
+}
+
+impl Evaluator<'_> {
+    /// Works out the durations of a range vector argument.
+    pub(crate) fn range_of<'e>(&self, expr: &'e Expr) -> Result<Range<'e>, QueryError> {
+        let (arg, range, modifiers): (_, _, &Modifiers) = match &unwrap_parens(expr).kind {
+            ExprKind::MatrixSelector { selector, range, .. } => {
+                (RangeArg::Selector(selector), range, &selector.modifiers)
+            }
+            ExprKind::Subquery(subquery) => (RangeArg::Subquery(subquery), &subquery.range, &subquery.modifiers),
+            _ => return Err(QueryError::BadData("expected a range vector".to_owned())),
+        };
+        Ok(Range {
+            arg,
+            range_ms: self.plan.positive_ms(range)?,
+            offset_ms: self.plan.offset_ms(modifiers.offset.as_ref())?,
+            fixed: self.plan.fixed_time(modifiers.at),
+        })
+    }
+
+    /// What `kernel` makes of each series' windows. Series keep their labels; those without any value are left out.
+    pub(crate) fn over_range(
+        &mut self,
+        range: &Range<'_>,
+        grid: Grid,
+        kernel: &mut dyn Kernel,
+    ) -> Result<Vector, QueryError> {
+        if grid.is_empty() {
+            return Ok(Vector::default());
+        }
+        let reach = range.reach(self.lookback_ms);
+        let mut scratch = Scratch::default();
+        let mut rows = Vec::new();
+        match range.arg {
+            RangeArg::Selector(selector) => {
+                let first = range.fixed.unwrap_or(grid.start()).saturating_sub(range.offset_ms);
+                let last = range.fixed.unwrap_or(grid.end()).saturating_sub(range.offset_ms);
+                let mint = first
+                    .saturating_sub(reach.range)
+                    .saturating_sub(reach.before)
+                    .saturating_add(1);
+                let maxt = last.saturating_add(reach.after);
+                for series in self.series_of(selector, mint, maxt)? {
+                    self.read(&series, mint, maxt, &mut scratch.samples)?;
+                    drop_stale(&mut scratch.samples);
+                    let column = self.run_kernel(range, grid, reach, &mut scratch, kernel)?;
+                    self.keep(series.labels, false, column, &mut rows)?;
+                }
+            }
+            RangeArg::Subquery(subquery) => {
+                let (inner, inner_grid) = self.eval_subquery(subquery, range, grid)?;
+                for row in inner.rows {
+                    scratch.samples.clear();
+                    for (step, value) in row.column.present() {
+                        scratch.samples.push(inner_grid.at(step), value);
+                    }
+                    let column = self.run_kernel(range, grid, reach, &mut scratch, kernel)?;
+                    self.keep(row.labels, row.drop_name, column, &mut rows)?;
+                }
+            }
+        }
+        Ok(Vector::of(rows))
+    }
+
+    fn keep(&mut self, labels: Labels, drop_name: bool, column: Column, rows: &mut Vec<Row>) -> Result<(), QueryError> {
+        let present = column.count();
+        if present > 0 {
+            self.budget.hold(present)?;
+            self.budget.room(rows.len() + 1, column.values().len())?;
+            rows.push(Row {
+                labels,
+                drop_name,
+                column,
+            });
+        }
+        Ok(())
+    }
+
+    fn run_kernel(
+        &mut self,
+        range: &Range<'_>,
+        grid: Grid,
+        reach: Reach,
+        scratch: &mut Scratch,
+        kernel: &mut dyn Kernel,
+    ) -> Result<Column, QueryError> {
+        let Scratch { samples, windows } = scratch;
+        let held = self.budget.held();
+        self.budget.room(1, samples.len())?;
+        let mut column = Column::absent(grid.len());
+        if !samples.is_empty() {
+            mark(
+                &samples.ts,
+                window_ends(grid, range.fixed, range.offset_ms),
+                reach,
+                windows,
+            );
+            // As upstream counts: the samples of one step's window, not those of the whole range.
+            let widest = windows.iter().map(Window::len).max().unwrap_or(0);
+            self.budget.hold(widest)?;
+            kernel.begin(samples);
+            self.budget.work(samples.len() + windows.len())?;
+            let mut rest = windows.as_slice();
+            while !rest.is_empty() {
+                let mut weight = 0;
+                let heavy = |window: &Window| {
+                    weight += window.len() + 1;
+                    weight > CHUNK
+                };
+                let count = rest.iter().position(heavy).unwrap_or(rest.len()).max(1);
+                let (part, after) = rest.split_at(count);
+                kernel.run(samples, part, column.values_mut());
+                let seen = part.iter().map(Window::len).sum::<usize>();
+                self.budget.note_queryable(seen);
+                self.budget.work(seen.min(CHUNK))?;
+                rest = after;
+            }
+        }
+        self.budget.release_to(held);
+        Ok(column)
+    }
+
+    // The inner expression at the multiples of the step that the windows of `grid` reach.
+    fn eval_subquery(
+        &mut self,
+        subquery: &Subquery,
+        range: &Range<'_>,
+        grid: Grid,
+    ) -> Result<(Vector, Grid), QueryError> {
+        let step = match &subquery.step {
+            Some(step) => self.plan.positive_ms(step)?,
+            None => self.options.default_subquery_step_ms.max(1),
+        };
+        let first = range.fixed.unwrap_or(grid.start()).saturating_sub(range.offset_ms);
+        let last = range.fixed.unwrap_or(grid.end()).saturating_sub(range.offset_ms);
+        let inner_grid = Grid::aligned_after(first.saturating_sub(range.range_ms), last, step);
+        if inner_grid.is_empty() {
+            return Ok((Vector::default(), inner_grid));
+        }
+        // A subquery over years at a step of milliseconds must fail before its columns are made.
+        self.budget.room(1, inner_grid.len())?;
+        let inner = match self.eval(&subquery.expr, inner_grid)? {
+            crate::column::Value::Vector(vector) => vector,
+            crate::column::Value::Scalar(scalar) => {
+                let values = (0..inner_grid.len()).map(|step| scalar.at(step)).collect();
+                Self::single_row(Column::of(values))
+            }
+            crate::column::Value::Text(_) => {
+                return Err(QueryError::BadData("a subquery needs an instant vector".to_owned()));
+            }
+        };
+        Ok((inner, inner_grid))
+    }
+
+    /// The samples themselves, as an instant query of a range vector returns them.
+    pub(crate) fn matrix(&mut self, range: &Range<'_>, at: i64) -> Result<Vec<(Row, Samples)>, QueryError> {
+        let reach = range.reach(self.lookback_ms);
+        let end = range.fixed.unwrap_or(at).saturating_sub(range.offset_ms);
+        let (mint, maxt) = (
+            end.saturating_sub(reach.range)
+                .saturating_sub(reach.before)
+                .saturating_add(1),
+            end.saturating_add(reach.after),
+        );
+        let mut out = Vec::new();
+        let mut keep = |this: &mut Self, row: Row, samples: Samples| -> Result<(), QueryError> {
+            if !samples.is_empty() {
+                this.budget.note_queryable(samples.len());
+                this.budget.hold(samples.len())?;
+                this.budget.work(samples.len())?;
+                out.push((row, samples));
+            }
+            Ok(())
+        };
+        match range.arg {
+            RangeArg::Selector(selector) => {
+                for series in self.series_of(selector, mint, maxt)? {
+                    let mut samples = Samples::default();
+                    self.read(&series, mint, maxt, &mut samples)?;
+                    drop_stale(&mut samples);
+                    if let Some(extended) = range.extended() {
+                        samples = extend(&samples, end.saturating_sub(reach.range), end, extended);
+                    }
+                    let row = Row {
+                        labels: series.labels,
+                        drop_name: false,
+                        column: Column::absent(0),
+                    };
+                    keep(self, row, samples)?;
+                }
+            }
+            RangeArg::Subquery(subquery) => {
+                let (inner, inner_grid) = self.eval_subquery(subquery, range, Grid::single(at))?;
+                for row in inner.rows {
+                    let mut samples = Samples::default();
+                    for (step, value) in row.column.present() {
+                        samples.push(inner_grid.at(step), value);
+                    }
+                    keep(
+                        self,
+                        Row {
+                            column: Column::absent(0),
+                            ..row
+                        },
+                        samples,
+                    )?;
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+// An extended range shown as it is: the samples within, and a value at each edge.
+fn extend(samples: &Samples, start: i64, end: i64, extended: ExtendedRange) -> Samples {
+    let smoothed = extended == ExtendedRange::Smoothed;
+    let sample = |at: usize| {
+        Some(Anchor {
+            t: *samples.ts.get(at)?,
+            value: *samples.values.get(at)?,
+        })
+    };
+    let lo = samples.ts.partition_point(|t| *t <= start);
+    let hi = samples.ts.partition_point(|t| *t <= end);
+    let mut out = Samples::default();
+    let within = lo < hi;
+    let spanned = lo > 0 && hi < samples.len();
+    if !(within || smoothed && spanned) {
+        return out;
+    }
+    // The value at an edge, known from the samples at or before it and after it.
+    let edge = |t: i64, next: usize| match (next.checked_sub(1).and_then(sample), sample(next)) {
+        (Some(before), Some(after)) if smoothed && before.t < t => Some(between(before, after, t, false)),
+        (Some(before), _) => Some(before.value),
+        (None, after) => after.map(|after| after.value),
+    };
+    if let Some(value) = edge(start, lo) {
+        out.push(start, value);
+    }
+    for s in (lo..hi).filter_map(sample).filter(|s| s.t < end) {
+        out.push(s.t, s.value);
+    }
+    if let Some(value) = edge(end, hi) {
+        out.push(end, value);
+    }
+    out
+}

@@ -1,0 +1,228 @@
+//! `rate`, `increase`, `delta` with extrapolation, `irate`, `idelta`.
+
+use cupola_storage::Samples;
+
+use super::{Kernel, Window};
+
+/// What is computed from first and last sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RateKind {
+    /// Per second, counter resets made good.
+    Rate,
+    /// Over the range, counter resets made good.
+    Increase,
+    /// Over the range, of a gauge.
+    Delta,
+}
+
+impl RateKind {
+    pub(crate) fn is_counter(self) -> bool {
+        self != Self::Delta
+    }
+}
+
+/// `rate`, `increase`, `delta`: the difference of a window's ends, extrapolated to its edges.
+///
+/// Costs O(1) per window beside the counter resets inside it: these are found once per series.
+pub(crate) struct Extrapolated {
+    kind: RateKind,
+    range_seconds: f64,
+    // Positions of samples that are lower than the one before, ascending.
+    resets: Vec<usize>,
+    next_reset: usize,
+}
+
+impl Extrapolated {
+    pub(crate) fn new(kind: RateKind, range_ms: i64) -> Self {
+        Self {
+            kind,
+            range_seconds: range_ms as f64 / 1000.0,
+            resets: Vec::new(),
+            next_reset: 0,
+        }
+    }
+
+    fn value(&mut self, samples: &Samples, window: &Window) -> Option<f64> {
+        let (values, times) = (window.values(samples), window.times(samples));
+        let (first, last) = (*values.first()?, *values.last()?);
+        let (first_t, last_t) = (*times.first()?, *times.last()?);
+        if values.len() < 2 {
+            return None;
+        }
+        let mut result = last - first;
+        if self.kind.is_counter() {
+            // A window never starts before the one of an earlier step.
+            while self.resets.get(self.next_reset).is_some_and(|at| *at <= window.lo) {
+                self.next_reset += 1;
+            }
+            for at in self
+                .resets
+                .iter()
+                .skip(self.next_reset)
+                .take_while(|at| **at < window.hi)
+            {
+                result += samples.values.get(at - 1).copied().unwrap_or(0.0);
+            }
+        }
+
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        let mut to_start = seconds(first_t - window.start);
+        let mut to_end = seconds(window.end - last_t);
+        let sampled = seconds(last_t - first_t);
+        let between = sampled / (values.len() - 1) as f64;
+        // A gap of up to 1.1 intervals is taken for regular; beyond it the series is assumed to begin or end half an
+        // interval outside its samples.
+        let threshold = between * 1.1;
+        if to_start >= threshold {
+            to_start = between / 2.0;
+        }
+        if self.kind.is_counter() && result > 0.0 && first >= 0.0 {
+            // A counter was never below zero.
+            let to_zero = sampled * (first / result);
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
+        }
+        if to_end >= threshold {
+            to_end = between / 2.0;
+        }
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if self.kind == RateKind::Rate {
+            factor /= self.range_seconds;
+        }
+        Some(result * factor)
+    }
+}
+
+impl Kernel for Extrapolated {
+    fn begin(&mut self, samples: &Samples) {
+        self.resets.clear();
+        self.next_reset = 0;
+        if self.kind.is_counter() {
+            let falls = samples
+                .values
+                .windows(2)
+                .enumerate()
+                .filter(|(_, pair)| pair[1] < pair[0]);
+            self.resets.extend(falls.map(|(i, _)| i + 1));
+        }
+    }
+
+    fn run(&mut self, samples: &Samples, windows: &[Window], out: &mut [f64]) {
+        for window in windows {
+            if let (Some(value), Some(slot)) = (self.value(samples, window), out.get_mut(window.step)) {
+                *slot = value;
+            }
+        }
+    }
+}
+
+/// `irate` and `idelta`: from the last two samples of the window.
+pub(crate) fn instant_rate(samples: &Samples, window: &Window, is_rate: bool) -> Option<f64> {
+    let ([.., before, last], [.., before_t, last_t]) = (window.values(samples), window.times(samples)) else {
+        return None;
+    };
+    let interval = last_t - before_t;
+    if interval == 0 {
+        return None;
+    }
+    // After a reset a counter has counted from zero.
+    let result = if is_rate && last < before { *last } else { last - before };
+    Some(if is_rate {
+        result / (interval as f64 / 1000.0)
+    } else {
+        result
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{run, samples};
+    use super::super::{PerWindow, Reach};
+    use super::*;
+    use crate::grid::Grid;
+
+    const MINUTE: i64 = 60_000;
+
+    fn check(kind: RateKind, every: i64, values: &[f64], at: i64, range: i64, expected: f64) {
+        let pairs: Vec<_> = values.iter().enumerate().map(|(i, v)| (i as i64 * every, *v)).collect();
+        let reach = Reach {
+            range,
+            before: 0,
+            after: 0,
+        };
+        let got = run(
+            &mut Extrapolated::new(kind, range),
+            &samples(&pairs),
+            Grid::single(at),
+            reach,
+        );
+        assert!((got[0] - expected).abs() < 1e-9, "{} instead of {expected}", got[0]);
+    }
+
+    #[test]
+    fn increase_extrapolates_to_the_edges_but_not_below_zero() {
+        let ten: Vec<f64> = (0..11).map(|i| f64::from(i) * 10.0).collect();
+        check(RateKind::Increase, 5 * MINUTE, &ten, 50 * MINUTE, 50 * MINUTE, 100.0);
+        let dings: Vec<f64> = ten.iter().map(|v| v + 10.0).collect();
+        check(RateKind::Increase, 5 * MINUTE, &dings, 50 * MINUTE, 100 * MINUTE, 105.0);
+        let bumms: Vec<f64> = ten.iter().map(|v| v + 1.0).collect();
+        check(RateKind::Increase, 5 * MINUTE, &bumms, 50 * MINUTE, 100 * MINUTE, 101.0);
+    }
+
+    #[test]
+    fn a_reset_counts_from_zero() {
+        check(
+            RateKind::Increase,
+            5 * MINUTE,
+            &[0.0, 1.0, 2.0, 3.0, 2.0, 3.0, 4.0],
+            30 * MINUTE,
+            30 * MINUTE,
+            7.0,
+        );
+        check(
+            RateKind::Delta,
+            5 * MINUTE,
+            &[200.0, 150.0, 100.0, 50.0, 0.0],
+            20 * MINUTE,
+            20 * MINUTE,
+            -200.0,
+        );
+    }
+
+    #[test]
+    fn resets_are_found_in_every_window_that_holds_them() {
+        let all = samples(&[(0, 5.0), (10, 1.0), (20, 2.0), (30, 0.0), (40, 1.0)]);
+        let reach = Reach {
+            range: 21,
+            before: 0,
+            after: 0,
+        };
+        let grid = Grid::range(10, 50, 10);
+        let got = run(&mut Extrapolated::new(RateKind::Increase, 21), &all, grid, reach);
+        let mut slow = PerWindow(|all: &Samples, window: &Window| {
+            // The same with fresh state for each window.
+            let mut one = Extrapolated::new(RateKind::Increase, 21);
+            one.begin(all);
+            one.value(all, window)
+        });
+        let expected = run(&mut slow, &all, grid, reach);
+        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&got), bits(&expected));
+    }
+
+    #[test]
+    fn instant_rates_take_the_last_two() {
+        let all = samples(&[(0, 1.0), (1000, 3.0), (3000, 1.0)]);
+        let window = Window {
+            lo: 0,
+            hi: 3,
+            start: -1,
+            end: 3000,
+            step: 0,
+        };
+        assert_eq!(instant_rate(&all, &window, true), Some(0.5));
+        assert_eq!(instant_rate(&all, &window, false), Some(-2.0));
+        assert_eq!(instant_rate(&all, &Window { lo: 2, ..window }, true), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! `deriv`, `predict_linear`, `double_exponential_smoothing`.
+
+use cupola_storage::Samples;
+
+use super::Window;
+use crate::numeric::kahan_add;
+
+/// The least-squares line through the window: its slope per second and its value at `at_ms`. `None` below two samples.
+pub(crate) fn linear_regression(samples: &Samples, window: &Window, at_ms: Option<i64>) -> Option<(f64, f64)> {
+    let (values, times) = (window.values(samples), window.times(samples));
+    let ([first, rest @ ..], Some(first_t)) = (values, times.first()) else {
+        return None;
+    };
+    if rest.is_empty() {
+        return None;
+    }
+    if rest.iter().all(|value| value == first) {
+        return Some(if first.is_infinite() {
+            (f64::NAN, f64::NAN)
+        } else {
+            (0.0, *first)
+        });
+    }
+    // A reference near the samples keeps the squares small.
+    let reference = at_ms.unwrap_or(*first_t);
+    let n = values.len() as f64;
+    let mut sums = [(0.0, 0.0); 4];
+    for (t, y) in times.iter().zip(values) {
+        let x = (t - reference) as f64 / 1000.0;
+        for (sum, term) in sums.iter_mut().zip([x, *y, x * y, x * x]) {
+            *sum = kahan_add(term, sum.0, sum.1);
+        }
+    }
+    let [x, y, xy, xx] = sums.map(|(sum, c)| sum + c);
+    let slope = (xy - x * y / n) / (xx - x * x / n);
+    Some((slope, y / n - slope * x / n))
+}
+
+/// Holt's double exponential smoothing of the window. `None` below two samples.
+pub(crate) fn smoothing(values: &[f64], smoothing: f64, trend: f64) -> Option<f64> {
+    let [first, second, ..] = values else { return None };
+    let (mut before, mut level, mut slope) = (0.0, *first, second - first);
+    for (i, value) in values.iter().skip(1).enumerate() {
+        if i > 0 {
+            slope = trend * (level - before) + (1.0 - trend) * slope;
+        }
+        let next = smoothing * value + (1.0 - smoothing) * (level + slope);
+        (before, level) = (level, next);
+    }
+    Some(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::samples;
+    use super::*;
+
+    #[test]
+    fn a_straight_line_is_found() {
+        let all = samples(&[(0, 0.0), (300_000, 80.0), (600_000, 160.0)]);
+        let window = Window {
+            lo: 0,
+            hi: 3,
+            start: -1,
+            end: 600_000,
+            step: 0,
+        };
+        let (slope, at_end) = linear_regression(&all, &window, Some(600_000)).unwrap();
+        assert!((slope - 80.0 / 300.0).abs() < 1e-12 && (at_end - 160.0).abs() < 1e-9);
+        assert_eq!(linear_regression(&all, &Window { lo: 2, ..window }, None), None);
+    }
+
+    #[test]
+    fn a_constant_has_no_slope_and_infinity_has_no_answer() {
+        let flat = samples(&[(0, 3.0), (1000, 3.0)]);
+        let window = Window {
+            lo: 0,
+            hi: 2,
+            start: -1,
+            end: 1000,
+            step: 0,
+        };
+        assert_eq!(linear_regression(&flat, &window, None), Some((0.0, 3.0)));
+        let inf = samples(&[(0, f64::INFINITY), (1000, f64::INFINITY)]);
+        assert!(linear_regression(&inf, &window, None).unwrap().0.is_nan());
+    }
+
+    #[test]
+    fn smoothing_follows_a_straight_line() {
+        let line: Vec<f64> = (0..10).map(|i| f64::from(i) * 10.0).collect();
+        assert!((smoothing(&line, 0.01, 0.1).unwrap() - 90.0).abs() < 1e-9);
+        assert_eq!(smoothing(&[1.0], 0.5, 0.5), None);
+    }
+}
