@@ -1,0 +1,34 @@
+//! prometheus.yml, rule files and alertmanager.yml: text to types that cannot hold an invalid value.
+//!
+//! The YAML text becomes a tree whose nodes know their place (`yaml`); readers turn the tree into the types and
+//! report everything they dislike, so one run shows every mistake of a file with line and column. The types hold what
+//! was read and nothing that still has to be checked: regular expressions are compiled, expressions are parsed,
+//! defaults and inheritance are applied.
+//!
+//! *Invariant:* no network, no async, no clock. The disk is touched only by [`DiskFiles`].
+//! *Invariant:* only `yaml` names the YAML library.
+//! *Invariant:* a setting that this version cannot honour is an error or a warning, never silently dropped.
+
+pub mod alertmanager;
+pub mod common;
+mod error;
+mod files;
+mod http;
+pub mod matchers;
+mod md5;
+pub mod prometheus;
+mod read;
+mod redact;
+pub mod relabel;
+pub mod rules;
+pub mod time_interval;
+mod yaml;
+
+pub use alertmanager::{AlertmanagerConfig, load_alertmanager, parse_alertmanager};
+pub use common::{ByteSize, NameScheme, Secret};
+pub use error::{ConfigError, ConfigErrors, ConfigWarning};
+pub use files::{DiskFiles, Files, MemoryFiles};
+pub use matchers::{MatcherMode, parse_matchers};
+pub use prometheus::{PrometheusConfig, load_prometheus, parse_prometheus};
+pub use relabel::{RelabelConfig, relabel};
+pub use rules::{RuleFile, RuleOptions, load_rules, parse_rules};

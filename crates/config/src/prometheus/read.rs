@@ -1,0 +1,186 @@
+//! Reading prometheus.yml and the scrape files that it names.
+
+use std::path::{Path, PathBuf};
+
+use cupola_model::go_quote;
+
+use super::scrape::{Env, read_global, read_scrape_config};
+use super::sections::{read_alerting, read_otlp, read_storage};
+use super::{GlobalConfig, PrometheusConfig, ScrapeConfig};
+use crate::error::ConfigErrors;
+use crate::files::{Files, read_text};
+use crate::read::{Reader, Section};
+use crate::redact::show;
+use crate::yaml::{Node, Pos};
+
+/// Reads prometheus.yml from a text, without the files that `scrape_config_files` names. `path` is used in messages
+/// and to resolve relative paths; `external_labels` are expanded from the process's environment.
+///
+/// # Errors
+/// Every mistake in the text.
+pub fn parse_prometheus(text: &str, path: &Path) -> Result<PrometheusConfig, ConfigErrors> {
+    parse_prometheus_with_env(text, path, &|name| std::env::var(name).ok())
+}
+
+/// As [`parse_prometheus`], with the environment given.
+///
+/// # Errors
+/// As [`parse_prometheus`].
+pub fn parse_prometheus_with_env(
+    text: &str,
+    path: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<PrometheusConfig, ConfigErrors> {
+    let reader = Reader::new(path);
+    let config = read_main(&reader, text, env);
+    reader.result(config)
+}
+
+/// Reads prometheus.yml and the files that its `scrape_config_files` name.
+///
+/// # Errors
+/// Every mistake in all of these files, or why a file cannot be read.
+pub fn load_prometheus(path: &Path, files: &dyn Files) -> Result<PrometheusConfig, ConfigErrors> {
+    let text = read_text(files, path)?;
+    let reader = Reader::new(path);
+    let mut config = read_main(&reader, &text, &|name| std::env::var(name).ok());
+    if let Some(config) = &mut config {
+        include_scrape_files(&reader, config, files);
+    }
+    reader.result(config)
+}
+
+fn include_scrape_files(reader: &Reader<'_>, config: &mut PrometheusConfig, files: &dyn Files) {
+    for pattern in config.scrape_config_files.clone() {
+        let matches = match files.glob(&pattern) {
+            Ok(matches) => matches,
+            Err(error) => {
+                let message = format!(
+                    "error retrieving scrape config files for {:?}: {error}",
+                    pattern.display()
+                );
+                reader.error(Pos::START, message);
+                continue;
+            }
+        };
+        for path in matches {
+            let text = match read_text(files, &path) {
+                Ok(text) => text,
+                Err(errors) => {
+                    reader.add_errors(errors);
+                    continue;
+                }
+            };
+            let included = Reader::new(&path);
+            let known = config.scrape_configs.iter().map(|c| c.job_name.clone()).collect();
+            let document = included.document(&text);
+            if let Some(root) = &document.root {
+                let section = included.section(root, "config.ScrapeConfigs");
+                let jobs = read_scrape_configs(&section, &config.global, known);
+                config.scrape_configs.extend(jobs.into_iter().map(|(job, _)| job));
+                section.finish();
+            }
+            config.warnings.extend(included.take_warnings());
+            if let Err(errors) = included.result(Some(())) {
+                reader.add_errors(errors);
+            }
+        }
+    }
+}
+
+fn read_main(reader: &Reader<'_>, text: &str, env: Env<'_>) -> Option<PrometheusConfig> {
+    let document = reader.document(text);
+    // An empty file is a valid configuration: all defaults.
+    let root = document.root.as_deref();
+    let section = root.map_or_else(|| reader.no_section(), |root| reader.section(root, "config.plain"));
+    let config = read_sections(&section, env, root);
+    section.finish();
+    // What the text is shown as is only right where everything was understood.
+    reader.is_clean().then_some(config)
+}
+
+fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> PrometheusConfig {
+    let reader = section.reader;
+    let open = |name: &'static str, type_name: &'static str| {
+        section
+            .get(name)
+            .map_or_else(|| reader.no_section(), |node| reader.section(node, type_name))
+    };
+    for name in ["remote_write", "remote_read"] {
+        let empty = format!("empty or null {} config section", name.replace('_', " "));
+        section.items(name, "[]*config.RemoteConfig", &empty);
+        section.unsupported(name);
+    }
+    section.unsupported("tracing");
+    let global = read_global(open("global", "config.plain"), env);
+    let runtime = open("runtime", "config.RuntimeConfig");
+    let gogc = runtime.count("gogc").and_then(|n| u32::try_from(n).ok()).unwrap_or(75);
+    runtime.finish();
+    let scheme = global.scrape.name_scheme;
+    let alerting = read_alerting(open("alerting", "config.plain"), scheme);
+    let storage = read_storage(open("storage", "config.StorageConfig"));
+    let otlp = read_otlp(open("otlp", "config.plain"), scheme);
+    let rule_files = read_patterns(section, "rule_files", "invalid rule file path");
+    let scrape_config_files = read_patterns(section, "scrape_config_files", "invalid scrape config file path");
+    let jobs = read_scrape_configs(section, &global, Vec::new());
+    PrometheusConfig {
+        gogc,
+        rule_files,
+        scrape_config_files,
+        scrape_configs: jobs.into_iter().map(|(job, _)| job).collect(),
+        alerting,
+        storage,
+        otlp,
+        warnings: reader.take_warnings(),
+        shown_text: root.map(|root| show(root, reader)).unwrap_or_default(),
+        global,
+    }
+}
+
+/// Reads `scrape_configs`; no job may be called as one in `known`.
+fn read_scrape_configs(section: &Section<'_>, global: &GlobalConfig, known: Vec<String>) -> Vec<(ScrapeConfig, Pos)> {
+    let reader = section.reader;
+    let mut jobs: Vec<(ScrapeConfig, Pos)> = Vec::new();
+    let items = section.items(
+        "scrape_configs",
+        "[]*config.ScrapeConfig",
+        "empty or null scrape config section",
+    );
+    for node in items {
+        let Some(job) = read_scrape_config(reader, node, global) else {
+            continue;
+        };
+        let name = &job.job_name;
+        let first = jobs
+            .iter()
+            .find(|(other, _)| other.job_name == *name)
+            .map(|(_, pos)| *pos);
+        if !name.is_empty() && (first.is_some() || known.contains(name)) {
+            let message = format!("found multiple scrape configs with job name {}", go_quote(name));
+            match first {
+                Some(first) => reader.error_hint(node.pos, message, format!("the first is at line {}", first.line)),
+                None => reader.error_hint(node.pos, message, "the first is in another file"),
+            }
+        }
+        jobs.push((job, node.pos));
+    }
+    jobs
+}
+
+/// Reads glob patterns of files; only the last part of a path may hold a `*`.
+fn read_patterns(section: &Section<'_>, name: &'static str, refusal: &str) -> Vec<PathBuf> {
+    let reader = section.reader;
+    let mut patterns = Vec::new();
+    for item in section.items(name, "[]string", "") {
+        let Some(text) = reader.text(item) else { continue };
+        if text
+            .split_once('*')
+            .is_some_and(|(_, after)| after.contains('/') || after.contains('*'))
+        {
+            let message = format!("{refusal} {}", go_quote(&text));
+            reader.error_hint(item.pos, message, "only one * is allowed, in the last part of the path");
+        }
+        patterns.push(reader.resolve(&text));
+    }
+    patterns
+}

@@ -1,0 +1,385 @@
+//! alertmanager.yml: upstream's cases, and our own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cupola_config::alertmanager::{DISCORD_MESSAGE, GroupBy, Route};
+use cupola_config::common::SecretSource;
+use cupola_config::matchers::{MatcherMode, parse_matchers};
+use cupola_config::{AlertmanagerConfig, DiskFiles, load_alertmanager, parse_alertmanager};
+use cupola_model::Labels;
+use cupola_testkit::conformance_dir;
+use serde_json::Value;
+
+const UNSUPPORTED: &str = "is not supported by this version";
+
+fn json(file: &str) -> Option<Value> {
+    let dir = conformance_dir("alertmanager")?;
+    let text = std::fs::read_to_string(dir.join(file)).expect("the file is there");
+    Some(serde_json::from_str(&text).expect("the file is JSON"))
+}
+
+fn parse(text: &str) -> Result<AlertmanagerConfig, Vec<String>> {
+    parse_alertmanager(text, Path::new("a.yml"), MatcherMode::Fallback)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn upstream_matchers() {
+    let Some(cases) = json("matchers/cases.json") else {
+        return;
+    };
+    let cases = cases["cases"].as_array().unwrap();
+    for case in cases {
+        let input = case["input"].as_str().unwrap();
+        for (mode, name) in [
+            (MatcherMode::Classic, "classic"),
+            (MatcherMode::Utf8, "utf8"),
+            (MatcherMode::Fallback, "fallback"),
+        ] {
+            let expected = case[name].as_array().map(|list| {
+                let item = |m: &Value, at: usize| m[at].as_str().unwrap().to_owned();
+                list.iter()
+                    .map(|m| (item(m, 0), item(m, 1), item(m, 2)))
+                    .collect::<Vec<_>>()
+            });
+            let parsed = parse_matchers(input, mode).ok().map(|parsed| {
+                let item =
+                    |m: &cupola_model::Matcher| (m.name().to_owned(), m.op().as_str().to_owned(), m.value().to_owned());
+                parsed.matchers.iter().map(item).collect::<Vec<_>>()
+            });
+            assert_eq!(parsed, expected, "{name} {input:?}");
+        }
+    }
+    eprintln!("matchers: {} cases in three modes", cases.len());
+    assert!(cases.len() >= 70);
+}
+
+#[test]
+fn upstream_inline_configurations() {
+    let Some(cases) = json("config/inline.json") else {
+        return;
+    };
+    let mut passed = 0;
+    for case in cases["cases"].as_array().unwrap() {
+        let (id, text) = (case["id"].as_str().unwrap(), case["yaml"].as_str().unwrap());
+        let result = parse(text);
+        match (case["ok"].as_bool().unwrap(), &result) {
+            (true, Ok(_)) => {}
+            (false, Err(errors)) => {
+                let shown = errors.join("\n").to_lowercase();
+                let reason = case["error_contains"].as_str().unwrap().to_lowercase();
+                assert!(
+                    shown.contains(&reason) || shown.contains(UNSUPPORTED),
+                    "{id}: {reason}: {shown}"
+                );
+            }
+            (ok, result) => panic!("{id}: ok is {ok}, but {result:?}"),
+        }
+        passed += 1;
+    }
+    eprintln!("alertmanager inline: {passed}");
+    assert!(passed >= 24, "{passed}");
+}
+
+#[test]
+fn upstream_files_get_upstream_verdicts() {
+    let Some(table) = json("config/expectations.json") else {
+        return;
+    };
+    let dir = conformance_dir("alertmanager").unwrap().join("config");
+    let (mut loaded, mut unsupported, mut refused) = (0, 0, 0);
+    for (file, expected) in table["files"].as_object().unwrap() {
+        let result = load_alertmanager(&dir.join(file), MatcherMode::Fallback, &DiskFiles);
+        match (expected["ok"].as_bool().unwrap(), result) {
+            (true, Ok(_)) => loaded += 1,
+            (true, Err(errors)) => {
+                assert!(
+                    errors.iter().all(|e| e.message.contains(UNSUPPORTED) && e.line > 0),
+                    "{file}: {errors}"
+                );
+                unsupported += 1;
+            }
+            (false, Err(errors)) => {
+                let shown = errors.to_string();
+                let reason = expected["error_contains"].as_str().unwrap();
+                assert!(
+                    shown.contains(reason) || shown.contains(UNSUPPORTED),
+                    "{file}: {reason}: {shown}"
+                );
+                refused += 1;
+            }
+            (false, Ok(_)) => panic!("{file} must be refused"),
+        }
+    }
+    eprintln!("alertmanager files: {loaded} loaded, {unsupported} unsupported, {refused} refused");
+    assert!(loaded >= 4 && refused >= 18, "{loaded} {refused}");
+    assert!(loaded + unsupported >= 20, "{loaded} {unsupported}");
+}
+
+fn route<'r>(route: &'r Route, labels: &Labels, found: &mut Vec<&'r str>) -> bool {
+    if !route.matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
+        return false;
+    }
+    let before = found.len();
+    for child in &route.routes {
+        if self::route(child, labels, found) && !child.continue_matching {
+            break;
+        }
+    }
+    if found.len() == before {
+        found.push(&route.receiver);
+    }
+    true
+}
+
+#[test]
+fn upstream_routing_cases_find_their_receivers() {
+    let Some(table) = json("routing/cases.json") else {
+        return;
+    };
+    let mut passed = 0;
+    for case in table["cases"].as_array().unwrap() {
+        let name = case["config"].as_str().unwrap();
+        let config = parse(table["configs"][name].as_str().unwrap()).unwrap();
+        let labels = case["labels"].as_object().unwrap();
+        let labels = Labels::from_pairs(labels.iter().map(|(name, value)| (name, value.as_str().unwrap())));
+        let mut found = Vec::new();
+        route(&config.route, &labels, &mut found);
+        let expected: Vec<&str> = case["receivers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| r.as_str().unwrap())
+            .collect();
+        assert_eq!(found, expected, "{case}");
+        passed += 1;
+    }
+    eprintln!("routing: {passed}");
+    assert!(passed >= 18, "{passed}");
+}
+
+fn with_interval(interval: &Value) -> Result<AlertmanagerConfig, Vec<String>> {
+    // JSON is YAML.
+    parse(&format!(
+        "route: {{receiver: a}}\nreceivers: [{{name: a}}]\ntime_intervals: [{{name: x, time_intervals: [{interval}]}}]"
+    ))
+}
+
+#[test]
+fn upstream_time_intervals() {
+    let (Some(bad), Some(good)) = (json("timeintervals/bad.json"), json("timeintervals/contains.json")) else {
+        return;
+    };
+    for case in bad["cases"].as_array().unwrap() {
+        let errors = with_interval(&case["time_interval"]).unwrap_err().join("\n");
+        assert!(
+            errors.contains(case["error_0_25"].as_str().unwrap()),
+            "{case}: {errors}"
+        );
+    }
+    let cases = good["cases"].as_array().unwrap();
+    for case in cases {
+        let config = with_interval(&case["time_interval"]).unwrap();
+        let time: jiff::Timestamp = case["time"].as_str().unwrap().parse().unwrap();
+        let inside = config.time_intervals[0].intervals[0].contains(time.as_second());
+        assert_eq!(inside, case["contains"].as_bool().unwrap(), "{case}");
+    }
+    eprintln!("time intervals: {} instants", cases.len());
+    assert!(cases.len() >= 45, "{}", cases.len());
+}
+
+const EXAMPLE: &str = "
+global:
+  resolve_timeout: 10m
+  http_config: {authorization: {credentials: hunter-1}}
+templates: ['t/*.tmpl']
+route:
+  receiver: team
+  group_by: [namespace, alertname]
+  group_wait: 0s
+  repeat_interval: 12h
+  labels: {team: infra}
+  routes:
+  - matchers: ['alertname = \"Watchdog\"', severity=~\"a|b\"]
+    match: {x: y}
+    match_re: {z: 'q.*'}
+    receiver: 'null'
+    continue: true
+    mute_time_intervals: [night]
+    routes:
+    - group_by: []
+      group_interval: 1m
+      labels: {level: two}
+  - group_by: ['...']
+receivers:
+- name: 'null'
+- name: team
+  webhook_configs:
+  - url: http://user:hunter-2@hook/
+    max_alerts: 5
+    timeout: 1m30s
+    send_resolved: false
+  - url_file: hook
+    http_config: {follow_redirects: false}
+  discord_configs:
+  - webhook_url: https://discord.example/hunter-3
+    title: t
+inhibit_rules:
+- source_matchers: [severity=critical]
+  target_match_re: {severity: warning|info}
+  equal: [namespace]
+-
+mute_time_intervals:
+- name: night
+  time_intervals: [{times: [{start_time: '22:00', end_time: '24:00'}], location: Europe/Berlin}]
+";
+
+#[test]
+fn a_tree_inherits_downwards() {
+    let config = parse_alertmanager(EXAMPLE, Path::new("/etc/am/a.yml"), MatcherMode::Fallback).unwrap();
+    assert_eq!(config.resolve_timeout, Duration::from_secs(600));
+    assert_eq!(config.templates, [Path::new("/etc/am/t/*.tmpl")]);
+    let root = &config.route;
+    assert_eq!(
+        root.group_by,
+        GroupBy::Labels(vec!["alertname".into(), "namespace".into()])
+    );
+    assert_eq!(
+        (root.group_wait, root.group_interval),
+        (Duration::ZERO, Duration::from_secs(300))
+    );
+    let child = &root.routes[0];
+    let matchers: Vec<String> = child.matchers.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        matchers,
+        [
+            r#"alertname="Watchdog""#,
+            r#"severity=~"a|b""#,
+            r#"x="y""#,
+            r#"z=~"q.*""#
+        ]
+    );
+    assert!(child.continue_matching && child.receiver == "null" && child.mute_time_intervals == ["night"]);
+    let grandchild = &child.routes[0];
+    assert_eq!(grandchild.receiver, "null");
+    assert!(grandchild.matchers.is_empty() && !grandchild.continue_matching);
+    assert!(grandchild.mute_time_intervals.is_empty());
+    assert_eq!(grandchild.group_by, GroupBy::Labels(Vec::new()));
+    assert_eq!(
+        (grandchild.group_interval, grandchild.group_wait),
+        (Duration::from_secs(60), Duration::ZERO)
+    );
+    assert_eq!(grandchild.repeat_interval, Duration::from_secs(12 * 3600));
+    assert_eq!(grandchild.labels.len(), 2);
+    assert_eq!(root.routes[1].group_by, GroupBy::All);
+}
+
+#[test]
+fn receivers_are_complete() {
+    let config = parse_alertmanager(EXAMPLE, Path::new("/etc/am/a.yml"), MatcherMode::Fallback).unwrap();
+    let team = config.receiver("team").unwrap();
+    let [first, second] = team.webhook_configs.as_slice() else {
+        panic!("two webhooks")
+    };
+    let SecretSource::Inline(url) = &first.url else {
+        panic!("{first:?}")
+    };
+    assert_eq!(url.expose(), "http://user:hunter-2@hook/");
+    assert_eq!(
+        (first.max_alerts, first.timeout, first.send_resolved),
+        (5, Duration::from_secs(90), false)
+    );
+    assert!(first.http.auth.is_some(), "inherits global.http_config");
+    assert_eq!(second.url, SecretSource::File("/etc/am/hook".into()));
+    assert!(
+        second.http.auth.is_none() && !second.http.follow_redirects,
+        "its own http_config replaces the global one"
+    );
+    let discord = &team.discord_configs[0];
+    assert_eq!(
+        (discord.title.as_str(), discord.message.as_str()),
+        ("t", DISCORD_MESSAGE)
+    );
+    assert!(discord.send_resolved && discord.content.is_empty());
+    assert_eq!(config.inhibit_rules.len(), 2);
+    assert_eq!(
+        config.inhibit_rules[0].target[0].to_string(),
+        r#"severity=~"warning|info""#
+    );
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let config = parse(EXAMPLE).unwrap();
+    let shown = config.to_yaml();
+    assert!(
+        !shown.contains("hunter") && !format!("{config:?}").contains("hunter"),
+        "{shown}"
+    );
+    assert_eq!(shown.matches("<secret>").count(), 3, "{shown}");
+    let text = "global: {slack_api_url: 'https://hunter-1', smtp_auth_password: hunter-2, opsgenie_api_key: hunter-3}\n\
+                route: {receiver: a}\nreceivers: [{name: a}]\n";
+    let config = parse(text).unwrap();
+    assert!(!config.to_yaml().contains("hunter"), "{}", config.to_yaml());
+    assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+    let errors =
+        parse("route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'ftp://hunter-4'}]}]").unwrap_err();
+    assert_eq!(errors, ["a.yml:2:42: unsupported scheme \"ftp\" for URL"]);
+}
+
+#[test]
+fn other_receivers_are_named_with_their_line() {
+    let text = "route: {receiver: a}\nreceivers:\n- name: a\n  slack_configs:\n  - channel: x\n  email_configs: []\n";
+    let expected = "a.yml:4:3: receiver kind slack (slack_configs) is not supported by this version yet";
+    assert_eq!(parse(text).unwrap_err(), [expected]);
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place() {
+    let text = "\
+route:
+  receiver: nobody
+  matchers: [a=b]
+  continue: true
+  routes:
+  - receiver: b
+    group_by: [x, x]
+    repeat_interval: 0s
+    active_time_intervals: [never]
+  -
+receivers:
+- name: a
+- name: a
+- {}
+";
+    assert_eq!(
+        parse(text).unwrap_err(),
+        [
+            "a.yml:2:3: undefined receiver \"nobody\" used in route",
+            "a.yml:2:3: root route must not have any matchers",
+            "a.yml:4:3: cannot have continue in root route",
+            "a.yml:6:5: undefined receiver \"b\" used in route",
+            "a.yml:7:19: duplicated label \"x\" in group_by",
+            "a.yml:8:5: repeat_interval cannot be zero",
+            "a.yml:9:29: undefined time interval \"never\" used in route",
+            "a.yml:10:4: empty or null route",
+            "a.yml:13:3: notification config name \"a\" is not unique",
+            "a.yml:14:3: missing name in receiver",
+        ]
+    );
+}
+
+#[test]
+fn old_spellings_are_warnings() {
+    let config = parse("route: {receiver: a, routes: [{matchers: ['a=b c']}]}\nreceivers: [{name: a}]").unwrap();
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert!(
+        config.warnings[0]
+            .to_string()
+            .starts_with("a.yml:1:43: the UTF-8 parser refuses"),
+        "{:?}",
+        config.warnings
+    );
+    assert_eq!(config.route.routes[0].matchers[0].value(), "b c");
+}

@@ -1,0 +1,339 @@
+//! prometheus.yml: upstream's files, and our own cases.
+
+use std::path::Path;
+use std::time::Duration;
+
+use cupola_config::common::{Auth, SecretSource, TlsVersion};
+use cupola_config::prometheus::{EscapingScheme, ScrapeProtocol, parse_prometheus_with_env};
+use cupola_config::{ByteSize, DiskFiles, MemoryFiles, NameScheme, load_prometheus, parse_prometheus};
+use cupola_testkit::conformance_dir;
+
+const UNSUPPORTED: &str = "is not supported by this version";
+
+fn errors(text: &str) -> Vec<String> {
+    match parse_prometheus(text, Path::new("p.yml")) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Each `ok` file loads, or every error names a section that this version does not have; each `fail` file is refused.
+#[test]
+fn upstream_files_get_upstream_verdicts() {
+    let Some(dir) = conformance_dir("config") else { return };
+    let table = std::fs::read_to_string(dir.join("expected.tsv")).unwrap();
+    let (mut loaded, mut unsupported, mut refused, mut same_text, mut wrong) = (0, 0, 0, 0, Vec::new());
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let mut columns = line.split('\t');
+        let (Some(file), Some(verdict)) = (columns.next(), columns.next()) else {
+            continue;
+        };
+        let reason = columns.next().unwrap_or("");
+        let result = load_prometheus(&dir.join(file), &DiskFiles);
+        match (verdict, result) {
+            ("ok", Ok(_)) => loaded += 1,
+            ("ok" | "agent-ok", Err(errors)) if errors.iter().all(|e| e.message.contains(UNSUPPORTED)) => {
+                unsupported += 1;
+            }
+            ("fail", Err(errors)) => {
+                assert!(errors.iter().all(|e| e.line > 0 && e.column > 0), "{file}: {errors}");
+                refused += 1;
+                let shown = errors.to_string();
+                same_text += usize::from(shown.contains(reason) || shown.contains(UNSUPPORTED));
+                if !shown.contains(reason) && !shown.contains(UNSUPPORTED) {
+                    eprintln!("other text, {file}: {reason} / {shown}");
+                }
+            }
+            // Agent mode is not offered; what only it forbids is fine here.
+            ("agent-ok" | "agent-fail", _) => {}
+            (_, result) => wrong.push(format!("{file}: {verdict}, but {:?}", result.map(|_| "loaded"))),
+        }
+    }
+    eprintln!("prometheus.yml: {loaded} loaded, {unsupported} unsupported, {refused} refused ({same_text} same text)");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(loaded >= 31, "{loaded}");
+    assert!(refused >= 112, "{refused}");
+    assert!(same_text >= 105, "{same_text}");
+}
+
+#[test]
+fn sections_of_later_versions_are_named() {
+    for (text, name, line) in [
+        ("global: {}\nremote_write:\n- url: http://x\n", "remote_write", 2),
+        ("remote_read: [{url: http://x}]\n", "remote_read", 1),
+        ("tracing: {endpoint: x}\n", "tracing", 1),
+        (
+            "scrape_configs:\n- job_name: a\n  kubernetes_sd_configs: [{role: pod}]\n",
+            "kubernetes_sd_configs",
+            3,
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  file_sd_configs: [{files: [x.json]}]\n",
+            "file_sd_configs",
+            3,
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  oauth2: {client_id: x}\n",
+            "oauth2",
+            3,
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  proxy_url: http://x\n",
+            "proxy_url",
+            3,
+        ),
+        ("alerting:\n  alertmanagers:\n  - sigv4: {region: x}\n", "sigv4", 3),
+        (
+            "alerting:\n  alertmanagers:\n  - dns_sd_configs: [{names: [x]}]\n",
+            "dns_sd_configs",
+            3,
+        ),
+    ] {
+        let errors = parse_prometheus(text, Path::new("p.yml")).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors}");
+        assert_eq!(errors.first().message, format!("{name} {UNSUPPORTED}"));
+        assert_eq!(errors.first().line, line, "{errors}");
+    }
+    assert_eq!(
+        errors("remote_write: []\ntracing:\nscrape_configs: [{job_name: a, dns_sd_configs: []}]"),
+        [""; 0]
+    );
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place() {
+    let text = "\
+global:
+  scrape_interval: 15s
+  scrape_timeout: 20s
+  scrape_interval: 30x
+rule_file: [a.yml]
+scrape_configs:
+- job_name: a
+  static_configs:
+  - targets: ['http://x:1']
+  relabel_config: []
+- job_name: a
+  scheme: ftp
+  relabel_configs:
+  - regex: '('
+  - action: frobnicate
+  metric_relabel_configs:
+  - action: hashmod
+    target_label: x
+- scrape_interval: 5s
+  scrape_timeout: 6s
+";
+    assert_eq!(
+        errors(text),
+        [
+            "p.yml:3:3: global scrape timeout greater than scrape interval",
+            "p.yml:4:3: mapping key \"scrape_interval\" already defined at line 2",
+            "p.yml:5:1: field rule_file not found in type config.plain (did you mean rule_files?)",
+            "p.yml:9:15: \"http://x:1\" is not a valid hostname (targets are host:port; scheme and metrics_path are \
+             separate settings)",
+            "p.yml:10:3: field relabel_config not found in type config.plain (did you mean relabel_configs?)",
+            "p.yml:11:3: found multiple scrape configs with job name \"a\" (the first is at line 7)",
+            "p.yml:12:3: unsupported scheme \"ftp\", must be http or https",
+            "p.yml:14:5: error parsing regexp: unclosed group: `(`",
+            "p.yml:15:5: unknown relabel action \"frobnicate\" (one of replace, keep, drop, keepequal, dropequal, \
+             hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase)",
+            "p.yml:17:5: relabel configuration for hashmod requires non-zero modulus",
+            "p.yml:19:3: job_name is empty",
+            "p.yml:20:3: scrape timeout greater than scrape interval for scrape config with job name \"\"",
+        ]
+    );
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    for text in [
+        "",
+        "# nothing\n",
+        "global:\nscrape_configs:\nalerting:\n  alertmanagers:\nrule_files: null\n",
+    ] {
+        let config = parse_prometheus(text, Path::new("p.yml")).unwrap();
+        assert_eq!(config.global.scrape_interval, Duration::from_secs(60));
+        assert_eq!(config.global.scrape_timeout, Duration::from_secs(10));
+        assert_eq!(config.global.evaluation_interval, Duration::from_secs(60));
+        assert_eq!(config.gogc, 75);
+        assert!(config.scrape_configs.is_empty() && config.warnings.is_empty());
+    }
+}
+
+#[test]
+fn jobs_inherit_from_global() {
+    let text = "
+global:
+  scrape_interval: 5s
+  body_size_limit: 15MB
+  sample_limit: 1500
+  external_labels: {cluster: $CLUSTER, raw: '$$x', gone: $NOPE}
+scrape_configs:
+- job_name: a
+  static_configs: [{targets: ['h:1', 'h:2'], labels: {env: prod}}]
+- job_name: b
+  scrape_interval: 1m
+  scrape_timeout: 30s
+  sample_limit: 7
+  honor_labels: yes
+  honor_timestamps: false
+  metrics_path: /m
+  scheme: https
+  params:
+    match[]: ['{a=\"b\"}', up]
+    x: [1]
+  fallback_scrape_protocol: PrometheusText0.0.4
+  scrape_protocols: [PrometheusText1.0.0]
+  metric_name_validation_scheme: legacy
+";
+    let env = |name: &str| (name == "CLUSTER").then(|| "eu".to_owned());
+    let config = parse_prometheus_with_env(text, Path::new("/etc/p.yml"), &env).unwrap();
+    assert_eq!(config.global.external_labels.to_string(), r#"{cluster="eu", raw="$x"}"#);
+    let [a, b] = config.scrape_configs.as_slice() else {
+        panic!("two jobs")
+    };
+    assert_eq!(
+        (a.scrape_interval, a.scrape_timeout),
+        (Duration::from_secs(5), Duration::from_secs(5))
+    );
+    assert_eq!(
+        (a.defaults.limits.body_size_limit, a.defaults.limits.sample_limit),
+        (ByteSize(15 << 20), 1500)
+    );
+    assert_eq!(a.static_configs[0].targets, ["h:1", "h:2"]);
+    assert_eq!(a.static_configs[0].labels.to_string(), r#"{env="prod"}"#);
+    assert_eq!(
+        (a.metrics_path.as_str(), a.scheme.as_str(), a.honor_labels),
+        ("/metrics", "http", false)
+    );
+    assert_eq!(a.defaults.name_escaping, EscapingScheme::AllowUtf8);
+    assert_eq!(a.defaults.scrape_protocols.len(), 4);
+    assert_eq!(
+        (b.scrape_interval, b.scrape_timeout),
+        (Duration::from_secs(60), Duration::from_secs(30))
+    );
+    assert_eq!(
+        (b.defaults.limits.sample_limit, b.honor_labels, b.honor_timestamps),
+        (7, true, false)
+    );
+    assert_eq!(b.params["match[]"], ["{a=\"b\"}", "up"]);
+    assert_eq!(b.fallback_scrape_protocol, Some(ScrapeProtocol::PrometheusText004));
+    assert_eq!(b.defaults.scrape_protocols, [ScrapeProtocol::PrometheusText100]);
+    assert_eq!(
+        (b.defaults.name_scheme, b.defaults.name_escaping),
+        (NameScheme::Legacy, EscapingScheme::Underscores)
+    );
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let text = "
+rule_files: [a.yml, /abs/*.yml]
+scrape_configs:
+- job_name: a
+  basic_auth: {username: u, password_file: pw}
+  tls_config: {ca_file: ca.pem, min_version: TLS12}
+";
+    let config = parse_prometheus(text, Path::new("/etc/prom/p.yml")).unwrap();
+    assert_eq!(
+        config.rule_files,
+        [Path::new("/etc/prom/a.yml"), Path::new("/abs/*.yml")]
+    );
+    let http = &config.scrape_configs[0].http;
+    let Some(Auth::Basic {
+        password: Some(SecretSource::File(path)),
+        ..
+    }) = &http.auth
+    else {
+        panic!("{http:?}")
+    };
+    assert_eq!(path, Path::new("/etc/prom/pw"));
+    assert_eq!(http.tls.min_version, Some(TlsVersion::Tls12));
+    let config = parse_prometheus("rule_files: [a.yml]", Path::new("p.yml")).unwrap();
+    assert_eq!(config.rule_files, [Path::new("a.yml")]);
+}
+
+#[test]
+fn scrape_files_are_included() {
+    let files = |extra: &str| {
+        MemoryFiles::new([
+            (
+                "/c/p.yml",
+                "global: {scrape_interval: 7s}\nscrape_config_files: ['jobs/*.yml']\nscrape_configs: [{job_name: a}]",
+            ),
+            ("/c/jobs/b.yml", "scrape_configs: [{job_name: b, bearer_token_file: t}]"),
+            ("/c/jobs/c.yml", extra),
+        ])
+    };
+    let config = load_prometheus(Path::new("/c/p.yml"), &files("scrape_configs:")).unwrap();
+    let names: Vec<&str> = config.scrape_configs.iter().map(|job| job.job_name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(config.scrape_configs[1].scrape_interval, Duration::from_secs(7));
+    let errors = load_prometheus(
+        Path::new("/c/p.yml"),
+        &files("global: {}\nscrape_configs: [{job_name: b}]"),
+    )
+    .unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "/c/jobs/c.yml:1:1: field global not found in type config.ScrapeConfigs\n\
+         /c/jobs/c.yml:2:18: found multiple scrape configs with job name \"b\" (the first is in another file)"
+    );
+    let error = load_prometheus(Path::new("/none.yml"), &files("")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/none.yml: cannot read the file: no such file or directory"
+    );
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let text = "
+# password: hunter-comment
+global: {scrape_interval: 15s}
+scrape_configs:
+- job_name: a
+  basic_auth: {username: u, password: hunter-1}
+- job_name: b
+  authorization: {credentials: 'hunter-2'}
+- job_name: c
+  bearer_token: |
+    hunter-3
+- job_name: d
+  tls_config: {cert: cert-text, key: hunter-4}
+  http_headers:
+    X-Key: {values: [shown], secrets: [hunter-5, hunter-6]}
+alerting:
+  alertmanagers:
+  - basic_auth: {password: hunter-7}
+    static_configs: [{targets: ['am:9093']}]
+";
+    let config = parse_prometheus(text, Path::new("p.yml")).unwrap();
+    let shown = config.to_yaml();
+    assert!(!shown.contains("hunter"), "{shown}");
+    assert_eq!(shown.matches("<secret>").count(), 7, "{shown}");
+    assert!(!format!("{config:?}").contains("hunter"), "{config:?}");
+    // What is shown is a configuration again.
+    let again = parse_prometheus(shown, Path::new("p.yml")).unwrap();
+    assert_eq!(again.scrape_configs.len(), 4);
+    assert_eq!(again.to_yaml(), shown);
+    // Nor do errors show one.
+    let error = errors("scrape_configs: [{job_name: a, basic_auth: {password: [hunter-8]}, bearer_token: hunter-9}]");
+    assert!(!error.is_empty() && !error.concat().contains("hunter"), "{error:?}");
+}
+
+#[test]
+fn settings_without_effect_are_warnings() {
+    let text =
+        "global: {query_log_file: q.log}\nscrape_configs: [{job_name: a, scrape_native_histograms: true}]\n---\nx: 1\n";
+    let config = parse_prometheus(text, Path::new("p.yml")).unwrap();
+    let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w.starts_with("p.yml:1:10: query_log_file has no effect")),
+        "{warnings:?}"
+    );
+}
