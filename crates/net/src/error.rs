@@ -1,0 +1,79 @@
+//! What can go wrong on the way to a peer and back, in the words Prometheus's users know from Go.
+
+use std::io;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why a request got no usable answer.
+#[derive(Debug, Error)]
+pub enum NetError {
+    /// The URL cannot be asked.
+    #[error("url {url:?}: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The name has no address.
+    #[error("lookup {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// No connection.
+    #[error("dial tcp {address}: connect: {}", io_reason(.source))]
+    Connect {
+        /// Address and port.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The TLS handshake failed.
+    #[error("tls: {source}")]
+    Tls {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A certificate or key of the configuration cannot be used.
+    #[error("{file}: {reason}")]
+    Certificate {
+        /// Which file or "system roots".
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// The peer broke off or broke the protocol.
+    #[error("http: {0}")]
+    Http(#[source] hyper::Error),
+    /// The whole exchange took too long.
+    #[error("context deadline exceeded (no complete answer within {}s)", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// The body is larger than allowed.
+    #[error("body size limit exceeded ({limit} bytes)")]
+    BodyLimit {
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The body is not what its `Content-Encoding` says.
+    #[error("gzip: {0}")]
+    Gzip(&'static str),
+    /// A redirect that cannot be followed.
+    #[error("redirect: {0}")]
+    Redirect(String),
+}
+
+// The system's words without the error number, as Go prints them.
+fn io_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text.get(..at).unwrap_or(&text).to_lowercase(),
+        None => text,
+    }
+}

@@ -1,0 +1,66 @@
+//! Inflating a gzip body whole: the whole of it is there, so the fastest inflater applies.
+
+use libdeflater::{DecompressionError, Decompressor};
+
+use crate::NetError;
+
+/// Inflates one gzip member; `limit` bounds the result.
+pub(crate) fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, NetError> {
+    // The trailer tells the size modulo 2^32; it is a hint that a liar may set, so it is bounded.
+    let hint = body.last_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n) as usize);
+    let mut size = hint
+        .clamp(4096, limit.max(4096))
+        .min(body.len().saturating_mul(1032).max(4096));
+    let mut decompressor = Decompressor::new();
+    loop {
+        let mut out = vec![0; size];
+        match decompressor.gzip_decompress(body, &mut out) {
+            Ok(len) if len > limit => return Err(NetError::BodyLimit { limit }),
+            Ok(len) => {
+                out.truncate(len);
+                return Ok(out);
+            }
+            Err(DecompressionError::BadData) => return Err(NetError::Gzip("invalid data")),
+            Err(DecompressionError::InsufficientSpace) if size > limit => return Err(NetError::BodyLimit { limit }),
+            Err(DecompressionError::InsufficientSpace) => size = size.saturating_mul(2).min(limit.saturating_add(1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libdeflater::{CompressionLvl, Compressor};
+
+    fn gzip(data: &[u8]) -> Vec<u8> {
+        let mut compressor = Compressor::new(CompressionLvl::fastest());
+        let mut out = vec![0; compressor.gzip_compress_bound(data.len())];
+        let len = compressor.gzip_compress(data, &mut out).unwrap();
+        out.truncate(len);
+        out
+    }
+
+    #[test]
+    fn bodies_inflate_up_to_the_limit() {
+        let data = vec![b'a'; 100_000];
+        let body = gzip(&data);
+        assert_eq!(inflate(&body, 100_000).unwrap(), data);
+        assert!(matches!(inflate(&body, 99_999), Err(NetError::BodyLimit { .. })));
+    }
+
+    #[test]
+    fn a_trailer_that_lies_about_the_size_changes_nothing() {
+        let mut body = gzip(&vec![b'a'; 50_000]);
+        let at = body.len() - 4;
+        body[at..].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(inflate(&body, 1 << 20).is_err());
+        body[at..].copy_from_slice(&1_u32.to_le_bytes());
+        assert!(inflate(&body, 1 << 20).is_err());
+    }
+
+    #[test]
+    fn garbage_is_an_error() {
+        assert!(inflate(b"not gzip at all", 1000).is_err());
+        assert!(inflate(b"", 1000).is_err());
+    }
+}

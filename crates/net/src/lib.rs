@@ -1,0 +1,18 @@
+//! HTTP as a client: one owned connection per peer, TLS, and bodies with a limit.
+//!
+//! A scrape target, a receiver and an Alertmanager are each one host that is asked again and again, so a pool buys
+//! nothing: a [`Connection`] belongs to whoever talks to that host, is kept alive between requests and opened again when
+//! the peer has closed it. Every request has a deadline and every body a limit.
+//!
+//! *Invariant:* the only crate that names rustls.
+
+mod connection;
+mod error;
+mod gzip;
+mod peer;
+mod tls;
+
+pub use connection::{Connection, Request, Response};
+pub use error::NetError;
+pub use peer::{Peer, expose};
+pub use tls::{ClientPem, Tls, TlsOptions};
