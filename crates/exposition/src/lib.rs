@@ -1,0 +1,33 @@
+//! Reads and writes the text formats that metrics are exposed in: the Prometheus text format (0.0.4, and 1.0 with
+//! quoted UTF-8 names) and OpenMetrics 1.0.
+//!
+//! The parsers are as lenient as the reference server, not as strict as the documents: a target that Prometheus can
+//! scrape must not be lost. They pull one [`Entry`] after the other out of a borrowed body and allocate nothing for a
+//! line; a sample carries its series as the bytes that were sent, which a scrape cache can hash, and takes them apart
+//! into labels only when asked.
+//!
+//! *Invariant:* values only. No clock, no network; the same bytes give the same entries forever.
+
+mod cursor;
+mod entry;
+mod error;
+mod labels;
+mod negotiate;
+mod number;
+pub mod openmetrics;
+mod parser;
+mod protocol;
+pub mod text;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use entry::{Entry, Exemplar, MetricType, SampleEntry, Series};
+pub use error::ParseError;
+pub use labels::LabelPairs;
+pub use negotiate::{Negotiated, NegotiationError, negotiate};
+pub use number::{write_float, write_openmetrics_float};
+pub use parser::Parser;
+pub use protocol::{Format, ScrapeProtocol, accept_header};
+pub use writer::{TEXT_CONTENT_TYPE, Writer};

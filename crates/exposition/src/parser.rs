@@ -1,0 +1,34 @@
+//! One parser for whatever format a target answered in.
+
+use crate::{Entry, Format, ParseError, openmetrics, text};
+
+/// The entries of a body in either format.
+#[derive(Debug, Clone)]
+pub enum Parser<'a> {
+    /// The Prometheus text format.
+    Text(text::Parser<'a>),
+    /// OpenMetrics 1.0.
+    OpenMetrics(openmetrics::Parser<'a>),
+}
+
+impl<'a> Parser<'a> {
+    /// A parser of `body`, which is in `format`.
+    #[must_use]
+    pub fn new(format: Format, body: &'a [u8]) -> Self {
+        match format {
+            Format::Text => Self::Text(text::Parser::new(body)),
+            Format::OpenMetrics => Self::OpenMetrics(openmetrics::Parser::new(body)),
+        }
+    }
+}
+
+impl<'a> Iterator for Parser<'a> {
+    type Item = Result<Entry<'a>, ParseError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Text(parser) => parser.next(),
+            Self::OpenMetrics(parser) => parser.next(),
+        }
+    }
+}
