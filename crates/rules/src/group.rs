@@ -1,0 +1,421 @@
+//! One group: its rules, evaluated one after another at one timestamp.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cupola_config::rules::{Rule, RuleGroup, RuleKind};
+use cupola_model::{ALERTNAME, Labels, METRIC_NAME, STALE_NAN, SeriesRef};
+use tracing::warn;
+
+use crate::alerting::{ActiveAlert, Alerts, Hit};
+use crate::manager::Context;
+use crate::template;
+
+/// Whether the last evaluation of a rule worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RuleHealth {
+    /// Not evaluated yet.
+    #[default]
+    Unknown,
+    /// It worked.
+    Ok,
+    /// It failed.
+    Err,
+}
+
+impl RuleHealth {
+    /// As the API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ok => "ok",
+            Self::Err => "err",
+        }
+    }
+}
+
+/// One rule at one moment.
+#[derive(Debug, Clone)]
+pub struct RuleStatus {
+    /// The name of the series or the alert.
+    pub name: String,
+    /// The expression as Prometheus would print it.
+    pub query: String,
+    /// The rule's own labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether the last evaluation worked.
+    pub health: RuleHealth,
+    /// Why not.
+    pub last_error: Option<String>,
+    /// Seconds the last evaluation took.
+    pub evaluation_seconds: f64,
+    /// When it was, milliseconds.
+    pub last_evaluation: Option<i64>,
+    /// What the rule makes.
+    pub detail: RuleDetail,
+}
+
+/// What a rule makes.
+#[derive(Debug, Clone)]
+pub enum RuleDetail {
+    /// A series.
+    Recording,
+    /// Alerts.
+    Alerting {
+        /// Milliseconds the expression must hold.
+        hold_ms: i64,
+        /// Milliseconds an alert fires on after it held no more.
+        keep_firing_ms: i64,
+        /// Templates of the annotations.
+        annotations: BTreeMap<String, String>,
+        /// Pending and firing alerts, firing and oldest first.
+        alerts: Vec<ActiveAlert>,
+    },
+}
+
+/// One group at one moment.
+#[derive(Debug, Clone)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// The file it is from.
+    pub file: String,
+    /// Milliseconds between evaluations.
+    pub interval_ms: i64,
+    /// How many series or alerts one rule may give; 0 for no limit.
+    pub limit: u64,
+    /// Its rules, in the file's order.
+    pub rules: Vec<RuleStatus>,
+    /// Seconds the last evaluation took.
+    pub evaluation_seconds: f64,
+    /// When it was, milliseconds.
+    pub last_evaluation: Option<i64>,
+}
+
+/// What a group knows between two evaluations.
+pub(crate) struct Group {
+    pub file: String,
+    pub source: RuleGroup,
+    pub interval_ms: i64,
+    pub offset_ms: i64,
+    rules: Vec<RuleState>,
+    last_seconds: f64,
+    last_evaluation: Option<i64>,
+    /// Evaluations still to be done before the state from before a restart is looked for; `None` once that is over.
+    pub restore_in: Option<u32>,
+}
+
+#[derive(Default)]
+struct RuleState {
+    alerts: Alerts,
+    // What the last evaluation wrote; what is missing next time ends with a staleness marker.
+    written: HashMap<Labels, Option<SeriesRef>>,
+    health: RuleHealth,
+    error: Option<String>,
+    seconds: f64,
+    at: Option<i64>,
+}
+
+impl Group {
+    pub(crate) fn new(file: &str, source: RuleGroup, interval_ms: i64, offset_ms: i64) -> Self {
+        let rules = source.rules.iter().map(|_| RuleState::default()).collect();
+        let file = file.to_owned();
+        Self {
+            file,
+            source,
+            interval_ms,
+            offset_ms,
+            rules,
+            last_seconds: 0.0,
+            last_evaluation: None,
+            restore_in: None,
+        }
+    }
+
+    /// How metrics call the group.
+    pub(crate) fn key(&self) -> String {
+        format!("{};{}", self.file, self.source.name)
+    }
+
+    /// Takes over the state of the rules that `old` has, too: same name and labels, in order.
+    pub(crate) fn adopt(&mut self, old: &mut Group) {
+        self.restore_in = old.restore_in;
+        let mut free: Vec<Option<RuleState>> = std::mem::take(&mut old.rules).into_iter().map(Some).collect();
+        for (rule, state) in self.source.rules.iter().zip(&mut self.rules) {
+            let same = |r: &Rule| r.name() == rule.name() && r.labels == rule.labels && is_alert(r) == is_alert(rule);
+            for (old_rule, slot) in old.source.rules.iter().zip(&mut free) {
+                if slot.is_some() && same(old_rule) {
+                    *state = slot.take().unwrap_or_default();
+                    break;
+                }
+            }
+        }
+        // What nobody took over has its series ended by the next evaluation of the first rule.
+        if let Some(first) = self.rules.first_mut() {
+            for (labels, series) in free.into_iter().flatten().flat_map(|state| state.written) {
+                first.written.entry(labels).or_insert(series);
+            }
+        }
+    }
+
+    /// Evaluates all rules at `ts`. Returns the number of samples written.
+    pub(crate) fn evaluate(&mut self, ctx: &Arc<Context>, ts: i64) -> usize {
+        let started = Instant::now();
+        let key = self.key();
+        let restored = self.restore_in.is_none();
+        let mut samples = 0;
+        for (rule, state) in self.source.rules.iter().zip(&mut self.rules) {
+            let begun = Instant::now();
+            ctx.metrics.evaluations.with(&[&key]).inc();
+            let result = match &rule.kind {
+                RuleKind::Recording { record } => {
+                    record_rule(ctx, rule, record, self.source.limit, ts - self.offset_ms)
+                }
+                RuleKind::Alerting { .. } => alert_rule(
+                    ctx,
+                    rule,
+                    state,
+                    self.source.limit,
+                    ts,
+                    self.offset_ms,
+                    self.interval_ms,
+                ),
+            };
+            let result = result.and_then(|mut series| {
+                // Until the old state is read, nothing may be written over it.
+                if !restored && is_alert(rule) {
+                    series.clear();
+                }
+                let count = series.len();
+                write(ctx, state, series, ts - self.offset_ms).map(|()| count)
+            });
+            state.seconds = begun.elapsed().as_secs_f64();
+            state.at = Some(ts);
+            ctx.metrics.rule_seconds.observe(state.seconds);
+            match result {
+                Ok(count) => {
+                    samples += count;
+                    (state.health, state.error) = (RuleHealth::Ok, None);
+                }
+                Err(error) => {
+                    ctx.metrics.failures.with(&[&key]).inc();
+                    // Once per change, not once per evaluation.
+                    if state.error.as_ref() != Some(&error) {
+                        warn!(
+                            file = self.file,
+                            group = self.source.name,
+                            rule = rule.name(),
+                            error,
+                            "rule failed"
+                        );
+                    }
+                    (state.health, state.error) = (RuleHealth::Err, Some(error));
+                }
+            }
+        }
+        self.last_seconds = started.elapsed().as_secs_f64();
+        self.last_evaluation = Some(ts);
+        samples
+    }
+
+    /// Every alerting rule with its alerts, for restoring.
+    pub(crate) fn alerting(&mut self) -> impl Iterator<Item = (&Rule, &mut Alerts)> {
+        let rules = self.source.rules.iter().zip(&mut self.rules);
+        rules
+            .filter(|(rule, _)| is_alert(rule))
+            .map(|(rule, state)| (rule, &mut state.alerts))
+    }
+
+    /// Ends all series the group has written.
+    pub(crate) fn end(&mut self, ctx: &Arc<Context>, ts: i64) {
+        for state in &mut self.rules {
+            if let Err(error) = write(ctx, state, Vec::new(), ts) {
+                warn!(
+                    group = self.source.name,
+                    error, "cannot end the series of a removed rule"
+                );
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        let rules = self
+            .source
+            .rules
+            .iter()
+            .zip(&self.rules)
+            .map(|(rule, state)| RuleStatus {
+                name: rule.name().to_owned(),
+                query: rule.expr.to_string(),
+                labels: rule.labels.clone(),
+                health: state.health,
+                last_error: state.error.clone(),
+                evaluation_seconds: state.seconds,
+                last_evaluation: state.at,
+                detail: match &rule.kind {
+                    RuleKind::Recording { .. } => RuleDetail::Recording,
+                    RuleKind::Alerting {
+                        hold,
+                        keep_firing_for,
+                        annotations,
+                        ..
+                    } => {
+                        let mut alerts: Vec<ActiveAlert> = state.alerts.active().cloned().collect();
+                        alerts.sort_by(|a, b| {
+                            b.state
+                                .cmp(&a.state)
+                                .then(a.active_at.cmp(&b.active_at))
+                                .then_with(|| a.labels.cmp(&b.labels))
+                        });
+                        RuleDetail::Alerting {
+                            hold_ms: ms(*hold),
+                            keep_firing_ms: ms(*keep_firing_for),
+                            annotations: annotations.clone(),
+                            alerts,
+                        }
+                    }
+                },
+            });
+        GroupStatus {
+            name: self.source.name.clone(),
+            file: self.file.clone(),
+            interval_ms: self.interval_ms,
+            limit: self.source.limit,
+            rules: rules.collect(),
+            evaluation_seconds: self.last_seconds,
+            last_evaluation: self.last_evaluation,
+        }
+    }
+}
+
+fn is_alert(rule: &Rule) -> bool {
+    matches!(rule.kind, RuleKind::Alerting { .. })
+}
+
+pub(crate) fn ms(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn record_rule(
+    ctx: &Arc<Context>,
+    rule: &Rule,
+    record: &str,
+    limit: u64,
+    ts: i64,
+) -> Result<Vec<(Labels, f64)>, String> {
+    let mut out: HashMap<Labels, f64> = HashMap::new();
+    for (labels, value) in ctx.query(&rule.expr_text, &rule.expr, ts)? {
+        let mut labels = labels.to_builder();
+        labels.set(METRIC_NAME, record);
+        for (name, value) in &rule.labels {
+            labels.set(name, value);
+        }
+        if out.insert(labels.build(), value).is_some() {
+            return Err("vector contains metrics with the same labelset after applying rule labels".to_owned());
+        }
+    }
+    check_limit(limit, out.len(), "series")?;
+    Ok(out.into_iter().collect())
+}
+
+fn alert_rule(
+    ctx: &Arc<Context>,
+    rule: &Rule,
+    state: &mut RuleState,
+    limit: u64,
+    ts: i64,
+    offset_ms: i64,
+    interval_ms: i64,
+) -> Result<Vec<(Labels, f64)>, String> {
+    let RuleKind::Alerting {
+        alert,
+        hold,
+        keep_firing_for,
+        annotations,
+    } = &rule.kind
+    else {
+        return Ok(Vec::new());
+    };
+    let mut hits: HashMap<Labels, Hit> = HashMap::new();
+    for (labels, value) in ctx.query(&rule.expr_text, &rule.expr, ts - offset_ms)? {
+        let series = labels.without_name();
+        let expand = |text: &str| template::expand(ctx, alert, text, &series, value, ts - offset_ms);
+        let mut labels = series.to_builder();
+        for (name, value) in &rule.labels {
+            labels.set(name, &expand(value));
+        }
+        labels.set(ALERTNAME, alert);
+        let labels = labels.build();
+        let annotations = Labels::from_pairs(annotations.iter().map(|(name, text)| (name, expand(text))));
+        if hits
+            .insert(
+                labels.clone(),
+                Hit {
+                    labels,
+                    annotations,
+                    value,
+                },
+            )
+            .is_some()
+        {
+            return Err("vector contains metrics with the same labelset after applying alert labels".to_owned());
+        }
+    }
+    state
+        .alerts
+        .step(ts, ms(*hold), ms(*keep_firing_for), hits.into_values().collect());
+    let active = state.alerts.active().count();
+    if let Err(error) = check_limit(limit, active, "alerts") {
+        state.alerts.clear();
+        return Err(error);
+    }
+    let valid_ms = 4 * interval_ms.max(ctx.resend_delay_ms);
+    let due = state.alerts.take_due(
+        ts,
+        ctx.resend_delay_ms,
+        valid_ms,
+        &ctx.generator_url(&rule.expr.to_string()),
+    );
+    if !due.is_empty() {
+        ctx.alerts.post(&due);
+    }
+    Ok(state.alerts.series(alert))
+}
+
+fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), String> {
+    if limit > 0 && count as u64 > limit {
+        return Err(format!("exceeded limit of {limit} with {count} {what}"));
+    }
+    Ok(())
+}
+
+// Writes what a rule gave, and a staleness marker for each series that it gave last time and not now.
+fn write(ctx: &Arc<Context>, state: &mut RuleState, series: Vec<(Labels, f64)>, ts: i64) -> Result<(), String> {
+    let mut appender = ctx.storage.appender();
+    let mut written = HashMap::with_capacity(series.len());
+    let mut refused = 0_usize;
+    let mut reason = None;
+    for (labels, value) in series {
+        let known = state.written.remove(&labels).flatten();
+        match appender.append(known, &labels, ts, value) {
+            Ok(series) => drop(written.insert(labels, Some(series))),
+            Err(error) => {
+                refused += 1;
+                reason = Some(error);
+                written.insert(labels, known);
+            }
+        }
+    }
+    for (labels, known) in state.written.drain() {
+        // Refused only where something newer is there already: then the series has not ended.
+        let _ = appender.append(known, &labels, ts, STALE_NAN);
+    }
+    state.written = written;
+    appender.commit().map_err(|e| format!("cannot write the result: {e}"))?;
+    match reason {
+        Some(reason) => Err(format!("{refused} samples of the result were refused: {reason}")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,19 @@
+//! Rule groups: recording rules write series, alerting rules keep the state of their alerts and hand them on.
+//!
+//! Each group is a task that wakes at its own slot of the interval and evaluates its rules one after another at one
+//! timestamp. The state machine of an alert ([`alerting`]) is plain code without clock or storage, so that it can be
+//! replayed over the past.
+//!
+//! *Invariant:* a rule that fails never stops its neighbours. *Invariant:* knows no Alertmanager; alerts leave through
+//! [`cupola_model::AlertSink`].
+
+mod alerting;
+mod group;
+mod manager;
+mod metrics;
+mod restore;
+mod template;
+
+pub use alerting::{ActiveAlert, AlertState};
+pub use group::{GroupStatus, RuleDetail, RuleHealth, RuleStatus};
+pub use manager::{Context, GroupSource, Parts, RuleManager};

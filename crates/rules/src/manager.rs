@@ -1,0 +1,269 @@
+//! All groups and their tasks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cupola_config::rules::RuleGroup;
+use cupola_engine::Engine;
+use cupola_env::Clock;
+use cupola_metrics::Registry;
+use cupola_model::{AlertSink, Labels};
+use cupola_promql::Expr;
+use cupola_storage::{Appendable, Queryable};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+
+use crate::group::{Group, GroupStatus, ms};
+use crate::metrics::Metrics;
+use crate::restore;
+
+/// What rules need of the world.
+pub struct Context {
+    /// What expressions are asked of.
+    pub queryable: Arc<dyn Queryable>,
+    /// Where results go.
+    pub storage: Arc<dyn Appendable>,
+    /// Evaluates expressions.
+    pub engine: Arc<Engine>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where alerts go.
+    pub alerts: Arc<dyn AlertSink>,
+    /// For links back, without a slash at its end.
+    pub external_url: String,
+    /// For templates.
+    pub external_labels: Labels,
+    /// A firing alert is sent again after this (`--rules.alert.resend-delay`), milliseconds.
+    pub resend_delay_ms: i64,
+    /// Alerts with a shorter `for` are not restored (`--rules.alert.for-grace-period`), milliseconds.
+    pub grace_period_ms: i64,
+    /// How far back restoring looks (`--rules.alert.for-outage-tolerance`), milliseconds.
+    pub outage_tolerance_ms: i64,
+    pub(crate) metrics: Metrics,
+}
+
+/// What a [`Context`] is made of, besides the metrics that it registers.
+pub struct Parts {
+    /// See [`Context::queryable`].
+    pub queryable: Arc<dyn Queryable>,
+    /// See [`Context::storage`].
+    pub storage: Arc<dyn Appendable>,
+    /// See [`Context::engine`].
+    pub engine: Arc<Engine>,
+    /// See [`Context::clock`].
+    pub clock: Arc<dyn Clock>,
+    /// See [`Context::alerts`].
+    pub alerts: Arc<dyn AlertSink>,
+    /// See [`Context::external_url`].
+    pub external_url: String,
+    /// See [`Context::external_labels`].
+    pub external_labels: Labels,
+}
+
+impl Context {
+    /// A context with Prometheus's defaults: resend after 1 m, grace period 10 m, outage tolerance 1 h.
+    #[must_use]
+    pub fn new(parts: Parts, registry: &Registry) -> Self {
+        Self {
+            queryable: parts.queryable,
+            storage: parts.storage,
+            engine: parts.engine,
+            clock: parts.clock,
+            alerts: parts.alerts,
+            external_url: parts.external_url,
+            external_labels: parts.external_labels,
+            resend_delay_ms: 60_000,
+            grace_period_ms: 600_000,
+            outage_tolerance_ms: 3_600_000,
+            metrics: Metrics::new(registry),
+        }
+    }
+
+    /// The expression's value at `ts` as a vector; a scalar counts as one series without labels.
+    pub(crate) fn query(&self, text: &str, expr: &Expr, ts: i64) -> Result<Vec<(Labels, f64)>, String> {
+        let query = cupola_engine::Query::instant(text, expr, ts);
+        let result = self.engine.query(&*self.queryable, &query).map_err(|e| e.to_string())?;
+        match result.value {
+            cupola_engine::QueryValue::Vector(series) => {
+                Ok(series.into_iter().map(|(labels, _, value)| (labels, value)).collect())
+            }
+            cupola_engine::QueryValue::Scalar(_, value) => Ok(vec![(Labels::empty(), value)]),
+            _ => Err("rule result is not a vector or scalar".to_owned()),
+        }
+    }
+
+    /// The page that shows `expr`, in the form Prometheus gives as an alert's generatorURL.
+    pub(crate) fn generator_url(&self, expr: &str) -> String {
+        format!(
+            "{}/graph?g0.expr={}&g0.tab=1",
+            self.external_url,
+            cupola_model::query_escape(expr)
+        )
+    }
+}
+
+/// A group with the file it is from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupSource {
+    /// As shown to people: a path, or `built-in`.
+    pub file: String,
+    /// The group.
+    pub group: RuleGroup,
+}
+
+struct Running {
+    source: GroupSource,
+    interval_ms: i64,
+    offset_ms: i64,
+    group: Arc<Mutex<Group>>,
+    stop: CancellationToken,
+}
+
+/// Runs groups. Cloning shares it.
+#[derive(Clone)]
+pub struct RuleManager {
+    ctx: Arc<Context>,
+    running: Arc<Mutex<Vec<Running>>>,
+    applied: Arc<AtomicBool>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl RuleManager {
+    /// A manager without groups; all its tasks end when `stop` is cancelled.
+    #[must_use]
+    pub fn new(ctx: Context, stop: CancellationToken) -> Self {
+        Self {
+            ctx: Arc::new(ctx),
+            running: Arc::default(),
+            applied: Arc::default(),
+            tasks: TaskTracker::new(),
+            stop,
+        }
+    }
+
+    /// Runs exactly `groups`. A group that has not changed goes on undisturbed; a changed one keeps the alerts of rules
+    /// with the same name and labels; the series of removed rules are ended.
+    pub fn apply(&self, groups: Vec<GroupSource>, interval: Duration, query_offset: Duration) {
+        let first = !self.applied.swap(true, Ordering::Relaxed);
+        let mut running = self.running.lock();
+        let mut old: Vec<Running> = std::mem::take(&mut *running);
+        for source in groups {
+            let interval_ms = ms(source.group.interval.unwrap_or(interval)).max(1);
+            let offset_ms = ms(source.group.query_offset.unwrap_or(query_offset));
+            let same = old
+                .iter()
+                .position(|r| r.source.file == source.file && r.source.group.name == source.group.name);
+            let before = same.map(|at| old.swap_remove(at));
+            match before {
+                Some(r) if r.source == source && r.interval_ms == interval_ms && r.offset_ms == offset_ms => {
+                    running.push(r);
+                }
+                before => {
+                    let mut group = Group::new(&source.file, source.group.clone(), interval_ms, offset_ms);
+                    group.restore_in = first.then_some(2);
+                    if let Some(before) = before {
+                        before.stop.cancel();
+                        group.adopt(&mut before.group.lock());
+                    }
+                    running.push(self.start(source, group));
+                }
+            }
+        }
+        for removed in old {
+            removed.stop.cancel();
+            let mut group = removed.group.lock();
+            group.end(&self.ctx, self.ctx.clock.now_ms());
+            self.ctx.metrics.forget(&group.key());
+        }
+        running.sort_by(|a, b| (&a.source.file, &a.source.group.name).cmp(&(&b.source.file, &b.source.group.name)));
+        info!(groups = running.len(), "rules loaded");
+    }
+
+    fn start(&self, source: GroupSource, group: Group) -> Running {
+        let stop = self.stop.child_token();
+        let (interval_ms, offset_ms) = (group.interval_ms, group.offset_ms);
+        let key = group.key();
+        self.ctx.metrics.interval.with(&[&key]).set(interval_ms as f64 / 1000.0);
+        self.ctx
+            .metrics
+            .rules
+            .with(&[&key])
+            .set(source.group.rules.len() as f64);
+        let group = Arc::new(Mutex::new(group));
+        self.tasks
+            .spawn(run(self.ctx.clone(), group.clone(), key, interval_ms, stop.clone()));
+        Running {
+            source,
+            interval_ms,
+            offset_ms,
+            group,
+            stop,
+        }
+    }
+
+    /// All groups, by file and name.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        self.running.lock().iter().map(|r| r.group.lock().status()).collect()
+    }
+
+    /// Ends when all tasks have ended; cancel the token given to [`RuleManager::new`] first.
+    pub async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+// A group's slot within the interval, so that not all groups wake at once: a hash of its key, as upstream.
+fn slot_ms(key: &str, interval_ms: i64) -> i64 {
+    let labels = Labels::from_pairs([("group", key)]);
+    (labels.fingerprint() % interval_ms.unsigned_abs().max(1)) as i64
+}
+
+async fn run(ctx: Arc<Context>, group: Arc<Mutex<Group>>, key: String, interval_ms: i64, stop: CancellationToken) {
+    let slot = slot_ms(&key, interval_ms);
+    let aligned = |now: i64| (now - slot).div_euclid(interval_ms) * interval_ms + slot;
+    let mut next = aligned(ctx.clock.now_ms()) + interval_ms;
+    loop {
+        let wait = next - ctx.clock.now_ms();
+        let sleep = tokio::time::sleep(Duration::from_millis(wait.max(0).unsigned_abs()));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep => {}
+        }
+        let ts = next;
+        let (task_ctx, task_group, task_key) = (ctx.clone(), group.clone(), key.clone());
+        let done = tokio::task::spawn_blocking(move || evaluate(&task_ctx, &task_group, &task_key, ts)).await;
+        if let Err(error) = done {
+            error!(group = key, %error, "evaluation of a rule group broke off");
+        }
+        // Slots that passed meanwhile are skipped and counted.
+        let due = aligned(ctx.clock.now_ms()).max(ts);
+        let missed = (due - ts) / interval_ms;
+        ctx.metrics.missed.with(&[&key]).add(missed as f64);
+        ctx.metrics.iterations.with(&[&key]).add(missed as f64 + 1.0);
+        next = due + interval_ms;
+    }
+}
+
+fn evaluate(ctx: &Arc<Context>, group: &Mutex<Group>, key: &str, ts: i64) {
+    let mut group = group.lock();
+    let samples = group.evaluate(ctx, ts);
+    match group.restore_in {
+        // By the second evaluation the targets have been scraped again and alerts are active that may be restored.
+        Some(0 | 1) => {
+            restore::restore(ctx, &mut group, ts);
+            group.restore_in = None;
+        }
+        Some(n) => group.restore_in = Some(n - 1),
+        None => {}
+    }
+    let status = group.status();
+    ctx.metrics.last_samples.with(&[key]).set(samples as f64);
+    ctx.metrics.last_seconds.with(&[key]).set(status.evaluation_seconds);
+    ctx.metrics.last_evaluation.with(&[key]).set(ts as f64 / 1000.0);
+}

@@ -1,0 +1,308 @@
+//! From the text of one scrape to one batch of samples.
+//!
+//! The ingester of a target remembers each line's series text, so that an unchanged line costs one look-up: its labels,
+//! relabelled and checked, and its reference in the storage are known already. What was there at the last scrape and is
+//! missing now ends with a staleness marker.
+
+use std::collections::HashSet;
+
+use cupola_config::prometheus::{Limits, ScrapeConfig};
+use cupola_config::relabel;
+use cupola_exposition::{Entry, Format, Parser, Series};
+use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, SeriesRef};
+use cupola_storage::{AppendError, Appendable, Appender};
+use foldhash::HashMap;
+use thiserror::Error;
+
+use crate::metrics::Metrics;
+
+// A target's own timestamp may be this far in the future (Prometheus: `maxAheadTime`).
+const MAX_AHEAD_MS: i64 = 10 * 60_000;
+// Lines that have not been seen for this many scrapes are forgotten.
+const FORGET_AFTER: u64 = 10;
+
+/// Why a body makes the whole scrape fail. The texts are Prometheus's where it has some.
+#[derive(Debug, Error)]
+pub(crate) enum IngestError {
+    #[error("{0}")]
+    Parse(#[from] cupola_exposition::ParseError),
+    #[error("sample limit exceeded ({0} samples allowed)")]
+    SampleLimit(u64),
+    #[error("label_limit exceeded (metric: {metric}, number of labels: {count}, limit: {limit})")]
+    LabelLimit { metric: String, count: u64, limit: u64 },
+    #[error(
+        "label_name_length_limit exceeded (metric: {metric}, label name: {label}, length: {length}, limit: {limit})"
+    )]
+    NameLength {
+        metric: String,
+        label: String,
+        length: u64,
+        limit: u64,
+    },
+    #[error(
+        "label_value_length_limit exceeded (metric: {metric}, label name: {label}, length: {length}, limit: {limit})"
+    )]
+    ValueLength {
+        metric: String,
+        label: String,
+        length: u64,
+        limit: u64,
+    },
+    #[error("sample without a metric name: {0}")]
+    NoName(Labels),
+}
+
+/// What one scrape brought.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Samples in the body.
+    pub scraped: usize,
+    /// Of these, what relabelling kept.
+    pub kept: usize,
+    /// Series that are new to this target.
+    pub added: usize,
+}
+
+struct Known {
+    // None where relabelling drops the line.
+    labels: Option<Labels>,
+    series: Option<SeriesRef>,
+    // The last scrape that had the line, and whether its sample came without an own timestamp.
+    seen: u64,
+    tracked: bool,
+}
+
+/// What is remembered of one target between scrapes.
+pub(crate) struct Ingester {
+    target: Labels,
+    lines: HashMap<Box<[u8]>, Known>,
+    reports: HashMap<&'static str, (Labels, Option<SeriesRef>)>,
+    scrape: u64,
+    // The last scrape that succeeded; series seen then and not now are stale.
+    last_good: Option<u64>,
+}
+
+impl Ingester {
+    pub(crate) fn new(target: Labels) -> Self {
+        Self {
+            target,
+            lines: HashMap::default(),
+            reports: HashMap::default(),
+            scrape: 0,
+            last_good: None,
+        }
+    }
+
+    /// Appends all samples of `body`, and staleness markers for what is missing.
+    ///
+    /// # Errors
+    /// [`IngestError`]: nothing of the body may be committed; the caller drops the batch and ends the series with
+    /// [`Ingester::end`].
+    pub(crate) fn body(
+        &mut self,
+        config: &ScrapeConfig,
+        metrics: &Metrics,
+        format: Format,
+        body: &[u8],
+        ts: i64,
+        appender: &mut dyn Appender,
+    ) -> Result<Counts, IngestError> {
+        self.scrape += 1;
+        let scrape = self.scrape;
+        let mut counts = Counts::default();
+        let mut seen: HashSet<SeriesRef, foldhash::fast::RandomState> = HashSet::default();
+        for entry in Parser::new(format, body) {
+            let Entry::Sample(sample) = entry? else { continue };
+            counts.scraped += 1;
+            let raw = sample.series.raw();
+            let known = match self.lines.get_mut(raw) {
+                Some(known) => known,
+                None => {
+                    let labels = labels(config, &self.target, &sample.series)?;
+                    counts.added += usize::from(labels.is_some());
+                    let known = Known {
+                        labels,
+                        series: None,
+                        seen: 0,
+                        tracked: false,
+                    };
+                    self.lines.entry(raw.into()).or_insert(known)
+                }
+            };
+            let new_in_scrape = known.seen != scrape;
+            known.seen = scrape;
+            let Some(labels) = &known.labels else { continue };
+            counts.kept += 1;
+            let limit = config.defaults.limits.sample_limit;
+            if limit > 0 && counts.kept as u64 > limit {
+                metrics.sample_limit.inc();
+                return Err(IngestError::SampleLimit(limit));
+            }
+            let own = sample.timestamp_ms.filter(|_| config.honor_timestamps);
+            known.tracked = own.is_none() || config.track_timestamps_staleness;
+            let at = own.unwrap_or(ts);
+            if at > ts + MAX_AHEAD_MS {
+                metrics.out_of_bounds.inc();
+                continue;
+            }
+            if own.is_none() && known.series.is_some_and(|series| !seen.insert(series)) && !new_in_scrape {
+                // The same series twice in one body: the first one counts.
+                metrics.duplicate.inc();
+                continue;
+            }
+            match appender.append(known.series, labels, at, sample.value) {
+                Ok(series) => {
+                    known.series = Some(series);
+                    seen.insert(series);
+                }
+                Err(AppendError::OutOfOrder) => metrics.out_of_order.inc(),
+                Err(AppendError::Duplicate) => metrics.duplicate.inc(),
+                Err(AppendError::OutOfBounds | AppendError::InvalidLabels) => metrics.out_of_bounds.inc(),
+            }
+        }
+        self.end_missing(ts, appender, &seen);
+        self.last_good = Some(scrape);
+        if scrape.is_multiple_of(FORGET_AFTER) {
+            self.lines.retain(|_, known| scrape - known.seen < FORGET_AFTER);
+        }
+        Ok(counts)
+    }
+
+    // Ends what the last good scrape had and this one has not.
+    fn end_missing(
+        &self,
+        ts: i64,
+        appender: &mut dyn Appender,
+        seen: &HashSet<SeriesRef, foldhash::fast::RandomState>,
+    ) {
+        let Some(last_good) = self.last_good else { return };
+        let missing = self.lines.values().filter(|k| k.seen == last_good && k.tracked);
+        for known in missing {
+            let (Some(labels), Some(series)) = (&known.labels, known.series) else {
+                continue;
+            };
+            // Another line may have brought the same series.
+            if !seen.contains(&series) {
+                // Refused only where something newer is there: then the series has not ended.
+                let _ = appender.append(Some(series), labels, ts, STALE_NAN);
+            }
+        }
+    }
+
+    /// Ends all series of the target: the scrape failed, or the target is gone.
+    pub(crate) fn end(&mut self, ts: i64, appender: &mut dyn Appender) {
+        self.scrape += 1;
+        self.end_missing(ts, appender, &HashSet::default());
+        self.last_good = None;
+    }
+
+    /// Appends what every scrape says about itself: `up`, `scrape_duration_seconds` and their like.
+    pub(crate) fn report(&mut self, name: &'static str, ts: i64, value: f64, appender: &mut dyn Appender) {
+        let (labels, series) = self.reports.entry(name).or_insert_with(|| {
+            let mut labels = self.target.to_builder();
+            labels.set(METRIC_NAME, name);
+            (labels.build(), None)
+        });
+        if let Ok(found) = appender.append(*series, labels, ts, value) {
+            *series = Some(found);
+        }
+    }
+
+    /// Ends the report series, too: the target is gone.
+    pub(crate) fn end_reports(&mut self, ts: i64, appender: &mut dyn Appender) {
+        for (labels, series) in self.reports.values() {
+            let _ = appender.append(*series, labels, ts, STALE_NAN);
+        }
+    }
+}
+
+/// Commits what `fill` appends, or nothing where it fails.
+pub(crate) fn batch<T, E>(
+    storage: &dyn Appendable,
+    fill: impl FnOnce(&mut dyn Appender) -> Result<T, E>,
+) -> Result<Result<T, E>, cupola_storage::CommitError> {
+    let mut appender = storage.appender();
+    match fill(&mut *appender) {
+        Ok(done) => appender.commit().map(|()| Ok(done)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+// A line's labels: its own and the target's, relabelled and checked. `None` where relabelling drops it.
+fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result<Option<Labels>, IngestError> {
+    let own = series.labels();
+    let mut builder = LabelsBuilder::default();
+    for (name, value) in &own {
+        builder.set(name, value);
+    }
+    merge(&mut builder, target, config.honor_labels);
+    if !relabel(&config.metric_relabel_configs, &mut builder) {
+        return Ok(None);
+    }
+    let labels = builder.build();
+    if labels.metric_name().is_empty() {
+        return Err(IngestError::NoName(own));
+    }
+    check_limits(&config.defaults.limits, &labels)?;
+    Ok(Some(labels))
+}
+
+// The target's labels win, and a scraped label of the same name becomes `exported_<name>`, with as many prefixes as it
+// takes to be free; with honor_labels the scraped label wins.
+fn merge(builder: &mut LabelsBuilder, target: &Labels, honor_labels: bool) {
+    let mut conflicts: Vec<(&str, String)> = Vec::new();
+    for (name, value) in target {
+        let scraped = builder.get(name);
+        if scraped.is_empty() {
+            builder.set(name, value);
+        } else if !honor_labels {
+            conflicts.push((name, scraped.to_owned()));
+            builder.set(name, value);
+        }
+    }
+    // Shorter names first, as upstream: a name that is free for one may not be for the next.
+    conflicts.sort_by_key(|(name, _)| name.len());
+    for (name, value) in conflicts {
+        let mut free = format!("exported_{name}");
+        while !builder.get(&free).is_empty() {
+            free = format!("exported_{free}");
+        }
+        builder.set(&free, &value);
+    }
+}
+
+fn check_limits(limits: &Limits, labels: &Labels) -> Result<(), IngestError> {
+    let metric = || labels.metric_name().to_owned();
+    let count = labels.len() as u64;
+    if limits.label_limit > 0 && count > limits.label_limit {
+        return Err(IngestError::LabelLimit {
+            metric: metric(),
+            count,
+            limit: limits.label_limit,
+        });
+    }
+    for (name, value) in labels {
+        let (length, limit) = (name.len() as u64, limits.label_name_length_limit);
+        if limit > 0 && length > limit {
+            return Err(IngestError::NameLength {
+                metric: metric(),
+                label: name.to_owned(),
+                length,
+                limit,
+            });
+        }
+        let (length, limit) = (value.len() as u64, limits.label_value_length_limit);
+        if limit > 0 && length > limit {
+            return Err(IngestError::ValueLength {
+                metric: metric(),
+                label: name.to_owned(),
+                length,
+                limit,
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

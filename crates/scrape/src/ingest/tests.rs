@@ -1,0 +1,215 @@
+use std::sync::Arc;
+
+use cupola_config::{PrometheusConfig, parse_prometheus};
+use cupola_metrics::Registry;
+use cupola_model::is_stale_nan;
+use cupola_storage::CommitError;
+use parking_lot::Mutex;
+
+use super::*;
+
+// A storage that writes down what is committed.
+#[derive(Default)]
+struct Recorder {
+    samples: Arc<Mutex<Vec<String>>>,
+    series: Mutex<Vec<Labels>>,
+}
+
+struct Batch<'a> {
+    recorder: &'a Recorder,
+    lines: Vec<String>,
+}
+
+impl Appendable for Recorder {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(Batch {
+            recorder: self,
+            lines: Vec::new(),
+        })
+    }
+}
+
+impl Appender for Batch<'_> {
+    fn append(
+        &mut self,
+        known: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        let mut series = self.recorder.series.lock();
+        let at = series.iter().position(|l| l == labels).unwrap_or_else(|| {
+            series.push(labels.clone());
+            series.len() - 1
+        });
+        assert!(
+            known.is_none_or(|k| k.0 == at as u64),
+            "a reference must name the series it came from"
+        );
+        let value = if is_stale_nan(value) {
+            "stale".to_owned()
+        } else {
+            value.to_string()
+        };
+        self.lines.push(format!("{labels} {value} @{ts}"));
+        Ok(SeriesRef(at as u64))
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), CommitError> {
+        self.recorder.samples.lock().extend(self.lines);
+        Ok(())
+    }
+}
+
+fn config(more: &str) -> ScrapeConfig {
+    let yaml = format!("scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['t:1']}}]\n{more}");
+    let parsed: PrometheusConfig = parse_prometheus(&yaml, std::path::Path::new("p.yml")).unwrap();
+    parsed.scrape_configs.into_iter().next().unwrap()
+}
+
+struct Bench {
+    config: ScrapeConfig,
+    ingester: Ingester,
+    recorder: Recorder,
+    metrics: Metrics,
+}
+
+impl Bench {
+    fn new(more: &str) -> Self {
+        Self {
+            config: config(more),
+            ingester: Ingester::new(Labels::from_pairs([("job", "j"), ("instance", "t:1")])),
+            recorder: Recorder::default(),
+            metrics: Metrics::new(&Registry::default()),
+        }
+    }
+
+    // Ingests a body and gives what was committed.
+    fn scrape(&mut self, ts: i64, body: &str) -> Result<Vec<String>, IngestError> {
+        self.recorder.samples.lock().clear();
+        let Self {
+            config,
+            ingester,
+            recorder,
+            metrics,
+        } = self;
+        batch(recorder, |appender| {
+            ingester.body(config, metrics, Format::Text, body.as_bytes(), ts, appender)
+        })
+        .unwrap()?;
+        Ok(self.recorder.samples.lock().clone())
+    }
+}
+
+#[track_caller]
+fn check(more: &str, body: &str, expected: &[&str]) {
+    assert_eq!(Bench::new(more).scrape(1000, body).unwrap(), expected);
+}
+
+#[test]
+fn samples_get_the_targets_labels() {
+    check(
+        "",
+        "a{x=\"1\"} 5\n",
+        &[r#"{__name__="a", instance="t:1", job="j", x="1"} 5 @1000"#],
+    );
+}
+
+#[test]
+fn labels_that_collide_are_kept_as_exported() {
+    check(
+        "",
+        "a{job=\"x\",exported_job=\"y\"} 5\n",
+        &[r#"{__name__="a", exported_exported_job="x", exported_job="y", instance="t:1", job="j"} 5 @1000"#],
+    );
+    check(
+        "  honor_labels: true\n",
+        "a{job=\"x\"} 5\n",
+        &[r#"{__name__="a", instance="t:1", job="x"} 5 @1000"#],
+    );
+}
+
+#[test]
+fn own_timestamps_are_honoured_unless_told_otherwise() {
+    check("", "a 5 900\n", &[r#"{__name__="a", instance="t:1", job="j"} 5 @900"#]);
+    check(
+        "  honor_timestamps: false\n",
+        "a 5 900\n",
+        &[r#"{__name__="a", instance="t:1", job="j"} 5 @1000"#],
+    );
+    check("", &format!("a 5 {}\n", 1000 + MAX_AHEAD_MS + 1), &[]);
+}
+
+#[test]
+fn metric_relabelling_drops_and_renames() {
+    let relabel = "  metric_relabel_configs:\n  - {source_labels: [__name__], regex: 'b.*', action: drop}\n  - {source_labels: [__name__], regex: 'c', target_label: __name__, replacement: d}\n";
+    check(
+        relabel,
+        "a 1\nb1 2\nc 3\n",
+        &[
+            r#"{__name__="a", instance="t:1", job="j"} 1 @1000"#,
+            r#"{__name__="d", instance="t:1", job="j"} 3 @1000"#,
+        ],
+    );
+}
+
+#[test]
+fn a_series_that_is_missing_ends() {
+    let mut bench = Bench::new("");
+    bench.scrape(1000, "a 1\nb 2\n").unwrap();
+    let series = |name, rest: &str| format!("{{__name__=\"{name}\", instance=\"t:1\", job=\"j\"}} {rest}");
+    assert_eq!(
+        bench.scrape(2000, "b 2\n").unwrap(),
+        [series("b", "2 @2000"), series("a", "stale @2000")]
+    );
+    // Only once.
+    assert_eq!(bench.scrape(3000, "b 2\n").unwrap(), [series("b", "2 @3000")]);
+    assert_eq!(
+        bench.scrape(4000, "a 1\nb 2\n").unwrap(),
+        [series("a", "1 @4000"), series("b", "2 @4000")]
+    );
+}
+
+#[test]
+fn a_series_with_own_timestamps_is_not_ended() {
+    let mut bench = Bench::new("");
+    bench.scrape(1000, "a 1 900\n").unwrap();
+    assert!(bench.scrape(2000, "").unwrap().is_empty());
+}
+
+#[test]
+fn a_failed_scrape_ends_everything_once() {
+    let mut bench = Bench::new("");
+    bench.scrape(1000, "a 1\n").unwrap();
+    for expected in [1, 0] {
+        bench.recorder.samples.lock().clear();
+        let Bench { ingester, recorder, .. } = &mut bench;
+        batch(recorder, |appender| {
+            ingester.end(2000, appender);
+            Ok::<(), ()>(())
+        })
+        .unwrap()
+        .unwrap();
+        assert_eq!(bench.recorder.samples.lock().len(), expected);
+    }
+}
+
+#[test]
+fn a_series_that_comes_twice_counts_once() {
+    let mut bench = Bench::new("");
+    for ts in [1000, 2000] {
+        assert_eq!(bench.scrape(ts, "a 1\na 2\n").unwrap().len(), 1, "at {ts}");
+    }
+}
+
+#[test]
+fn limits_fail_the_whole_scrape() {
+    let error = |more: &str, body: &str| Bench::new(more).scrape(1000, body).unwrap_err().to_string();
+    assert_eq!(
+        error("  sample_limit: 1\n", "a 1\nb 1\n"),
+        "sample limit exceeded (1 samples allowed)"
+    );
+    assert!(error("  label_limit: 3\n", "a{x=\"1\"} 1\n").starts_with("label_limit exceeded (metric: a, number of"));
+    assert!(error("  label_value_length_limit: 3\n", "a{x=\"1234\"} 1\n").contains("label name: x, length: 4"));
+    assert!(error("", "a 1\nb{ 2\n").contains('2'), "the line is named");
+}

@@ -1,0 +1,18 @@
+//! From a scrape configuration to samples in the storage: targets, scrape loops, relabelling, staleness.
+//!
+//! [`ScrapeManager`] owns one task per target. A task fetches the target's text (over its own connection, or straight
+//! from a [`LocalTarget`] in this process), hands it to the ingester, which knows every line of the last scrape, and
+//! commits one batch. What happens to a target stays with that target.
+//!
+//! *Invariant:* writes through the storage traits only.
+
+mod ingest;
+mod manager;
+mod metrics;
+mod runner;
+mod status;
+mod target;
+
+pub use manager::{LocalJob, LocalTarget, ScrapeManager};
+pub use status::{Health, TargetStatus};
+pub use target::{DroppedTarget, Target, TargetError};

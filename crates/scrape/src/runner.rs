@@ -1,0 +1,330 @@
+//! The task of one target: wakes, fetches, ingests, reports.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cupola_config::prometheus::ScrapeConfig;
+use cupola_env::Clock;
+use cupola_exposition::{Format, ScrapeProtocol, accept_header, negotiate};
+use cupola_net::{NetError, Peer, Request};
+use cupola_storage::Appendable;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, Method};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::ingest::{Counts, Ingester, batch};
+use crate::manager::LocalTarget;
+use crate::metrics::Metrics;
+use crate::status::{Health, LastScrape, StatusCell};
+use crate::target::Target;
+
+// A body without a configured limit still has one: more than this is no metrics page.
+const MAX_BODY: usize = 256 << 20;
+// A scrape that begins within this much of its slot is stamped with the slot, so that the distances between samples are
+// equal and compress well (Prometheus: `scrapeTimestampTolerance`).
+const TOLERANCE_MS: i64 = 2;
+
+/// Where a target's text comes from.
+pub(crate) enum Source {
+    Http(Box<Peer>),
+    Local(Arc<dyn LocalTarget>),
+}
+
+/// Everything a target's task needs.
+pub(crate) struct Runner {
+    pub config: Arc<ScrapeConfig>,
+    pub target: Target,
+    pub status: Arc<StatusCell>,
+    pub storage: Arc<dyn Appendable>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    pub source: Source,
+    pub stop: CancellationToken,
+    /// Whether the series end when the task stops: the target is gone, not the server.
+    pub end_series: CancellationToken,
+}
+
+struct Fetched {
+    body: Vec<u8>,
+    format: Format,
+}
+
+impl Runner {
+    /// Scrapes until `stop` is cancelled.
+    pub(crate) async fn run(mut self) {
+        let interval = self.target.interval_ms;
+        let offset = self.offset_ms();
+        let mut ingester = Ingester::new(self.target.labels.clone());
+        let aligned = |now: i64| (now - offset).div_euclid(interval) * interval + offset;
+        // The first scrape comes within one interval, spread by the target's hash.
+        let mut slot = aligned(self.clock.now_ms()) + interval;
+        if matches!(self.source, Source::Local(_)) {
+            // Costs nobody anything, and the pages have something to show at once.
+            slot = self.clock.now_ms();
+        }
+        loop {
+            let wait = (slot - self.clock.now_ms()).max(0).unsigned_abs();
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+            }
+            let now = self.clock.now_ms();
+            let tolerance = (interval / 100).min(TOLERANCE_MS);
+            let ts = if (now - slot).abs() <= tolerance { slot } else { now };
+            let started = Instant::now();
+            let stop = self.stop.clone();
+            let fetched = tokio::select! {
+                () = stop.cancelled() => break,
+                fetched = self.fetch() => fetched,
+            };
+            ingester = match self.store(ingester, fetched, ts, started).await {
+                Some(ingester) => ingester,
+                None => Ingester::new(self.target.labels.clone()),
+            };
+            slot = aligned(self.clock.now_ms()).max(slot) + interval;
+        }
+        if self.end_series.is_cancelled() {
+            let (storage, ts) = (self.storage.clone(), self.clock.now_ms());
+            let ended = tokio::task::spawn_blocking(move || {
+                batch(&*storage, |appender| {
+                    ingester.end(ts, appender);
+                    ingester.end_reports(ts, appender);
+                    Ok::<(), std::convert::Infallible>(())
+                })
+            });
+            if let Ok(Err(error)) = ended.await {
+                warn!(target = %self.target.url, %error, "cannot end the series of a removed target");
+            }
+        }
+    }
+
+    // Where in the interval this target is scraped: a hash of its labels and URL, so that not all are at once.
+    fn offset_ms(&self) -> i64 {
+        let mut labels = self.target.labels.to_builder();
+        labels.set("__url__", &self.target.url.to_string());
+        (labels.build().fingerprint() % self.target.interval_ms.unsigned_abs().max(1)) as i64
+    }
+
+    async fn fetch(&mut self) -> Result<Fetched, String> {
+        let timeout = Duration::from_millis(self.target.timeout_ms.unsigned_abs());
+        let limit = self.config.defaults.limits.body_size_limit.0;
+        let max_body = if limit == 0 {
+            MAX_BODY
+        } else {
+            usize::try_from(limit).unwrap_or(MAX_BODY)
+        };
+        let peer = match &mut self.source {
+            Source::Local(local) => {
+                let local = local.clone();
+                let body = tokio::time::timeout(timeout, tokio::task::spawn_blocking(move || local.collect())).await;
+                return match body {
+                    Ok(Ok(body)) => Ok(Fetched {
+                        body,
+                        format: Format::Text,
+                    }),
+                    Ok(Err(broken)) => Err(format!("collecting broke off: {broken}")),
+                    Err(_) => Err(NetError::Timeout(timeout).to_string()),
+                };
+            }
+            Source::Http(peer) => peer,
+        };
+        let request = Request {
+            method: Method::GET,
+            url: &self.target.url,
+            headers: headers(&self.config, timeout),
+            body: Bytes::new(),
+            timeout,
+            max_body,
+            gzip: self.config.enable_compression,
+            follow_redirects: true,
+        };
+        let response = peer.send(request).await.map_err(|error| {
+            if matches!(error, NetError::BodyLimit { .. }) {
+                self.metrics.body_limit.inc();
+                return error.to_string();
+            }
+            // As Go's http.Client tells it.
+            format!("Get {:?}: {error}", self.target.url.to_string())
+        })?;
+        if !response.status.is_success() {
+            return Err(format!("server returned HTTP status {}", response.status));
+        }
+        let content_type = response
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("");
+        let fallback = self.config.fallback_scrape_protocol.map(protocol);
+        let negotiated = negotiate(content_type, fallback).map_err(|e| e.to_string())?;
+        Ok(Fetched {
+            body: response.body,
+            format: negotiated.format,
+        })
+    }
+
+    // Parses and commits on a thread that may compute and write. Gives the ingester back, unless it broke.
+    async fn store(
+        &self,
+        mut ingester: Ingester,
+        fetched: Result<Fetched, String>,
+        ts: i64,
+        started: Instant,
+    ) -> Option<Ingester> {
+        let (config, storage, metrics) = (self.config.clone(), self.storage.clone(), self.metrics.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = ingest(&config, &*storage, &metrics, &mut ingester, fetched, ts, started);
+            (ingester, outcome)
+        });
+        let (ingester, outcome) = match done.await {
+            Ok(done) => done,
+            Err(broken) => {
+                error!(target = %self.target.url, error = %broken, "ingesting broke off");
+                return None;
+            }
+        };
+        let before = self.status.get();
+        let seconds = started.elapsed().as_secs_f64();
+        let last = match outcome {
+            Ok(counts) => {
+                if before.health == Health::Down {
+                    tracing::info!(target = %self.target.url, pool = self.config.job_name, "target is up again");
+                }
+                LastScrape {
+                    error: String::new(),
+                    at: Some(ts),
+                    seconds,
+                    samples: counts.kept,
+                    health: Health::Up,
+                }
+            }
+            Err(error) => {
+                // Once per change, not once per scrape.
+                if before.error != error {
+                    warn!(target = %self.target.url, pool = self.config.job_name, error, "scrape failed");
+                }
+                LastScrape {
+                    error,
+                    at: Some(ts),
+                    seconds,
+                    samples: 0,
+                    health: Health::Down,
+                }
+            }
+        };
+        self.status.set(last);
+        Some(ingester)
+    }
+}
+
+// One scrape: its samples and its report in one batch; where the body is bad, the report with staleness markers.
+fn ingest(
+    config: &ScrapeConfig,
+    storage: &dyn Appendable,
+    metrics: &Metrics,
+    ingester: &mut Ingester,
+    fetched: Result<Fetched, String>,
+    ts: i64,
+    started: Instant,
+) -> Result<Counts, String> {
+    let failed = |metrics: &Metrics, error: cupola_storage::CommitError| {
+        metrics.commit_failed.inc();
+        format!("the samples could not be stored: {error}")
+    };
+    let fetched = match fetched {
+        Ok(fetched) => {
+            let stored = batch(storage, |appender| {
+                let counts = ingester.body(config, metrics, fetched.format, &fetched.body, ts, appender)?;
+                report(
+                    ingester,
+                    config,
+                    true,
+                    counts,
+                    fetched.body.len(),
+                    ts,
+                    started,
+                    appender,
+                );
+                Ok::<Counts, crate::ingest::IngestError>(counts)
+            });
+            match stored {
+                Ok(Ok(counts)) => return Ok(counts),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => return Err(failed(metrics, error)),
+            }
+        }
+        Err(error) => error,
+    };
+    let stored = batch(storage, |appender| {
+        ingester.end(ts, appender);
+        report(ingester, config, false, Counts::default(), 0, ts, started, appender);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    match stored {
+        Ok(_) => Err(fetched),
+        Err(error) => Err(failed(metrics, error)),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the facts of one scrape, written in one place")]
+fn report(
+    ingester: &mut Ingester,
+    config: &ScrapeConfig,
+    up: bool,
+    counts: Counts,
+    bytes: usize,
+    ts: i64,
+    started: Instant,
+    appender: &mut dyn cupola_storage::Appender,
+) {
+    let mut all = vec![
+        ("up", f64::from(u8::from(up))),
+        ("scrape_duration_seconds", started.elapsed().as_secs_f64()),
+        ("scrape_samples_scraped", counts.scraped as f64),
+        ("scrape_samples_post_metric_relabeling", counts.kept as f64),
+        ("scrape_series_added", counts.added as f64),
+    ];
+    if config.defaults.extra_scrape_metrics {
+        all.push(("scrape_timeout_seconds", config.scrape_timeout.as_secs_f64()));
+        all.push(("scrape_sample_limit", config.defaults.limits.sample_limit as f64));
+        all.push(("scrape_body_size_bytes", bytes as f64));
+    }
+    for (name, value) in all {
+        ingester.report(name, ts, value, appender);
+    }
+}
+
+fn headers(config: &ScrapeConfig, timeout: Duration) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    // Protobuf is not spoken yet, so it is not asked for.
+    let protocols: Vec<ScrapeProtocol> = config.defaults.scrape_protocols.iter().map(|p| protocol(*p)).collect();
+    let escaping = match config.defaults.name_escaping {
+        cupola_config::prometheus::EscapingScheme::AllowUtf8 => "allow-utf-8",
+        cupola_config::prometheus::EscapingScheme::Underscores => "underscores",
+        cupola_config::prometheus::EscapingScheme::Dots => "dots",
+        cupola_config::prometheus::EscapingScheme::Values => "values",
+    };
+    if let Ok(value) = HeaderValue::from_str(&accept_header(&protocols, escaping)) {
+        headers.insert(ACCEPT, value);
+    }
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("Prometheus/3.14.0 (Cupola/", env!("CARGO_PKG_VERSION"), ")")),
+    );
+    if let Ok(value) = HeaderValue::from_str(&timeout.as_secs_f64().to_string()) {
+        headers.insert(HeaderName::from_static("x-prometheus-scrape-timeout-seconds"), value);
+    }
+    headers
+}
+
+fn protocol(protocol: cupola_config::prometheus::ScrapeProtocol) -> ScrapeProtocol {
+    use cupola_config::prometheus::ScrapeProtocol as Configured;
+    match protocol {
+        Configured::PrometheusProto => ScrapeProtocol::PrometheusProto,
+        Configured::PrometheusText004 => ScrapeProtocol::PrometheusText0_0_4,
+        Configured::PrometheusText100 => ScrapeProtocol::PrometheusText1_0_0,
+        Configured::OpenMetricsText001 => ScrapeProtocol::OpenMetricsText0_0_1,
+        Configured::OpenMetricsText100 => ScrapeProtocol::OpenMetricsText1_0_0,
+    }
+}

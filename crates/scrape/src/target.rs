@@ -1,0 +1,192 @@
+//! From a discovered address to a target: default labels, relabelling, the URL.
+
+use cupola_config::prometheus::{ScrapeConfig, TargetGroup};
+use cupola_config::relabel;
+use cupola_model::{Labels, LabelsBuilder, format_duration, parse_duration, query_escape};
+use http::Uri;
+use thiserror::Error;
+
+/// Something to scrape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Labels before relabelling.
+    pub discovered: Labels,
+    /// Labels of its samples: what relabelling left, without those that begin with `__`.
+    pub labels: Labels,
+    /// What is asked.
+    pub url: Uri,
+    /// Milliseconds between scrapes.
+    pub interval_ms: i64,
+    /// Milliseconds a scrape may take.
+    pub timeout_ms: i64,
+}
+
+/// A discovered address that relabelling dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedTarget {
+    /// Its labels before relabelling.
+    pub discovered: Labels,
+    /// Its job.
+    pub scrape_pool: String,
+}
+
+/// Why an address makes no target. The texts are Prometheus's where it has some.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TargetError {
+    /// Nothing to ask.
+    #[error("no address")]
+    NoAddress,
+    /// The address holds a scheme or a path.
+    #[error("{0:?} is not a valid hostname")]
+    Address(String),
+    /// Interval or timeout is no duration.
+    #[error("error parsing {what}: {text:?} is not a duration above zero")]
+    Duration {
+        /// `scrape interval` or `scrape timeout`.
+        what: &'static str,
+        /// The label's value.
+        text: String,
+    },
+    /// The timeout is longer than the interval.
+    #[error("scrape timeout cannot be greater than scrape interval ({timeout:?} > {interval:?})")]
+    Timeout {
+        /// The timeout.
+        timeout: String,
+        /// The interval.
+        interval: String,
+    },
+    /// The parts do not make a URL.
+    #[error("cannot make a URL of {0:?}")]
+    Url(String),
+}
+
+/// What became of the addresses of one job.
+#[derive(Debug, Default)]
+pub(crate) struct Targets {
+    pub active: Vec<Target>,
+    pub dropped: Vec<DroppedTarget>,
+    /// Labels before relabelling and what is wrong.
+    pub failed: Vec<(Labels, TargetError)>,
+}
+
+/// All targets of `config`; equal ones are merged, as upstream does.
+pub(crate) fn targets(config: &ScrapeConfig, groups: &[TargetGroup]) -> Targets {
+    let mut out = Targets::default();
+    for group in groups {
+        for address in &group.targets {
+            let discovered = discovered(config, group, address);
+            match target(config, &discovered) {
+                Ok(Some(target))
+                    if out
+                        .active
+                        .iter()
+                        .any(|t| t.labels == target.labels && t.url == target.url) => {}
+                Ok(Some(target)) => out.active.push(target),
+                Ok(None) => {
+                    out.dropped.push(DroppedTarget {
+                        discovered,
+                        scrape_pool: config.job_name.clone(),
+                    });
+                }
+                Err(error) => out.failed.push((discovered, error)),
+            }
+        }
+    }
+    out
+}
+
+fn discovered(config: &ScrapeConfig, group: &TargetGroup, address: &str) -> Labels {
+    let ms = |d: std::time::Duration| format_duration(i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
+    let mut labels = LabelsBuilder::default();
+    for (name, values) in &config.params {
+        if let Some(first) = values.first() {
+            labels.set(&format!("__param_{name}"), first);
+        }
+    }
+    labels
+        .set("job", &config.job_name)
+        .set("__scrape_interval__", &ms(config.scrape_interval))
+        .set("__scrape_timeout__", &ms(config.scrape_timeout))
+        .set("__metrics_path__", &config.metrics_path)
+        .set("__scheme__", config.scheme.as_str());
+    for (name, value) in &group.labels {
+        labels.set(name, value);
+    }
+    labels.set("__address__", address);
+    labels.build()
+}
+
+fn target(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Target>, TargetError> {
+    let mut labels = discovered.to_builder();
+    if !relabel(&config.relabel_configs, &mut labels) {
+        return Ok(None);
+    }
+    let address = labels.get("__address__").to_owned();
+    if address.is_empty() {
+        return Err(TargetError::NoAddress);
+    }
+    if address.contains('/') {
+        return Err(TargetError::Address(address));
+    }
+    let (interval, timeout) = (
+        labels.get("__scrape_interval__").to_owned(),
+        labels.get("__scrape_timeout__").to_owned(),
+    );
+    let duration = |what, text: &str| {
+        let ms = parse_duration(text).ok().filter(|ms| *ms > 0);
+        ms.ok_or_else(|| TargetError::Duration {
+            what,
+            text: text.to_owned(),
+        })
+    };
+    let interval_ms = duration("scrape interval", &interval)?;
+    let timeout_ms = duration("scrape timeout", &timeout)?;
+    if timeout_ms > interval_ms {
+        return Err(TargetError::Timeout { timeout, interval });
+    }
+    let url = url(config, &labels, &address)?;
+    labels.retain(|name, _| !name.starts_with("__meta_"));
+    if labels.get("instance").is_empty() {
+        labels.set("instance", &address);
+    }
+    labels.retain(|name, _| !name.starts_with("__"));
+    Ok(Some(Target {
+        discovered: discovered.clone(),
+        labels: labels.build(),
+        url,
+        interval_ms,
+        timeout_ms,
+    }))
+}
+
+fn url(config: &ScrapeConfig, labels: &LabelsBuilder, address: &str) -> Result<Uri, TargetError> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for (name, values) in &config.params {
+        for (i, value) in values.iter().enumerate() {
+            // Relabelling may have changed the first value.
+            let first = labels.get(&format!("__param_{name}"));
+            pairs.push((name.clone(), if i == 0 { first } else { value }.to_owned()));
+        }
+    }
+    for (label, value) in labels.iter() {
+        if let Some(name) = label.strip_prefix("__param_")
+            && !config.params.contains_key(name)
+        {
+            pairs.push((name.to_owned(), value.to_owned()));
+        }
+    }
+    pairs.sort_by(|a, b| a.0.cmp(&b.0));
+    let query: Vec<String> = pairs
+        .iter()
+        .map(|(n, v)| format!("{}={}", query_escape(n), query_escape(v)))
+        .collect();
+    let mark = if query.is_empty() { "" } else { "?" };
+    let path = labels.get("__metrics_path__");
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let text = format!(
+        "{}://{address}{slash}{path}{mark}{}",
+        labels.get("__scheme__"),
+        query.join("&")
+    );
+    text.parse().map_err(|_| TargetError::Url(text))
+}
