@@ -1,0 +1,196 @@
+//! One configured way out, and how sending can fail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cupola_config::alertmanager::Receiver;
+use cupola_config::common::{HttpClientConfig, SecretSource};
+use cupola_net::{NetError, Peer, Request, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use thiserror::Error;
+
+use crate::data::Notification;
+use crate::discord::Discord;
+use crate::templates::Templates;
+use crate::webhook::Webhook;
+
+// A receiver's answer is read for its error text only.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// Why a notification did not arrive.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("{message}")]
+pub struct SendError {
+    /// What happened, without secrets.
+    pub message: String,
+    /// Whether trying again can help.
+    pub retry: bool,
+    /// How long the receiver asks to wait before that.
+    pub retry_after: Option<Duration>,
+    /// The class that `alertmanager_notifications_failed_total` counts: `clientError`, `serverError`,
+    /// `contextDeadlineExceeded`, `rateLimited`, `other`.
+    pub reason: &'static str,
+}
+
+impl SendError {
+    pub(crate) fn last(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            retry: false,
+            retry_after: None,
+            reason: "other",
+        }
+    }
+
+    fn of_net(error: &NetError) -> Self {
+        let reason = if matches!(error, NetError::Timeout(_)) {
+            "contextDeadlineExceeded"
+        } else {
+            "other"
+        };
+        // A certificate or URL that cannot be used does not get better by itself, but files may be replaced.
+        Self {
+            message: error.to_string(),
+            retry: true,
+            retry_after: None,
+            reason,
+        }
+    }
+
+    fn of_status(status: StatusCode, response: &Response) -> Self {
+        let text = String::from_utf8_lossy(&response.body);
+        let text: String = text.trim().chars().take(300).collect();
+        let told = if text.is_empty() {
+            String::new()
+        } else {
+            format!(": {text}")
+        };
+        let limited = status == StatusCode::TOO_MANY_REQUESTS;
+        let wait = response
+            .headers
+            .get(RETRY_AFTER)
+            .and_then(|v| v.to_str().ok()?.parse::<f64>().ok());
+        Self {
+            message: format!("unexpected status code {}{told}", status.as_u16()),
+            retry: status.is_server_error() || limited,
+            retry_after: wait.filter(|s| *s >= 0.0 && *s < 86_400.0).map(Duration::from_secs_f64),
+            reason: match status {
+                _ if limited => "rateLimited",
+                _ if status.is_client_error() => "clientError",
+                _ if status.is_server_error() => "serverError",
+                _ => "other",
+            },
+        }
+    }
+}
+
+/// One entry of a receiver: `webhook[0]`, `discord[1]`.
+#[derive(Debug)]
+pub struct Integration {
+    kind: &'static str,
+    index: usize,
+    send_resolved: bool,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Webhook(Webhook),
+    Discord(Discord),
+}
+
+impl Integration {
+    /// All integrations of a receiver, in the order of Alertmanager's kinds.
+    #[must_use]
+    pub fn of(receiver: &Receiver, templates: &Arc<Templates>) -> Vec<Self> {
+        let discords = receiver.discord_configs.iter().enumerate().map(|(index, config)| Self {
+            kind: "discord",
+            index,
+            send_resolved: config.send_resolved,
+            way: Way::Discord(Discord::new(config.clone(), templates.clone())),
+        });
+        let webhooks = receiver.webhook_configs.iter().enumerate().map(|(index, config)| Self {
+            kind: "webhook",
+            index,
+            send_resolved: config.send_resolved,
+            way: Way::Webhook(Webhook::new(config.clone(), templates.clone())),
+        });
+        discords.chain(webhooks).collect()
+    }
+
+    /// `webhook` or `discord`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Its place among those of its kind.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether it wants to be told of resolved alerts.
+    #[must_use]
+    pub fn send_resolved(&self) -> bool {
+        self.send_resolved
+    }
+
+    /// Makes one attempt that takes at most `timeout`.
+    ///
+    /// # Errors
+    /// [`SendError`] says whether another attempt can help.
+    pub async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
+        match &self.way {
+            Way::Webhook(webhook) => webhook.send(notification, timeout).await,
+            Way::Discord(discord) => discord.send(notification, timeout).await,
+        }
+    }
+}
+
+/// The URL of a receiver. It often holds a token, so no error shows it.
+pub(crate) fn secret_url(text: &str) -> Result<Uri, SendError> {
+    let url = text.trim().parse::<Uri>().ok().filter(|u| u.host().is_some());
+    url.ok_or_else(|| SendError::last("the receiver's URL is not a URL (it is not shown, as it may hold a secret)"))
+}
+
+/// The text of a secret, from its file where it lies in one.
+pub(crate) fn expose(source: &SecretSource) -> Result<String, SendError> {
+    cupola_net::expose(source).map_err(|e| SendError {
+        retry: true,
+        ..SendError::last(e.to_string())
+    })
+}
+
+/// Posts `body` as JSON; any 2xx is success.
+pub(crate) async fn post_json(
+    http: &HttpClientConfig,
+    url: &Uri,
+    body: Vec<u8>,
+    timeout: Duration,
+) -> Result<(), SendError> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("Alertmanager/0.34.0 (Cupola/", env!("CARGO_PKG_VERSION"), ")")),
+    );
+    let request = Request {
+        method: Method::POST,
+        url,
+        headers,
+        body: Bytes::from(body),
+        timeout,
+        max_body: MAX_ANSWER,
+        gzip: false,
+        follow_redirects: false,
+    };
+    let response = Peer::new(http).send(request).await.map_err(|e| SendError::of_net(&e))?;
+    if response.status.is_success() {
+        Ok(())
+    } else {
+        Err(SendError::of_status(response.status, &response))
+    }
+}

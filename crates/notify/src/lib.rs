@@ -1,0 +1,17 @@
+//! Receivers: a group of alerts becomes a request to somebody's webhook or Discord channel.
+//!
+//! One call of [`Integration::send`] is one attempt; who retries, and when, is the caller's affair. Each attempt uses a
+//! connection of its own, so a receiver that hangs holds up nobody else.
+//!
+//! *Invariant:* keeps no state between two sends. *Invariant:* no secret is in an error, a log line or a `Debug`.
+
+mod data;
+mod discord;
+mod integration;
+mod templates;
+mod text;
+mod webhook;
+
+pub use data::{Notification, NotifiedAlert};
+pub use integration::{Integration, SendError};
+pub use templates::{TemplateError, Templates};

@@ -1,0 +1,22 @@
+//! Texts within a receiver's limits.
+
+/// At most `limit` characters; what is cut ends with `…` (Alertmanager: `notify.TruncateInRunes`).
+pub(crate) fn truncate(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut out: String = text.chars().take(limit.saturating_sub(1)).collect();
+    out.push('…');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_at_characters() {
+        assert_eq!(truncate("äöü", 3), "äöü");
+        assert_eq!(truncate("äöüß", 3), "äö…");
+    }
+}
