@@ -6,5 +6,5 @@
 mod registry;
 mod values;
 
-pub use registry::{Family, Kind, Registry, SeriesValue, Snapshot};
+pub use registry::{Family, Kind, Registry, SeriesList, SeriesValue, Snapshot};
 pub use values::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec};

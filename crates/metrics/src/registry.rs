@@ -42,15 +42,18 @@ pub struct Snapshot {
     /// Its kind.
     pub kind: Kind,
     /// Label pairs and value of each series.
-    pub series: Vec<(Vec<(String, String)>, SeriesValue)>,
+    pub series: SeriesList,
 }
+
+/// The series of a family: label pairs and value of each.
+pub type SeriesList = Vec<(Vec<(String, String)>, SeriesValue)>;
 
 /// A family whose values are computed when asked: name, help, kind, and the series.
 pub struct Family {
     name: String,
     help: String,
     kind: Kind,
-    read: Box<dyn Fn() -> Vec<(Vec<(String, String)>, SeriesValue)> + Send + Sync>,
+    read: Box<dyn Fn() -> SeriesList + Send + Sync>,
 }
 
 impl fmt::Debug for Family {
@@ -156,13 +159,7 @@ impl Registry {
     }
 
     /// Registers a family whose series are computed when asked.
-    pub fn add(
-        &self,
-        name: &str,
-        help: &str,
-        kind: Kind,
-        read: impl Fn() -> Vec<(Vec<(String, String)>, SeriesValue)> + Send + Sync + 'static,
-    ) {
+    pub fn add(&self, name: &str, help: &str, kind: Kind, read: impl Fn() -> SeriesList + Send + Sync + 'static) {
         let family = Family {
             name: name.to_owned(),
             help: help.to_owned(),

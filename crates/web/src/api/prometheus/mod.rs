@@ -1,0 +1,41 @@
+//! `/api/v1` as Prometheus 3.14 answers it, and the two addresses beside it that speak its text format.
+
+mod federate;
+mod labels;
+mod query;
+mod rules;
+mod status;
+mod targets;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::answer::{on_get, on_get_always, on_get_or_post, on_query};
+use crate::router::Ctx;
+
+pub(crate) fn routes() -> Router<Arc<Ctx>> {
+    Router::new()
+        .route("/api/v1/query", on_query(query::instant))
+        .route("/api/v1/query_range", on_query(query::range))
+        .route("/api/v1/format_query", on_get_or_post(query::format))
+        .route("/api/v1/series", on_get_or_post(labels::series))
+        .route("/api/v1/labels", on_get_or_post(labels::names))
+        .route("/api/v1/label/{name}/values", on_get(labels::values))
+        .route("/api/v1/targets", on_get(targets::targets))
+        .route("/api/v1/scrape_pools", on_get(targets::scrape_pools))
+        .route("/api/v1/alertmanagers", on_get(targets::alertmanagers))
+        .route("/api/v1/rules", on_get(rules::rules))
+        .route("/api/v1/alerts", on_get(rules::alerts))
+        .route("/api/v1/status/config", on_get(status::config))
+        .route("/api/v1/status/flags", on_get(status::flags))
+        .route("/api/v1/status/runtimeinfo", on_get(status::runtime_info))
+        .route("/api/v1/status/buildinfo", on_get(status::build_info))
+        .route("/api/v1/status/tsdb", on_get(status::tsdb))
+        .route("/api/v1/status/tsdb/blocks", on_get(status::tsdb_blocks))
+        // Asked while the server starts, to show how far it is.
+        .route("/api/v1/status/walreplay", on_get_always(status::wal_replay))
+        .route("/federate", on_get(federate::federate))
+        .route("/metrics", on_get_always(status::metrics))
+        .route("/version", on_get_always(status::version))
+}

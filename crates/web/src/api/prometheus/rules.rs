@@ -1,0 +1,299 @@
+//! Rules and the alerts they give.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use cupola_model::{Matcher, fmt_f64_e};
+use cupola_promql::{parse_selector, render_errors};
+use cupola_rules::{ActiveAlert, AlertState, GroupStatus, RuleDetail, RuleStatus};
+
+use crate::api::answer::Ask;
+use crate::api::json::{
+    Answer, ApiError, success, write_labels, write_list, write_number, write_pairs, write_str, write_time,
+};
+use crate::api::params::{Params, parse_bool};
+
+/// `rules`: all groups with the rules that were asked for.
+pub(super) fn rules(ask: &Ask<'_>) -> Result<Answer, ApiError> {
+    let filter = Filter::read(ask.params)?;
+    Ok(success(&write_groups(&ask.app.rules.groups(), &filter)))
+}
+
+/// `alerts`: all pending and firing alerts.
+pub(super) fn alerts(ask: &Ask<'_>) -> Result<Answer, ApiError> {
+    let groups = ask.app.rules.groups();
+    let rules = groups.iter().flat_map(|group| &group.rules);
+    let alerts = rules.flat_map(|rule| match &rule.detail {
+        RuleDetail::Alerting { alerts, .. } => alerts.as_slice(),
+        RuleDetail::Recording => &[],
+    });
+    let mut data = String::from("{\"alerts\":");
+    write_list(&mut data, alerts, write_alert);
+    data.push('}');
+    Ok(success(&data))
+}
+
+// Which rules are asked for; an empty list asks for all.
+#[derive(Default)]
+struct Filter {
+    shows_alerting: bool,
+    shows_recording: bool,
+    names: Vec<String>,
+    groups: Vec<String>,
+    files: Vec<String>,
+    // One of the lists must match the rule's labels.
+    matchers: Vec<Vec<Matcher>>,
+    excludes_alerts: bool,
+}
+
+impl Filter {
+    fn read(params: &Params) -> Result<Self, ApiError> {
+        let kind = params.get("type").to_lowercase();
+        if !matches!(kind.as_str(), "" | "alert" | "record") {
+            return Err(ApiError::param("type", format!("not supported value \"{kind}\"")));
+        }
+        let excludes_alerts = match params.get("exclude_alerts").to_lowercase().as_str() {
+            "" => false,
+            text => parse_bool(text)
+                .map_err(|e| ApiError::param("exclude_alerts", format!("error converting exclude_alerts: {e}")))?,
+        };
+        let mut matchers = Vec::new();
+        for text in params.all("match[]") {
+            let selector = parse_selector(text).map_err(|e| ApiError::param("match[]", render_errors(text, &e)))?;
+            matchers.push(selector);
+        }
+        let all = |name| params.all(name).map(str::to_owned).collect();
+        Ok(Self {
+            shows_alerting: kind != "record",
+            shows_recording: kind != "alert",
+            names: all("rule_name[]"),
+            groups: all("rule_group[]"),
+            files: all("file[]"),
+            matchers,
+            excludes_alerts,
+        })
+    }
+
+    fn takes_group(&self, group: &GroupStatus) -> bool {
+        (self.groups.is_empty() || self.groups.contains(&group.name))
+            && (self.files.is_empty() || self.files.contains(&group.file))
+    }
+
+    fn takes(&self, rule: &RuleStatus) -> bool {
+        let value = |name: &str| rule.labels.get(name).map_or("", String::as_str);
+        let kind = match rule.detail {
+            RuleDetail::Recording => self.shows_recording,
+            RuleDetail::Alerting { .. } => self.shows_alerting,
+        };
+        kind && (self.names.is_empty() || self.names.contains(&rule.name))
+            && (self.matchers.is_empty()
+                || self
+                    .matchers
+                    .iter()
+                    .any(|selector| selector.iter().all(|m| m.matches(value(m.name())))))
+    }
+}
+
+fn write_groups(groups: &[GroupStatus], filter: &Filter) -> String {
+    let asked = groups
+        .iter()
+        .filter(|group| filter.takes_group(group))
+        .filter_map(|group| {
+            let rules: Vec<&RuleStatus> = group.rules.iter().filter(|rule| filter.takes(rule)).collect();
+            // A group of which no rule was asked for is left out.
+            (!rules.is_empty()).then_some((group, rules))
+        });
+    let mut out = String::from("{\"groups\":");
+    write_list(&mut out, asked, |out, (group, rules)| {
+        out.push_str("{\"name\":");
+        write_str(out, &group.name);
+        out.push_str(",\"file\":");
+        write_str(out, &group.file);
+        out.push_str(",\"rules\":");
+        write_list(out, rules, |out, rule| write_rule(out, rule, filter.excludes_alerts));
+        out.push_str(",\"interval\":");
+        write_number(out, seconds(group.interval_ms));
+        let _ = write!(out, ",\"limit\":{},\"evaluationTime\":", group.limit);
+        write_number(out, group.evaluation_seconds);
+        out.push_str(",\"lastEvaluation\":");
+        write_time(out, group.last_evaluation);
+        out.push('}');
+    });
+    out.push('}');
+    out
+}
+
+fn write_rule(out: &mut String, rule: &RuleStatus, excludes_alerts: bool) {
+    out.push('{');
+    if let RuleDetail::Alerting { alerts, .. } = &rule.detail {
+        let state = alerts
+            .iter()
+            .map(|alert| alert.state)
+            .max()
+            .unwrap_or(AlertState::Inactive);
+        let _ = write!(out, "\"state\":\"{}\",", state.as_str());
+    }
+    out.push_str("\"name\":");
+    write_str(out, &rule.name);
+    out.push_str(",\"query\":");
+    write_str(out, &rule.query);
+    if let RuleDetail::Alerting {
+        hold_ms,
+        keep_firing_ms,
+        ..
+    } = &rule.detail
+    {
+        out.push_str(",\"duration\":");
+        write_number(out, seconds(*hold_ms));
+        out.push_str(",\"keepFiringFor\":");
+        write_number(out, seconds(*keep_firing_ms));
+    }
+    out.push_str(",\"labels\":");
+    write_map(out, &rule.labels);
+    let kind = match &rule.detail {
+        RuleDetail::Recording => "recording",
+        RuleDetail::Alerting {
+            annotations, alerts, ..
+        } => {
+            out.push_str(",\"annotations\":");
+            write_map(out, annotations);
+            out.push_str(",\"alerts\":");
+            let alerts = if excludes_alerts { &[] } else { alerts.as_slice() };
+            write_list(out, alerts, write_alert);
+            "alerting"
+        }
+    };
+    let _ = write!(out, ",\"health\":\"{}\"", rule.health.as_str());
+    if let Some(error) = rule.last_error.as_deref().filter(|e| !e.is_empty()) {
+        out.push_str(",\"lastError\":");
+        write_str(out, error);
+    }
+    out.push_str(",\"evaluationTime\":");
+    write_number(out, rule.evaluation_seconds);
+    out.push_str(",\"lastEvaluation\":");
+    write_time(out, rule.last_evaluation);
+    let _ = write!(out, ",\"type\":\"{kind}\"}}");
+}
+
+fn write_alert(out: &mut String, alert: &ActiveAlert) {
+    out.push_str("{\"labels\":");
+    write_labels(out, &alert.labels);
+    out.push_str(",\"annotations\":");
+    write_labels(out, &alert.annotations);
+    let _ = write!(out, ",\"state\":\"{}\",\"activeAt\":", alert.state.as_str());
+    write_time(out, Some(alert.active_at));
+    if alert.keep_firing_since.is_some() {
+        out.push_str(",\"keepFiringSince\":");
+        write_time(out, alert.keep_firing_since);
+    }
+    let _ = write!(out, ",\"value\":\"{}\"}}", fmt_f64_e(alert.value));
+}
+
+fn write_map(out: &mut String, map: &BTreeMap<String, String>) {
+    write_pairs(out, map.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cupola_rules::RuleHealth;
+    use expect_test::expect;
+
+    fn rule(name: &str, detail: RuleDetail) -> RuleStatus {
+        RuleStatus {
+            name: name.into(),
+            query: "up == 0".into(),
+            labels: BTreeMap::from([("severity".into(), name.into())]),
+            health: RuleHealth::Ok,
+            last_error: None,
+            evaluation_seconds: 0.001,
+            last_evaluation: Some(61_000),
+            detail,
+        }
+    }
+
+    fn alerting() -> RuleDetail {
+        let annotations = BTreeMap::from([("summary".into(), "{{ $labels.job }}".into())]);
+        RuleDetail::Alerting {
+            hold_ms: 300_000,
+            keep_firing_ms: 0,
+            annotations,
+            alerts: vec![],
+        }
+    }
+
+    fn groups() -> Vec<GroupStatus> {
+        let mut broken = rule("r", RuleDetail::Recording);
+        broken.health = RuleHealth::Err;
+        broken.last_error = Some("no \"up\"".into());
+        let group = |name: &str, file: &str, rules| GroupStatus {
+            name: name.into(),
+            file: file.into(),
+            interval_ms: 15_000,
+            limit: 0,
+            rules,
+            evaluation_seconds: 0.002,
+            last_evaluation: None,
+        };
+        vec![
+            group("g", "a.yml", vec![rule("A", alerting()), broken]),
+            group("h", "b.yml", vec![rule("B", alerting())]),
+        ]
+    }
+
+    #[test]
+    fn groups_are_written_as_prometheus_does() {
+        let all = Filter {
+            shows_alerting: true,
+            shows_recording: true,
+            ..Filter::default()
+        };
+        expect![[r#"{"groups":[{"name":"g","file":"a.yml","rules":[{"state":"inactive","name":"A","query":"up == 0","duration":300,"keepFiringFor":0,"labels":{"severity":"A"},"annotations":{"summary":"{{ $labels.job }}"},"alerts":[],"health":"ok","evaluationTime":0.001,"lastEvaluation":"1970-01-01T00:01:01.000Z","type":"alerting"},{"name":"r","query":"up == 0","labels":{"severity":"r"},"health":"err","lastError":"no \"up\"","evaluationTime":0.001,"lastEvaluation":"1970-01-01T00:01:01.000Z","type":"recording"}],"interval":15,"limit":0,"evaluationTime":0.002,"lastEvaluation":"0001-01-01T00:00:00Z"}]}"#]]
+        .assert_eq(&write_groups(&groups()[..1], &all));
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_told() {
+        for (query, expected) in [
+            ("", "A r B"),
+            ("type=alert", "A B"),
+            ("type=RECORD", "r"),
+            ("rule_name[]=A&rule_name[]=r", "A r"),
+            ("rule_group[]=h", "B"),
+            ("file[]=a.yml&type=alert", "A"),
+            ("match[]={severity=\"A\"}&match[]={severity=\"B\"}", "A B"),
+            ("match[]={severity=~\"A|r\",severity!=\"A\"}", "r"),
+            ("rule_name[]=nope", ""),
+        ] {
+            let filter = Filter::read(&Params::parse(query, "")).unwrap();
+            let json: serde_json::Value = serde_json::from_str(&write_groups(&groups(), &filter)).unwrap();
+            let groups = json["groups"].as_array().unwrap();
+            let rules = groups.iter().flat_map(|g| g["rules"].as_array().unwrap());
+            let names: Vec<_> = rules.map(|r| r["name"].as_str().unwrap()).collect();
+            assert_eq!(names.join(" "), expected, "{query}");
+            assert!(
+                groups.iter().all(|g| !g["rules"].as_array().unwrap().is_empty()),
+                "{query}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_parameters_are_named() {
+        for (query, expected) in [
+            ("type=x", "invalid parameter \"type\": not supported value \"x\""),
+            (
+                "exclude_alerts=maybe",
+                "invalid parameter \"exclude_alerts\": error converting exclude_alerts: \
+                 strconv.ParseBool: parsing \"maybe\": invalid syntax",
+            ),
+        ] {
+            assert_eq!(Filter::read(&Params::parse(query, "")).err().unwrap().message, expected);
+        }
+        assert!(Filter::read(&Params::parse("match[]={", "")).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! What the server serves.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use arc_swap::ArcSwap;
+use cupola_alert::Alertmanager;
+use cupola_engine::Engine;
+use cupola_env::Clock;
+use cupola_goregex::Regex;
+use cupola_metrics::Registry;
+use cupola_model::Labels;
+use cupola_rules::RuleManager;
+use cupola_scrape::ScrapeManager;
+use cupola_storage::Queryable;
+use cupola_tsdb::Tsdb;
+
+/// How the binary was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// `cupola up`: everything in one.
+    Up,
+    /// `cupola prometheus`.
+    Prometheus,
+}
+
+impl Mode {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Prometheus => "prometheus",
+        }
+    }
+}
+
+/// What the pages and the API tell about the configuration in force; replaced as a whole at each reload.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigView {
+    /// The configuration as text, secrets hidden.
+    pub yaml: String,
+    /// The global scrape interval, milliseconds.
+    pub scrape_interval_ms: i64,
+    /// Labels for what leaves this server, here through `/federate`.
+    pub external_labels: Labels,
+    /// URLs of the Alertmanagers outside this process.
+    pub alertmanagers: Vec<String>,
+    /// When it was loaded, milliseconds since the epoch.
+    pub loaded_ms: i64,
+    /// Whether the last attempt to load a configuration worked; if not, this one is an older one.
+    pub last_reload_ok: bool,
+}
+
+/// Loads the configuration anew. It may read files; it is called on the blocking pool. The text of an error is shown.
+pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Whether the server is starting, ready or stopping. Cloning shares it. A new one is starting.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicU8>);
+
+const READY: u8 = 1;
+const STOPPING: u8 = 2;
+
+impl Readiness {
+    /// From now on the API answers.
+    pub fn set_ready(&self) {
+        self.0.store(READY, Ordering::Release);
+    }
+
+    /// From now on the API refuses; requests in flight go on.
+    pub fn set_stopping(&self) {
+        self.0.store(STOPPING, Ordering::Release);
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire) == READY
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.load(Ordering::Acquire) == STOPPING
+    }
+}
+
+/// Everything that the server shows. All times are milliseconds since the epoch.
+pub struct App {
+    /// How the binary was started.
+    pub mode: Mode,
+    /// Cupola's version.
+    pub version: String,
+    /// The machine's name.
+    pub hostname: String,
+    /// When the process started.
+    pub started_ms: i64,
+    /// How users reach the server (`--web.external-url`), without a slash at its end.
+    pub external_url: String,
+    /// What comes before every path (`--web.route-prefix`): empty, or `/prom` without a slash at its end.
+    pub route_prefix: String,
+    /// What queries are asked of.
+    pub storage: Arc<dyn Queryable>,
+    /// The database, for its figures.
+    pub tsdb: Tsdb,
+    /// Evaluates queries.
+    pub engine: Arc<Engine>,
+    /// Knows the targets.
+    pub scrape: ScrapeManager,
+    /// Knows rules and alerts.
+    pub rules: RuleManager,
+    /// The Alertmanager inside this process, if there is one.
+    pub alertmanager: Option<Alertmanager>,
+    /// Where requests are counted; all of it is what `/metrics` shows.
+    pub registry: Registry,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// The configuration in force.
+    pub config: Arc<ArcSwap<ConfigView>>,
+    /// The flags in force, without dashes.
+    pub flags: BTreeMap<String, String>,
+    /// What `POST /-/reload` does; `None` where the lifecycle API is off.
+    pub reload: Option<Reload>,
+    /// Whether the API may answer.
+    pub ready: Readiness,
+    /// Which other origins may read the API in a browser (`--web.cors.origin`, anchored; Prometheus's default is `.*`).
+    /// `None` allows none, which is right for a server on loopback without login: else every page on the web could read
+    /// it through its user's browser.
+    pub cors_origin: Option<Regex>,
+    /// Whether requests are refused whose `Host` is no address and no name of this machine. It stops DNS rebinding
+    /// (a foreign page that points its own name at 127.0.0.1). To be set where the server listens on loopback only;
+    /// behind a proxy or in a container network other names are usual.
+    pub guard_host: bool,
+    /// How many connections may be open at once (`--web.max-connections`); further ones wait.
+    pub max_connections: usize,
+}

@@ -1,0 +1,187 @@
+//! What happens to every request and answer: refusals for the safety of browsers, headers, counting.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::HttpBody as _;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, Uri};
+
+use crate::app::App;
+use crate::assets::CONTENT_SECURITY_POLICY;
+use crate::router::Ctx;
+
+/// The outermost layer.
+pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let handler = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("other".to_owned(), handler_name);
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_api = request.uri().path().starts_with("/api/v1/");
+    let mut response = if let Some(refusal) = refuse_host(&ctx.app, request.headers()) {
+        refusal
+    } else if is_api && request.method() == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        next.run(request).await
+    };
+    if is_api && let Some(origin) = origin {
+        allow_origin(&ctx.app, &origin, response.headers_mut());
+    }
+    harden(response.headers_mut());
+    let size = response.body().size_hint().exact();
+    ctx.telemetry
+        .observe(&handler, response.status(), began.elapsed(), size);
+    response
+}
+
+// As Prometheus names its handlers: `/api/v1/label/:name/values`.
+fn handler_name(path: &MatchedPath) -> String {
+    path.as_str().replace("{*", "*").replace('{', ":").replace('}', "")
+}
+
+fn harden(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+// Prometheus answers with these four to every request that names an origin, and allows the origin where it matches.
+fn allow_origin(app: &App, origin: &HeaderValue, headers: &mut HeaderMap) {
+    let Some(allowed) = &app.cors_origin else { return };
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Accept, Authorization, Content-Type, Origin"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, OPTIONS"),
+    );
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Date"));
+    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    // Where all are allowed the answer is the same for all, and browsers send no credentials with it.
+    if allowed.pattern() == ".*" {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    } else if origin.to_str().is_ok_and(|origin| allowed.is_match(origin)) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+}
+
+fn refuse_host(app: &App, headers: &HeaderMap) -> Option<Response> {
+    if !app.guard_host {
+        return None;
+    }
+    let host = headers.get(header::HOST)?.to_str().unwrap_or("");
+    if is_own_host(host_name(host), &app.hostname, &app.external_url) {
+        return None;
+    }
+    let text = format!(
+        "{host:?} is not a name of this server. If it should be, start the server with --web.external-url set to the \
+         address you use.\n"
+    );
+    Some((StatusCode::FORBIDDEN, text).into_response())
+}
+
+fn host_name(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or(""),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    }
+}
+
+fn is_own_host(name: &str, hostname: &str, external_url: &str) -> bool {
+    let short = hostname.split('.').next().unwrap_or(hostname);
+    let local = format!("{short}.local");
+    let external = external_url
+        .parse::<Uri>()
+        .ok()
+        .and_then(|u| u.host().map(str::to_owned))
+        .unwrap_or_default();
+    let name = name.trim_end_matches('.');
+    name.parse::<IpAddr>().is_ok()
+        || name.to_ascii_lowercase().ends_with(".localhost")
+        || ["localhost", hostname, short, &local, &external]
+            .iter()
+            .any(|own| name.eq_ignore_ascii_case(own))
+}
+
+/// Whether a browser sent the request on behalf of another site's page. Programs send neither header.
+pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
+        return !matches!(site, "same-origin" | "none");
+    }
+    let Some(origin) = text(header::ORIGIN) else {
+        return false;
+    };
+    let own = text(header::HOST).unwrap_or("");
+    let origin_host = origin.split_once("://").map_or("", |(_, host)| host);
+    own.is_empty() || !origin_host.eq_ignore_ascii_case(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_names_pass_and_others_do_not() {
+        let own = |host| is_own_host(host_name(host), "db1.example.org", "https://mon.example.org:8443/prom");
+        for host in [
+            "127.0.0.1:9090",
+            "[::1]:9090",
+            "10.0.0.7",
+            "localhost:9090",
+            "LOCALHOST",
+            "x.localhost:1",
+            "db1:9090",
+            "db1.example.org.",
+            "db1.local",
+            "mon.example.org",
+        ] {
+            assert!(own(host), "{host}");
+        }
+        for host in [
+            "evil.example:9090",
+            "db1.evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ] {
+            assert!(!own(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn another_sites_page_is_told_from_a_program() {
+        let cross = |pairs: &[(&'static str, &'static str)]| {
+            is_cross_site(
+                &pairs
+                    .iter()
+                    .map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)))
+                    .collect(),
+            )
+        };
+        assert!(!cross(&[("host", "localhost:9090")]));
+        assert!(!cross(&[("sec-fetch-site", "same-origin")]));
+        assert!(!cross(&[("sec-fetch-site", "none")]));
+        assert!(cross(&[("sec-fetch-site", "cross-site")]));
+        assert!(cross(&[("sec-fetch-site", "same-site")]));
+        assert!(!cross(&[
+            ("host", "localhost:9090"),
+            ("origin", "http://localhost:9090")
+        ]));
+        assert!(cross(&[("host", "localhost:9090"), ("origin", "http://evil.example")]));
+        assert!(cross(&[("host", "localhost:9090"), ("origin", "null")]));
+    }
+}

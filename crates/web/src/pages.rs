@@ -1,0 +1,121 @@
+//! Pages, files, and the few addresses that are neither API nor page.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+use tracing::{error, info};
+
+use crate::api;
+use crate::guard::is_cross_site;
+use crate::router::Ctx;
+
+// What the browser shows there, it decides itself.
+const PAGES: [&str; 9] = [
+    "/",
+    "/dashboards",
+    "/d/{uid}",
+    "/d/{uid}/{slug}",
+    "/explore",
+    "/query",
+    "/graph",
+    "/alerts",
+    "/targets",
+];
+
+pub(crate) fn routes() -> Router<Arc<Ctx>> {
+    let mut router = Router::new();
+    for path in PAGES {
+        router = router.route(path, get(page));
+    }
+    router
+        .route("/assets/{*filepath}", get(file))
+        .route(
+            "/-/healthy",
+            get(async || text(StatusCode::OK, "Prometheus Server is Healthy.\n")),
+        )
+        .route("/-/ready", get(ready))
+        .route(
+            "/-/reload",
+            MethodRouter::new().post(reload).put(reload).fallback(only_post),
+        )
+}
+
+async fn page(State(ctx): State<Arc<Ctx>>, headers: HeaderMap) -> Response {
+    ctx.assets.index(&headers, StatusCode::OK)
+}
+
+async fn file(State(ctx): State<Arc<Ctx>>, request: Request) -> Response {
+    let path = request.uri().path().trim_start_matches('/');
+    let missing = || text(StatusCode::NOT_FOUND, "404 page not found\n");
+    ctx.assets.file(path, request.headers()).unwrap_or_else(missing)
+}
+
+/// Everything without a route: a file, a mistaken API address, or a page that does not exist.
+pub(crate) async fn fallback(State(ctx): State<Arc<Ctx>>, request: Request) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("/api/") || path == "/api" {
+        return api::no_such_endpoint(path);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET or HEAD requests allowed\n");
+    }
+    let file = ctx.assets.file(path.trim_start_matches('/'), request.headers());
+    file.unwrap_or_else(|| ctx.assets.index(request.headers(), StatusCode::NOT_FOUND))
+}
+
+async fn ready(State(ctx): State<Arc<Ctx>>) -> Response {
+    if ctx.app.ready.is_ready() {
+        return text(StatusCode::OK, "Prometheus Server is Ready.\n");
+    }
+    not_ready(&ctx)
+}
+
+/// What is answered before the server is ready and while it stops.
+pub(crate) fn not_ready(ctx: &Ctx) -> Response {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+    let stopping = HeaderValue::from_static(if ctx.app.ready.is_stopping() { "true" } else { "false" });
+    response
+        .headers_mut()
+        .insert(HeaderName::from_static("x-prometheus-stopping"), stopping);
+    response
+}
+
+async fn only_post() -> Response {
+    text(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed")
+}
+
+async fn reload(State(ctx): State<Arc<Ctx>>, headers: HeaderMap) -> Response {
+    let Some(reload) = ctx.app.reload.clone() else {
+        return text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.");
+    };
+    if is_cross_site(&headers) {
+        return text(
+            StatusCode::FORBIDDEN,
+            "a page of another site may not reload the configuration\n",
+        );
+    }
+    let done = tokio::task::spawn_blocking(move || reload()).await;
+    match done.unwrap_or_else(|panic| Err(panic.to_string())) {
+        Ok(()) => {
+            info!("configuration reloaded on request");
+            StatusCode::OK.into_response()
+        }
+        Err(reason) => {
+            error!(error = reason, "cannot reload the configuration");
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &format!("failed to reload config: {reason}\n"),
+            )
+        }
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response {
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
+    (status, headers, body.to_owned()).into_response()
+}

@@ -1,0 +1,100 @@
+//! All routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::header::{HeaderValue, LOCATION};
+use http::{StatusCode, Uri};
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::assets::Assets;
+use crate::telemetry::Telemetry;
+use crate::{api, guard, pages};
+
+// Answers other than to queries that are computed at once.
+const COMPUTE_AT_ONCE: usize = 32;
+
+/// What every request has at hand.
+pub(crate) struct Ctx {
+    pub app: App,
+    pub assets: Assets,
+    pub telemetry: Telemetry,
+    /// Places for queries, as many as the engine evaluates at once: the others wait without a thread.
+    pub queries: Arc<Semaphore>,
+    /// Places for everything else, so that a page of status does not wait for queries.
+    pub others: Arc<Semaphore>,
+}
+
+/// The server as a tower service, without sockets. Registers its metrics in `app.registry`, so it is to be made once per
+/// registry.
+pub fn router(app: App) -> Router {
+    let assets = Assets::embedded(&app.route_prefix);
+    routes(Ctx::new(app, assets))
+}
+
+impl Ctx {
+    pub(crate) fn new(app: App, assets: Assets) -> Arc<Self> {
+        let telemetry = Telemetry::new(&app);
+        let queries = Arc::new(Semaphore::new(
+            app.engine.options().max_concurrency.clamp(1, Semaphore::MAX_PERMITS),
+        ));
+        let others = Arc::new(Semaphore::new(COMPUTE_AT_ONCE));
+        Arc::new(Self {
+            app,
+            assets,
+            telemetry,
+            queries,
+            others,
+        })
+    }
+}
+
+pub(crate) fn routes(ctx: Arc<Ctx>) -> Router {
+    let prefix = ctx.app.route_prefix.trim_end_matches('/').to_owned();
+    let routes = Router::new()
+        .merge(api::prometheus_routes())
+        .merge(api::ui_routes())
+        .merge(pages::routes())
+        .fallback(pages::fallback)
+        .layer(from_fn_with_state(ctx.clone(), guard::guard))
+        .with_state(ctx);
+    if prefix.is_empty() {
+        return routes;
+    }
+    // The inner routes know nothing of the prefix, so that their names in metrics do not depend on it.
+    let prefix: Arc<str> = prefix.into();
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn(move |request, next| {
+            below_prefix(prefix.clone(), request, next)
+        }))
+}
+
+async fn below_prefix(prefix: Arc<str>, mut request: Request, next: Next) -> Response {
+    let uri = request.uri().clone();
+    let rest = match uri.path().strip_prefix(&*prefix) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        // As Prometheus: only the root leads to where the pages are.
+        _ if uri.path() == "/" => return redirect(&format!("{prefix}/")),
+        _ => return (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
+    };
+    let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let Ok(inner) = format!("{rest}{query}").parse::<Uri>() else {
+        return (StatusCode::BAD_REQUEST, "the address cannot be read\n").into_response();
+    };
+    *request.uri_mut() = inner;
+    next.run(request).await
+}
+
+fn redirect(to: &str) -> Response {
+    let mut response = StatusCode::FOUND.into_response();
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(LOCATION, to);
+    }
+    response
+}

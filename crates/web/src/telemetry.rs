@@ -1,0 +1,284 @@
+//! What the server counts of itself, and `/metrics`.
+
+use std::time::Duration;
+
+use cupola_exposition::{MetricType, Writer};
+use cupola_metrics::{Counter, CounterVec, HistogramVec, Kind, Registry, SeriesValue};
+use cupola_model::fmt_f64_g;
+use http::StatusCode;
+
+use crate::PROMETHEUS_VERSION;
+use crate::app::App;
+
+// Prometheus's own bounds: seconds, and bytes by powers of ten.
+const SECONDS: &[f64] = &[0.1, 0.2, 0.4, 1.0, 3.0, 8.0, 20.0, 60.0, 120.0];
+const BYTES: &[f64] = &[1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+/// The families that the server itself registers.
+pub(crate) struct Telemetry {
+    requests: CounterVec,
+    seconds: HistogramVec,
+    bytes: HistogramVec,
+    pub federation_errors: Counter,
+}
+
+impl Telemetry {
+    pub(crate) fn new(app: &App) -> Self {
+        let registry = &app.registry;
+        build_info(registry, &app.version);
+        let ready = app.ready.clone();
+        registry.computed(
+            "prometheus_ready",
+            "Whether Prometheus startup was fully completed and the server is ready for normal operation.",
+            Kind::Gauge,
+            move || f64::from(u8::from(ready.is_ready())),
+        );
+        process(registry, app.started_ms);
+        Self {
+            requests: registry.counter_vec(
+                "prometheus_http_requests_total",
+                "Counter of HTTP requests.",
+                &["handler", "code"],
+            ),
+            seconds: registry.histogram_vec(
+                "prometheus_http_request_duration_seconds",
+                "Histogram of latencies for HTTP requests.",
+                &["handler"],
+                SECONDS,
+            ),
+            bytes: registry.histogram_vec(
+                "prometheus_http_response_size_bytes",
+                "Histogram of response size for HTTP requests.",
+                &["handler"],
+                BYTES,
+            ),
+            federation_errors: registry.counter(
+                "prometheus_web_federation_errors_total",
+                "Total number of errors that occurred while sending federation responses.",
+            ),
+        }
+    }
+
+    /// Counts one answered request; `size` is the body's, where it is known.
+    pub(crate) fn observe(&self, handler: &str, status: StatusCode, took: Duration, size: Option<u64>) {
+        self.requests.with(&[handler, status.as_str()]).inc();
+        self.seconds.with(&[handler]).observe(took.as_secs_f64());
+        if let Some(size) = size {
+            self.bytes.with(&[handler]).observe(size as f64);
+        }
+    }
+}
+
+fn build_info(registry: &Registry, version: &str) {
+    let one = |name: &str, help: &str, labels: Vec<(String, String)>| {
+        registry.add(name, help, Kind::Gauge, move || {
+            vec![(labels.clone(), SeriesValue::Number(1.0))]
+        });
+    };
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    one(
+        "prometheus_build_info",
+        "A metric with a constant '1' value labeled by version, revision, branch, goversion from which prometheus was built, and the goos and goarch for the build.",
+        vec![
+            pair("branch", ""),
+            pair("goarch", std::env::consts::ARCH),
+            pair("goos", std::env::consts::OS),
+            pair("goversion", ""),
+            pair("revision", &format!("cupola-{version}")),
+            pair("tags", ""),
+            pair("version", PROMETHEUS_VERSION),
+        ],
+    );
+    one(
+        "cupola_build_info",
+        "Always 1; its label names Cupola's version.",
+        vec![pair("version", version)],
+    );
+}
+
+// The `process_*` families that every Prometheus client library shows.
+fn process(registry: &Registry, started_ms: i64) {
+    let add = |name: &str, help: &str, kind, read: fn() -> Option<f64>| {
+        registry.add(name, help, kind, move || {
+            read()
+                .map(|value| (vec![], SeriesValue::Number(value)))
+                .into_iter()
+                .collect()
+        });
+    };
+    add(
+        "process_cpu_seconds_total",
+        "Total user and system CPU time spent in seconds.",
+        Kind::Counter,
+        cpu_seconds,
+    );
+    add(
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        Kind::Gauge,
+        resident_bytes,
+    );
+    add(
+        "process_virtual_memory_bytes",
+        "Virtual memory size in bytes.",
+        Kind::Gauge,
+        virtual_bytes,
+    );
+    add(
+        "process_open_fds",
+        "Number of open file descriptors.",
+        Kind::Gauge,
+        open_fds,
+    );
+    add(
+        "process_max_fds",
+        "Maximum number of open file descriptors.",
+        Kind::Gauge,
+        max_fds,
+    );
+    registry.computed(
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        Kind::Gauge,
+        move || started_ms as f64 / 1000.0,
+    );
+}
+
+// The field `number` (from 3 on, as proc(5) counts) of /proc/self/stat.
+fn stat_field(number: usize) -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    field(&text, number)
+}
+
+fn field(stat: &str, number: usize) -> Option<f64> {
+    // The second field is the program's name in parentheses and may hold blanks and parentheses.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+}
+
+fn cpu_seconds() -> Option<f64> {
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    Some((field(&text, 14)? + field(&text, 15)?) / ticks)
+}
+
+fn virtual_bytes() -> Option<f64> {
+    stat_field(23)
+}
+
+fn resident_bytes() -> Option<f64> {
+    Some(stat_field(24)? * rustix::param::page_size() as f64)
+}
+
+fn open_fds() -> Option<f64> {
+    // Reading the folder takes one itself.
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64)
+}
+
+fn max_fds() -> Option<f64> {
+    Some(rustix::process::getrlimit(rustix::process::Resource::Nofile).current? as f64)
+}
+
+/// How many threads the process has.
+pub(crate) fn threads() -> Option<f64> {
+    stat_field(20)
+}
+
+/// What `registry` says now, in the text format 0.0.4 ([`cupola_exposition::TEXT_CONTENT_TYPE`]): the body of
+/// `/metrics`, and what the binary scrapes of itself without a socket.
+#[must_use]
+pub fn self_metrics(registry: &Registry) -> Vec<u8> {
+    let mut writer = Writer::new();
+    let mut last = String::new();
+    for family in registry.snapshot() {
+        // Two parts may have registered one name; the format allows a family only once.
+        if family.name != last {
+            let kind = match family.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
+            };
+            writer.family(&family.name, &family.help, kind);
+            last = family.name;
+        }
+        for (labels, value) in family.series {
+            match value {
+                SeriesValue::Number(value) => drop(writer.sample(&labels, value)),
+                SeriesValue::Histogram { buckets, sum } => write_histogram(&mut writer, labels, &buckets, sum),
+            }
+        }
+    }
+    writer.finish()
+}
+
+fn write_histogram(writer: &mut Writer, mut labels: Vec<(String, String)>, buckets: &[(f64, u64)], sum: f64) {
+    let count = buckets.last().map_or(0, |(_, count)| *count);
+    let plain = labels.len();
+    labels.push(("le".to_owned(), String::new()));
+    for (bound, count) in buckets {
+        if let Some((_, le)) = labels.last_mut() {
+            *le = fmt_f64_g(*bound);
+        }
+        writer.sample_suffix("_bucket", &labels, *count as f64);
+    }
+    labels.truncate(plain);
+    writer.sample_suffix("_sum", &labels, sum);
+    writer.sample_suffix("_count", &labels, count as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn a_registry_is_written_as_text() {
+        let registry = Registry::default();
+        registry
+            .counter_vec("a_total", "errors", &["kind"])
+            .with(&["x\"y"])
+            .add(2.0);
+        let seconds = registry.histogram("s", "seconds", &[0.5, 1.0]);
+        seconds.observe(0.75);
+        seconds.observe(3.0);
+        registry.gauge("g", "").set(f64::INFINITY);
+        let _empty = registry.gauge_vec("z", "no series yet", &["l"]);
+        expect![[r#"
+            # HELP a_total errors
+            # TYPE a_total counter
+            a_total{kind="x\"y"} 2
+            # TYPE g gauge
+            g +Inf
+            # HELP s seconds
+            # TYPE s histogram
+            s_bucket{le="0.5"} 0
+            s_bucket{le="1"} 1
+            s_bucket{le="+Inf"} 2
+            s_sum 3.75
+            s_count 2
+        "#]]
+        .assert_eq(&String::from_utf8(self_metrics(&registry)).unwrap());
+    }
+
+    #[test]
+    fn a_name_that_was_registered_twice_is_one_family() {
+        let registry = Registry::default();
+        registry.counter_vec("x_total", "x", &["part"]).with(&["a"]).inc();
+        registry.counter_vec("x_total", "x", &["part"]).with(&["b"]).inc();
+        let text = String::from_utf8(self_metrics(&registry)).unwrap();
+        assert_eq!(text.matches("# TYPE").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn the_kernels_figures_are_read_past_any_program_name() {
+        let stat = "42 (a b) c) S 1 2 3 4 5 6 7 8 9 10 700 300 0 0 20 0 17 0 5 123456 789 1";
+        assert_eq!(field(stat, 14), Some(700.0));
+        assert_eq!(field(stat, 15), Some(300.0));
+        assert_eq!(field(stat, 20), Some(17.0));
+        assert_eq!(field(stat, 23), Some(123_456.0));
+        assert_eq!(field(stat, 24), Some(789.0));
+        assert_eq!(field("nonsense", 14), None);
+        let own = [cpu_seconds(), resident_bytes(), virtual_bytes(), open_fds(), threads()];
+        assert!(own.iter().all(Option::is_some), "{own:?}");
+    }
+}

@@ -1,0 +1,88 @@
+//! Mutated requests: none may panic, none may be answered with 500.
+
+use super::*;
+use cupola_testkit::Mutator;
+
+const CORPUS: &[&str] = &[
+    "/api/v1/query?query=sum(rate(requests_total[5m])) by (job)&time=1000000&timeout=1s&limit=5&stats=all",
+    "/api/v1/query?query=temp offset -5m @ 1000000&lookback_delta=1h&time=1970-01-12T13:46:40Z",
+    "/api/v1/query?query=topk(2,requests_total) / ignoring(x) group_left temp",
+    "/api/v1/query_range?query=requests_total&start=999000&end=1000000&step=15",
+    "/api/v1/query_range?query=max_over_time(temp[5m:15s])&start=0&end=1e4&step=1m30s",
+    "/api/v1/format_query?query=a + on(b) c",
+    "/api/v1/series?match[]=temp&match[]={job=~\"a.*\"}&start=0&end=2000000&limit=3",
+    "/api/v1/labels?match[]=temp&start=-9e15&end=9e15",
+    "/api/v1/label/U__room_2e_name/values?match[]=temp&limit=1",
+    "/api/v1/targets?state=active&scrapePool=x",
+    "/api/v1/rules?type=alert&rule_name[]=a&match[]={a=\"b\"}&exclude_alerts=true",
+    "/api/v1/status/tsdb?limit=3",
+    "/federate?match[]={__name__=~\".%2B\"}",
+    "/api/search?query=n",
+    "/api/dashboards/uid/node",
+    "/d/a/b?var-x=1",
+    "/assets/../../x%2fy",
+];
+const WORDS: &[&str] = &[
+    "&",
+    "=",
+    "?",
+    "/",
+    "%",
+    "%7B",
+    "%22",
+    "+",
+    "NaN",
+    "Inf",
+    "-1",
+    "1e300",
+    "9e15",
+    "[5m]",
+    "[1y:1ms]",
+    "time()",
+    "{",
+    "}",
+    "rate(",
+    ")",
+    "by (job)",
+    "@ end()",
+    "offset 1000y",
+    "U__",
+    "match[]=",
+    "start=",
+    "step=",
+    "query=",
+    "limit=",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mutated_requests_are_answered() {
+    let options = EngineOptions {
+        // A mutated query may be a heavy one; it must not hold up the test.
+        timeout: std::time::Duration::from_secs(1),
+        max_samples: 1_000_000,
+        ..EngineOptions::default()
+    };
+    let server = start(|app| app.engine = Arc::new(Engine::new(options)));
+    let corpus: Vec<Vec<u8>> = CORPUS.iter().map(|uri| uri.as_bytes().to_vec()).collect();
+    let runs = std::env::var("CUPOLA_FUZZ_RUNS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3_000);
+    let mut mutator = Mutator::new(7);
+    let mut answered = 0;
+    let mut inputs = corpus.clone();
+    inputs.extend((0..runs).map(|_| mutator.mutate(&corpus, WORDS)));
+    for input in inputs {
+        let uri = encoded(&String::from_utf8_lossy(&input));
+        let Ok(request) = Request::builder().uri(&uri).body(Body::empty()) else {
+            continue;
+        };
+        let reply = server.send(request).await;
+        assert_ne!(reply.status, 500, "{uri}: {}", reply.text());
+        if reply.header("content-type") == "application/json" && !reply.body.is_empty() {
+            reply.json();
+        }
+        answered += 1;
+    }
+    assert!(answered > runs / 2, "only {answered} of {runs} inputs were requests");
+}

@@ -1,0 +1,185 @@
+//! Real connections.
+
+use super::*;
+use crate::api::answer::{Ask, on_get};
+use crate::api::json::{Answer, ApiError};
+use crate::serve::serve_router;
+use cupola_engine::Stage;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+const LONGEST: Duration = Duration::from_secs(60);
+
+struct Listening {
+    address: SocketAddr,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+async fn listen(router: Router) -> Listening {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve_router(router, 16, listener, stop.clone(), || {}));
+    Listening { address, stop, serving }
+}
+
+async fn ask(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_connection_serves_several_requests() {
+    let server = start(|_| {});
+    let Listening { address, stop, serving } = listen(server.router.clone()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    for _ in 0..2 {
+        stream
+            .write_all(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"Healthy.\n") {
+            assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "closed early");
+        }
+        assert!(seen.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+    stop.cancel();
+    serving.await.unwrap();
+    // The idle connection was closed, and nobody listens any more.
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+static ASKED: Semaphore = Semaphore::const_new(0);
+static GO_ON: Semaphore = Semaphore::const_new(0);
+
+// An answer that comes when the test says so.
+fn gated(_: &Ask<'_>) -> Result<Answer, ApiError> {
+    ASKED.add_permits(1);
+    let began = Instant::now();
+    while GO_ON.try_acquire().is_err() && began.elapsed() < LONGEST {
+        std::thread::yield_now();
+    }
+    Ok(Answer::json("[\"finished\"]".into()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_flight_is_finished_when_the_server_stops() {
+    let server = start(|_| {});
+    let router = Router::new()
+        .route("/gated", on_get(gated))
+        .with_state(server.ctx.clone());
+    let Listening { address, stop, serving } = listen(router).await;
+    let mut stream = ask(address, "/gated").await;
+    ASKED.acquire().await.unwrap().forget();
+    stop.cancel();
+    GO_ON.add_permits(1);
+    let mut seen = Vec::new();
+    stream.read_to_end(&mut seen).await.unwrap();
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.ends_with("[\"finished\"]"), "{seen}");
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn where_all_places_are_taken_a_query_waits_and_a_status_page_does_not() {
+    let one = EngineOptions {
+        max_concurrency: 1,
+        timeout: Duration::from_millis(20),
+        ..EngineOptions::default()
+    };
+    let server = start(|app| app.engine = Arc::new(Engine::new(one)));
+    let place = server.ctx.queries.acquire().await.unwrap();
+    let waited = server.get("/api/v1/query?query=1").await;
+    assert_eq!(waited.status, 503);
+    assert_eq!(waited.json()["errorType"], "timeout");
+    assert_eq!(waited.json()["error"], "query timed out in query queue");
+    assert_eq!(server.get("/api/v1/status/flags").await.status, 200);
+    drop(place);
+    assert_eq!(server.get("/api/v1/format_query?query=1").await.status, 200);
+}
+
+static STARTED: Semaphore = Semaphore::const_new(0);
+static CANCELLED: Semaphore = Semaphore::const_new(0);
+
+// An answer that is never ready, as a query that takes too long.
+fn endless(ask: &Ask<'_>) -> Result<Answer, ApiError> {
+    STARTED.add_permits(1);
+    let began = Instant::now();
+    while began.elapsed() < LONGEST {
+        if ask.cancel.check(Stage::Evaluation).is_err() {
+            CANCELLED.add_permits(1);
+            return Err(ApiError::internal("cancelled"));
+        }
+        std::thread::yield_now();
+    }
+    Err(ApiError::internal("nobody cancelled"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_stops_its_query() {
+    let server = start(|_| {});
+    let router = Router::new()
+        .route("/endless", on_get(endless))
+        .with_state(server.ctx.clone());
+    let Listening { address, stop, serving } = listen(router).await;
+    let stream = ask(address, "/endless").await;
+    STARTED.acquire().await.unwrap().forget();
+    drop(stream);
+    tokio::time::timeout(LONGEST, CANCELLED.acquire())
+        .await
+        .expect("the query was not cancelled")
+        .unwrap()
+        .forget();
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serving_ends_in_not_being_ready() {
+    let server = start(|_| {});
+    let app = App {
+        storage: server.ctx.app.storage.clone(),
+        tsdb: server.ctx.app.tsdb.clone(),
+        engine: server.ctx.app.engine.clone(),
+        scrape: server.ctx.app.scrape.clone(),
+        rules: server.ctx.app.rules.clone(),
+        clock: server.ctx.app.clock.clone(),
+        config: server.ctx.app.config.clone(),
+        ready: server.ctx.app.ready.clone(),
+        registry: Registry::default(),
+        mode: Mode::Prometheus,
+        version: String::new(),
+        hostname: String::new(),
+        started_ms: 0,
+        external_url: String::new(),
+        route_prefix: String::new(),
+        alertmanager: None,
+        flags: BTreeMap::new(),
+        reload: None,
+        cors_origin: None,
+        guard_host: false,
+        max_connections: 1,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(crate::serve(app, listener, stop.clone()));
+    let mut stream = ask(address, "/api/v1/query?query=1").await;
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"}") {
+        assert!(stream.read_buf(&mut seen).await.unwrap() > 0, "closed early");
+    }
+    assert!(server.ctx.app.ready.is_ready());
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+    assert!(server.ctx.app.ready.is_stopping());
+}
