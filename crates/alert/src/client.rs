@@ -102,6 +102,11 @@ impl AlertmanagerClients {
                     queue: Arc::default(),
                     stop: self.stop.child_token(),
                 };
+                let name = client.url.to_string();
+                for counters in [&self.metrics.sent, &self.metrics.errors, &self.metrics.dropped] {
+                    // There from the start, so that the first error is an increase.
+                    drop(counters.with(&[&name]));
+                }
                 self.tasks.spawn(run(
                     client.url.clone(),
                     client.config.clone(),

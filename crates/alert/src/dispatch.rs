@@ -196,6 +196,17 @@ impl Alertmanager {
             .collect()
     }
 
+    /// Whether any receiver tells anybody: one without integrations swallows what it gets.
+    #[must_use]
+    pub fn delivers(&self) -> bool {
+        self.inner
+            .loaded
+            .lock()
+            .integrations
+            .values()
+            .any(|all| !all.is_empty())
+    }
+
     /// All groups, by receiver and labels.
     #[must_use]
     pub fn groups(&self) -> Vec<GroupView> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use cupola_config::rules::RuleGroup;
 use cupola_engine::Engine;
 use cupola_env::Clock;
@@ -34,8 +35,8 @@ pub struct Context {
     pub alerts: Arc<dyn AlertSink>,
     /// For links back, without a slash at its end.
     pub external_url: String,
-    /// For templates.
-    pub external_labels: Labels,
+    /// For templates; replaced at a reload.
+    pub external_labels: ArcSwap<Labels>,
     /// A firing alert is sent again after this (`--rules.alert.resend-delay`), milliseconds.
     pub resend_delay_ms: i64,
     /// Alerts with a shorter `for` are not restored (`--rules.alert.for-grace-period`), milliseconds.
@@ -74,7 +75,7 @@ impl Context {
             clock: parts.clock,
             alerts: parts.alerts,
             external_url: parts.external_url,
-            external_labels: parts.external_labels,
+            external_labels: ArcSwap::from_pointee(parts.external_labels),
             resend_delay_ms: 60_000,
             grace_period_ms: 600_000,
             outage_tolerance_ms: 3_600_000,
@@ -143,6 +144,11 @@ impl RuleManager {
             tasks: TaskTracker::new(),
             stop,
         }
+    }
+
+    /// Gives templates these external labels from now on.
+    pub fn set_external_labels(&self, labels: Labels) {
+        self.ctx.external_labels.store(Arc::new(labels));
     }
 
     /// Runs exactly `groups`. A group that has not changed goes on undisturbed; a changed one keeps the alerts of rules
@@ -229,7 +235,12 @@ async fn run(ctx: Arc<Context>, group: Arc<Mutex<Group>>, key: String, interval_
     let aligned = |now: i64| (now - slot).div_euclid(interval_ms) * interval_ms + slot;
     let mut next = aligned(ctx.clock.now_ms()) + interval_ms;
     loop {
-        let wait = next - ctx.clock.now_ms();
+        let now = ctx.clock.now_ms();
+        if next - now > interval_ms {
+            // The clock was turned back: waiting for the old slot would leave the rules asleep as long as the turn.
+            next = aligned(now) + interval_ms;
+        }
+        let wait = next - now;
         let sleep = tokio::time::sleep(Duration::from_millis(wait.max(0).unsigned_abs()));
         tokio::select! {
             () = stop.cancelled() => return,

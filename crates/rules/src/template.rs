@@ -28,9 +28,10 @@ pub(crate) fn expand(ctx: &Arc<Context>, alert: &str, text: &str, labels: &Label
         now_ms: ts,
         query: Arc::new(query),
     };
+    let external_labels = ctx.external_labels.load();
     let data = AlertData {
         labels,
-        external_labels: &ctx.external_labels,
+        external_labels: &external_labels,
         external_url: &ctx.external_url,
         value: Value::Float(value),
     };

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use cupola_config::prometheus::{Limits, ScrapeConfig};
 use cupola_config::relabel;
-use cupola_exposition::{Entry, Format, Parser, Series};
+use cupola_exposition::{Entry, Format, LabelPairs, Parser, Series};
 use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, SeriesRef};
 use cupola_storage::{AppendError, Appendable, Appender};
 use foldhash::HashMap;
@@ -50,6 +50,8 @@ pub(crate) enum IngestError {
     },
     #[error("sample without a metric name: {0}")]
     NoName(Labels),
+    #[error("label name {} is not unique: invalid sample", cupola_model::go_quote(.0))]
+    DuplicateLabel(String),
 }
 
 /// What one scrape brought.
@@ -230,9 +232,13 @@ pub(crate) fn batch<T, E>(
 
 // A line's labels: its own and the target's, relabelled and checked. `None` where relabelling drops it.
 fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result<Option<Labels>, IngestError> {
-    let own = series.labels();
+    let mut pairs = LabelPairs::new();
+    series.labels_into(true, &mut pairs);
     let mut builder = LabelsBuilder::default();
-    for (name, value) in &own {
+    for (i, (name, value)) in pairs.iter().enumerate() {
+        if pairs.iter().take(i).any(|(before, _)| before == name) {
+            return Err(IngestError::DuplicateLabel(name.to_string()));
+        }
         builder.set(name, value);
     }
     merge(&mut builder, target, config.honor_labels);
@@ -241,7 +247,7 @@ fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result
     }
     let labels = builder.build();
     if labels.metric_name().is_empty() {
-        return Err(IngestError::NoName(own));
+        return Err(IngestError::NoName(labels));
     }
     check_limits(&config.defaults.limits, &labels)?;
     Ok(Some(labels))

@@ -65,7 +65,12 @@ impl Runner {
             slot = self.clock.now_ms();
         }
         loop {
-            let wait = (slot - self.clock.now_ms()).max(0).unsigned_abs();
+            let now = self.clock.now_ms();
+            if slot - now > interval {
+                // The clock was turned back: waiting for the old slot would leave a hole as long as the turn.
+                slot = aligned(now) + interval;
+            }
+            let wait = (slot - now).max(0).unsigned_abs();
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}

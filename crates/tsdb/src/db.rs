@@ -206,6 +206,9 @@ impl Tsdb {
             "Write log segment index that TSDB is currently writing to.",
             |i| i.head.wal_segment() as f64,
         );
+        gauge("wal_storage_size_bytes", "Size of the write log directory.", |i| {
+            wal_size(&*i.vfs, &i.options.dir.join("cupola-wal")) as f64
+        });
         let inner = Arc::downgrade(&self.inner);
         registry.computed(
             "cupola_tsdb_wal_written_bytes_total",
@@ -268,6 +271,12 @@ impl Tsdb {
         let in_range = |b: &&Arc<Block>| b.meta().min_time <= selection.maxt && b.meta().max_time > selection.mint;
         blocks.iter().filter(in_range).cloned().collect()
     }
+}
+
+// What cannot be read counts nothing.
+fn wal_size(vfs: &dyn Vfs, dir: &std::path::Path) -> u64 {
+    let names = vfs.list(dir).unwrap_or_default();
+    names.iter().filter_map(|name| vfs.len(&dir.join(name)).ok()).sum()
 }
 
 impl Queryable for Tsdb {

@@ -12,7 +12,7 @@ use cupola_goregex::Regex;
 use cupola_metrics::Registry;
 use cupola_model::Labels;
 use cupola_rules::RuleManager;
-use cupola_scrape::ScrapeManager;
+use cupola_scrape::{LocalTarget, ScrapeManager};
 use cupola_storage::Queryable;
 use cupola_tsdb::Tsdb;
 
@@ -109,6 +109,8 @@ pub struct App {
     pub alertmanager: Option<Alertmanager>,
     /// Where requests are counted; all of it is what `/metrics` shows.
     pub registry: Registry,
+    /// The host's own metrics, answered at `/metrics/node`, where this process collects them.
+    pub host: Option<Arc<dyn LocalTarget>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// The configuration in force.

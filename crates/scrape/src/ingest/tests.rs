@@ -212,4 +212,8 @@ fn limits_fail_the_whole_scrape() {
     assert!(error("  label_limit: 3\n", "a{x=\"1\"} 1\n").starts_with("label_limit exceeded (metric: a, number of"));
     assert!(error("  label_value_length_limit: 3\n", "a{x=\"1234\"} 1\n").contains("label name: x, length: 4"));
     assert!(error("", "a 1\nb{ 2\n").contains('2'), "the line is named");
+    assert_eq!(
+        error("", "a{x=\"1\",x=\"2\"} 1\n"),
+        "label name \"x\" is not unique: invalid sample"
+    );
 }

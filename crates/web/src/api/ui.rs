@@ -38,7 +38,7 @@ fn bootstrap(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let _ = write!(
         out,
         ",\"scrapeInterval\":\"{interval}\",\"alertmanager\":{{\"configured\":{},\"receivers\":",
-        app.alertmanager.is_some()
+        app.alertmanager.as_ref().is_some_and(Alertmanager::delivers)
     );
     write_strs(
         &mut out,
@@ -59,7 +59,7 @@ fn alerting(ask: &Ask<'_>) -> Result<Answer, ApiError> {
         .map(|am| (am.groups(), am.history()))
         .unwrap_or_default();
     Ok(Answer::json(write_alerting(
-        ask.app.alertmanager.is_some(),
+        ask.app.alertmanager.as_ref().is_some_and(Alertmanager::delivers),
         &groups,
         &history,
     )))

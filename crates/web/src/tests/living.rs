@@ -123,7 +123,7 @@ scrape_configs:
 
 #[tokio::test]
 async fn the_alertmanager_within_is_shown() {
-    let text = "route: {receiver: team, group_by: [alertname]}\nreceivers: [{name: team}]\n";
+    let text = "route: {receiver: team, group_by: [alertname]}\nreceivers: [{name: team, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}]\n";
     let config = parse_alertmanager(text, Path::new("am.yml"), MatcherMode::default()).unwrap();
     let server = start(|app| {
         let (clock, stop) = (app.clock.clone(), CancellationToken::new());

@@ -147,6 +147,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         rules: RuleManager::new(Context::new(parts, &registry), stop.clone()),
         alertmanager: None,
         registry,
+        host: None,
         clock: now,
         config: Arc::new(ArcSwap::from_pointee(config)),
         flags: BTreeMap::from([("query.timeout".into(), "2m".into())]),

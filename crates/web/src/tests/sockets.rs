@@ -152,6 +152,7 @@ async fn serving_ends_in_not_being_ready() {
         engine: server.ctx.app.engine.clone(),
         scrape: server.ctx.app.scrape.clone(),
         rules: server.ctx.app.rules.clone(),
+        host: None,
         clock: server.ctx.app.clock.clone(),
         config: server.ctx.app.config.clone(),
         ready: server.ctx.app.ready.clone(),

@@ -37,5 +37,6 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/status/walreplay", on_get_always(status::wal_replay))
         .route("/federate", on_get(federate::federate))
         .route("/metrics", on_get_always(status::metrics))
+        .route("/metrics/node", on_get(status::node_metrics))
         .route("/version", on_get_always(status::version))
 }

@@ -8,13 +8,24 @@ use cupola_model::format_duration;
 
 use crate::PROMETHEUS_VERSION;
 use crate::api::answer::Ask;
-use crate::api::json::{Answer, ApiError, success, write_list, write_pairs, write_str, write_time};
+use crate::api::json::{Answer, ApiError, ErrorKind, success, write_list, write_pairs, write_str, write_time};
 use crate::app::App;
 use crate::telemetry::{self_metrics, threads};
 
 /// `/metrics`.
 pub(super) fn metrics(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::of(TEXT_CONTENT_TYPE, self_metrics(&ask.app.registry)))
+}
+
+/// `/metrics/node`: what node_exporter would answer on this machine, for whoever scrapes from outside.
+pub(super) fn node_metrics(ask: &Ask<'_>) -> Result<Answer, ApiError> {
+    match &ask.app.host {
+        Some(host) => Ok(Answer::of(TEXT_CONTENT_TYPE, host.collect())),
+        None => Err(ApiError {
+            kind: ErrorKind::NotFound,
+            message: "this server does not collect host metrics".to_owned(),
+        }),
+    }
 }
 
 /// `status/config`: the configuration in force, secrets hidden.
