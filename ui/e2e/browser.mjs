@@ -1,0 +1,242 @@
+/**
+ * The browser test: opens every page of a running server in headless Chromium, in both themes and two sizes,
+ * and uses them as a person would.
+ *
+ * Environment: CUPOLA_URL (a running server), OUT_DIR (for screenshots; e2e/out when left out), CHROMIUM (the
+ * browser's path), ONLY (a regular expression over the checks' names, for work on one page). Ends with a line "N passed, M failed"; the exit code is 1 when anything failed.
+ */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  assert,
+  assertAccessible,
+  assertNoSidewaysScroll,
+  Checks,
+  colouredPixels,
+  launch,
+  SIZES,
+  THEMES,
+  waitForChange,
+  watchedPage,
+} from './harness.mjs';
+
+const base = process.env.CUPOLA_URL?.replace(/\/$/, '');
+if (!base) {
+  console.error('CUPOLA_URL is not set: it names the running server, such as http://127.0.0.1:9090');
+  process.exit(2);
+}
+const out = process.env.OUT_DIR || new URL('./out', import.meta.url).pathname;
+mkdirSync(out, { recursive: true });
+
+/** Every page, and what has to be there before it counts as shown. */
+const PAGES = [
+  { name: 'overview', path: '/', ready: '[data-test="tile-cpu"]' },
+  { name: 'dashboards', path: '/dashboards', ready: 'a[href*="/d/cupola-node"]' },
+  { name: 'node', path: '/d/cupola-node', ready: 'main canvas' },
+  { name: 'explore', path: '/explore', ready: '[data-test="editor"][data-ready="true"]' },
+  { name: 'explore-table', path: '/explore?g0.expr=up&g0.tab=table&refresh=5s', ready: '[data-test="row"]' },
+  {
+    name: 'explore-graph',
+    path: '/explore?g0.expr=node_memory_MemAvailable_bytes&g0.tab=graph&refresh=5s',
+    ready: '[data-test="query"] [data-test="chart"] canvas',
+  },
+  { name: 'alerts', path: '/alerts', ready: '[data-alert="Watchdog"]' },
+  { name: 'targets', path: '/targets', ready: '[data-test="target"][data-health="up"]' },
+];
+
+const checks = new Checks(process.env.ONLY);
+const browser = await launch();
+
+/** Opens the page and waits until it is shown and nothing is under way any more. */
+async function open(page, { path, ready }) {
+  await page.goto(base + path, { waitUntil: 'load' });
+  await page.waitForSelector(ready, { timeout: 90_000 });
+  await page.waitForLoadState('networkidle', { timeout: 15_000 });
+}
+
+async function everyPage(theme, size) {
+  const at = `${theme} ${size.width}`;
+  const seen = await watchedPage(browser, base, { theme, size });
+  const { page } = seen;
+  for (const one of PAGES) {
+    await checks.run(`${one.name} ${at}: shown, quiet, fits, accessible`, async () => {
+      await open(page, one);
+      const dataTheme = await page.evaluate(() => document.documentElement.dataset.theme);
+      assert(dataTheme === theme, `the theme is ${dataTheme}`);
+      await page.screenshot({ path: join(out, `${one.name}-${theme}-${size.width}.png`) });
+      await assertNoSidewaysScroll(page);
+      await assertAccessible(page);
+      seen.quiet();
+    });
+  }
+  await checks.run(`missing page ${at}: says so`, async () => {
+    await open(page, PAGES[0]);
+    // A server may answer an unknown path itself; inside the pages it is the same for every server.
+    await page.evaluate(() => history.pushState(null, '', '/no-such-page'));
+    await page.waitForSelector('text=There is no such page');
+    await page.screenshot({ path: join(out, `missing-${theme}-${size.width}.png`) });
+    await assertNoSidewaysScroll(page);
+    await assertAccessible(page);
+    seen.quiet();
+  });
+  await seen.close();
+}
+
+async function liveValues() {
+  const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+  const { page } = seen;
+  await checks.run('overview: a number of this machine changes by itself', async () => {
+    await open(page, PAGES[0]);
+    await waitForChange(page, '[data-test^="tile-"] [data-test="value"]');
+    seen.quiet();
+  });
+  await checks.run('overview: the sentence is one of the known ones', async () => {
+    const sentence = await page.textContent('[data-test="sentence"]');
+    assert(
+      /^(All well: \d+ targets? up|\d+ things? needs? you)/.test(sentence ?? ''),
+      `it says "${sentence}"`,
+    );
+  });
+  await checks.run('node dashboard: a value changes by itself', async () => {
+    await open(page, { path: '/d/cupola-node?refresh=5s', ready: 'main canvas' });
+    await waitForChange(page, '[data-test="panel"][data-type="stat"]');
+    seen.quiet();
+  });
+  await checks.run('targets: a scrape duration changes by itself', async () => {
+    await open(
+      page,
+      PAGES.find((one) => one.name === 'targets'),
+    );
+    await waitForChange(page, '[data-test="target"][data-health="up"] [data-test="took"]');
+    seen.quiet();
+  });
+  await checks.run('alerts: Watchdog fires and opens', async () => {
+    await page.goto(`${base}/alerts`);
+    const row = '[data-alert="Watchdog"][data-state="firing"]';
+    await page.waitForSelector(row, { timeout: 60_000 });
+    await page.click(`${row} button`);
+    await page.waitForSelector(`${row} dl`);
+    assert(/[?&]open=/.test(page.url()), 'the open alert is not in the address');
+    await page.reload();
+    await page.waitForSelector(`${row} dl`);
+    await page.screenshot({ path: join(out, 'alert-open-light-1280.png') });
+    seen.quiet();
+  });
+  await seen.close();
+}
+
+async function explore() {
+  const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+  const { page } = seen;
+  await checks.run('explore: completes, runs, shows a table and a graph', async () => {
+    await open(
+      page,
+      PAGES.find((one) => one.name === 'explore'),
+    );
+    await page.click('[data-test="editor"] .cm-content');
+    await page.keyboard.type('node_lo', { delay: 30 });
+    await page.waitForSelector('.cm-tooltip-autocomplete li:has-text("node_load1")', { timeout: 15_000 });
+    await page.screenshot({ path: join(out, 'explore-completion-light-1280.png') });
+    await page.keyboard.type('ad15', { delay: 30 });
+    await page.waitForSelector('.cm-tooltip-autocomplete li[aria-selected]:has-text("node_load15")');
+    await page.keyboard.press('Tab');
+    await page.waitForFunction(
+      () =>
+        document.querySelector('[data-test="editor"]')?.shadowRoot?.querySelector('.cm-content')
+          ?.textContent === 'node_load15',
+    );
+    await page.keyboard.press('Control+Enter');
+    await page.waitForFunction(() => new URLSearchParams(location.search).get('g0.expr') === 'node_load15');
+    await page.waitForSelector('[data-test="query"] canvas', { timeout: 15_000 });
+    await page.waitForSelector('[data-test="facts"]:has-text("1 series")');
+    await page.waitForLoadState('networkidle');
+    const pixels = await colouredPixels(page, '[data-test="query"]');
+    assert(pixels > 30, `the graph has ${pixels} coloured pixels`);
+    await page.click('button:has-text("Table")');
+    await page.waitForSelector('[data-test="row"]:has-text("node_load15")', { timeout: 15_000 });
+    seen.quiet();
+  });
+  await checks.run('explore: the address alone brings the same back', async () => {
+    await page.reload();
+    await page.waitForSelector('[data-test="row"]:has-text("node_load15")', { timeout: 15_000 });
+    await page.goto(`${base}/graph?g0.expr=up&g0.tab=1&g0.range_input=30m`);
+    await page.waitForSelector('[data-test="row"]:has-text("up")', { timeout: 15_000 });
+    await page.waitForFunction(() => new URLSearchParams(location.search).get('g0.range_input') === '30m');
+    await page.waitForSelector('[data-test="time-range"]:has-text("30 min")');
+    seen.quiet();
+  });
+  await checks.run('explore: a mistake is underlined and told calmly', async () => {
+    seen.watch.allow = /status of 400/;
+    await page.goto(`${base}/explore?g0.expr=${encodeURIComponent('sum(up))')}&g0.tab=table`);
+    await page.waitForSelector('[role="alert"]:has-text("parse error")', { timeout: 15_000 });
+    await page.waitForSelector('[data-test="editor"] .cm-lintRange-error', { timeout: 15_000 });
+    await assertAccessible(page);
+    await page.screenshot({ path: join(out, 'explore-mistake-light-1280.png') });
+    seen.quiet();
+    seen.watch.allow = null;
+  });
+  await seen.close();
+}
+
+async function shell() {
+  const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+  const { page } = seen;
+  await checks.run('shell: the keyboard goes to places and opens help and search', async () => {
+    await open(page, PAGES[0]);
+    await page.keyboard.press('g');
+    await page.keyboard.press('a');
+    await page.waitForURL(/\/alerts/);
+    await page.waitForSelector('h1:has-text("Alerts")');
+    await page.keyboard.press('?');
+    await page.waitForSelector('dialog[open]:has-text("Keyboard")');
+    await assertAccessible(page);
+    await page.keyboard.press('Escape');
+    await page.waitForSelector('dialog[open]', { state: 'detached' });
+    await page.keyboard.press('Control+k');
+    await page.waitForSelector('dialog[open] [role="option"]');
+    await page.keyboard.type('node_load15');
+    await page.waitForSelector('[role="option"][aria-selected="true"]:has-text("node_load15")');
+    await assertAccessible(page);
+    await page.screenshot({ path: join(out, 'search-light-1280.png') });
+    await page.keyboard.press('Enter');
+    await page.waitForURL(/\/explore\?.*node_load15/);
+    seen.quiet();
+  });
+  await checks.run('shell: back works', async () => {
+    await page.goBack();
+    await page.waitForSelector('h1:has-text("Alerts")');
+    seen.quiet();
+  });
+  await checks.run('shell: a chosen theme is remembered and set before the first paint', async () => {
+    await page.click('button[aria-label="Switch to the dark theme"]');
+    await page.waitForSelector('html[data-theme="dark"]');
+    await page.goto(`${base}/targets`, { waitUntil: 'commit' });
+    await page.waitForSelector('html[data-theme="dark"]');
+    await page.waitForSelector('button[aria-label="Switch to the light theme"]');
+    seen.quiet();
+  });
+  await checks.run('shell: a lost connection is told, and its end noticed', async () => {
+    await open(page, PAGES[0]);
+    seen.watch.allow = /ERR_FAILED|request failed/;
+    await page.route('**/api/**', (route) => route.abort('failed'));
+    await page.keyboard.press('r');
+    await page.waitForSelector('text=No answer from the server', { timeout: 30_000 });
+    assert((await page.locator('[data-test="tile-cpu"]').count()) === 1, 'the last numbers are gone');
+    await page.screenshot({ path: join(out, 'lost-dark-1280.png') });
+    await page.unroute('**/api/**');
+    await page.waitForSelector('text=No answer from the server', { state: 'detached', timeout: 30_000 });
+    seen.quiet();
+    seen.watch.allow = null;
+  });
+  await seen.close();
+}
+
+try {
+  for (const theme of THEMES) for (const size of SIZES) await everyPage(theme, size);
+  await explore();
+  await shell();
+  await liveValues();
+} finally {
+  await browser.close();
+}
+process.exit(checks.finish());

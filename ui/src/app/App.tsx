@@ -1,0 +1,86 @@
+import { Component, type ComponentChildren } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { Route, Router, Switch, useLocation } from 'wouter-preact';
+import { NotFound } from '../pages/NotFound';
+import { OverviewPage } from '../pages/overview/OverviewPage';
+import { ErrorNote } from '../ui/parts';
+import { lazyPage } from './lazy';
+import { BASE } from './places';
+import { Shell } from './Shell';
+
+const Dashboard = lazyPage(async () => (await import('../dashboard')).DashboardPage);
+const DashboardList = lazyPage(async () => (await import('../dashboard')).DashboardListPage);
+const Explore = lazyPage(async () => (await import('../pages/explore/ExplorePage')).ExplorePage);
+const Alerts = lazyPage(async () => (await import('../pages/alerts/AlertsPage')).AlertsPage);
+const Targets = lazyPage(async () => (await import('../pages/targets/TargetsPage')).TargetsPage);
+
+/** Keeps a fault in one page inside it: the rail and the other places go on working. */
+class Fence extends Component<{ children: ComponentChildren; path: string }, { error?: Error }> {
+  override state: { error?: Error } = {};
+
+  static getDerivedStateFromError(error: Error): { error: Error } {
+    return { error };
+  }
+
+  override componentDidUpdate(previous: { path: string }): void {
+    if (previous.path !== this.props.path && this.state.error) this.setState({ error: undefined });
+  }
+
+  override render() {
+    const { error } = this.state;
+    if (!error) return this.props.children;
+    return <ErrorNote what="This page met a fault of its own and cannot be drawn." error={error} />;
+  }
+}
+
+function Pages() {
+  const [path] = useLocation();
+  return (
+    <Fence path={path}>
+      <Switch>
+        <Route path="/">
+          <OverviewPage />
+        </Route>
+        <Route path="/dashboards">
+          <DashboardList />
+        </Route>
+        <Route path="/d/:uid/:slug?">{(params) => <Dashboard key={params.uid} uid={params.uid} />}</Route>
+        <Route path="/explore">
+          <Explore />
+        </Route>
+        <Route path="/query">
+          <Explore />
+        </Route>
+        <Route path="/graph">
+          <Explore />
+        </Route>
+        <Route path="/alerts">
+          <Alerts />
+        </Route>
+        <Route path="/targets">
+          <Targets />
+        </Route>
+        <Route>
+          <NotFound />
+        </Route>
+      </Switch>
+    </Fence>
+  );
+}
+
+export function App() {
+  // The other places' code comes while nothing else is to do, so that going there is immediate.
+  useEffect(() => {
+    const later = setTimeout(() => {
+      for (const page of [Dashboard, DashboardList, Explore, Alerts, Targets]) page.preload();
+    }, 1500);
+    return () => clearTimeout(later);
+  }, []);
+  return (
+    <Router base={BASE}>
+      <Shell>
+        <Pages />
+      </Shell>
+    </Router>
+  );
+}

@@ -1,0 +1,30 @@
+import { useCallback } from 'preact/hooks';
+import { useSearch } from 'wouter-preact';
+
+/** Writes `change` into the page's address: null and "" take a parameter out. Others' parameters stay. */
+export function changeUrl(change: Record<string, string | null>, how: 'push' | 'replace' = 'replace'): void {
+  const url = new URL(location.href);
+  for (const [name, value] of Object.entries(change)) {
+    if (value === null || value === '') url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
+  }
+  const next = `${url.pathname}${url.search}${url.hash}`;
+  if (next === `${location.pathname}${location.search}${location.hash}`) return;
+  if (how === 'push') history.pushState(null, '', next);
+  else history.replaceState(history.state, '', next);
+}
+
+/** One parameter of the page's address as state. `fallback` is what a missing one means; it is never written. */
+export function useParam<T extends string>(
+  name: string,
+  fallback: T,
+  how: 'push' | 'replace' = 'replace',
+): [T, (value: T) => void] {
+  const search = useSearch();
+  const value = (new URLSearchParams(search).get(name) ?? fallback) as T;
+  const set = useCallback(
+    (next: T) => changeUrl({ [name]: next === fallback ? null : next }, how),
+    [name, fallback, how],
+  );
+  return [value, set];
+}

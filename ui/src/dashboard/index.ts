@@ -1,0 +1,2 @@
+export { DashboardPage } from './view/DashboardPage';
+export { DashboardListPage } from './view/DashboardListPage';

@@ -1,0 +1,66 @@
+import { Link } from 'wouter-preact';
+import type { Alerting, Notification } from '../../api/types';
+import parts from '../../ui/parts.module.css';
+import { RelativeTime } from '../../ui/RelativeTime';
+import { StateMark } from '../../ui/StateMark';
+import { parseTime } from '../../ui/words';
+import pages from '../pages.module.css';
+import css from './overview.module.css';
+
+/** "TargetDown firing (2)", in the order a person asks: what, which way, how many. */
+function what(sent: Notification): string {
+  const name = sent.groupLabels.alertname ?? Object.values(sent.groupLabels).join(', ');
+  const counts = [
+    sent.firing > 0 ? `${sent.firing} firing` : '',
+    sent.resolved > 0 ? `${sent.resolved} resolved` : '',
+  ].filter(Boolean);
+  return `${name || 'all alerts'}: ${counts.join(', ') || sent.status}`;
+}
+
+/** The latest notifications, newest first. */
+export function Notifications({ alerting, known }: { alerting: Alerting | undefined; known: boolean }) {
+  const list = (alerting?.notifications ?? []).slice(0, 8);
+  return (
+    <section>
+      <h2 class={pages.sectionTitle}>
+        Sent lately <Link href="/alerts">All alerts</Link>
+      </h2>
+      <div class={parts.sheet}>
+        {list.map((sent, i) => {
+          const at = parseTime(sent.at);
+          return (
+            <div key={`${sent.at}${sent.groupKey}${sent.integration}${i}`} class={css.line}>
+              <StateMark
+                state={sent.outcome === 'sent' ? 'ok' : sent.outcome === 'failed' ? 'critical' : 'warning'}
+                word={sent.outcome}
+              />
+              <span class={css.lineName} title={sent.error || sent.reason}>
+                {what(sent)}
+              </span>
+              <span class={css.lineEnd}>
+                to {sent.receiver}
+                {at !== null && (
+                  <>
+                    {' · '}
+                    <RelativeTime at={at} />
+                  </>
+                )}
+              </span>
+            </div>
+          );
+        })}
+        {list.length === 0 && (
+          <p class={css.nothing}>
+            {!known
+              ? '\u00a0'
+              : !alerting
+                ? 'The server does not say what was sent.'
+                : alerting.configured
+                  ? 'Nothing has been sent since the server started.'
+                  : 'No receiver is configured, so nothing is sent.'}
+          </p>
+        )}
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,186 @@
+import { describe, expect, it } from 'vitest';
+import type {
+  ActiveAlert,
+  Alerting,
+  AlertingRule,
+  Labels,
+  RulesData,
+  Target,
+  TargetsData,
+} from '../../api/types';
+import { summarise } from './summary';
+
+function alert(
+  labels: Labels,
+  state: ActiveAlert['state'] = 'firing',
+  annotations: Labels = {},
+): ActiveAlert {
+  return { labels, annotations, state, activeAt: '2026-01-01T00:00:00Z', value: '1e+00' };
+}
+
+function rule(name: string, alerts: ActiveAlert[], more: Partial<AlertingRule> = {}): AlertingRule {
+  return {
+    type: 'alerting',
+    state: alerts[0]?.state ?? 'inactive',
+    name,
+    query: 'up == 0',
+    duration: 0,
+    alerts,
+    health: 'ok',
+    evaluationTime: 0,
+    lastEvaluation: '2026-01-01T00:00:00Z',
+    ...more,
+  };
+}
+
+function rules(...list: AlertingRule[]): RulesData {
+  return {
+    groups: [
+      {
+        name: 'g',
+        file: 'f',
+        interval: 15,
+        rules: list,
+        evaluationTime: 0,
+        lastEvaluation: '2026-01-01T00:00:00Z',
+      },
+    ],
+  };
+}
+
+function target(job: string, instance: string, health: Target['health'] = 'up'): Target {
+  return {
+    discoveredLabels: {},
+    labels: { job, instance },
+    scrapePool: job,
+    scrapeUrl: `http://${instance}/metrics`,
+    globalUrl: '',
+    lastError: health === 'down' ? 'connection refused' : '',
+    lastScrape: '2026-01-01T00:00:00Z',
+    lastScrapeDuration: 0.01,
+    health,
+    scrapeInterval: '15s',
+    scrapeTimeout: '10s',
+  };
+}
+
+const targets = (...activeTargets: Target[]): TargetsData => ({ activeTargets, droppedTargets: [] });
+const watchdog = rule('Watchdog', [alert({ alertname: 'Watchdog', severity: 'none' })]);
+const up = target('node', 'a');
+
+describe('the sentence', () => {
+  it.each<[string, RulesData, TargetsData, string, string]>([
+    [
+      'all well',
+      rules(watchdog, rule('X', [])),
+      targets(up, target('node', 'b')),
+      'ok',
+      'All well: 2 targets up, 1 alert rule watching',
+    ],
+    ['no rules', rules(), targets(up), 'ok', 'All well: 1 target up'],
+    ['no targets', rules(), targets(), 'unknown', 'Nothing is watched yet: there are no targets'],
+    [
+      'just started',
+      rules(),
+      targets(target('node', 'a', 'unknown')),
+      'unknown',
+      'Just started: the first samples are on their way',
+    ],
+    [
+      'one alert',
+      rules(watchdog, rule('X', [alert({ alertname: 'X' })])),
+      targets(up),
+      'attention',
+      '1 thing needs you',
+    ],
+    ['a silent watchdog', rules(rule('Watchdog', [])), targets(up), 'attention', '1 thing needs you'],
+    [
+      'a watchdog not evaluated yet',
+      rules(rule('Watchdog', [], { lastEvaluation: '0001-01-01T00:00:00Z' })),
+      targets(up),
+      'ok',
+      'All well: 1 target up',
+    ],
+    [
+      'a broken rule',
+      rules(rule('X', [], { health: 'err', lastError: 'no' })),
+      targets(up),
+      'attention',
+      '1 thing needs you',
+    ],
+    [
+      'pending only',
+      rules(rule('X', [alert({ alertname: 'X' }, 'pending')])),
+      targets(up),
+      'ok',
+      'All well: 1 target up, 1 alert rule watching',
+    ],
+    [
+      'info only',
+      rules(rule('X', [alert({ alertname: 'X', severity: 'info' })])),
+      targets(up),
+      'ok',
+      'All well: 1 target up, 1 alert rule watching',
+    ],
+  ])('%s', (_name, r, t, tone, sentence) => {
+    const told = summarise(r, t, undefined);
+    expect([told.tone, told.sentence]).toEqual([tone, sentence]);
+  });
+});
+
+it('tells of a down target once, by its alert when that fires already', () => {
+  const down = target('node', 'b', 'down');
+  expect(summarise(rules(), targets(up, down), undefined).things.map((t) => [t.title, t.detail])).toEqual([
+    ['b (node) is down', 'connection refused'],
+  ]);
+  const told = rules(
+    rule('TargetDown', [
+      alert({ alertname: 'TargetDown', job: 'node', instance: 'b' }, 'firing', {
+        summary: 'b does not answer',
+      }),
+    ]),
+  );
+  expect(summarise(told, targets(up, down), undefined).things.map((t) => t.title)).toEqual([
+    'b does not answer',
+  ]);
+});
+
+it('puts the worst first and several alerts of one name into one thing', () => {
+  const r = rules(
+    rule('Slow', [
+      alert({ alertname: 'Slow', severity: 'warning', instance: 'a' }),
+      alert({ alertname: 'Slow', severity: 'warning', instance: 'b' }),
+    ]),
+    rule('Gone', [alert({ alertname: 'Gone', severity: 'critical' })]),
+  );
+  const told = summarise(r, targets(up), undefined);
+  expect(told.things.map((t) => [t.state, t.title, t.members])).toEqual([
+    ['critical', 'Gone', []],
+    ['warning', 'Slow: 2 at once', ['instance=a', 'instance=b']],
+  ]);
+});
+
+it('counts a receiver whose newest notification failed, not one that recovered', () => {
+  const sent = (receiver: string, outcome: 'sent' | 'failed'): Alerting['notifications'][number] => ({
+    at: '2026-01-01T00:00:00Z',
+    receiver,
+    integration: 'webhook[0]',
+    groupKey: '{}',
+    groupLabels: {},
+    status: 'firing',
+    firing: 1,
+    resolved: 0,
+    outcome,
+    error: outcome === 'failed' ? 'status 500' : '',
+    attempts: 1,
+    reason: 'first notification',
+  });
+  const alerting: Alerting = {
+    configured: true,
+    groups: [],
+    notifications: [sent('a', 'sent'), sent('b', 'failed'), sent('a', 'failed')],
+  };
+  expect(summarise(rules(), targets(up), alerting).things.map((t) => [t.title, t.detail])).toEqual([
+    ['The last notification to b (webhook[0]) was not delivered', 'status 500'],
+  ]);
+});

@@ -1,0 +1,208 @@
+/** What the overview says, from what the server knows. Pure functions. */
+import type { Alerting, RulesData, Target, TargetsData } from '../../api/types';
+import type { State } from '../../ui/StateMark';
+import { count, parseTime } from '../../ui/words';
+import {
+  activeAlerts,
+  alertingRules,
+  alertState,
+  badness,
+  descriptionOf,
+  isHeartbeat,
+  isWatchdog,
+  summaryOf,
+  type FiredAlert,
+} from '../alertWords';
+
+/** Something that a person may have to look at. */
+export interface Thing {
+  key: string;
+  state: State;
+  title: string;
+  detail: string;
+  /** Further lines: the single members where one thing stands for several. */
+  members: string[];
+  /** Milliseconds since the epoch; null when nobody knows. */
+  since: number | null;
+  href: string;
+  /** The rule's expression, for a link to its graph. */
+  expr?: string;
+}
+
+export interface Summary {
+  tone: 'ok' | 'attention' | 'unknown';
+  sentence: string;
+  things: Thing[];
+  /** What is not wrong yet, or not urgent: pending alerts and notices. */
+  quiet: Thing[];
+}
+
+const alertsLink = (name: string): string => `/alerts?filter=${encodeURIComponent(`alertname="${name}"`)}`;
+
+function groupAlerts(alerts: readonly FiredAlert[]): Thing[] {
+  const groups = new Map<string, FiredAlert[]>();
+  for (const alert of alerts) {
+    const key = `${alert.labels.alertname ?? ''}\u0000${alert.labels.severity ?? ''}\u0000${alert.state}`;
+    const group = groups.get(key);
+    if (group) group.push(alert);
+    else groups.set(key, [alert]);
+  }
+  return [...groups].flatMap(([key, members]) => {
+    const first = members[0];
+    if (!first) return [];
+    const name = first.labels.alertname ?? first.rule.name;
+    const times = members.map((m) => parseTime(m.activeAt)).filter((t) => t !== null);
+    const one = members.length === 1;
+    return {
+      key,
+      state: alertState(first),
+      title: one ? summaryOf(first.annotations, name) : `${name}: ${members.length} at once`,
+      detail: one ? descriptionOf(first.annotations) : '',
+      members: one ? [] : members.map((m) => summaryOf(m.annotations, describe(m))),
+      since: times.length > 0 ? Math.min(...times) : null,
+      href: alertsLink(name),
+      expr: first.rule.query,
+    };
+  });
+}
+
+function describe(alert: FiredAlert): string {
+  return Object.entries(alert.labels)
+    .filter(([name]) => name !== 'alertname' && name !== 'severity')
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ');
+}
+
+/** True when a firing alert already tells of this target's failure, so that it is not told twice. */
+function isTold(target: Target, firing: readonly FiredAlert[]): boolean {
+  return firing.some(
+    ({ labels }) =>
+      /down|absent|unreachable/i.test(labels.alertname ?? '') &&
+      labels.job === target.labels.job &&
+      (labels.instance === undefined || labels.instance === target.labels.instance),
+  );
+}
+
+function downTargets(targets: readonly Target[], firing: readonly FiredAlert[]): Thing[] {
+  const pools = new Map<string, Target[]>();
+  for (const target of targets) {
+    if (target.health !== 'down' || isTold(target, firing)) continue;
+    pools.set(target.scrapePool, [...(pools.get(target.scrapePool) ?? []), target]);
+  }
+  return [...pools].map(([pool, down]) => {
+    const [first] = down;
+    const one = down.length === 1;
+    return {
+      key: `target\u0000${pool}`,
+      state: 'critical',
+      title: one
+        ? `${first?.labels.instance ?? first?.scrapeUrl} (${pool}) is down`
+        : `${down.length} targets of ${pool} are down`,
+      detail: first?.lastError ?? '',
+      members: one ? [] : down.map((t) => t.labels.instance ?? t.scrapeUrl),
+      since: null,
+      href: `/targets?health=down&filter=${encodeURIComponent(pool)}`,
+    };
+  });
+}
+
+function brokenRules(rules: RulesData): Thing[] {
+  const broken = rules.groups.flatMap((group) =>
+    group.rules.filter((rule) => rule.health === 'err').map((rule) => ({ rule, group: group.name })),
+  );
+  return broken.map(({ rule, group }) => ({
+    key: `rule\u0000${group}\u0000${rule.name}`,
+    state: 'warning',
+    title: `Rule ${rule.name} cannot be evaluated`,
+    detail: rule.lastError ?? '',
+    members: [],
+    since: null,
+    href: rule.type === 'alerting' ? alertsLink(rule.name) : '/alerts',
+    expr: rule.query,
+  }));
+}
+
+/** A watchdog rule that has been evaluated and does not fire: alerts would not reach anybody either. */
+function silentWatchdogs(rules: RulesData): Thing[] {
+  return alertingRules(rules)
+    .filter(
+      ({ rule }) =>
+        isWatchdog(rule.name) &&
+        rule.health === 'ok' &&
+        parseTime(rule.lastEvaluation) !== null &&
+        (rule.alerts ?? []).length === 0,
+    )
+    .map(({ rule }) => ({
+      key: `watchdog\u0000${rule.name}`,
+      state: 'critical',
+      title: `${rule.name} does not fire`,
+      detail: 'It must always fire. While it does not, other alerts may be missing too.',
+      members: [],
+      since: null,
+      href: alertsLink(rule.name),
+      expr: rule.query,
+    }));
+}
+
+/** Receivers whose newest notification was not delivered. */
+function failedReceivers(alerting: Alerting | undefined): Thing[] {
+  const seen = new Set<string>();
+  const out: Thing[] = [];
+  for (const sent of alerting?.notifications ?? []) {
+    const key = `${sent.receiver}\u0000${sent.integration}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    if (sent.outcome === 'sent') continue;
+    out.push({
+      key: `receiver\u0000${key}`,
+      state: 'critical',
+      title:
+        sent.outcome === 'failed'
+          ? `The last notification to ${sent.receiver} (${sent.integration}) was not delivered`
+          : `A notification to ${sent.receiver} (${sent.integration}) is being tried again`,
+      detail: sent.error,
+      members: [],
+      since: parseTime(sent.at),
+      href: '/alerts',
+    });
+  }
+  return out;
+}
+
+/** Says whether all is well and, if not, what needs somebody. */
+export function summarise(rules: RulesData, targets: TargetsData, alerting: Alerting | undefined): Summary {
+  const alerts = activeAlerts(rules).filter((alert) => !isHeartbeat(alert.labels));
+  const firing = alerts.filter((alert) => alert.state === 'firing');
+  const told = groupAlerts(firing);
+  const things = [
+    ...told.filter((thing) => thing.state !== 'info'),
+    ...silentWatchdogs(rules),
+    ...failedReceivers(alerting),
+    ...downTargets(targets.activeTargets, firing),
+    ...brokenRules(rules),
+  ].sort((a, b) => badness(a.state) - badness(b.state) || (b.since ?? 0) - (a.since ?? 0));
+  const quiet = [
+    ...told.filter((thing) => thing.state === 'info'),
+    ...groupAlerts(alerts.filter((alert) => alert.state === 'pending')),
+  ];
+
+  if (things.length > 0) {
+    const n = things.length;
+    return {
+      tone: 'attention',
+      sentence: n === 1 ? '1 thing needs you' : `${n} things need you`,
+      things,
+      quiet,
+    };
+  }
+  const active = targets.activeTargets;
+  if (active.length === 0) {
+    return { tone: 'unknown', sentence: 'Nothing is watched yet: there are no targets', things, quiet };
+  }
+  const up = active.filter((target) => target.health === 'up').length;
+  if (up === 0)
+    return { tone: 'unknown', sentence: 'Just started: the first samples are on their way', things, quiet };
+  const watching = alertingRules(rules).filter(({ rule }) => !isWatchdog(rule.name)).length;
+  const rest = watching > 0 ? `, ${count(watching, 'alert rule')} watching` : '';
+  return { tone: 'ok', sentence: `All well: ${count(up, 'target')} up${rest}`, things, quiet };
+}
