@@ -1,0 +1,311 @@
+//! Arguments: our own commands, and the flags of the tools we replace, in their spelling.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::logging::LogFormat;
+
+mod prometheus;
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Run the server.
+    Serve(Box<Settings>),
+}
+
+/// How the server was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `cupola up`: this machine, everything in one process.
+    Up,
+    /// `cupola prometheus`: exactly what the configuration says.
+    Prometheus,
+}
+
+/// Everything the server is told at start.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub mode: Mode,
+    pub listen: SocketAddr,
+    pub data: PathBuf,
+    pub config_file: Option<PathBuf>,
+    pub alertmanager_config_file: Option<PathBuf>,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    pub external_url: Option<String>,
+    pub route_prefix: Option<String>,
+    pub enable_lifecycle: bool,
+    pub cors_origin: Option<String>,
+    pub max_connections: usize,
+    pub retention_ms: i64,
+    pub retention_bytes: u64,
+    pub no_lockfile: bool,
+    pub lookback_ms: i64,
+    pub query_timeout: Duration,
+    pub query_max_concurrency: usize,
+    pub query_max_samples: usize,
+    pub resend_delay_ms: i64,
+    pub grace_period_ms: i64,
+    pub outage_tolerance_ms: i64,
+    pub features: Vec<String>,
+    /// Accepted flags that do nothing here; told once in the log.
+    pub ignored: Vec<String>,
+    /// All flags in force, for `/api/v1/status/flags`.
+    pub flags: BTreeMap<String, String>,
+}
+
+/// Why there is nothing to run: help and version, or a mistake in the arguments.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    pub text: String,
+    pub code: u8,
+    pub to_stdout: bool,
+}
+
+impl Exit {
+    pub(crate) fn mistake(text: impl std::fmt::Display) -> Self {
+        Self {
+            text: format!("cupola: {text}\nTry --help.\n"),
+            code: 1,
+            to_stdout: false,
+        }
+    }
+}
+
+impl From<clap::Error> for Exit {
+    fn from(error: clap::Error) -> Self {
+        let shown = matches!(
+            error.kind(),
+            clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
+        );
+        Self {
+            text: error.render().to_string(),
+            code: u8::from(!shown),
+            to_stdout: shown,
+        }
+    }
+}
+
+/// The whole monitoring stack in one program.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cupola",
+    version,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true
+)]
+struct Cupola {
+    #[command(subcommand)]
+    command: Option<Sub>,
+    #[command(flatten)]
+    up: Up,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Monitor this machine: scrape, store, alert, show. Also what plain `cupola` does.
+    Up(Up),
+    /// Be a Prometheus server: its flags, its configuration, nothing built in.
+    #[command(disable_help_flag = true)]
+    Prometheus {
+        /// Prometheus's flags; `cupola prometheus --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
+        flags: Vec<String>,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+struct Up {
+    /// Address and port to listen on.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9090")]
+    listen: SocketAddr,
+    /// Folder for all data; made where it is absent.
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    data: PathBuf,
+    /// A prometheus.yml whose targets, rules and Alertmanagers are added to what is built in.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// An alertmanager.yml that says who is told of alerts.
+    #[arg(long = "alertmanager.config.file", value_name = "FILE")]
+    alertmanager_config_file: Option<PathBuf>,
+    /// Only log messages with this severity or above: debug, info, warn, error.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    log_level: String,
+    /// How log lines look.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt")]
+    log_format: LogFormat,
+}
+
+/// Reads the arguments, the program's name included: under the name of a tool that we replace it behaves as that tool.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let called = args
+        .first()
+        .map(Path::new)
+        .and_then(Path::file_name)
+        .and_then(|n| n.to_str())
+        .unwrap_or("cupola");
+    match called {
+        "prometheus" => {
+            let rest: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+            return prometheus::parse(&rest);
+        }
+        tool @ ("alertmanager" | "promtool" | "amtool" | "node_exporter" | "blackbox_exporter") => {
+            return Err(Exit::mistake(format_args!(
+                "this version cannot stand in for {tool} yet"
+            )));
+        }
+        _ => {}
+    }
+    let cupola = Cupola::try_parse_from(args)?;
+    match cupola.command {
+        None => Ok(up(cupola.up)),
+        Some(Sub::Up(up_flags)) => Ok(up(up_flags)),
+        Some(Sub::Prometheus { flags }) => prometheus::parse(&flags),
+    }
+}
+
+fn up(up: Up) -> Command {
+    let mut settings = Settings {
+        mode: Mode::Up,
+        listen: up.listen,
+        data: up.data,
+        config_file: up.config_file,
+        alertmanager_config_file: up.alertmanager_config_file,
+        log_level: up.log_level,
+        log_format: up.log_format,
+        external_url: None,
+        route_prefix: None,
+        // Whoever can send a signal can reload; over HTTP it takes a flag, as in Prometheus.
+        enable_lifecycle: false,
+        cors_origin: None,
+        max_connections: 512,
+        retention_ms: 15 * 24 * 3_600_000,
+        retention_bytes: 0,
+        no_lockfile: false,
+        lookback_ms: 300_000,
+        query_timeout: Duration::from_secs(120),
+        query_max_concurrency: 20,
+        query_max_samples: 50_000_000,
+        resend_delay_ms: 60_000,
+        grace_period_ms: 600_000,
+        outage_tolerance_ms: 3_600_000,
+        features: Vec::new(),
+        ignored: Vec::new(),
+        flags: BTreeMap::new(),
+    };
+    let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+    settings.flags = BTreeMap::from([
+        ("listen".to_owned(), settings.listen.to_string()),
+        ("data".to_owned(), settings.data.display().to_string()),
+        ("config.file".to_owned(), path(&settings.config_file)),
+        (
+            "alertmanager.config.file".to_owned(),
+            path(&settings.alertmanager_config_file),
+        ),
+        ("log.level".to_owned(), settings.log_level.clone()),
+    ]);
+    Command::Serve(Box::new(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Settings, Exit> {
+        parse(line.split(' ').map(OsString::from)).map(|Command::Serve(settings)| *settings)
+    }
+
+    #[test]
+    fn plain_cupola_is_up_on_loopback() {
+        for line in ["cupola", "cupola up"] {
+            let settings = parsed(line).unwrap();
+            assert_eq!(settings.mode, Mode::Up);
+            assert_eq!(settings.listen.to_string(), "127.0.0.1:9090");
+            assert_eq!(settings.data, Path::new("./data"));
+        }
+        assert_eq!(parsed("cupola --listen 127.0.0.1:1").unwrap().listen.port(), 1);
+    }
+
+    #[test]
+    fn prometheus_takes_its_own_flags_by_command_and_by_name() {
+        for line in [
+            "cupola prometheus --config.file=a.yml --storage.tsdb.path=d --web.listen-address=:9091 --no-web.enable-lifecycle",
+            "/usr/bin/prometheus --config.file a.yml --storage.tsdb.path d --web.listen-address 0.0.0.0:9091",
+        ] {
+            let settings = parsed(line).unwrap();
+            assert_eq!(settings.mode, Mode::Prometheus);
+            assert_eq!(settings.config_file.as_deref(), Some(Path::new("a.yml")));
+            assert_eq!(settings.data, Path::new("d"));
+            assert_eq!(settings.listen.to_string(), "0.0.0.0:9091");
+            assert!(!settings.enable_lifecycle);
+        }
+    }
+
+    #[test]
+    fn known_flags_without_effect_are_told_not_refused() {
+        let settings =
+            parsed("prometheus --web.console.templates=x --storage.tsdb.wal-compression --query.max-samples=5")
+                .unwrap();
+        assert_eq!(
+            settings.ignored,
+            ["web.console.templates", "storage.tsdb.wal-compression"]
+        );
+        assert_eq!(settings.query_max_samples, 5);
+    }
+
+    #[test]
+    fn mistakes_are_one_message_and_exit_code_1() {
+        for (line, told) in [
+            ("cupola --nope", "--nope"),
+            ("cupola up --listen here", "here"),
+            ("prometheus --nope=1", "unknown long flag '--nope'"),
+            ("prometheus --query.timeout=x", "--query.timeout"),
+            (
+                "prometheus --storage.tsdb.retention.size=x",
+                "--storage.tsdb.retention.size",
+            ),
+            ("prometheus stray", "unexpected stray"),
+            ("promtool check", "promtool"),
+        ] {
+            let exit = parsed(line).unwrap_err();
+            assert_eq!((exit.code, exit.to_stdout), (1, false), "{line}");
+            assert!(exit.text.contains(told), "{line}: {}", exit.text);
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_mistakes() {
+        for line in [
+            "cupola --help",
+            "cupola --version",
+            "prometheus --help",
+            "prometheus --version",
+        ] {
+            let exit = parsed(line).unwrap_err();
+            assert_eq!((exit.code, exit.to_stdout), (0, true), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_command_is_listed_that_does_not_exist() {
+        let help = parsed("cupola --help").unwrap_err().text;
+        for absent in [
+            "alertmanager ",
+            "node-exporter",
+            "blackbox",
+            "kube",
+            "operator",
+            "promtool",
+            "amtool",
+        ] {
+            assert!(!help.contains(absent), "{absent} in {help}");
+        }
+    }
+}

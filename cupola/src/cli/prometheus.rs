@@ -1,0 +1,351 @@
+//! The flags of Prometheus 3.14, read as kingpin reads them: `--flag=value`, `--flag value`, `--flag`, `--no-flag`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cupola_config::ByteSize;
+use cupola_model::parse_duration;
+
+use super::{Command, Exit, Mode, Settings};
+use crate::logging::LogFormat;
+
+/// What a flag does here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// What it says.
+    Done,
+    /// It is accepted and told in the log.
+    Ignored,
+}
+
+use Effect::{Done, Ignored};
+
+// Name, default (`true` and `false` mark a switch), what it does here, and what it is for.
+type Flag = (&'static str, &'static str, Effect, &'static str);
+
+const FLAGS: &[Flag] = &[
+    (
+        "config.file",
+        "prometheus.yml",
+        Done,
+        "Prometheus configuration file path.",
+    ),
+    (
+        "web.listen-address",
+        "0.0.0.0:9090",
+        Done,
+        "Address to listen on for UI, API, and telemetry.",
+    ),
+    (
+        "web.external-url",
+        "",
+        Done,
+        "The URL under which Prometheus is externally reachable.",
+    ),
+    (
+        "web.route-prefix",
+        "",
+        Done,
+        "Prefix for the internal routes of web endpoints. Defaults to path of --web.external-url.",
+    ),
+    ("web.enable-lifecycle", "false", Done, "Enable reload via HTTP request."),
+    (
+        "web.cors.origin",
+        ".*",
+        Done,
+        "Regex for CORS origin. It is fully anchored.",
+    ),
+    (
+        "web.max-connections",
+        "512",
+        Done,
+        "Maximum number of simultaneous connections.",
+    ),
+    ("storage.tsdb.path", "data/", Done, "Base path for metrics storage."),
+    (
+        "storage.tsdb.retention.time",
+        "15d",
+        Done,
+        "How long to retain samples in storage.",
+    ),
+    (
+        "storage.tsdb.retention.size",
+        "0",
+        Done,
+        "Maximum number of bytes that can be stored for blocks.",
+    ),
+    (
+        "storage.tsdb.no-lockfile",
+        "false",
+        Done,
+        "Do not create lockfile in data directory.",
+    ),
+    (
+        "query.lookback-delta",
+        "5m",
+        Done,
+        "The maximum lookback duration for retrieving metrics during expression evaluations and federation.",
+    ),
+    (
+        "query.timeout",
+        "2m",
+        Done,
+        "Maximum time a query may take before being aborted.",
+    ),
+    (
+        "query.max-concurrency",
+        "20",
+        Done,
+        "Maximum number of queries executed concurrently.",
+    ),
+    (
+        "query.max-samples",
+        "50000000",
+        Done,
+        "Maximum number of samples a single query can load into memory.",
+    ),
+    (
+        "rules.alert.resend-delay",
+        "1m",
+        Done,
+        "Minimum amount of time to wait before resending an alert to Alertmanager.",
+    ),
+    (
+        "rules.alert.for-grace-period",
+        "10m",
+        Done,
+        "Minimum duration between alert and restored \"for\" state.",
+    ),
+    (
+        "rules.alert.for-outage-tolerance",
+        "1h",
+        Done,
+        "Max time to tolerate prometheus outage for restoring \"for\" state of alert.",
+    ),
+    ("enable-feature", "", Done, "Comma separated feature names to enable."),
+    (
+        "log.level",
+        "info",
+        Done,
+        "Only log messages with the given severity or above: debug, info, warn, error.",
+    ),
+    (
+        "log.format",
+        "logfmt",
+        Done,
+        "Output format of log messages: logfmt, json.",
+    ),
+    ("config.auto-reload", "false", Ignored, ""),
+    ("config.auto-reload-interval", "30s", Ignored, ""),
+    ("web.read-timeout", "5m", Ignored, ""),
+    ("web.max-notifications-subscribers", "16", Ignored, ""),
+    ("web.user-assets", "", Ignored, ""),
+    ("web.enable-admin-api", "false", Ignored, ""),
+    ("web.console.templates", "consoles", Ignored, ""),
+    ("web.console.libraries", "console_libraries", Ignored, ""),
+    ("web.page-title", "", Ignored, ""),
+    ("web.search.max-limit", "10000", Ignored, ""),
+    ("storage.tsdb.head-chunks-write-queue-size", "0", Ignored, ""),
+    ("storage.tsdb.delay-compact-file.path", "", Ignored, ""),
+    ("storage.tsdb.min-block-duration", "2h", Ignored, ""),
+    ("storage.tsdb.max-block-duration", "", Ignored, ""),
+    ("storage.tsdb.max-block-chunk-segment-size", "", Ignored, ""),
+    ("storage.tsdb.wal-segment-size", "", Ignored, ""),
+    ("storage.tsdb.wal-compression", "true", Ignored, ""),
+    ("storage.tsdb.wal-compression-type", "snappy", Ignored, ""),
+    ("storage.tsdb.samples-per-chunk", "120", Ignored, ""),
+    ("storage.tsdb.allow-overlapping-compaction", "true", Ignored, ""),
+    ("storage.tsdb.delayed-compaction.max-percent", "10", Ignored, ""),
+    ("storage.tsdb.block-reload-interval", "1m", Ignored, ""),
+    ("storage.remote.flush-deadline", "1m", Ignored, ""),
+    ("storage.remote.read-sample-limit", "50000000", Ignored, ""),
+    ("storage.remote.read-concurrent-limit", "10", Ignored, ""),
+    ("storage.remote.read-max-bytes-in-frame", "1048576", Ignored, ""),
+    ("rules.max-concurrent-evals", "4", Ignored, ""),
+    ("alertmanager.notification-queue-capacity", "10000", Ignored, ""),
+    ("alertmanager.notification-batch-size", "256", Ignored, ""),
+    ("alertmanager.drain-notification-queue-on-shutdown", "true", Ignored, ""),
+    ("scrape.adjust-timestamps", "true", Ignored, ""),
+    ("scrape.timestamp-tolerance", "2ms", Ignored, ""),
+    ("scrape.discovery-reload-interval", "5s", Ignored, ""),
+    ("auto-gomaxprocs", "true", Ignored, ""),
+    ("auto-gomemlimit", "true", Ignored, ""),
+    ("auto-gomemlimit.ratio", "0.9", Ignored, ""),
+];
+
+// Known to Prometheus, and too much of a promise to be ignored: without the feature behind them they must fail.
+const UNSUPPORTED: &[&str] = &[
+    "agent",
+    "web.config.file",
+    "web.enable-remote-write-receiver",
+    "web.remote-write-receiver.accepted-protobuf-messages",
+    "web.enable-otlp-receiver",
+    "storage.agent.path",
+    "storage.agent.wal-compression",
+    "storage.agent.retention.min-time",
+    "storage.agent.retention.max-time",
+    "storage.agent.no-lockfile",
+];
+
+/// Reads the flags of `cupola prometheus`.
+pub(super) fn parse(args: &[String]) -> Result<Command, Exit> {
+    let mut given: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    let mut ignored = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "--help" || arg == "-h" {
+            return Err(Exit {
+                text: help(),
+                code: 0,
+                to_stdout: true,
+            });
+        }
+        if arg == "--version" {
+            let text = format!("prometheus, version 3.14.0 (cupola {})\n", env!("CARGO_PKG_VERSION"));
+            return Err(Exit {
+                text,
+                code: 0,
+                to_stdout: true,
+            });
+        }
+        let Some(long) = arg.strip_prefix("--") else {
+            return Err(Exit::mistake(format_args!("unexpected {arg}")));
+        };
+        let (name, value) = long
+            .split_once('=')
+            .map_or((long, None), |(n, v)| (n, Some(v.to_owned())));
+        let (positive, negated) = name.strip_prefix("no-").map_or((name, false), |n| (n, true));
+        if UNSUPPORTED.contains(&name) || UNSUPPORTED.contains(&positive) {
+            return Err(Exit::mistake(format_args!(
+                "flag --{name} is not supported by this version"
+            )));
+        }
+        let known = FLAGS.iter().find(|f| f.0 == name).map(|f| (f, false));
+        let known = known.or_else(|| {
+            FLAGS
+                .iter()
+                .find(|f| negated && f.0 == positive && is_switch(f))
+                .map(|f| (f, true))
+        });
+        let Some((flag, negated)) = known else {
+            return Err(Exit::mistake(format_args!("unknown long flag '--{name}'")));
+        };
+        let value = match value {
+            Some(value) => value,
+            None if is_switch(flag) => (!negated).to_string(),
+            None => match args.next() {
+                Some(value) => value.clone(),
+                None => return Err(Exit::mistake(format_args!("expected argument for flag '--{name}'"))),
+            },
+        };
+        if flag.2 == Ignored {
+            ignored.push(flag.0.to_owned());
+        }
+        given.entry(flag.0).or_default().push(value);
+    }
+    settings(given, ignored).map(|s| Command::Serve(Box::new(s)))
+}
+
+fn is_switch(flag: &Flag) -> bool {
+    matches!(flag.1, "true" | "false")
+}
+
+fn settings(given: BTreeMap<&'static str, Vec<String>>, ignored: Vec<String>) -> Result<Settings, Exit> {
+    let text = |name: &str| {
+        let default = FLAGS.iter().find(|f| f.0 == name).map_or("", |f| f.1);
+        given
+            .get(name)
+            .and_then(|v| v.last())
+            .map_or(default, String::as_str)
+            .to_owned()
+    };
+    let bad =
+        |name: &str, reason: &dyn std::fmt::Display| Exit::mistake(format_args!("--{name}={}: {reason}", text(name)));
+    let ms = |name: &str| parse_duration(&text(name)).map_err(|e| bad(name, &e));
+    let number = |name: &str| text(name).parse::<usize>().map_err(|e| bad(name, &e));
+    let switch = |name: &str| text(name).parse::<bool>().map_err(|e| bad(name, &e));
+    let optional = |name: &str| Some(text(name)).filter(|t| !t.is_empty());
+    if given.get("web.listen-address").is_some_and(|v| v.len() > 1) {
+        return Err(Exit::mistake(
+            "more than one --web.listen-address is not supported by this version",
+        ));
+    }
+    let listen =
+        listen_address(&text("web.listen-address")).ok_or_else(|| bad("web.listen-address", &"is not ADDRESS:PORT"))?;
+    let size = match text("storage.tsdb.retention.size").as_str() {
+        "0" => 0,
+        text => {
+            ByteSize::parse(text)
+                .ok_or_else(|| bad("storage.tsdb.retention.size", &"is not a size such as 512MB"))?
+                .0
+        }
+    };
+    let log_format = match text("log.format").as_str() {
+        "logfmt" => LogFormat::Logfmt,
+        "json" => LogFormat::Json,
+        _ => return Err(bad("log.format", &"use logfmt or json")),
+    };
+    let flags = FLAGS.iter().map(|f| (f.0.to_owned(), text(f.0))).collect();
+    let features = given
+        .get("enable-feature")
+        .into_iter()
+        .flatten()
+        .flat_map(|v| v.split(','));
+    Ok(Settings {
+        mode: Mode::Prometheus,
+        listen,
+        data: PathBuf::from(text("storage.tsdb.path")),
+        config_file: Some(PathBuf::from(text("config.file"))),
+        alertmanager_config_file: None,
+        log_level: text("log.level"),
+        log_format,
+        external_url: optional("web.external-url"),
+        route_prefix: optional("web.route-prefix"),
+        enable_lifecycle: switch("web.enable-lifecycle")?,
+        cors_origin: optional("web.cors.origin"),
+        max_connections: number("web.max-connections")?,
+        retention_ms: ms("storage.tsdb.retention.time")?,
+        retention_bytes: size,
+        no_lockfile: switch("storage.tsdb.no-lockfile")?,
+        lookback_ms: ms("query.lookback-delta")?,
+        query_timeout: Duration::from_millis(ms("query.timeout")?.unsigned_abs()),
+        query_max_concurrency: number("query.max-concurrency")?.max(1),
+        query_max_samples: number("query.max-samples")?,
+        resend_delay_ms: ms("rules.alert.resend-delay")?,
+        grace_period_ms: ms("rules.alert.for-grace-period")?,
+        outage_tolerance_ms: ms("rules.alert.for-outage-tolerance")?,
+        features: features.filter(|f| !f.is_empty()).map(str::to_owned).collect(),
+        ignored,
+        flags,
+    })
+}
+
+// `:9090` listens on all addresses, as in Go.
+fn listen_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}").parse().ok(),
+        None => text.replace("localhost:", "127.0.0.1:").parse().ok(),
+    }
+}
+
+fn help() -> String {
+    let mut out = String::from(
+        "The Prometheus monitoring server, as Cupola is one.\n\nUsage: cupola prometheus [FLAGS]\n\nFlags:\n",
+    );
+    for (name, default, _, what) in FLAGS.iter().filter(|f| f.2 == Done) {
+        let value = if matches!(*default, "true" | "false") {
+            String::new()
+        } else {
+            format!("={default:?}")
+        };
+        out.push_str(&format!("  --{name}{value}\n      {what}\n"));
+    }
+    let ignored: Vec<&str> = FLAGS.iter().filter(|f| f.2 == Ignored).map(|f| f.0).collect();
+    out.push_str(&format!(
+        "\nAccepted without effect in this version:\n  {}\n",
+        ignored.join(" ")
+    ));
+    out
+}

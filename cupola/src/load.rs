@@ -1,0 +1,164 @@
+//! Reading everything that can be configured, all or nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cupola_config::matchers::MatcherMode;
+use cupola_config::prometheus::FloatChunkEncoding;
+use cupola_config::rules::RuleOptions;
+use cupola_config::{
+    AlertmanagerConfig, ConfigErrors, DiskFiles, Files as _, NameScheme, PrometheusConfig, load_alertmanager,
+    load_prometheus, load_rules, parse_alertmanager, parse_prometheus, parse_rules,
+};
+use cupola_promql::ParseOptions;
+use cupola_rules::GroupSource;
+
+use crate::builtin;
+use crate::cli::{Mode, Settings};
+
+/// A whole configuration, checked: applying it cannot fail but for templates.
+pub(crate) struct Loaded {
+    pub prometheus: PrometheusConfig,
+    pub rules: Vec<GroupSource>,
+    pub alertmanager: Option<(AlertmanagerConfig, Vec<(String, String)>)>,
+    pub warnings: Vec<String>,
+}
+
+/// Reads all files that `settings` name, and what these name.
+///
+/// # Errors
+/// One text with every mistake of every file, a line each: `FILE:LINE:COL: message`.
+pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
+    let mut mistakes: Vec<String> = Vec::new();
+    let mut collect = |errors: ConfigErrors| mistakes.extend(errors.iter().map(ToString::to_string));
+    let mut warnings = Vec::new();
+
+    let prometheus = match &settings.config_file {
+        Some(file) => load_prometheus(file, &DiskFiles),
+        None => parse_prometheus(builtin::PROMETHEUS_YML, Path::new("built-in")),
+    };
+    let prometheus = prometheus.map_err(&mut collect).ok();
+
+    let mut rules = Vec::new();
+    let options = RuleOptions {
+        promql: parse_options(&settings.features),
+        ..RuleOptions::default()
+    };
+    if settings.mode == Mode::Up {
+        match parse_rules(builtin::HOST_RULES, Path::new("built-in"), options) {
+            Ok(file) => add_groups(&mut rules, file),
+            Err(errors) => collect(errors),
+        }
+    }
+    let mut files: Vec<PathBuf> = Vec::new();
+    for pattern in prometheus.iter().flat_map(|p| &p.rule_files) {
+        match DiskFiles.glob(pattern) {
+            Ok(found) => files.extend(found),
+            Err(error) => collect(ConfigErrors::whole_file(pattern, format!("rule_files: {error}"))),
+        }
+    }
+    files.dedup();
+    for file in files {
+        match load_rules(&file, options, &DiskFiles) {
+            Ok(file) => add_groups(&mut rules, file),
+            Err(errors) => collect(errors),
+        }
+    }
+
+    let alertmanager = match (&settings.alertmanager_config_file, settings.mode) {
+        (Some(file), _) => load_alertmanager(file, MatcherMode::Fallback, &DiskFiles).map(Some),
+        // Alerts are grouped and shown also where nobody is to be told.
+        (None, Mode::Up) => {
+            parse_alertmanager(builtin::ALERTMANAGER_YML, Path::new("built-in"), MatcherMode::Fallback).map(Some)
+        }
+        (None, Mode::Prometheus) => Ok(None),
+    };
+    let alertmanager = alertmanager.map_err(&mut collect).ok().flatten();
+    let mut templates = Vec::new();
+    for pattern in alertmanager.iter().flat_map(|a| &a.templates) {
+        match DiskFiles.glob(pattern) {
+            Ok(found) => {
+                for file in found {
+                    match DiskFiles.read(&file) {
+                        Ok(text) => templates.push((file.display().to_string(), text)),
+                        Err(error) => collect(ConfigErrors::whole_file(&file, error.to_string())),
+                    }
+                }
+            }
+            Err(error) => collect(ConfigErrors::whole_file(pattern, format!("templates: {error}"))),
+        }
+    }
+
+    match prometheus {
+        Some(prometheus) if mistakes.is_empty() => {
+            warnings.extend(prometheus.warnings.iter().map(ToString::to_string));
+            warnings.extend(
+                alertmanager
+                    .iter()
+                    .flat_map(|a| a.warnings.iter().map(ToString::to_string)),
+            );
+            warnings.extend(without_effect(&prometheus));
+            Ok(Loaded {
+                prometheus,
+                rules,
+                alertmanager: alertmanager.map(|a| (a, templates)),
+                warnings,
+            })
+        }
+        _ => Err(mistakes.join("\n")),
+    }
+}
+
+fn add_groups(rules: &mut Vec<GroupSource>, file: cupola_config::RuleFile) {
+    let path = file.path.display().to_string();
+    rules.extend(file.groups.into_iter().map(|group| GroupSource {
+        file: path.clone(),
+        group,
+    }));
+}
+
+/// What expressions may use, as `--enable-feature` says.
+pub(crate) fn parse_options(features: &[String]) -> ParseOptions {
+    let mut options = ParseOptions::default();
+    for feature in features {
+        // Features that are not about the language are somebody else's.
+        options.enable_feature(feature);
+    }
+    options
+}
+
+/// Settings that are read and that this version does not act on, each as one text.
+fn without_effect(config: &PrometheusConfig) -> Vec<String> {
+    let storage = &config.storage;
+    let scrape = std::iter::once(&config.global.scrape).chain(config.scrape_configs.iter().map(|c| &c.defaults));
+    let legacy = scrape.into_iter().any(|d| d.name_scheme == NameScheme::Legacy);
+    let all = [
+        (
+            !storage.out_of_order_time_window.is_zero(),
+            "storage.tsdb.out_of_order_time_window",
+        ),
+        (
+            storage.stale_series_compaction_threshold != 0.0,
+            "storage.tsdb.stale_series_compaction_threshold",
+        ),
+        (
+            storage.float_chunk_encoding == Some(FloatChunkEncoding::Xor2),
+            "storage.tsdb.chunk_encoding.floats: xor2",
+        ),
+        (
+            storage.retention.percentage.is_some(),
+            "storage.tsdb.retention.percentage",
+        ),
+        (storage.max_exemplars.is_some(), "storage.exemplars"),
+        (legacy, "metric_name_validation_scheme: legacy"),
+    ];
+    let told = all.into_iter().filter(|(is_set, _)| *is_set);
+    told.map(|(_, name)| format!("{name} has no effect in this version"))
+        .collect()
+}
+
+impl Loaded {
+    pub(crate) fn evaluation_interval(&self) -> Duration {
+        self.prometheus.global.evaluation_interval
+    }
+}

@@ -1,0 +1,44 @@
+//! The one binary: arguments, wiring, signals. No domain logic.
+
+mod builtin;
+mod cli;
+mod load;
+mod logging;
+mod server;
+mod sinks;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+// Gives memory back sooner than the system's allocator and splits less. Without transparent huge pages (feature no_thp): with
+// them an idle server took 42 MB instead of 14, as every arena begins with a page of two megabytes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(cli::Exit { text, code, to_stdout }) => {
+            if to_stdout {
+                print!("{text}");
+            } else {
+                eprint!("{text}");
+            }
+            return ExitCode::from(code);
+        }
+    };
+    let Command::Serve(settings) = command;
+    if let Err(error) = logging::init(&settings.log_level, settings.log_format) {
+        eprintln!("cupola: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    match server::run(*settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // On the terminal of the one who started it, whole and once; the log may go elsewhere.
+            eprintln!("cupola: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The server: everything wired together, reloaded, and stopped in order.
+
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use arc_swap::ArcSwap;
+use cupola_alert::{Alertmanager, AlertmanagerClients};
+use cupola_engine::{Engine, EngineOptions};
+use cupola_env::{Clock, RealFs, SystemClock};
+use cupola_goregex::Regex;
+use cupola_metrics::{Gauge, Registry};
+use cupola_rules::{Context, Parts, RuleManager};
+use cupola_scrape::{LocalJob, ScrapeManager};
+use cupola_storage::{Appendable, Queryable};
+use cupola_tsdb::{Options, Tsdb};
+use cupola_web::{App, ConfigView, Readiness};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::builtin;
+use crate::cli::{Mode, Settings};
+use crate::load::{self, Loaded};
+use crate::sinks::{Outgoing, Sinks};
+
+// How often the log is brought to the device: what a power cut may cost.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+// How often blocks are cut and old ones deleted.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+// How long parts may take to end once they are told to.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Runs until a signal ends it.
+pub(crate) fn run(settings: Settings) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let started_ms = clock.now_ms();
+    for flag in &settings.ignored {
+        warn!(flag = format!("--{flag}"), "flag has no effect in this version");
+    }
+    // What can be wrong is looked at before anything is touched: configuration, port, data folder.
+    let loaded = load::load(&settings).map_err(|mistakes| anyhow!("the configuration cannot be used:\n{mistakes}"))?;
+    let listener = listen(&settings)?;
+    let registry = Registry::default();
+    let tsdb = open_storage(&settings, &loaded, clock.clone(), &registry)?;
+    let workers = std::thread::available_parallelism()
+        .map_or(2, std::num::NonZero::get)
+        .div_ceil(2)
+        .clamp(2, 8);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        // An idle thread gives its stack back soon; queries and scrapes come in bursts.
+        .thread_keep_alive(Duration::from_secs(5))
+        .max_blocking_threads(64)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(settings, loaded, listener, tsdb, registry, clock, started_ms))
+}
+
+fn listen(settings: &Settings) -> Result<StdListener> {
+    let listener = StdListener::bind(settings.listen).with_context(|| {
+        let flag = if settings.mode == Mode::Up {
+            "--listen"
+        } else {
+            "--web.listen-address"
+        };
+        format!(
+            "cannot listen on {} (is another cupola or prometheus running there? choose another address with {flag})",
+            settings.listen
+        )
+    })?;
+    listener
+        .set_nonblocking(true)
+        .context("cannot prepare the listening socket")?;
+    Ok(listener)
+}
+
+fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Tsdb> {
+    let retention = &loaded.prometheus.storage.retention;
+    let mut options = Options::new(settings.data.clone());
+    options.retention_ms = retention.time.map_or(settings.retention_ms, |t| t.as_millis() as i64);
+    options.retention_bytes = retention.size.map_or(settings.retention_bytes, |s| s.0);
+    options.no_lockfile = settings.no_lockfile;
+    Ok(Tsdb::open(options, clock, Arc::new(RealFs), registry)?)
+}
+
+// Everything that a reload changes.
+struct Reloadable {
+    settings: Settings,
+    scrape: ScrapeManager,
+    rules: RuleManager,
+    local: Option<Alertmanager>,
+    remote: AlertmanagerClients,
+    outgoing: Arc<ArcSwap<Outgoing>>,
+    jobs: Vec<LocalJob>,
+    view: Arc<ArcSwap<ConfigView>>,
+    clock: Arc<dyn Clock>,
+    reload_ok: Gauge,
+    reload_time: Gauge,
+    // One reload at a time.
+    running: Mutex<()>,
+}
+
+impl Reloadable {
+    // Makes `loaded` the configuration in force. Only templates can still be wrong; then nothing has changed.
+    fn apply(&self, loaded: Loaded) -> Result<(), String> {
+        if let (Some(local), Some((config, templates))) = (&self.local, loaded.alertmanager.clone()) {
+            local.reload(config, &templates).map_err(|e| e.to_string())?;
+        }
+        for warning in &loaded.warnings {
+            warn!(warning, "configuration");
+        }
+        let global = &loaded.prometheus.global;
+        self.outgoing.store(Arc::new(Outgoing {
+            external_labels: global.external_labels.clone(),
+            relabel: loaded.prometheus.alerting.alert_relabel_configs.clone(),
+        }));
+        self.remote.apply(&loaded.prometheus.alerting.alertmanagers);
+        self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
+        self.rules.apply(
+            loaded.rules.clone(),
+            loaded.evaluation_interval(),
+            global.rule_query_offset,
+        );
+        let now = self.clock.now_ms();
+        self.view.store(Arc::new(ConfigView {
+            yaml: loaded.prometheus.to_yaml().to_owned(),
+            scrape_interval_ms: global.scrape_interval.as_millis() as i64,
+            external_labels: global.external_labels.clone(),
+            alertmanagers: self.remote.urls(),
+            loaded_ms: now,
+            last_reload_ok: true,
+        }));
+        self.reload_ok.set(1.0);
+        self.reload_time.set((now / 1000) as f64);
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let _one = self.running.lock();
+        let done = load::load(&self.settings).and_then(|loaded| self.apply(loaded));
+        match &done {
+            Ok(()) => info!("configuration loaded"),
+            Err(mistakes) => {
+                self.reload_ok.set(0.0);
+                let mut view = ConfigView::clone(&self.view.load());
+                view.last_reload_ok = false;
+                self.view.store(Arc::new(view));
+                error!(mistakes, "the configuration cannot be used; the old one stays in force");
+            }
+        }
+        done
+    }
+}
+
+async fn serve(
+    settings: Settings,
+    loaded: Loaded,
+    listener: StdListener,
+    tsdb: Tsdb,
+    registry: Registry,
+    clock: Arc<dyn Clock>,
+    started_ms: i64,
+) -> Result<()> {
+    let listener = TcpListener::from_std(listener).context("cannot use the listening socket")?;
+    let address = listener.local_addr().context("cannot tell the listening address")?;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let (external_url, route_prefix) = urls(&settings, address, &hostname)?;
+    let stop = CancellationToken::new();
+
+    let storage: Arc<dyn Queryable> = Arc::new(tsdb.clone());
+    let appendable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
+    let engine = Arc::new(Engine::new(engine_options(&settings, &loaded)));
+    let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token());
+    let local = match loaded.alertmanager.clone() {
+        None => None,
+        Some((config, templates)) => Some(Alertmanager::new(
+            config,
+            &templates,
+            external_url.clone(),
+            clock.clone(),
+            &registry,
+            stop.child_token(),
+        )?),
+    };
+    let remote = AlertmanagerClients::new(&registry, stop.child_token());
+    let outgoing: Arc<ArcSwap<Outgoing>> = Arc::default();
+    let sinks = Sinks {
+        outgoing: outgoing.clone(),
+        local: local.clone(),
+        remote: remote.clone(),
+    };
+    let parts = Parts {
+        queryable: storage.clone(),
+        storage: appendable,
+        engine: engine.clone(),
+        clock: clock.clone(),
+        alerts: Arc::new(sinks),
+        external_url: external_url.clone(),
+        external_labels: loaded.prometheus.global.external_labels.clone(),
+    };
+    let mut context = Context::new(parts, &registry);
+    context.resend_delay_ms = settings.resend_delay_ms;
+    context.grace_period_ms = settings.grace_period_ms;
+    context.outage_tolerance_ms = settings.outage_tolerance_ms;
+    let rules = RuleManager::new(context, stop.child_token());
+    let jobs = match settings.mode {
+        Mode::Up => builtin::jobs(&hostname, &address.to_string(), &registry)?,
+        Mode::Prometheus => Vec::new(),
+    };
+    let view: Arc<ArcSwap<ConfigView>> = Arc::default();
+    let parts = Arc::new(Reloadable {
+        settings: settings.clone(),
+        scrape: scrape.clone(),
+        rules: rules.clone(),
+        local: local.clone(),
+        remote: remote.clone(),
+        outgoing,
+        jobs,
+        view: view.clone(),
+        clock: clock.clone(),
+        reload_ok: registry.gauge(
+            "prometheus_config_last_reload_successful",
+            "Whether the last configuration reload attempt was successful.",
+        ),
+        reload_time: registry.gauge(
+            "prometheus_config_last_reload_success_timestamp_seconds",
+            "Timestamp of the last successful configuration reload.",
+        ),
+        running: Mutex::new(()),
+    });
+    parts.apply(loaded).map_err(|e| anyhow!(e))?;
+
+    let reload = parts.clone();
+    let ready = Readiness::default();
+    let loopback = address.ip().is_loopback();
+    let cors_origin = settings
+        .cors_origin
+        .as_deref()
+        .map(Regex::anchored)
+        .transpose()
+        .context("--web.cors.origin")?;
+    let app = App {
+        mode: match settings.mode {
+            Mode::Up => cupola_web::Mode::Up,
+            Mode::Prometheus => cupola_web::Mode::Prometheus,
+        },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        hostname,
+        started_ms,
+        external_url: external_url.clone(),
+        route_prefix,
+        storage,
+        tsdb: tsdb.clone(),
+        engine,
+        scrape: scrape.clone(),
+        rules: rules.clone(),
+        alertmanager: local.clone(),
+        registry,
+        host: parts
+            .jobs
+            .iter()
+            .find(|job| job.config.job_name == builtin::HOST_JOB)
+            .map(|job| job.target.clone()),
+        clock,
+        config: view,
+        flags: settings.flags.clone(),
+        reload: settings
+            .enable_lifecycle
+            .then(|| -> cupola_web::Reload { Arc::new(move || reload.reload()) }),
+        ready: ready.clone(),
+        cors_origin,
+        guard_host: settings.mode == Mode::Up && loopback,
+        max_connections: settings.max_connections,
+    };
+    let web = tokio::spawn(cupola_web::serve(app, listener, stop.child_token()));
+    let keeper = tokio::spawn(keep(tsdb.clone(), stop.child_token()));
+    ready.set_ready();
+    info!(address = %address, "listening");
+    if settings.mode == Mode::Up {
+        println!("Cupola watches this machine: {external_url}");
+    }
+
+    wait_for_end(&parts).await?;
+    info!("stopping");
+    ready.set_stopping();
+    stop.cancel();
+    let stopped = async {
+        scrape.stopped().await;
+        rules.stopped().await;
+        if let Some(local) = &local {
+            local.stopped().await;
+        }
+        remote.stopped().await;
+        // The tasks' own results were handled where they arose.
+        let _ = web.await;
+        let _ = keeper.await;
+    };
+    if tokio::time::timeout(STOP_GRACE, stopped).await.is_err() {
+        warn!("some part did not stop in time");
+    }
+    tokio::task::spawn_blocking(move || tsdb.close())
+        .await
+        .context("closing the storage broke off")?;
+    info!("stopped");
+    Ok(())
+}
+
+fn engine_options(settings: &Settings, loaded: &Loaded) -> EngineOptions {
+    let mut options = EngineOptions {
+        lookback_delta_ms: settings.lookback_ms,
+        timeout: settings.query_timeout,
+        max_samples: settings.query_max_samples,
+        max_concurrency: settings.query_max_concurrency,
+        default_subquery_step_ms: loaded.evaluation_interval().as_millis() as i64,
+        ..EngineOptions::default()
+    };
+    options.parse = load::parse_options(&settings.features);
+    options.delayed_name_removal = settings.features.iter().any(|f| f == "promql-delayed-name-removal");
+    options.type_and_unit_labels = settings.features.iter().any(|f| f == "type-and-unit-labels");
+    options
+}
+
+// The URL that users reach the server by, and the prefix of all paths.
+fn urls(settings: &Settings, address: std::net::SocketAddr, hostname: &str) -> Result<(String, String)> {
+    let external = match &settings.external_url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None if address.ip().is_unspecified() => format!("http://{hostname}:{}", address.port()),
+        None => format!("http://{address}"),
+    };
+    let parsed: http::Uri = external
+        .parse()
+        .with_context(|| format!("--web.external-url={external}: not a URL"))?;
+    if parsed.host().is_none() || !matches!(parsed.scheme_str(), Some("http" | "https")) {
+        bail!("--web.external-url={external}: must begin with http:// or https://");
+    }
+    let prefix = settings
+        .route_prefix
+        .clone()
+        .unwrap_or_else(|| parsed.path().to_owned());
+    let prefix = prefix.trim_matches('/');
+    Ok((
+        external,
+        if prefix.is_empty() {
+            String::new()
+        } else {
+            format!("/{prefix}")
+        },
+    ))
+}
+
+// Syncs the log and looks after the blocks until `stop`.
+async fn keep(tsdb: Tsdb, stop: CancellationToken) {
+    let mut sync = tokio::time::interval(SYNC_EVERY);
+    let mut maintain = tokio::time::interval(MAINTAIN_EVERY);
+    sync.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    maintain.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut maintaining: Option<tokio::task::JoinHandle<()>> = None;
+    loop {
+        let tsdb = tsdb.clone();
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = sync.tick() => {
+                // A slow disk holds up the next sync, nothing else.
+                let _ = tokio::task::spawn_blocking(move || tsdb.sync()).await;
+            }
+            _ = maintain.tick() => {
+                if maintaining.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+                    maintaining = Some(tokio::task::spawn_blocking(move || tsdb.maintain()));
+                }
+            }
+        }
+    }
+    if let Some(maintaining) = maintaining {
+        let _ = maintaining.await;
+    }
+}
+
+// Returns on SIGINT or SIGTERM; SIGHUP reloads.
+async fn wait_for_end(parts: &Arc<Reloadable>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                let parts = parts.clone();
+                // Its outcome is logged and counted where it arises.
+                let _ = tokio::task::spawn_blocking(move || parts.reload()).await;
+            }
+        }
+    }
+}
