@@ -7,8 +7,9 @@ use bytes::Bytes;
 use cupola_config::prometheus::AlertmanagersConfig;
 use cupola_config::relabel;
 use cupola_metrics::{CounterVec, Gauge, GaugeVec, Registry};
-use cupola_model::{Alert, AlertSink, Labels};
+use cupola_model::{Alert, AlertSink};
 use cupola_net::{Peer, Request};
+use cupola_notify::{Pairs, rfc3339};
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
 use parking_lot::Mutex;
@@ -262,24 +263,12 @@ struct PostedAlert<'a> {
 
 impl<'a> PostedAlert<'a> {
     fn of(alert: &'a Alert) -> Self {
-        let time = |ms: Option<i64>| {
-            let time = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-            time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |t| t.to_string())
-        };
         Self {
             labels: Pairs(&alert.labels),
             annotations: Pairs(&alert.annotations),
-            starts_at: time(Some(alert.starts_at)),
-            ends_at: time(alert.ends_at),
+            starts_at: rfc3339(Some(alert.starts_at)),
+            ends_at: rfc3339(alert.ends_at),
             generator_url: &alert.generator_url,
         }
-    }
-}
-
-struct Pairs<'a>(&'a Labels);
-
-impl Serialize for Pairs<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0)
     }
 }

@@ -166,7 +166,9 @@ impl<'a> AlertBody<'a> {
     }
 }
 
-struct Pairs<'a>(&'a Labels);
+/// Labels as the JSON object that Alertmanager's interfaces carry.
+#[derive(Debug)]
+pub struct Pairs<'a>(pub &'a Labels);
 
 impl Serialize for Pairs<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -174,8 +176,9 @@ impl Serialize for Pairs<'_> {
     }
 }
 
-// Go's zero time stands for "no end yet".
-fn rfc3339(ms: Option<i64>) -> String {
+/// A moment as Go writes it in JSON; its zero time stands for "no end yet".
+#[must_use]
+pub fn rfc3339(ms: Option<i64>) -> String {
     let time = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| "0001-01-01T00:00:00Z".to_owned(), |t| t.to_string())
 }

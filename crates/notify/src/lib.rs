@@ -12,6 +12,6 @@ mod templates;
 mod text;
 mod webhook;
 
-pub use data::{Notification, NotifiedAlert};
+pub use data::{Notification, NotifiedAlert, Pairs, rfc3339};
 pub use integration::{Integration, SendError};
 pub use templates::{TemplateError, Templates};
