@@ -5,6 +5,7 @@
 //! missing now ends with a staleness marker.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use cupola_config::prometheus::{Limits, ScrapeConfig};
 use cupola_config::relabel;
@@ -14,6 +15,7 @@ use cupola_storage::{AppendError, Appendable, Appender};
 use foldhash::HashMap;
 use thiserror::Error;
 
+use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 
 // A target's own timestamp may be this far in the future (Prometheus: `maxAheadTime`).
@@ -77,6 +79,7 @@ struct Known {
 /// What is remembered of one target between scrapes.
 pub(crate) struct Ingester {
     target: Labels,
+    metadata: Arc<MetadataCell>,
     lines: HashMap<Box<[u8]>, Known>,
     reports: HashMap<&'static str, (Labels, Option<SeriesRef>)>,
     scrape: u64,
@@ -85,9 +88,11 @@ pub(crate) struct Ingester {
 }
 
 impl Ingester {
-    pub(crate) fn new(target: Labels) -> Self {
+    /// For the target with these labels; what it says about its families goes to `metadata`.
+    pub(crate) fn new(target: Labels, metadata: Arc<MetadataCell>) -> Self {
         Self {
             target,
+            metadata,
             lines: HashMap::default(),
             reports: HashMap::default(),
             scrape: 0,
@@ -114,7 +119,11 @@ impl Ingester {
         let mut counts = Counts::default();
         let mut seen: HashSet<SeriesRef, foldhash::fast::RandomState> = HashSet::default();
         for entry in Parser::new(format, body) {
-            let Entry::Sample(sample) = entry? else { continue };
+            let entry = entry?;
+            let Entry::Sample(sample) = entry else {
+                self.metadata.line(&entry, scrape);
+                continue;
+            };
             counts.scraped += 1;
             let raw = sample.series.raw();
             let known = match self.lines.get_mut(raw) {
@@ -166,6 +175,7 @@ impl Ingester {
         self.last_good = Some(scrape);
         if scrape.is_multiple_of(FORGET_AFTER) {
             self.lines.retain(|_, known| scrape - known.seen < FORGET_AFTER);
+            self.metadata.forget(scrape);
         }
         Ok(counts)
     }

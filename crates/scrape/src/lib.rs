@@ -8,11 +8,13 @@
 
 mod ingest;
 mod manager;
+mod metadata;
 mod metrics;
 mod runner;
 mod status;
 mod target;
 
 pub use manager::{LocalJob, LocalTarget, ScrapeManager};
+pub use metadata::Metadata;
 pub use status::{Health, TargetStatus};
 pub use target::{DroppedTarget, Target, TargetError};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cupola_config::prometheus::{ScrapeConfig, TargetGroup};
 use cupola_env::Clock;
 use cupola_metrics::Registry;
+use cupola_model::Labels;
 use cupola_net::Peer;
 use cupola_storage::Appendable;
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::metadata::{Metadata, MetadataCell};
 use crate::metrics::Metrics;
 use crate::runner::{Runner, Source};
 use crate::status::{StatusCell, TargetStatus};
@@ -36,6 +38,7 @@ struct Running {
     target: Target,
     config: Arc<ScrapeConfig>,
     status: Arc<StatusCell>,
+    metadata: Arc<MetadataCell>,
     stop: CancellationToken,
     end_series: CancellationToken,
 }
@@ -149,6 +152,7 @@ impl ScrapeManager {
             target: target.clone(),
             config: config.clone(),
             status: Arc::default(),
+            metadata: Arc::default(),
             stop: self.stop.child_token(),
             end_series: CancellationToken::new(),
         };
@@ -156,6 +160,7 @@ impl ScrapeManager {
             config: config.clone(),
             target,
             status: running.status.clone(),
+            metadata: running.metadata.clone(),
             storage: self.storage.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
@@ -191,6 +196,17 @@ impl ScrapeManager {
             }
         };
         state.running.iter().map(status).collect()
+    }
+
+    /// What each target says about its metric families, by the target's labels, families by name.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<(Labels, Vec<(String, Metadata)>)> {
+        let state = self.state.lock();
+        state
+            .running
+            .iter()
+            .map(|r| (r.target.labels.clone(), r.metadata.get()))
+            .collect()
     }
 
     /// What relabelling dropped.

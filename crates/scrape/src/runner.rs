@@ -16,6 +16,7 @@ use tracing::{error, warn};
 
 use crate::ingest::{Counts, Ingester, batch};
 use crate::manager::LocalTarget;
+use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 use crate::status::{Health, LastScrape, StatusCell};
 use crate::target::Target;
@@ -37,6 +38,7 @@ pub(crate) struct Runner {
     pub config: Arc<ScrapeConfig>,
     pub target: Target,
     pub status: Arc<StatusCell>,
+    pub metadata: Arc<MetadataCell>,
     pub storage: Arc<dyn Appendable>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
@@ -56,7 +58,7 @@ impl Runner {
     pub(crate) async fn run(mut self) {
         let interval = self.target.interval_ms;
         let offset = self.offset_ms();
-        let mut ingester = Ingester::new(self.target.labels.clone());
+        let mut ingester = Ingester::new(self.target.labels.clone(), self.metadata.clone());
         let aligned = |now: i64| (now - offset).div_euclid(interval) * interval + offset;
         // The first scrape comes within one interval, spread by the target's hash.
         let mut slot = aligned(self.clock.now_ms()) + interval;
@@ -86,7 +88,7 @@ impl Runner {
             };
             ingester = match self.store(ingester, fetched, ts, started).await {
                 Some(ingester) => ingester,
-                None => Ingester::new(self.target.labels.clone()),
+                None => Ingester::new(self.target.labels.clone(), self.metadata.clone()),
             };
             slot = aligned(self.clock.now_ms()).max(slot) + interval;
         }

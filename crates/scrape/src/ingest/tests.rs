@@ -78,7 +78,7 @@ impl Bench {
     fn new(more: &str) -> Self {
         Self {
             config: config(more),
-            ingester: Ingester::new(Labels::from_pairs([("job", "j"), ("instance", "t:1")])),
+            ingester: Ingester::new(Labels::from_pairs([("job", "j"), ("instance", "t:1")]), Arc::default()),
             recorder: Recorder::default(),
             metrics: Metrics::new(&Registry::default()),
         }
@@ -216,4 +216,23 @@ fn limits_fail_the_whole_scrape() {
         error("", "a{x=\"1\",x=\"2\"} 1\n"),
         "label name \"x\" is not unique: invalid sample"
     );
+}
+
+#[test]
+fn what_a_target_says_about_its_families_is_kept_as_long_as_it_says_so() {
+    let mut bench = Bench::new("");
+    bench
+        .scrape(1000, "# HELP a what it is\n# TYPE a counter\na 1\n")
+        .unwrap();
+    let known = bench.ingester.metadata.get();
+    let expected = crate::Metadata {
+        kind: "counter",
+        help: "what it is".into(),
+        unit: String::new(),
+    };
+    assert_eq!(known, [("a".to_owned(), expected)]);
+    for scrape in 2..=20 {
+        bench.scrape(scrape * 1000, "a 1\n").unwrap();
+    }
+    assert!(bench.ingester.metadata.get().is_empty());
 }

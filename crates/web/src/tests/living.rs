@@ -5,6 +5,7 @@ use cupola_alert::Alertmanager;
 use cupola_config::rules::RuleOptions;
 use cupola_config::{MatcherMode, parse_alertmanager, parse_prometheus, parse_rules};
 use cupola_rules::GroupSource;
+use cupola_scrape::{LocalJob, LocalTarget};
 use std::path::Path;
 use std::time::Duration;
 
@@ -149,4 +150,49 @@ async fn the_alertmanager_within_is_shown() {
     assert_eq!(group["groupLabels"], serde_json::json!({"alertname": "X"}));
     assert_eq!(group["alerts"][0]["status"], "firing");
     assert_eq!(group["alerts"][0]["endsAt"], serde_json::Value::Null);
+}
+
+struct Described;
+
+impl LocalTarget for Described {
+    fn collect(&self) -> Vec<u8> {
+        b"# HELP a what \"it\" is\n# TYPE a counter\na 1\n# TYPE b gauge\nb 2\n".to_vec()
+    }
+}
+
+#[tokio::test]
+async fn what_targets_say_about_their_metrics_is_shown() {
+    let config = "scrape_configs: [{job_name: a, static_configs: [{targets: ['x:1']}]}]";
+    let config = parse_prometheus(config, Path::new("p.yml"))
+        .unwrap()
+        .scrape_configs
+        .remove(0);
+    let server = start(|app| {
+        app.scrape.apply(
+            &[],
+            &[LocalJob {
+                config,
+                target: Arc::new(Described),
+            }],
+        );
+    });
+    let expected = serde_json::json!({
+        "a": [{"type": "counter", "help": "what \"it\" is", "unit": ""}],
+        "b": [{"type": "gauge", "help": "", "unit": ""}],
+    });
+    until(&server, "/api/v1/metadata", |json| json["data"] == expected).await;
+    let one = server.get("/api/v1/metadata?metric=b&limit=1").await.json();
+    assert_eq!(one["data"].as_object().unwrap().len(), 1);
+    let of_target = "/api/v1/targets/metadata?match_target=%7Bjob%3D%22a%22%7D&metric=b";
+    assert_eq!(
+        server.get(of_target).await.json()["data"],
+        serde_json::json!([{"target": {"instance": "x:1", "job": "a"}, "type": "gauge", "help": "", "unit": ""}])
+    );
+    let none = server
+        .get("/api/v1/targets/metadata?match_target=%7Bjob%3D%22z%22%7D")
+        .await
+        .json();
+    assert_eq!(none["data"], serde_json::json!([]));
+    let bad = server.get("/api/v1/metadata?limit=x").await.json();
+    assert_eq!(bad["error"], "limit must be a number");
 }

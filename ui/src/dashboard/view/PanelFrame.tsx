@@ -215,7 +215,7 @@ function Content(props: ContentProps) {
     const query = error instanceof QueryError ? error.query.expr : '';
     return <Failure words="The query failed." message={error.message} query={query} />;
   }
-  if (!answer) return <div class={css.waiting} aria-label="Loading" />;
+  if (!answer) return <div class={css.waiting} role="status" aria-label="Loading" />;
   return <Picture {...props} answer={answer} />;
 }
 

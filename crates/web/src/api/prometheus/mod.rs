@@ -2,6 +2,7 @@
 
 mod federate;
 mod labels;
+mod metadata;
 mod query;
 mod rules;
 mod status;
@@ -23,6 +24,8 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/labels", on_get_or_post(labels::names))
         .route("/api/v1/label/{name}/values", on_get(labels::values))
         .route("/api/v1/targets", on_get(targets::targets))
+        .route("/api/v1/metadata", on_get(metadata::metadata))
+        .route("/api/v1/targets/metadata", on_get(metadata::targets_metadata))
         .route("/api/v1/scrape_pools", on_get(targets::scrape_pools))
         .route("/api/v1/alertmanagers", on_get(targets::alertmanagers))
         .route("/api/v1/rules", on_get(rules::rules))
