@@ -117,15 +117,18 @@ pub(crate) async fn deliver(
         metrics.requests_failed.with(&[kind]).inc();
         let pause = error.retry_after.unwrap_or_default().max(wait);
         let again = error.retry && Instant::now() + pause < deadline;
-        warn!(
-            receiver = notification.receiver,
-            integration = kind,
-            group = notification.group_key,
-            attempt,
-            error = %error,
-            again,
-            "notification failed"
-        );
+        // The first failure and giving up are news; what lies between is in the history.
+        if attempt == 1 || !again {
+            warn!(
+                receiver = notification.receiver,
+                integration = kind,
+                group = notification.group_key,
+                attempt,
+                error = %error,
+                again,
+                "notification failed"
+            );
+        }
         if !again {
             metrics.failed.with(&[kind, error.reason]).inc();
             report(told(Outcome::Failed, error.to_string(), attempt));
