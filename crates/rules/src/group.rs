@@ -419,3 +419,6 @@ fn write(ctx: &Arc<Context>, state: &mut RuleState, series: Vec<(Labels, f64)>, 
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

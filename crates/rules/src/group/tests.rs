@@ -1,0 +1,223 @@
+use std::sync::Arc;
+
+use cupola_config::parse_rules;
+use cupola_config::rules::RuleOptions;
+use cupola_engine::{Engine, EngineOptions};
+use cupola_env::{ManualClock, RealFs};
+use cupola_metrics::Registry;
+use cupola_model::{Alert, AlertSink, is_stale_nan};
+use cupola_storage::{Appendable, Queryable, Samples, Selection};
+use cupola_tsdb::{Options, Tsdb};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::*;
+use crate::alerting::AlertState;
+use crate::manager::Parts;
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<Alert>>);
+
+impl AlertSink for Recorder {
+    fn post(&self, alerts: &[Alert]) {
+        self.0.lock().extend_from_slice(alerts);
+    }
+}
+
+struct Bench {
+    ctx: Arc<Context>,
+    tsdb: Tsdb,
+    sent: Arc<Recorder>,
+    _dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let (clock, registry) = (Arc::new(ManualClock::new(0)), Registry::default());
+        let options = Options::new(dir.path().to_path_buf());
+        let tsdb = Tsdb::open(options, clock.clone(), Arc::new(RealFs), &registry).unwrap();
+        let sent = Arc::new(Recorder::default());
+        let parts = Parts {
+            queryable: Arc::new(tsdb.clone()),
+            storage: Arc::new(tsdb.clone()),
+            engine: Arc::new(Engine::new(EngineOptions::default())),
+            clock,
+            alerts: sent.clone(),
+            external_url: "http://localhost".into(),
+            external_labels: Labels::from_pairs([("cluster", "c")]),
+        };
+        Self {
+            ctx: Arc::new(Context::new(parts, &registry)),
+            tsdb,
+            sent,
+            _dir: dir,
+        }
+    }
+
+    fn group(rules: &str) -> Group {
+        let text = format!("groups: [{{name: g, rules: {rules}}}]");
+        let file = parse_rules(&text, std::path::Path::new("r.yml"), RuleOptions::default()).unwrap();
+        Group::new("r.yml", file.groups.into_iter().next().unwrap(), 1000, 0)
+    }
+
+    fn write(&self, name: &str, job: &str, ts: i64, value: f64) {
+        let mut appender = self.tsdb.appender();
+        let labels = Labels::from_pairs([(METRIC_NAME, name), ("job", job)]);
+        appender.append(None, &labels, ts, value).unwrap();
+        appender.commit().unwrap();
+    }
+
+    // All samples of the series with this name, as `labels: values`, `x` for a staleness marker.
+    fn series(&self, name: &str) -> Vec<String> {
+        let matchers = [cupola_model::Matcher::equal(METRIC_NAME, name)];
+        let selection = Selection {
+            matchers: &matchers,
+            mint: i64::MIN,
+            maxt: i64::MAX,
+        };
+        let mut out = Vec::new();
+        for series in self.tsdb.select(&selection).unwrap() {
+            let mut samples = Samples::default();
+            series.source.read(i64::MIN, i64::MAX, &mut samples).unwrap();
+            let text = |v: &f64| {
+                if is_stale_nan(*v) {
+                    "x".to_owned()
+                } else {
+                    v.to_string()
+                }
+            };
+            let values: Vec<String> = samples.values.iter().map(text).collect();
+            out.push(format!("{}: {}", series.labels.without_name(), values.join(" ")));
+        }
+        out.sort();
+        out
+    }
+}
+
+#[test]
+fn a_recording_rule_writes_its_result_and_ends_what_is_gone() {
+    let bench = Bench::new();
+    let mut group = Bench::group("[{record: 'r', expr: 'm > 1', labels: {extra: e}}]");
+    bench.write("m", "a", 1000, 5.0);
+    bench.write("m", "b", 1000, 6.0);
+    assert_eq!(group.evaluate(&bench.ctx, 1000), 2);
+    bench.write("m", "b", 2000, 0.0);
+    group.evaluate(&bench.ctx, 2000);
+    assert_eq!(
+        bench.series("r"),
+        [r#"{extra="e", job="a"}: 5 5"#, r#"{extra="e", job="b"}: 6 x"#]
+    );
+}
+
+#[test]
+fn a_rule_that_fails_does_not_stop_its_neighbours() {
+    let bench = Bench::new();
+    let mut group = Bench::group(
+        "[{record: bad, expr: 'label_replace(m, \"job\", \"same\", \"\", \"\")'}, {record: good, expr: 'count(m)'}]",
+    );
+    bench.write("m", "a", 1000, 5.0);
+    bench.write("m", "b", 1000, 6.0);
+    group.evaluate(&bench.ctx, 1000);
+    let status = group.status();
+    assert_eq!(
+        (status.rules[0].health, status.rules[1].health),
+        (RuleHealth::Err, RuleHealth::Ok)
+    );
+    assert!(
+        status.rules[0].last_error.as_ref().unwrap().contains("same labelset"),
+        "{status:?}"
+    );
+    assert_eq!(bench.series("good"), ["{}: 2"]);
+}
+
+#[test]
+fn an_alert_is_pending_then_fires_then_is_resolved_and_each_is_told() {
+    let bench = Bench::new();
+    let mut group = Bench::group(
+        "[{alert: High, expr: 'm > 1', for: 2s, labels: {team: 't-{{ $labels.job }}'}, \
+          annotations: {summary: '{{ $labels.job }} is {{ $value }} in {{ $externalLabels.cluster }}'}}]",
+    );
+    let mut states = Vec::new();
+    for (second, value) in [(1, 5.0), (2, 5.0), (3, 5.0), (4, 0.0)] {
+        bench.write("m", "a", second * 1000, value);
+        group.evaluate(&bench.ctx, second * 1000);
+        let RuleDetail::Alerting { alerts, .. } = &group.status().rules[0].detail else {
+            panic!("no alerting rule")
+        };
+        states.push(alerts.first().map(|a| a.state));
+    }
+    let (pending, firing) = (Some(AlertState::Pending), Some(AlertState::Firing));
+    assert_eq!(states, [pending, pending, firing, None]);
+    let sent = bench.sent.0.lock();
+    let told: Vec<_> = sent.iter().map(|a| (a.starts_at, a.is_resolved(4000))).collect();
+    assert_eq!(told, [(3000, false), (3000, true)]);
+    assert_eq!(sent[0].labels.to_string(), r#"{alertname="High", job="a", team="t-a"}"#);
+    assert_eq!(sent[0].annotations.to_string(), r#"{summary="a is 5 in c"}"#);
+    assert_eq!(sent[0].generator_url, "http://localhost/graph?g0.expr=m+%3E+1&g0.tab=1");
+    assert_eq!(
+        bench.series("ALERTS"),
+        [
+            r#"{alertname="High", alertstate="firing", job="a", team="t-a"}: 1 x"#,
+            r#"{alertname="High", alertstate="pending", job="a", team="t-a"}: 1 1 x"#,
+        ]
+    );
+    assert_eq!(
+        bench.series("ALERTS_FOR_STATE"),
+        [r#"{alertname="High", job="a", team="t-a"}: 1 1 1 x"#]
+    );
+}
+
+#[test]
+fn a_rule_over_its_limit_fails_and_writes_nothing() {
+    let bench = Bench::new();
+    let mut group = Bench::group("[{record: 'r', expr: m}]");
+    group.source.limit = 1;
+    bench.write("m", "a", 1000, 5.0);
+    bench.write("m", "b", 1000, 6.0);
+    group.evaluate(&bench.ctx, 1000);
+    assert_eq!(
+        group.status().rules[0].last_error.as_deref(),
+        Some("exceeded limit of 1 with 2 series")
+    );
+    assert!(bench.series("r").is_empty());
+}
+
+#[test]
+fn a_changed_group_keeps_the_alerts_of_rules_that_stayed() {
+    let bench = Bench::new();
+    let mut old = Bench::group("[{alert: A, expr: m, for: 10s}, {record: gone, expr: m}]");
+    bench.write("m", "a", 1000, 5.0);
+    old.evaluate(&bench.ctx, 1000);
+    let mut new = Bench::group("[{alert: A, expr: 'm > 0', for: 10s}]");
+    new.adopt(&mut old);
+    bench.write("m", "a", 2000, 5.0);
+    new.evaluate(&bench.ctx, 2000);
+    let RuleDetail::Alerting { alerts, .. } = &new.status().rules[0].detail else {
+        panic!("no alerting rule")
+    };
+    assert_eq!(alerts[0].active_at, 1000);
+    assert_eq!(bench.series("gone"), [r#"{job="a"}: 5 x"#]);
+}
+
+#[test]
+fn an_alert_that_waited_before_a_restart_goes_on_waiting() {
+    let bench = Bench::new();
+    let minute = 60_000;
+    let rules = "[{alert: A, expr: 'm > 0', for: 30m}]";
+    let mut before = Bench::group(rules);
+    for at in 0..=20 {
+        bench.write("m", "a", at * minute, 5.0);
+        before.evaluate(&bench.ctx, at * minute);
+    }
+    let mut after = Bench::group(rules);
+    after.restore_in = Some(1);
+    bench.write("m", "a", 21 * minute, 5.0);
+    after.evaluate(&bench.ctx, 21 * minute);
+    crate::restore::restore(&bench.ctx, &mut after, 21 * minute);
+    let RuleDetail::Alerting { alerts, .. } = &after.status().rules[0].detail else {
+        panic!("no alerting rule")
+    };
+    // Twenty minutes had passed at the last sight; ten are left, from now on.
+    assert_eq!(alerts[0].active_at, minute);
+}
