@@ -333,4 +333,55 @@ mod tests {
         let regex = Regex::unanchored("([a-z])[0-9]").unwrap();
         assert_eq!(regex.replace_all("a1 b2 c", "<$1>"), "<a> <b> c");
     }
+
+    #[test]
+    fn no_pattern_and_no_text_makes_it_panic() {
+        let corpus: Vec<Vec<u8>> = [
+            r"(a|b)*[^c-d]{2,3}\d\Qx.\E",
+            r"(?P<n>x+?)\pN[[:alpha:]]",
+            r"a{,3}{}\x{10}\012",
+        ]
+        .map(|p| p.as_bytes().to_vec())
+        .to_vec();
+        cupola_testkit::fuzz(
+            20_000,
+            &corpus,
+            &["(?i)", "[", "]", "{1000}", "\\", "||", "^"],
+            |bytes| {
+                let Ok(pattern) = std::str::from_utf8(bytes) else {
+                    return;
+                };
+                for regex in [
+                    Regex::anchored(pattern),
+                    Regex::unanchored(pattern),
+                    Regex::anchored_no_newline(pattern),
+                ] {
+                    // Any answer will do; what counts is that there is one.
+                    let Ok(regex) = regex else { continue };
+                    let _ = regex.is_match(pattern);
+                    let _ = regex.replace_all(pattern, "$1${n}$$");
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn shapes_never_change_what_a_pattern_matches() {
+        let corpus: Vec<Vec<u8>> = ["a|b|ab", "(?:x|y)", "pre.*", ".+", "", "a||b"]
+            .map(|p| p.as_bytes().to_vec())
+            .to_vec();
+        cupola_testkit::fuzz(5_000, &corpus, &["|", ".*", ".+", "(", ")", "a"], |bytes| {
+            let Ok(pattern) = std::str::from_utf8(bytes) else {
+                return;
+            };
+            let Ok(regex) = Regex::anchored(pattern) else { return };
+            for text in ["", "a", "b", "ab", "x", "pre", "prefix", "\n", pattern] {
+                assert_eq!(
+                    regex.is_match(text),
+                    regex.inner.engine.is_match(text),
+                    "{pattern:?} on {text:?}"
+                );
+            }
+        });
+    }
 }

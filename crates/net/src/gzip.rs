@@ -63,4 +63,14 @@ mod tests {
         assert!(inflate(b"not gzip at all", 1000).is_err());
         assert!(inflate(b"", 1000).is_err());
     }
+
+    #[test]
+    fn no_body_makes_it_panic_or_grow_past_the_limit() {
+        let corpus = vec![gzip(b"hello hello hello"), gzip(&vec![b'a'; 10_000])];
+        cupola_testkit::fuzz(5_000, &corpus, &[], |bytes| {
+            if let Ok(out) = inflate(bytes, 20_000) {
+                assert!(out.len() <= 20_000);
+            }
+        });
+    }
 }
