@@ -1,0 +1,103 @@
+//! Programs of other people that Cupola has to get along with.
+
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::child::Background;
+use crate::http;
+use crate::wait::eventually;
+
+fn find(program: &str) -> Option<PathBuf> {
+    let missing = std::env::var("CUPOLA_MISSING").unwrap_or_default();
+    if missing.split(',').any(|name| name == program) {
+        return None;
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// Writes a line to the terminal. The test runner shows what `eprintln!` says of a test that passes to nobody.
+pub fn tell(line: &str) {
+    // Where the terminal is gone, there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Says loudly that a test proves nothing here.
+///
+/// # Panics
+/// In CI, where nothing may be skipped.
+#[track_caller]
+pub fn skip(why: &str) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "nothing may be skipped in CI: {why}"
+    );
+    tell(&format!("SKIPPED: {why}"));
+}
+
+/// The path of a program that the tests need.
+///
+/// # Panics
+/// In CI, where it must be there.
+#[track_caller]
+#[must_use]
+pub fn neighbour(program: &str) -> Option<PathBuf> {
+    let found = find(program);
+    if found.is_none() {
+        skip(&format!("{program} is not installed"));
+    }
+    found
+}
+
+/// The path of a program that is used where it happens to be installed.
+#[must_use]
+pub fn optional_neighbour(program: &str) -> Option<PathBuf> {
+    let found = find(program);
+    if found.is_none() {
+        tell(&format!("left out, as {program} is not installed"));
+    }
+    found
+}
+
+/// Debian's node exporter on a loopback port.
+#[derive(Debug)]
+pub struct NodeExporter {
+    _child: Background,
+    address: SocketAddr,
+}
+
+impl NodeExporter {
+    /// Starts it; `None` where it is not installed.
+    ///
+    /// # Panics
+    /// Where it does not come up, and in CI where it is missing.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let program = neighbour("prometheus-node-exporter")?;
+        let address = free_address();
+        let mut command = Command::new(program);
+        command.arg(format!("--web.listen-address={address}"));
+        let mut child = Background::start("prometheus-node-exporter", &mut command);
+        eventually(20, "the node exporter answers", || {
+            assert!(child.ended().is_none(), "the node exporter ended");
+            http::get(address, "/metrics").ok().filter(|r| r.status == 200)
+        });
+        Some(Self { _child: child, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A loopback port that was free a moment ago, for programs that cannot be asked which port they took.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address")
+}

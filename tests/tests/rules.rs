@@ -1,0 +1,217 @@
+//! Rules: an alert's whole life, recorded series, and the built-in group.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+use cupola_tests::{FakeServer, FakeTarget, Home, Server, eventually};
+use serde_json::Value;
+
+fn alerts(server: &Server, name: &str) -> Vec<Value> {
+    let mut data = server.api("/api/v1/alerts", &[]);
+    let all: Vec<Value> = serde_json::from_value(data["alerts"].take()).unwrap();
+    all.into_iter().filter(|a| a["labels"]["alertname"] == name).collect()
+}
+
+fn groups(server: &Server) -> Vec<Value> {
+    let mut data = server.api("/api/v1/rules", &[]);
+    serde_json::from_value(data["groups"].take()).unwrap()
+}
+
+#[test]
+fn an_alert_is_pending_then_firing_then_resolved() {
+    let target = FakeTarget::start("temperature{room=\"cellar\"} 20\n");
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        r#"
+groups:
+- name: climate
+  interval: 250ms
+  rules:
+  - record: room:temperature:max
+    expr: max by (room) (temperature)
+    labels: {source: rule}
+  - alert: TooHot
+    expr: room:temperature:max > 30
+    for: 1s
+    labels: {severity: page, room_again: '{{ $labels.room }}'}
+    annotations: {summary: 'It is {{ $value }} degrees in the {{ $labels.room }}'}
+  - alert: AtOnce
+    expr: temperature > 30
+    for: 0s
+"#,
+    );
+    let text = format!(
+        "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\nrule_files: [rules.yml]\n\
+         scrape_configs:\n- job_name: climate\n  static_configs: [{{targets: ['{}']}}]\n",
+        target.address()
+    );
+    let config = home.write("prometheus.yml", &text);
+    let server = Server::up(&home, &[&format!("--config.file={}", config.display())]);
+
+    let recorded = "room:temperature:max{room=\"cellar\", source=\"rule\"}";
+    eventually(20, "the recorded series", || {
+        server.value(recorded).filter(|v| *v == 20.0)
+    });
+    assert!(alerts(&server, "TooHot").is_empty());
+
+    target.set("temperature{room=\"cellar\"} 41.5\n");
+    let pending = eventually(20, "the alert is pending", || alerts(&server, "TooHot").pop());
+    let firing = eventually(20, "the alert fires", || {
+        alerts(&server, "TooHot").pop().filter(|a| a["state"] == "firing")
+    });
+    assert_eq!(pending["state"], "pending", "an alert with `for` must not fire at once");
+    assert_eq!(firing["activeAt"], pending["activeAt"]);
+    assert_eq!(firing["labels"]["severity"], "page");
+    assert_eq!(firing["labels"]["room_again"], "cellar");
+    assert_eq!(firing["annotations"]["summary"], "It is 41.5 degrees in the cellar");
+    assert_eq!(firing["value"], "4.15e+01");
+    let series = "ALERTS{alertname=\"TooHot\", alertstate=\"firing\", room=\"cellar\", severity=\"page\"}";
+    eventually(20, "the ALERTS series", || server.value(series).filter(|v| *v == 1.0));
+    assert_eq!(alerts(&server, "AtOnce").pop().unwrap()["state"], "firing");
+
+    let rule = |name: &str| {
+        let group = groups(&server).into_iter().find(|g| g["name"] == "climate").unwrap();
+        group["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    let too_hot = rule("TooHot");
+    assert_eq!(
+        (&too_hot["type"], &too_hot["state"]),
+        (&"alerting".into(), &"firing".into())
+    );
+    assert_eq!((&too_hot["health"], &too_hot["duration"]), (&"ok".into(), &1.into()));
+    assert_eq!(too_hot["alerts"].as_array().unwrap().len(), 1);
+    assert_eq!(rule("room:temperature:max")["type"], "recording");
+
+    target.set("temperature{room=\"cellar\"} 19\n");
+    eventually(20, "the alert is resolved", || {
+        alerts(&server, "TooHot").is_empty().then_some(())
+    });
+    eventually(20, "the ALERTS series have ended", || {
+        server.query("ALERTS{alertname=\"TooHot\"}").is_empty().then_some(())
+    });
+    assert_eq!(rule("TooHot")["state"], "inactive");
+
+    // The history shows both states in their order, and that the alert was pending as long as `for` says.
+    let first = |state: &str| {
+        let expr =
+            format!("min_over_time(timestamp(ALERTS{{alertname=\"TooHot\", alertstate=\"{state}\"}})[5m:250ms])");
+        server.value(&expr).unwrap()
+    };
+    let waited = first("firing") - first("pending");
+    assert!((0.5..10.0).contains(&waited), "it was pending for {waited} s");
+    // A rule without `for` is never pending.
+    assert!(
+        server
+            .query("last_over_time(ALERTS{alertname=\"AtOnce\", alertstate=\"pending\"}[5m])")
+            .is_empty()
+    );
+}
+
+#[test]
+fn the_built_in_group_watches_the_host_and_all_targets() {
+    let closed = FakeServer::sink().address();
+    let home = Home::new();
+    let text = format!(
+        "scrape_configs:\n- job_name: gone\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{closed}']}}]\n"
+    );
+    let config = home.write("prometheus.yml", &text);
+    let server = Server::up(&home, &[&format!("--config.file={}", config.display())]);
+    let group = groups(&server)
+        .into_iter()
+        .find(|g| g["name"] == "cupola-host")
+        .unwrap();
+    assert_eq!(group["file"], "built-in");
+    let names: Vec<&str> = group["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|r| r["name"].as_str())
+        .collect();
+    for name in [
+        "TargetDown",
+        "HostFilesystemFillingUp",
+        "HostFilesystemSpaceLow",
+        "HostMemoryPressure",
+        "HostCpuSaturated",
+        "Watchdog",
+    ] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    let watchdog = eventually(40, "the watchdog fires", || alerts(&server, "Watchdog").pop());
+    assert_eq!(watchdog["state"], "firing");
+    let down = eventually(40, "the missing target is noticed", || {
+        alerts(&server, "TargetDown").pop()
+    });
+    assert_eq!(down["labels"]["job"], "gone");
+    assert!(matches!(down["state"].as_str(), Some("pending" | "firing")), "{down}");
+    for rule in groups(&server).iter().flat_map(|g| g["rules"].as_array().unwrap()) {
+        assert_ne!(rule["health"], "err", "{rule}");
+    }
+}
+
+#[test]
+fn a_pending_alert_goes_on_after_a_restart() {
+    let target = FakeTarget::start("temperature 50\n");
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        "groups:\n- name: slow\n  interval: 250ms\n  rules:\n  - {alert: Slow, expr: temperature > 30, for: 15m}\n",
+    );
+    let text = format!(
+        "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\nrule_files: [rules.yml]\n\
+         scrape_configs:\n- job_name: climate\n  static_configs: [{{targets: ['{}']}}]\n",
+        target.address()
+    );
+    let config = home.write("prometheus.yml", &text);
+    let flags = ["--rules.alert.for-grace-period=1m"];
+    let mut server = Server::prometheus(&home, &config, &flags);
+    let active_at = eventually(20, "the alert is pending", || {
+        let alert = alerts(&server, "Slow").pop()?;
+        Some(alert["activeAt"].as_str().unwrap().to_owned())
+    });
+    eventually(20, "its state is stored", || {
+        server.value("ALERTS_FOR_STATE{alertname=\"Slow\"}")
+    });
+    server.kill();
+    let server = Server::prometheus(&home, &config, &flags);
+    // Stored in whole seconds, as Prometheus does; what counts is that the clock of `for` did not begin anew.
+    eventually(20, "the alert is pending since the same time", || {
+        let alert = alerts(&server, "Slow").pop()?;
+        (alert["activeAt"].as_str().unwrap()[..18] == active_at[..18]).then_some(())
+    });
+}
+
+#[test]
+fn rules_change_with_sighup_and_running_groups_keep_their_alerts() {
+    let home = Home::new();
+    let rules = |extra: &str| {
+        format!(
+            "groups:\n- name: kept\n  interval: 250ms\n  rules:\n  - {{alert: Always, expr: vector(1)}}\n\
+             - name: changing\n  interval: 250ms\n  rules:\n  - {{record: changing, expr: vector({extra})}}\n"
+        )
+    };
+    home.write("rules.yml", &rules("1"));
+    let config = home.write("prometheus.yml", "rule_files: ['rul*.yml']\n");
+    let server = Server::prometheus(&home, &config, &[]);
+    eventually(20, "the first rule", || server.value("changing").filter(|v| *v == 1.0));
+    let before = eventually(20, "the alert fires", || alerts(&server, "Always").pop());
+    home.write("rules.yml", &rules("2"));
+    server.hang_up();
+    eventually(20, "the new rule", || server.value("changing").filter(|v| *v == 2.0));
+    let after = alerts(&server, "Always")
+        .pop()
+        .expect("the alert of the unchanged group is still there");
+    assert_eq!(after["activeAt"], before["activeAt"]);
+    home.write("rules.yml", "groups: []\n");
+    server.hang_up();
+    eventually(20, "all groups are gone", || groups(&server).is_empty().then_some(()));
+    eventually(20, "the recorded series has ended", || {
+        server.query("changing").is_empty().then_some(())
+    });
+}

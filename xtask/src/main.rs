@@ -1,0 +1,128 @@
+//! The project's own chores.
+//!
+//! `cargo run -p xtask -- test` runs everything that `make test` promises, in order, and stops at the first failure.
+//! `cargo run -p xtask -- tidy` checks the walls between crates.
+//! `cargo run -p xtask -- bench` measures Cupola against its peers.
+
+mod bench;
+mod neighbours;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+fn main() -> Result<()> {
+    let root = root();
+    match std::env::args().nth(1).as_deref() {
+        Some("test") => test(&root),
+        Some("tidy") => tidy::check(&root),
+        Some("bench") => {
+            let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+            bench::run(
+                &root,
+                &target_dir(&root, &cargo)?,
+                &std::env::args().skip(2).collect::<Vec<_>>(),
+            )
+        }
+        other => bail!("unknown chore {other:?}; there are: test, tidy, bench"),
+    }
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+fn test(root: &Path) -> Result<()> {
+    let ci = std::env::var("CI").is_ok_and(|v| v == "true");
+    let missing = neighbours::install(ci)?;
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let target = target_dir(root, &cargo)?;
+
+    run("format", Command::new(&cargo).args(["fmt", "--all", "--check"]), root)?;
+    println!("== walls");
+    tidy::check(root)?;
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    run("lints", Command::new(&cargo).args(clippy), root)?;
+    run(
+        "unit, property, conformance, fuzz",
+        Command::new(&cargo).args([
+            "test",
+            "--workspace",
+            "--locked",
+            "--quiet",
+            "--lib",
+            "--bins",
+            "--exclude",
+            "cupola-tests",
+        ]),
+        root,
+    )?;
+    run(
+        "pages: types and format",
+        Command::new("npm").args(["run", "--silent", "check"]),
+        &root.join("ui"),
+    )?;
+    run(
+        "pages: unit",
+        Command::new("npm").args(["test", "--silent"]),
+        &root.join("ui"),
+    )?;
+    run(
+        "release binary",
+        Command::new(&cargo).args(["build", "--release", "--locked", "--quiet", "-p", "cupola"]),
+        root,
+    )?;
+    let mut end_to_end = Command::new(&cargo);
+    end_to_end
+        .args(["test", "--locked", "--quiet", "-p", "cupola-tests"])
+        .env("CUPOLA_BINARY", target.join("release/cupola"))
+        .env("CUPOLA_MISSING", missing.join(","));
+    run("end to end, with real neighbours and a browser", &mut end_to_end, root)?;
+
+    if missing.is_empty() {
+        println!("== all of it passed");
+    } else {
+        println!("== passed, but SKIPPED what needs: {}", missing.join(", "));
+    }
+    Ok(())
+}
+
+fn run(what: &str, command: &mut Command, dir: &Path) -> Result<()> {
+    println!("== {what}");
+    let status = command
+        .current_dir(dir)
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{what}: failed ({status})");
+    }
+    Ok(())
+}
+
+fn target_dir(root: &Path, cargo: &str) -> Result<PathBuf> {
+    let metadata = metadata(root, cargo)?;
+    let dir = metadata.get("target_directory").and_then(|v| v.as_str());
+    Ok(PathBuf::from(dir.context("cargo metadata names no target_directory")?))
+}
+
+fn metadata(root: &Path, cargo: &str) -> Result<serde_json::Value> {
+    let args = ["metadata", "--format-version", "1", "--no-deps"];
+    let output = Command::new(cargo)
+        .args(args)
+        .current_dir(root)
+        .output()
+        .context("cannot start cargo metadata")?;
+    serde_json::from_slice(&output.stdout).context("cargo metadata printed no JSON")
+}
