@@ -53,16 +53,6 @@ pub fn neighbour(program: &str) -> Option<PathBuf> {
     found
 }
 
-/// The path of a program that is used where it happens to be installed.
-#[must_use]
-pub fn optional_neighbour(program: &str) -> Option<PathBuf> {
-    let found = find(program);
-    if found.is_none() {
-        tell(&format!("left out, as {program} is not installed"));
-    }
-    found
-}
-
 /// Debian's node exporter on a loopback port.
 #[derive(Debug)]
 pub struct NodeExporter {

@@ -6,9 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cupola_tests::{
-    Background, FakeServer, FakeTarget, Home, Reply, Request, Server, eventually, now_ms, optional_neighbour,
-};
+use cupola_tests::{Background, FakeServer, FakeTarget, Home, Reply, Request, Server, eventually, neighbour, now_ms};
 use serde_json::Value;
 
 const DISCORD_FIRING: u64 = 0x99_2D22;
@@ -379,7 +377,7 @@ fn prometheus_posts_its_alerts_to_the_configured_alertmanagers() {
 
 #[test]
 fn debians_alertmanager_understands_our_alerts() {
-    let Some(program) = optional_neighbour("prometheus-alertmanager") else {
+    let Some(program) = neighbour("prometheus-alertmanager") else {
         return;
     };
     let home = Home::new();

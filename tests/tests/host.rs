@@ -69,7 +69,7 @@ const ESSENTIAL: &[&str] = &[
 ];
 
 /// Families of node_exporter's collectors that Cupola does not have yet.
-const NOT_YET: &[&str] = &["node_timex_", "node_textfile_", "node_exporter_build_info"];
+const NOT_YET: &[&str] = &["node_timex_", "node_textfile_"];
 
 /// What old releases (Debian 12 has 1.5) show of /proc/meminfo, and newer ones with their fixed list of keys do not.
 const NO_LONGER: &[&str] = &[
