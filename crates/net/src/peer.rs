@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use base64::Engine as _;
-use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource, TlsConfig};
+use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource, TlsConfig, TlsVersion};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
@@ -142,5 +142,7 @@ fn read_tls(tls: &TlsConfig) -> Result<TlsOptions, NetError> {
         client,
         server_name: tls.server_name.clone(),
         insecure_skip_verify: tls.insecure_skip_verify,
+        without_tls12: tls.min_version == Some(TlsVersion::Tls13),
+        without_tls13: tls.max_version.is_some_and(|max| max < TlsVersion::Tls13),
     })
 }

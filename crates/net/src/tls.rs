@@ -21,6 +21,10 @@ pub struct TlsOptions {
     pub server_name: Option<String>,
     /// Accepts any certificate.
     pub insecure_skip_verify: bool,
+    /// Does without TLS 1.2 (`min_version: TLS13`).
+    pub without_tls12: bool,
+    /// Does without TLS 1.3 (`max_version: TLS12`).
+    pub without_tls13: bool,
 }
 
 /// An own certificate and its key.
@@ -54,8 +58,17 @@ impl Tls {
             reason,
         };
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let offered = [
+            (&rustls::version::TLS13, options.without_tls13),
+            (&rustls::version::TLS12, options.without_tls12),
+        ];
+        let offered: Vec<_> = offered
+            .into_iter()
+            .filter(|(_, is_off)| !is_off)
+            .map(|(version, _)| version)
+            .collect();
         let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&offered)
             .map_err(|e| bad("TLS versions", e.to_string()))?;
         let builder = if options.insecure_skip_verify {
             builder

@@ -106,6 +106,13 @@ impl Tsdb {
                 LockError::Io(source) => io("its lock file cannot be written")(source),
             })?
         };
+        if vfs.list(&dir.join("wal")).is_ok_and(|names| !names.is_empty()) {
+            // Its blocks are read; what a Prometheus had not yet written to blocks lies in a log of its own format.
+            warn!(
+                dir = %dir.join("wal").display(),
+                "this is Prometheus's write-ahead log: this version does not read it and leaves it as it is"
+            );
+        }
         let started = std::time::Instant::now();
         let metrics = Arc::new(Metrics::new(registry));
         let blocks = open_blocks(&dir).map_err(io("cannot be listed"))?;

@@ -175,6 +175,17 @@ const FLAGS: &[Flag] = &[
     ("auto-gomemlimit.ratio", "0.9", Ignored, ""),
 ];
 
+// Features that change something here; the rest of Prometheus's, and unknown names, are told in the log (as upstream does
+// with unknown ones).
+const FEATURES: &[&str] = &[
+    "promql-experimental-functions",
+    "promql-extended-range-selectors",
+    "promql-binop-fill-modifiers",
+    "promql-duration-expr",
+    "promql-delayed-name-removal",
+    "type-and-unit-labels",
+];
+
 // Known to Prometheus, and too much of a promise to be ignored: without the feature behind them they must fail.
 const UNSUPPORTED: &[&str] = &[
     "agent",
@@ -252,7 +263,7 @@ fn is_switch(flag: &Flag) -> bool {
     matches!(flag.1, "true" | "false")
 }
 
-fn settings(given: BTreeMap<&'static str, Vec<String>>, ignored: Vec<String>) -> Result<Settings, Exit> {
+fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>) -> Result<Settings, Exit> {
     let text = |name: &str| {
         let default = FLAGS.iter().find(|f| f.0 == name).map_or("", |f| f.1);
         given
@@ -293,6 +304,9 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, ignored: Vec<String>) ->
         .into_iter()
         .flatten()
         .flat_map(|v| v.split(','));
+    let features: Vec<String> = features.filter(|f| !f.is_empty()).map(str::to_owned).collect();
+    let without_effect = features.iter().filter(|f| !FEATURES.contains(&f.as_str()));
+    ignored.extend(without_effect.map(|f| format!("enable-feature={f}")));
     Ok(Settings {
         mode: Mode::Prometheus,
         listen,
@@ -316,7 +330,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, ignored: Vec<String>) ->
         resend_delay_ms: ms("rules.alert.resend-delay")?,
         grace_period_ms: ms("rules.alert.for-grace-period")?,
         outage_tolerance_ms: ms("rules.alert.for-outage-tolerance")?,
-        features: features.filter(|f| !f.is_empty()).map(str::to_owned).collect(),
+        features,
         ignored,
         flags,
     })
