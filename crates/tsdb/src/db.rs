@@ -125,7 +125,7 @@ impl Tsdb {
             error!(damage, "the write-ahead log is damaged; what could be read is served");
             metrics.wal_corruptions.inc();
         }
-        let head = Arc::new(Head::new(replay, wal, metrics.clone()));
+        let head = Arc::new(Head::new(replay, wal, options.block_ms / 2, metrics.clone()));
         let took = started.elapsed();
         metrics.replay_seconds.set(took.as_secs_f64());
         info!(

@@ -74,17 +74,21 @@ impl Inner {
             add(&mut writer, &one.labels, &samples)?;
         }
         if writer.series_count() == 0 {
-            // Nothing was scraped in these two hours.
+            // Nothing was scraped in these two hours, and perhaps not in many after them: on to the next sample.
             drop(writer);
-        } else {
-            let meta = writer.finish()?;
-            let block = Block::open(&dir.join(ulid.to_string()))?;
-            let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
-            blocks.push(Arc::new(block));
-            blocks.sort_by_key(|b| b.meta().min_time);
-            self.blocks.store(Arc::new(blocks));
-            info!(%ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
+            let next = self.head.first_sample_from(end)?.unwrap_or(end);
+            self.metrics.truncations.inc();
+            self.head
+                .truncate(next.div_euclid(self.options.block_ms) * self.options.block_ms);
+            return Ok(());
         }
+        let meta = writer.finish()?;
+        let block = Block::open(&dir.join(ulid.to_string()))?;
+        let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
+        blocks.push(Arc::new(block));
+        blocks.sort_by_key(|b| b.meta().min_time);
+        self.blocks.store(Arc::new(blocks));
+        info!(%ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
         self.metrics.truncations.inc();
         self.head.truncate(end);
         Ok(())

@@ -242,6 +242,38 @@ fn samples_out_of_order_are_refused_and_equal_ones_accepted() {
 }
 
 #[test]
+fn one_sample_of_1970_does_not_make_blocks_of_fifty_years() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open_with(&dir, Arc::new(RealFs), |o| o.retention_ms = 0).unwrap();
+    let now = 50 * 365 * 24 * HOUR;
+    write(&tsdb, &name("a"), 0, 1.0).unwrap();
+    for minute in 0..10 {
+        write(&tsdb, &name("a"), now + minute * MINUTE, 2.0).unwrap();
+    }
+    let before = dump(&tsdb);
+    // Two hours at a time it would take a quarter of a million turns.
+    tsdb.maintain();
+    assert_eq!(
+        tsdb.blocks().iter().map(|b| (b.mint, b.samples)).collect::<Vec<_>>(),
+        [(0, 1)]
+    );
+    assert_eq!(dump(&tsdb), before);
+}
+
+#[test]
+fn a_sample_that_is_an_hour_late_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    write(&tsdb, &name("a"), 2 * HOUR, 1.0).unwrap();
+    let mut appender = tsdb.appender();
+    assert_eq!(
+        appender.append(None, &name("b"), HOUR - 1, 1.0),
+        Err(AppendError::OutOfBounds)
+    );
+    assert!(appender.append(None, &name("b"), HOUR, 1.0).is_ok());
+}
+
+#[test]
 fn a_dropped_batch_leaves_no_samples() {
     let dir = TempDir::new().unwrap();
     let tsdb = open(&dir);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use cupola_model::{Labels, SeriesRef};
-use cupola_storage::{AppendError, Appender, CommitError, Selection, Series};
+use cupola_storage::{AppendError, Appender, CommitError, Samples, Selection, Series, StorageError};
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
@@ -28,6 +28,9 @@ pub(crate) struct Head {
     wal: Mutex<Option<Wal>>,
     /// Samples older than this belong to blocks.
     floor: AtomicI64,
+    /// A sample this much older than the newest one is refused (Prometheus: half a block), so that one target with a
+    /// wrong clock cannot stretch the head over years.
+    late_ms: i64,
     metrics: Arc<Metrics>,
 }
 
@@ -211,12 +214,13 @@ impl Replay {
 }
 
 impl Head {
-    pub(crate) fn new(replay: Replay, wal: Wal, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(replay: Replay, wal: Wal, late_ms: i64, metrics: Arc<Metrics>) -> Self {
         let floor = AtomicI64::new(replay.floor);
         Self {
             inner: RwLock::new(replay.inner),
             wal: Mutex::new(Some(wal)),
             floor,
+            late_ms,
             metrics,
         }
     }
@@ -353,6 +357,23 @@ impl Head {
             .min()
     }
 
+    /// The oldest sample at or after `ts`. Decodes chunks, so it is only for when [`Head::mint`] is not exact enough.
+    pub(crate) fn first_sample_from(&self, ts: i64) -> Result<Option<i64>, StorageError> {
+        let selection = Selection {
+            matchers: &[],
+            mint: ts,
+            maxt: i64::MAX,
+        };
+        let mut samples = Samples::default();
+        let mut first = None;
+        for series in self.select(&selection) {
+            samples.clear();
+            series.source.read(ts, i64::MAX, &mut samples)?;
+            first = samples.ts.first().copied().into_iter().chain(first).min();
+        }
+        Ok(first)
+    }
+
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         self.wal.lock().as_mut().map_or(Ok(()), Wal::sync)
     }
@@ -437,12 +458,16 @@ impl Appender for HeadAppender {
         value: f64,
     ) -> Result<SeriesRef, AppendError> {
         let head = &*self.head;
-        if ts < head.floor.load(Ordering::Acquire) {
-            head.metrics.out_of_bounds.inc();
-            return Err(AppendError::OutOfBounds);
-        }
         let found = {
             let inner = head.inner.read();
+            let oldest = head
+                .floor
+                .load(Ordering::Acquire)
+                .max(inner.maxt.saturating_sub(head.late_ms));
+            if ts < oldest {
+                head.metrics.out_of_bounds.inc();
+                return Err(AppendError::OutOfBounds);
+            }
             let known = known.map(|r| r.0).filter(|id| inner.get(*id).is_some());
             let id = known.or_else(|| inner.find(labels));
             id.map(|id| (id, inner.get(id).map_or(Ok(true), |s| s.check(ts, value))))
