@@ -140,7 +140,6 @@ impl Ingester {
                     self.lines.entry(raw.into()).or_insert(known)
                 }
             };
-            let new_in_scrape = known.seen != scrape;
             known.seen = scrape;
             let Some(labels) = &known.labels else { continue };
             counts.kept += 1;
@@ -156,7 +155,7 @@ impl Ingester {
                 metrics.out_of_bounds.inc();
                 continue;
             }
-            if own.is_none() && known.series.is_some_and(|series| !seen.insert(series)) && !new_in_scrape {
+            if own.is_none() && known.series.is_some_and(|series| seen.contains(&series)) {
                 // The same series twice in one body: the first one counts.
                 metrics.duplicate.inc();
                 continue;
