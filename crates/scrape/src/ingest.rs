@@ -71,9 +71,25 @@ struct Known {
     // None where relabelling drops the line.
     labels: Option<Labels>,
     series: Option<SeriesRef>,
-    // The last scrape that had the line, and whether its sample came without an own timestamp.
+    // The last scrape that had the line, and the one before that: a body that breaks off has marked some lines as seen
+    // although nothing of it counts.
     seen: u64,
+    seen_before: u64,
+    // Whether its sample came without an own timestamp.
     tracked: bool,
+}
+
+impl Known {
+    fn see(&mut self, scrape: u64) {
+        if self.seen != scrape {
+            self.seen_before = std::mem::replace(&mut self.seen, scrape);
+        }
+    }
+
+    // Whether the line was last seen in `good`, leaving out what a later body that broke off had.
+    fn is_missing_since(&self, good: u64, broken: Option<u64>) -> bool {
+        self.seen == good || (broken == Some(self.seen) && self.seen_before == good)
+    }
 }
 
 /// What is remembered of one target between scrapes.
@@ -135,12 +151,13 @@ impl Ingester {
                         labels,
                         series: None,
                         seen: 0,
+                        seen_before: 0,
                         tracked: false,
                     };
                     self.lines.entry(raw.into()).or_insert(known)
                 }
             };
-            known.seen = scrape;
+            known.see(scrape);
             let Some(labels) = &known.labels else { continue };
             counts.kept += 1;
             let limit = config.defaults.limits.sample_limit;
@@ -170,13 +187,19 @@ impl Ingester {
                 Err(AppendError::OutOfBounds | AppendError::InvalidLabels) => metrics.out_of_bounds.inc(),
             }
         }
-        self.end_missing(ts, appender, &seen);
+        self.end_missing(ts, appender, &seen, None);
         self.last_good = Some(scrape);
+        self.forget();
+        Ok(counts)
+    }
+
+    // A target that shows other lines each time, well or broken, must not fill the memory.
+    fn forget(&mut self) {
+        let scrape = self.scrape;
         if scrape.is_multiple_of(FORGET_AFTER) {
             self.lines.retain(|_, known| scrape - known.seen < FORGET_AFTER);
             self.metadata.forget(scrape);
         }
-        Ok(counts)
     }
 
     // Ends what the last good scrape had and this one has not.
@@ -185,9 +208,13 @@ impl Ingester {
         ts: i64,
         appender: &mut dyn Appender,
         seen: &HashSet<SeriesRef, foldhash::fast::RandomState>,
+        broken: Option<u64>,
     ) {
         let Some(last_good) = self.last_good else { return };
-        let missing = self.lines.values().filter(|k| k.seen == last_good && k.tracked);
+        let missing = self
+            .lines
+            .values()
+            .filter(|k| k.is_missing_since(last_good, broken) && k.tracked);
         for known in missing {
             let (Some(labels), Some(series)) = (&known.labels, known.series) else {
                 continue;
@@ -202,9 +229,12 @@ impl Ingester {
 
     /// Ends all series of the target: the scrape failed, or the target is gone.
     pub(crate) fn end(&mut self, ts: i64, appender: &mut dyn Appender) {
+        // A body that broke off has taken the newest number already; one that never came has not, and then no line bears
+        // a number above the last good one.
+        self.end_missing(ts, appender, &HashSet::default(), Some(self.scrape));
         self.scrape += 1;
-        self.end_missing(ts, appender, &HashSet::default());
         self.last_good = None;
+        self.forget();
     }
 
     /// Appends what every scrape says about itself: `up`, `scrape_duration_seconds` and their like.

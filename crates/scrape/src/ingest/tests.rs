@@ -236,3 +236,41 @@ fn what_a_target_says_about_its_families_is_kept_as_long_as_it_says_so() {
     }
     assert!(bench.ingester.metadata.get().is_empty());
 }
+
+#[test]
+fn a_body_that_breaks_off_ends_the_series_before_the_bad_line_too() {
+    let mut bench = Bench::new("");
+    bench.scrape(1000, "a 1\nb 2\n").unwrap();
+    bench.scrape(2000, "a 1\nnew 1\nb{ 2\n").unwrap_err();
+    bench.recorder.samples.lock().clear();
+    let Bench { ingester, recorder, .. } = &mut bench;
+    batch(recorder, |appender| {
+        ingester.end(2000, appender);
+        Ok::<(), ()>(())
+    })
+    .unwrap()
+    .unwrap();
+    let mut ended = bench.recorder.samples.lock().clone();
+    ended.sort();
+    let series = |name| format!("{{__name__=\"{name}\", instance=\"t:1\", job=\"j\"}} stale @2000");
+    // "new" was never stored, so it has nothing to end.
+    assert_eq!(ended, [series("a"), series("b")]);
+}
+
+#[test]
+fn a_target_that_breaks_off_with_new_lines_each_time_does_not_fill_the_memory() {
+    let mut bench = Bench::new("");
+    for scrape in 1..200 {
+        bench
+            .scrape(scrape * 1000, &format!("a{{n=\"{scrape}\"}} 1\nb{{ 2\n"))
+            .unwrap_err();
+        let Bench { ingester, recorder, .. } = &mut bench;
+        batch(recorder, |appender| {
+            ingester.end(scrape * 1000, appender);
+            Ok::<(), ()>(())
+        })
+        .unwrap()
+        .unwrap();
+        assert!(bench.ingester.lines.len() <= 2 * FORGET_AFTER as usize);
+    }
+}
