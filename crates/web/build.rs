@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 fn main() {
     let here = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let dist = here.join("dist");
+    // See .cargo/config.toml: files' times alone do not tell one checkout from another.
+    println!("cargo::rerun-if-env-changed=CUPOLA_ROOT");
     println!("cargo::rerun-if-changed=dist");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../../ui/dashboards");
@@ -37,6 +39,12 @@ fn main() {
         writeln!(table, "    include_str!({:?}),", file.display().to_string()).expect("writes to a String");
     }
     table.push_str("];\n");
+    let root = here.display().to_string();
+    writeln!(
+        table,
+        "/// The checkout whose files these are.\n#[cfg(test)]\npub(crate) static CHECKOUT: &str = {root:?};"
+    )
+    .expect("writes to a String");
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets it")).join("files.rs");
     std::fs::write(out, table).expect("OUT_DIR can be written");
 }

@@ -4,15 +4,16 @@
 
 mod mutate;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use mutate::{Mutator, fuzz};
 
-/// The workspace's root folder.
+/// The workspace's root folder, as cargo tells it when the test runs (`.cargo/config.toml`).
+///
+/// Not `env!("CARGO_MANIFEST_DIR")`: checkouts that share a target folder share what was compiled, too.
 #[must_use]
 pub fn workspace_root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    std::env::var_os("CUPOLA_ROOT").map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 /// The folder `name` of the conformance data, or `None` where the data is absent.

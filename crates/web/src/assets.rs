@@ -240,4 +240,13 @@ mod tests {
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(body(response).await.contains("make build"));
     }
+
+    #[test]
+    fn the_pages_are_those_of_this_checkout() {
+        let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it when the test runs");
+        assert_eq!(
+            CHECKOUT, here,
+            "built in another checkout that shares the target folder"
+        );
+    }
 }
