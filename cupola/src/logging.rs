@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use anyhow::{Context as _, Result};
+use cupola_env::{Clock as _, SystemClock};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -44,7 +45,7 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let now = jiff::Timestamp::now();
+        let now = jiff::Timestamp::from_millisecond(SystemClock.now_ms()).unwrap_or_default();
         write!(out, "time={now:.3} level={} msg=", event.metadata().level())?;
         value(&mut out, &fields.message)?;
         out.write_str(&fields.rest)?;

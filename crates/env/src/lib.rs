@@ -1,7 +1,7 @@
 //! The outside world behind traits, so that a test can turn the clock and break the disk.
 //!
-//! *Invariant:* the only crate that reads the wall clock or names `std::fs` for stored data. (`block` reads its sealed
-//! files itself for now; see ARCHITECTURE.md.)
+//! *Invariant:* the only crate that reads the wall clock. *Invariant:* stored data is read and written through [`Vfs`],
+//! but for `block`, which reads and writes its files itself for now, and the lock file of `tsdb`.
 
 mod clock;
 mod faulty;
