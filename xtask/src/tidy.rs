@@ -17,6 +17,7 @@ const LAYERS: [(u8, &[&str]); 5] = [
             "exposition",
             "promql",
             "gotemplate",
+            "histogram",
             "config",
             "chunk",
             "metrics",
