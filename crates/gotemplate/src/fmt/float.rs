@@ -13,7 +13,7 @@ pub(crate) fn format_float(value: f64, verb: char, precision: Option<usize>) -> 
         'e' => exponent_form(value, precision),
         'E' => exponent_form(value, precision).to_uppercase(),
         'f' | 'F' => match precision {
-            None => format!("{value}"),
+            None => cupola_model::fmt_f64(value),
             Some(p) => {
                 let shown = p.min(MAX_DIGITS);
                 format!("{value:.shown$}") + &"0".repeat(p - shown)
@@ -30,35 +30,13 @@ pub(crate) fn format_float(value: f64, verb: char, precision: Option<usize>) -> 
 // No float has more digits than this; Rust's formatting takes no more than 65,535.
 const MAX_DIGITS: usize = 1100;
 
-// The shortest text that reads back the same. Where two are equally near, Go takes the even digit and Rust the upper
-// one (872871805743677.25 is ...677.2, not ...677.3).
-fn shortest(value: f64) -> String {
-    let text = format!("{value:e}");
-    let digits = text
-        .split('e')
-        .next()
-        .unwrap_or("")
-        .bytes()
-        .filter(u8::is_ascii_digit)
-        .count();
-    let decimals = digits.saturating_sub(1);
-    let even = format!("{value:.decimals$e}");
-    if even != text && even.parse() == Ok(value) {
-        even
-    } else {
-        text
-    }
-}
-
 // Digits and exponent of `d.ddde±x`.
 fn parts(value: f64, precision: Option<usize>) -> (String, i32) {
-    let text = match precision {
-        None => shortest(value),
-        Some(p) => {
-            let shown = p.min(MAX_DIGITS);
-            format!("{value:.shown$e}")
-        }
+    let Some(p) = precision else {
+        return cupola_model::shortest_f64(value);
     };
+    let shown = p.min(MAX_DIGITS);
+    let text = format!("{value:.shown$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     (digits.to_owned(), exponent.parse().unwrap_or(0))
 }
