@@ -135,7 +135,7 @@ scrape_configs:
             "p.yml:10:3: field relabel_config not found in type config.plain (did you mean relabel_configs?)",
             "p.yml:11:3: found multiple scrape configs with job name \"a\" (the first is at line 7)",
             "p.yml:12:3: unsupported scheme \"ftp\", must be http or https",
-            "p.yml:14:5: error parsing regexp: unclosed group: `(`",
+            "p.yml:14:5: error parsing regexp: missing closing ): `^(?s:()$`",
             "p.yml:15:5: unknown relabel action \"frobnicate\" (one of replace, keep, drop, keepequal, dropequal, \
              hashmod, labelmap, labeldrop, labelkeep, lowercase, uppercase)",
             "p.yml:17:5: relabel configuration for hashmod requires non-zero modulus",

@@ -1,33 +1,19 @@
 //! The compiled expression.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
 
-use crate::translate::translate;
+use crate::shape::{Shape, shape};
+use crate::syntax::{Assertion, Node, Pattern, parse, print};
 
 /// Why a pattern is no regular expression in Go's syntax.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("error parsing regexp: {reason}")]
 pub struct RegexError {
-    /// What is wrong, in Go's words where we know them: "missing closing ): `(a`".
+    /// What is wrong, in Go's words: "missing closing ): `(a`".
     pub reason: String,
-}
-
-/// What a pattern comes to when it is simple; lets an index answer without trying every value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shape {
-    /// `.*`: everything.
-    Everything,
-    /// `.+`: everything but the empty text.
-    NonEmpty,
-    /// `a|b|c`, or `a` alone: exactly these texts.
-    Literals(Vec<String>),
-    /// `a.*`: texts with this beginning.
-    Prefix(String),
-    /// Anything else.
-    Other,
 }
 
 /// A compiled expression. Cloning is one reference count.
@@ -39,33 +25,53 @@ pub struct Regex {
 struct Inner {
     pattern: String,
     shape: Shape,
-    engine: regex::Regex,
+    // Every match begins with it; empty where nothing is known.
+    prefix: String,
+    // Of the capturing groups, in their order.
+    names: Vec<Option<String>>,
+    translated: String,
+    // Compiled when first needed where the shape alone can tell what matches.
+    engine: OnceLock<Option<regex::Regex>>,
 }
 
 // What one expression may take when compiled; Go's limit of 1000 repetitions keeps honest patterns far below.
 const SIZE_LIMIT: usize = 16 << 20;
+// Expressions with a shape, at most this many of Go's instructions and this height are far below the engine's limits, and
+// may be compiled later.
+const SMALL: u64 = 10_000;
+const LOW: usize = 50;
 
 impl Regex {
-    /// Compiles `pattern` to match whole texts, its dot matching newlines: Prometheus's `^(?s:…)$`.
+    /// Compiles `pattern` to match whole texts, its dot matching newlines, as a selector's matcher: Prometheus reads the
+    /// pattern alone and puts `^(?s:…)$` around what it has read.
     ///
     /// # Errors
     /// [`RegexError`] where Go would refuse the pattern, or where it is too large.
     pub fn anchored(pattern: &str) -> Result<Self, RegexError> {
-        let translated = translate(pattern)?;
-        Self::compile(pattern, &format!("^(?s:{translated})$"), shape(pattern))
+        let mut read = parse(pattern, true)?;
+        read.node = Node::Concat(vec![
+            Node::Assertion(Assertion::BeginText),
+            read.node,
+            Node::Assertion(Assertion::EndText),
+        ]);
+        Self::compile(pattern, read)
+    }
+
+    /// As [`Regex::anchored`], but the anchors are put around the text before it is read, as relabelling and
+    /// `label_replace` do. Only errors tell the difference: they show `^(?s:…)$`.
+    ///
+    /// # Errors
+    /// As [`Regex::anchored`].
+    pub fn anchored_text(pattern: &str) -> Result<Self, RegexError> {
+        Self::compile(pattern, parse(&format!("^(?s:{pattern})$"), false)?)
     }
 
     /// Compiles `pattern` to match whole texts, its dot not matching newlines: Alertmanager's `^(?:…)$`.
     ///
     /// # Errors
-    /// As [`Regex::anchored`].
+    /// As [`Regex::anchored`]; the anchors are part of the text that errors show.
     pub fn anchored_no_newline(pattern: &str) -> Result<Self, RegexError> {
-        let translated = translate(pattern)?;
-        let shape = match shape(pattern) {
-            literals @ Shape::Literals(_) => literals,
-            _ => Shape::Other,
-        };
-        Self::compile(pattern, &format!("^(?:{translated})$"), shape)
+        Self::compile(pattern, parse(&format!("^(?:{pattern})$"), false)?)
     }
 
     /// Compiles `pattern` as it is: finds it anywhere in a text.
@@ -73,24 +79,41 @@ impl Regex {
     /// # Errors
     /// As [`Regex::anchored`].
     pub fn unanchored(pattern: &str) -> Result<Self, RegexError> {
-        let translated = translate(pattern)?;
-        Self::compile(pattern, &translated, Shape::Other)
+        Self::compile(pattern, parse(pattern, false)?)
     }
 
-    fn compile(pattern: &str, translated: &str, shape: Shape) -> Result<Self, RegexError> {
-        let engine = regex::RegexBuilder::new(translated)
-            .size_limit(SIZE_LIMIT)
-            .build()
-            .map_err(|e| RegexError {
-                reason: reason(&e, pattern),
+    fn compile(pattern: &str, read: Pattern) -> Result<Self, RegexError> {
+        let (shape, prefix) = shape(&read.node, pattern.len());
+        let mut translated = String::with_capacity(2 * pattern.len());
+        print(&read.node, &mut translated);
+        let engine = OnceLock::new();
+        let is_small = read.size <= SMALL && read.height <= LOW;
+        let can_wait = shape != Shape::Other && (is_small || read.names.is_empty());
+        if !can_wait {
+            let compiled = build(&translated).map_err(|error| RegexError {
+                reason: reason(&error, pattern),
             })?;
+            // Nobody else has the cell yet.
+            let _ = engine.set(Some(compiled));
+        }
         Ok(Self {
             inner: Arc::new(Inner {
                 pattern: pattern.to_owned(),
                 shape,
+                prefix,
+                names: read.names,
+                translated,
                 engine,
             }),
         })
+    }
+
+    // `None` only where the shape and the absence of groups make it unnecessary.
+    fn engine(&self) -> Option<&regex::Regex> {
+        self.inner
+            .engine
+            .get_or_init(|| build(&self.inner.translated).ok())
+            .as_ref()
     }
 
     /// The pattern as it was given.
@@ -99,10 +122,25 @@ impl Regex {
         &self.inner.pattern
     }
 
-    /// What the pattern comes to when it is simple.
+    /// What the pattern comes to when it is simple; always [`Shape::Other`] where it is not anchored.
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.inner.shape
+    }
+
+    /// The only texts that match, ascending, where they can be listed: `a(b|c)d` is `abd` and `acd`.
+    #[must_use]
+    pub fn set_matches(&self) -> Option<&[String]> {
+        match &self.inner.shape {
+            Shape::Literals(texts) => Some(texts),
+            _ => None,
+        }
+    }
+
+    /// How every matching text begins; `""` where nothing is known, and where the texts can be listed.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.inner.prefix
     }
 
     /// Whether `text` matches.
@@ -114,14 +152,30 @@ impl Regex {
             Shape::Literals(literals) if literals.len() <= 8 => literals.iter().any(|l| l == text),
             Shape::Literals(literals) => literals.binary_search_by(|l| l.as_str().cmp(text)).is_ok(),
             Shape::Prefix(prefix) => text.starts_with(prefix.as_str()),
-            Shape::Other => self.inner.engine.is_match(text),
+            Shape::Glob(glob) => glob.is_match(text),
+            // Beyond ASCII some letters are the same as an ASCII one in another case (K and the Kelvin sign).
+            Shape::AnyCase(literals) if text.is_ascii() || !self.has_engine() => is_any_case_of(literals, text),
+            Shape::AnyCase(_) | Shape::Other => {
+                text.starts_with(self.inner.prefix.as_str())
+                    && self.engine().is_some_and(|engine| engine.is_match(text))
+            }
         }
+    }
+
+    fn has_engine(&self) -> bool {
+        self.engine().is_some()
     }
 
     /// The groups of the first match.
     #[must_use]
     pub fn captures<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
-        self.inner.engine.captures(text).map(Captures)
+        let names = NameList(Arc::clone(&self.inner));
+        let groups = if self.inner.shape != Shape::Other && self.inner.names.is_empty() {
+            self.is_match(text).then_some(Groups::Whole(text))?
+        } else {
+            Groups::All(self.engine()?.captures(text)?)
+        };
+        Some(Captures { groups, names })
     }
 
     /// Replaces every match by `template` with `$1`, `${name}` expanded as Go's `Regexp.ReplaceAllString` does.
@@ -129,31 +183,68 @@ impl Regex {
     pub fn replace_all(&self, text: &str, template: &str) -> String {
         let mut out = String::with_capacity(text.len());
         let mut last = 0;
-        for captures in self.inner.engine.captures_iter(text) {
-            let Some(whole) = captures.get(0) else { continue };
-            out.push_str(text.get(last..whole.start()).unwrap_or(""));
-            Captures(captures).expand(template, &mut out);
-            last = whole.end();
+        for groups in self.engine().into_iter().flat_map(|engine| engine.captures_iter(text)) {
+            let Some(whole) = groups.get(0) else { continue };
+            let range = whole.range();
+            out.push_str(text.get(last..range.start).unwrap_or(""));
+            let names = NameList(Arc::clone(&self.inner));
+            let groups = Groups::All(groups);
+            Captures { groups, names }.expand(template, &mut out);
+            last = range.end;
         }
         out.push_str(text.get(last..).unwrap_or(""));
         out
     }
 }
 
+fn build(translated: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(translated).size_limit(SIZE_LIMIT).build()
+}
+
+// `literals` are in small letters.
+fn is_any_case_of(literals: &[String], text: &str) -> bool {
+    let compare = |literal: &String| literal.bytes().cmp(text.bytes().map(|b| b.to_ascii_lowercase()));
+    if literals.len() <= 8 {
+        return literals.iter().any(|literal| literal.eq_ignore_ascii_case(text));
+    }
+    literals.binary_search_by(compare).is_ok()
+}
+
 /// The groups of one match.
-pub struct Captures<'t>(regex::Captures<'t>);
+pub struct Captures<'t> {
+    groups: Groups<'t>,
+    names: NameList,
+}
+
+enum Groups<'t> {
+    // There are no groups, and the whole text matched.
+    Whole(&'t str),
+    All(regex::Captures<'t>),
+}
+
+// The names of the groups; the engine does not know them, as Go allows names that it would refuse.
+struct NameList(Arc<Inner>);
 
 impl<'t> Captures<'t> {
     /// The text of group `index`; `""` where the group took no part or does not exist.
     #[must_use]
     pub fn get(&self, index: usize) -> &'t str {
-        self.0.get(index).map_or("", |m| m.as_str())
+        self.group(index).unwrap_or("")
     }
 
-    /// The text of the group called `name`; `""` where there is none.
+    fn group(&self, index: usize) -> Option<&'t str> {
+        match &self.groups {
+            Groups::Whole(text) => (index == 0).then_some(*text),
+            Groups::All(groups) => groups.get(index).map(|m| m.as_str()),
+        }
+    }
+
+    /// The text of the first group called `name` that took part; `""` where there is none.
     #[must_use]
     pub fn name(&self, name: &str) -> &'t str {
-        self.0.name(name).map_or("", |m| m.as_str())
+        let names = self.names.0.names.iter().zip(1..);
+        let mut called = names.filter(|(own, _)| own.as_deref() == Some(name));
+        called.find_map(|(_, index)| self.group(index)).unwrap_or("")
     }
 
     /// Appends `template` with `$1`, `$name`, `${1}`, `${name}` and `$$` expanded as Go's `Regexp.Expand` does: a bare
@@ -209,179 +300,13 @@ impl PartialEq for Regex {
 
 impl Eq for Regex {}
 
-fn shape(pattern: &str) -> Shape {
-    let literal = |text: &str| !text.contains(['\\', '.', '+', '*', '?', '(', ')', '|', '[', ']', '{', '}', '^', '$']);
-    match pattern {
-        ".*" => return Shape::Everything,
-        ".+" => return Shape::NonEmpty,
-        _ => {}
-    }
-    if let Some(prefix) = pattern.strip_suffix(".*").filter(|p| literal(p)) {
-        return Shape::Prefix(prefix.to_owned());
-    }
-    let inner = pattern
-        .strip_prefix('(')
-        .and_then(|p| p.strip_suffix(')'))
-        .unwrap_or(pattern);
-    let inner = inner.strip_prefix("?:").unwrap_or(inner);
-    let mut parts: Vec<String> = inner.split('|').map(str::to_owned).collect();
-    if parts.iter().all(|part| literal(part)) {
-        parts.sort();
-        parts.dedup();
-        return Shape::Literals(parts);
-    }
-    Shape::Other
-}
-
 fn reason(error: &regex::Error, pattern: &str) -> String {
     match error {
         regex::Error::CompiledTooBig(_) => format!("expression too large: `{pattern}`"),
-        other => {
-            // The engine draws a picture over several lines; its last line is the reason.
-            let text = other.to_string();
-            let last = text.lines().last().unwrap_or("").trim();
-            format!("{}: `{pattern}`", last.strip_prefix("error: ").unwrap_or(last))
-        }
+        // Everything else was settled when the pattern was read; the engine's own bound on nesting is lower than Go's.
+        _ => format!("expression nests too deeply: `{pattern}`"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(pattern: &str, yes: &[&str], no: &[&str]) {
-        let regex = Regex::anchored(pattern).unwrap();
-        for text in yes {
-            assert!(regex.is_match(text), "{pattern} must match {text:?}");
-        }
-        for text in no {
-            assert!(!regex.is_match(text), "{pattern} must not match {text:?}");
-        }
-    }
-
-    #[test]
-    fn simple_shapes_answer_as_the_engine_would() {
-        check(".*", &["", "a\nb"], &[]);
-        check(".+", &["a\nb"], &[""]);
-        check("a|b|c", &["a", "c"], &["", "ab", "d"]);
-        check("(a|b)", &["a", "b"], &["c"]);
-        check("node.*", &["node", "node1"], &["anode", "nod"]);
-        check("", &[""], &["a"]);
-        check("a|", &["a", ""], &["b"]);
-        check("a|b|c|d|e|f|g|h|i|j", &["j", "a"], &["k"]);
-    }
-
-    #[test]
-    fn classes_are_ascii_as_in_go() {
-        check(r"\d+", &["12"], &["١٢"]);
-        check(r"\w", &["a"], &["é"]);
-        check(r"[\d\w]", &["a", "1"], &["é"]);
-        check(r"\D", &["é", "a"], &["1"]);
-        check(r"[^\d]", &["é", "a"], &["1"]);
-        check(r".", &["é"], &["", "ab"]);
-    }
-
-    #[test]
-    fn braces_that_are_no_repetition_are_literal() {
-        check("a{,3}", &["a{,3}"], &["aaa"]);
-        check("a{2", &["a{2"], &[]);
-        check("{", &["{"], &[]);
-        check("{x}", &["{x}"], &[]);
-        check("a{2}", &["aa"], &["a"]);
-        check("a{2,}", &["aaa"], &["a"]);
-    }
-
-    #[test]
-    fn quoting_and_sets_mean_what_go_means() {
-        check(r"\Qa.b\E+", &["a.b", "a.bb"], &["axb"]);
-        check(r"\Qa.b", &["a.b"], &["axb"]);
-        check("[a&&b]", &["a", "&", "b"], &[]);
-        check("[[a]", &["[", "a"], &["b"]);
-        check(r"\<x\>", &["<x>"], &["x"]);
-        check("[a-]", &["a", "-"], &["b"]);
-        check("[]a]", &["]", "a"], &[]);
-    }
-
-    #[test]
-    fn patterns_that_go_refuses_are_refused() {
-        for pattern in [
-            "(", "a**", "a{1001}", "[b-a]", "*a", "a)", r"\8", "[a--b]", "(?z)", "[a",
-        ] {
-            assert!(Regex::anchored(pattern).is_err(), "{pattern} must be refused");
-        }
-    }
-
-    #[test]
-    fn expansion_follows_go() {
-        let regex = Regex::anchored("(?P<host>.*):([0-9]+)").unwrap();
-        let expand = |template: &str| {
-            let mut out = String::new();
-            regex.captures("a:80").unwrap().expand(template, &mut out);
-            out
-        };
-        assert_eq!(expand("$1-$2"), "a-80");
-        assert_eq!(expand("${host}/$host"), "a/a");
-        assert_eq!(expand("$1x"), "");
-        assert_eq!(expand("${1}x"), "ax");
-        assert_eq!(expand("$$1 $"), "$1 $");
-        assert_eq!(expand("$9"), "");
-    }
-
-    #[test]
-    fn replace_all_replaces_every_match() {
-        let regex = Regex::unanchored("([a-z])[0-9]").unwrap();
-        assert_eq!(regex.replace_all("a1 b2 c", "<$1>"), "<a> <b> c");
-    }
-
-    #[test]
-    fn no_pattern_and_no_text_makes_it_panic() {
-        let corpus: Vec<Vec<u8>> = [
-            r"(a|b)*[^c-d]{2,3}\d\Qx.\E",
-            r"(?P<n>x+?)\pN[[:alpha:]]",
-            r"a{,3}{}\x{10}\012",
-        ]
-        .map(|p| p.as_bytes().to_vec())
-        .to_vec();
-        cupola_testkit::fuzz(
-            20_000,
-            &corpus,
-            &["(?i)", "[", "]", "{1000}", "\\", "||", "^"],
-            |bytes| {
-                let Ok(pattern) = std::str::from_utf8(bytes) else {
-                    return;
-                };
-                for regex in [
-                    Regex::anchored(pattern),
-                    Regex::unanchored(pattern),
-                    Regex::anchored_no_newline(pattern),
-                ] {
-                    // Any answer will do; what counts is that there is one.
-                    let Ok(regex) = regex else { continue };
-                    let _ = regex.is_match(pattern);
-                    let _ = regex.replace_all(pattern, "$1${n}$$");
-                }
-            },
-        );
-    }
-
-    #[test]
-    fn shapes_never_change_what_a_pattern_matches() {
-        let corpus: Vec<Vec<u8>> = ["a|b|ab", "(?:x|y)", "pre.*", ".+", "", "a||b"]
-            .map(|p| p.as_bytes().to_vec())
-            .to_vec();
-        cupola_testkit::fuzz(5_000, &corpus, &["|", ".*", ".+", "(", ")", "a"], |bytes| {
-            let Ok(pattern) = std::str::from_utf8(bytes) else {
-                return;
-            };
-            let Ok(regex) = Regex::anchored(pattern) else { return };
-            for text in ["", "a", "b", "ab", "x", "pre", "prefix", "\n", pattern] {
-                assert_eq!(
-                    regex.is_match(text),
-                    regex.inner.engine.is_match(text),
-                    "{pattern:?} on {text:?}"
-                );
-            }
-        });
-    }
-}
+mod tests;

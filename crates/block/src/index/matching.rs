@@ -68,10 +68,9 @@ fn accepts_everything(matcher: &Matcher) -> bool {
 
 /// The values that alone decide: those accepted by `=` and `=~"a|b"`, those refused by `!=` and `!~"a|b"`.
 fn literals(matcher: &Matcher) -> Option<Vec<&str>> {
-    let literals = match (matcher.op(), matcher.regex().map(cupola_goregex::Regex::shape)) {
-        (MatchOp::Equal | MatchOp::NotEqual, _) => vec![matcher.value()],
-        (_, Some(Shape::Literals(literals))) => literals.iter().map(String::as_str).collect(),
-        _ => return None,
+    let literals = match matcher.op() {
+        MatchOp::Equal | MatchOp::NotEqual => vec![matcher.value()],
+        MatchOp::Regex | MatchOp::NotRegex => matcher.regex()?.set_matches()?.iter().map(String::as_str).collect(),
     };
     // Only where the listed values are the ones whose lists are wanted: what accepts "" takes away the refused values,
     // what refuses "" keeps the accepted ones.
@@ -88,14 +87,10 @@ fn lists(index: &Index, matcher: &Matcher, takes_away: bool) -> Result<Vec<u32>,
             index.postings(offset, &mut out)?;
         }
     } else {
-        // `a.*` alone needs no look at values that begin otherwise.
-        let values = match (
-            matcher.regex().map(cupola_goregex::Regex::shape),
-            takes_away,
-            matcher.op(),
-        ) {
-            (Some(Shape::Prefix(prefix)), false, MatchOp::Regex)
-            | (Some(Shape::Prefix(prefix)), true, MatchOp::NotRegex) => values.with_prefix(prefix),
+        // `a.+b` needs no look at values that begin otherwise, where the expression's own matches are wanted.
+        let wants_matches = (matcher.op() == MatchOp::NotRegex) == takes_away;
+        let values = match matcher.regex().map_or("", cupola_goregex::Regex::prefix) {
+            prefix if wants_matches && !prefix.is_empty() => values.with_prefix(prefix),
             _ => values,
         };
         for (_, offset) in values.iter().filter(|(value, _)| matcher.matches(value) != takes_away) {

@@ -33,7 +33,7 @@ fn read_step(reader: &Reader<'_>, node: &Node, name_scheme: NameScheme) -> Optio
         // A null is the empty expression here, not the default: upstream's own configurations rely on it.
         Some(node) => reader.text(node).unwrap_or_default(),
     };
-    let compiled = Regex::anchored(&regex)
+    let compiled = Regex::anchored_text(&regex)
         .map_err(|error| section.error_at("regex", error.to_string()))
         .ok();
     let source_labels = section.texts("source_labels");

@@ -64,18 +64,13 @@ impl Index {
             // taking away the series whose value it refuses.
             if matcher.matches_empty() {
                 let Some(values) = values else { continue };
-                excluded.push(union(
-                    values
-                        .iter()
-                        .filter(|(v, _)| !matcher.matches(v))
-                        .map(|(_, p)| p.as_slice()),
-                ));
+                excluded.push(union_where(values, matcher, false));
                 continue;
             }
             let Some(values) = values else { return Postings::new() };
             let found = match matcher.op() {
                 MatchOp::Equal => values.get(matcher.value()).map(|p| p.as_slice().into()),
-                _ => Some(union_matching(values, matcher).into()),
+                _ => Some(union_where(values, matcher, true).into()),
             };
             match found {
                 Some(postings) => included.push(postings),
@@ -107,32 +102,27 @@ impl Index {
     }
 }
 
-fn union_matching(values: &BTreeMap<Arc<str>, Postings>, matcher: &Matcher) -> Postings {
-    use cupola_model::MatchOp::Regex;
-    let shape = matcher
-        .regex()
-        .filter(|_| matcher.op() == Regex)
-        .map(cupola_goregex::Regex::shape);
-    match shape {
-        Some(cupola_goregex::Shape::Literals(literals)) => union(
-            literals
+// The series whose value `matcher` accepts, or refuses where `accepted` is false.
+fn union_where(values: &BTreeMap<Arc<str>, Postings>, matcher: &Matcher, accepted: bool) -> Postings {
+    // Only where the expression's own matches are wanted can it tell more than yes or no.
+    let regex = matcher.regex().filter(|_| (matcher.op() == MatchOp::Regex) == accepted);
+    if let Some(texts) = regex.and_then(cupola_goregex::Regex::set_matches) {
+        return union(
+            texts
                 .iter()
-                .filter_map(|l| values.get(l.as_str()))
+                .filter_map(|text| values.get(text.as_str()))
                 .map(Vec::as_slice),
-        ),
-        Some(cupola_goregex::Shape::Prefix(prefix)) => union(
-            values
-                .range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded))
-                .take_while(|(v, _)| v.starts_with(prefix.as_str()))
-                .map(|(_, p)| p.as_slice()),
-        ),
-        _ => union(
-            values
-                .iter()
-                .filter(|(v, _)| matcher.matches(v))
-                .map(|(_, p)| p.as_slice()),
-        ),
+        );
     }
+    // Without an expression, and without a known beginning, this is every value.
+    let prefix = regex.map_or("", cupola_goregex::Regex::prefix);
+    union(
+        values
+            .range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded))
+            .take_while(|(value, _)| value.starts_with(prefix))
+            .filter(|(value, _)| matcher.matches(value) == accepted)
+            .map(|(_, p)| p.as_slice()),
+    )
 }
 
 // New slots are the largest in almost every case.
@@ -196,6 +186,11 @@ mod tests {
         check(&[("job", Regex, ".+")], &[0, 1, 3]);
         check(&[("job", NotRegex, ".+")], &[2]);
         check(&[("job", NotRegex, "a.*")], &[1, 2]);
+        check(&[("job", Regex, "a(b|c)?")], &[0, 3]);
+        check(&[("job", Regex, "a.+")], &[3]);
+        check(&[("job", NotRegex, "a(b|c)")], &[0, 1, 2]);
+        check(&[("job", NotRegex, "a?")], &[1, 3]);
+        check(&[("job", NotRegex, "a.+|")], &[0, 1]);
         check(&[("nope", Equal, "x")], &[]);
         check(&[("nope", NotEqual, "x"), ("job", Equal, "a")], &[0]);
     }
