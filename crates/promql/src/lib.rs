@@ -1,7 +1,8 @@
 //! PromQL (Prometheus 3.14): text to a typed tree with the place of every node, and back.
 //!
 //! [`parse`] reads with the stable language, [`parse_with`] with experimental parts. A tree prints through `Display`
-//! as Prometheus's `Expr.String()` and through [`Expr::pretty`] as its query formatter.
+//! as Prometheus's `Expr.String()`, through [`Expr::pretty`] as its query formatter, and through [`Expr::to_json`] as its
+//! tree view.
 //!
 //! *Invariant:* knows nothing of storage or time; the same text gives the same tree forever. *Invariant:* every error
 //! carries the bytes it is about, so that an editor can underline them. *Invariant:* no query overflows the stack: a
@@ -12,6 +13,7 @@ mod check;
 mod durations;
 mod error;
 mod functions;
+mod json;
 mod lexer;
 mod literals;
 mod options;

@@ -108,6 +108,37 @@ fn a_megabyte_of_anything_ends() {
 }
 
 #[test]
+fn a_megabyte_long_matcher_is_a_set_of_its_texts() {
+    let on_small_stack = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
+        let pods: Vec<String> = (0..100_000).map(|n| format!("pod-{n:06}")).collect();
+        let query = format!("x{{pod=~\"{}\"}}", pods.join("|"));
+        let expr = parse_with(&query, &ParseOptions::default()).unwrap();
+        let matchers = &expr.selectors().next().unwrap().matchers;
+        let texts = matchers[0].regex().and_then(|regex| regex.set_matches());
+        assert_eq!(texts.map(<[String]>::len), Some(100_000));
+        assert!(expr.to_string().len() > 1 << 20);
+        let groups = format!("x{{pod=~\"{}{}\"}}", "(".repeat(500_000), ")".repeat(500_000));
+        let message = message(&groups).unwrap_err();
+        assert!(message.starts_with("error parsing regexp: expression nests too deeply"));
+        let parts = format!("x{{pod=~\"{}\"}}", "(?:a|b)".repeat(150_000));
+        assert!(parse_with(&parts, &ParseOptions::default()).is_ok());
+    });
+    on_small_stack.unwrap().join().unwrap();
+}
+
+#[test]
+fn errors_of_regular_expressions_are_worded_as_in_go() {
+    assert_eq!(
+        message(r#"x{a=~"(b"}"#),
+        Err("error parsing regexp: missing closing ): `(b`".to_owned())
+    );
+    assert_eq!(
+        message(r#"x{a!~"b**"}"#),
+        Err("error parsing regexp: invalid nested repetition operator: `**`".to_owned())
+    );
+}
+
+#[test]
 fn fuzzed_queries_end_and_what_parses_prints_and_parses_again() {
     let corpus: Vec<Vec<u8>> = [
         r#"sum by (a, "b.c") (rate(x{l=~"v.*", m!="w"}[5m] offset -1m @ 12.5)) / on(a) group_left(z) y > bool 5"#,

@@ -8,6 +8,7 @@ mod limits;
 mod printing;
 mod roundtrip;
 mod syntax;
+mod trees;
 
 /// Upstream prints infinity as `+Inf`, and `+Inf ^ x` reads back with one sign more: such signs do not count.
 fn settled(text: &str) -> String {
