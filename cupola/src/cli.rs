@@ -7,16 +7,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use cupola_config::ByteSize;
 
 use crate::logging::LogFormat;
 
 mod prometheus;
+mod promtool;
+
+pub(crate) use promtool::Promtool;
 
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Run the server.
     Serve(Box<Settings>),
+    /// Do what promtool does.
+    Promtool(Box<Promtool>),
 }
 
 /// How the server was asked for.
@@ -50,6 +56,10 @@ pub(crate) struct Settings {
     pub query_timeout: Duration,
     pub query_max_concurrency: usize,
     pub query_max_samples: usize,
+    /// Bytes one query may use; `None` leaves it to the machine's memory, 0 is no limit.
+    pub query_max_memory: Option<u64>,
+    /// The same of all queries together.
+    pub query_max_memory_total: Option<u64>,
     pub resend_delay_ms: i64,
     pub grace_period_ms: i64,
     pub outage_tolerance_ms: i64,
@@ -92,6 +102,23 @@ impl From<clap::Error> for Exit {
     }
 }
 
+/// A limit of memory: bytes, or `None` for `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Memory(Option<u64>);
+
+impl Memory {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self(None)),
+            "0" => Ok(Self(Some(0))),
+            text => match ByteSize::parse(text) {
+                Some(size) => Ok(Self(Some(size.0))),
+                None => Err("is not a size such as 512MB, nor auto".to_owned()),
+            },
+        }
+    }
+}
+
 /// The whole monitoring stack in one program.
 #[derive(Debug, Parser)]
 #[command(
@@ -118,6 +145,8 @@ enum Sub {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
         flags: Vec<String>,
     },
+    /// Format queries, check rules, run PromQL test scripts.
+    Promtool(Promtool),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -134,6 +163,12 @@ struct Up {
     /// An alertmanager.yml that says who is told of alerts.
     #[arg(long = "alertmanager.config.file", value_name = "FILE")]
     alertmanager_config_file: Option<PathBuf>,
+    /// The most memory one query may use, such as 512MB; auto is a quarter of what there is, 0 is no limit.
+    #[arg(long = "query.max-memory", value_name = "SIZE", default_value = "auto", value_parser = Memory::parse)]
+    query_max_memory: Memory,
+    /// The most memory all queries may use together; auto is half of what there is, 0 is no limit.
+    #[arg(long = "query.max-memory-total", value_name = "SIZE", default_value = "auto", value_parser = Memory::parse)]
+    query_max_memory_total: Memory,
     /// Only log messages with this severity or above: debug, info, warn, error.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
     log_level: String,
@@ -156,7 +191,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             let rest: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
             return prometheus::parse(&rest);
         }
-        tool @ ("alertmanager" | "promtool" | "amtool" | "node_exporter" | "blackbox_exporter") => {
+        "promtool" => return promtool::parse(args),
+        tool @ ("alertmanager" | "amtool" | "node_exporter" | "blackbox_exporter") => {
             return Err(Exit::mistake(format_args!(
                 "this version cannot stand in for {tool} yet"
             )));
@@ -168,6 +204,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         None => Ok(up(cupola.up)),
         Some(Sub::Up(up_flags)) => Ok(up(up_flags)),
         Some(Sub::Prometheus { flags }) => prometheus::parse(&flags),
+        Some(Sub::Promtool(promtool)) => Ok(promtool.into()),
     }
 }
 
@@ -193,6 +230,8 @@ fn up(up: Up) -> Command {
         query_timeout: Duration::from_secs(120),
         query_max_concurrency: 20,
         query_max_samples: 50_000_000,
+        query_max_memory: up.query_max_memory.0,
+        query_max_memory_total: up.query_max_memory_total.0,
         resend_delay_ms: 60_000,
         grace_period_ms: 600_000,
         outage_tolerance_ms: 3_600_000,
@@ -219,7 +258,10 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Settings, Exit> {
-        parse(line.split(' ').map(OsString::from)).map(|Command::Serve(settings)| *settings)
+        parse(line.split(' ').map(OsString::from)).map(|command| match command {
+            Command::Serve(settings) => *settings,
+            Command::Promtool(promtool) => panic!("{line}: {promtool:?}"),
+        })
     }
 
     #[test]
@@ -249,6 +291,17 @@ mod tests {
     }
 
     #[test]
+    fn promtool_is_found_by_command_and_by_name() {
+        for line in [
+            "cupola promtool promql format x",
+            "/usr/bin/promtool --experimental promql format x",
+        ] {
+            let command = parse(line.split(' ').map(OsString::from)).unwrap();
+            assert!(matches!(command, Command::Promtool(_)), "{line}");
+        }
+    }
+
+    #[test]
     fn known_flags_without_effect_are_told_not_refused() {
         let settings =
             parsed("prometheus --web.console.templates=x --storage.tsdb.wal-compression --query.max-samples=5")
@@ -258,6 +311,21 @@ mod tests {
             ["web.console.templates", "storage.tsdb.wal-compression"]
         );
         assert_eq!(settings.query_max_samples, 5);
+    }
+
+    #[test]
+    fn limits_of_memory_are_sizes_or_left_to_the_machine() {
+        for command in ["cupola up", "prometheus"] {
+            let limits = |flags: &str| {
+                let settings = parsed(&format!("{command}{flags}"))?;
+                Ok::<_, Exit>((settings.query_max_memory, settings.query_max_memory_total))
+            };
+            assert_eq!(limits("").unwrap(), (None, None));
+            let given = " --query.max-memory=64MB --query.max-memory-total 0";
+            assert_eq!(limits(given).unwrap(), (Some(64 << 20), Some(0)));
+            let exit = limits(" --query.max-memory=much").unwrap_err();
+            assert!(exit.text.contains("is not a size such as 512MB"), "{}", exit.text);
+        }
     }
 
     #[test]
@@ -272,7 +340,12 @@ mod tests {
                 "--storage.tsdb.retention.size",
             ),
             ("prometheus stray", "unexpected stray"),
-            ("promtool check", "promtool"),
+            ("amtool alert", "amtool"),
+            ("promtool check", "rules"),
+            ("cupola promtool check", "rules"),
+            ("promtool test promql", "<FILE>..."),
+            ("promtool promql format", "<QUERY>"),
+            ("promtool nope", "nope"),
         ] {
             let exit = parsed(line).unwrap_err();
             assert_eq!((exit.code, exit.to_stdout), (1, false), "{line}");
@@ -287,6 +360,10 @@ mod tests {
             "cupola --version",
             "prometheus --help",
             "prometheus --version",
+            "promtool --help",
+            "promtool --version",
+            "cupola promtool --help",
+            "cupola promtool check rules --help",
         ] {
             let exit = parsed(line).unwrap_err();
             assert_eq!((exit.code, exit.to_stdout), (0, true), "{line}");
@@ -302,7 +379,6 @@ mod tests {
             "blackbox",
             "kube",
             "operator",
-            "promtool",
             "amtool",
         ] {
             assert!(!help.contains(absent), "{absent} in {help}");

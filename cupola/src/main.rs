@@ -4,6 +4,7 @@ mod builtin;
 mod cli;
 mod load;
 mod logging;
+mod machine;
 mod server;
 mod sinks;
 
@@ -28,7 +29,10 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let Command::Serve(settings) = command;
+    let settings = match command {
+        Command::Serve(settings) => settings,
+        Command::Promtool(promtool) => return ExitCode::from(promtool.run()),
+    };
     if let Err(error) = logging::init(&settings.log_level, settings.log_format) {
         eprintln!("cupola: {error:#}");
         return ExitCode::FAILURE;

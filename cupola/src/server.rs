@@ -25,12 +25,19 @@ use tracing::{error, info, warn};
 use crate::builtin;
 use crate::cli::{Mode, Settings};
 use crate::load::{self, Loaded};
+use crate::machine;
 use crate::sinks::{Outgoing, Sinks};
 
 // How often the log is brought to the device: what a power cut may cost.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 // How often blocks are cut and old ones deleted.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
+// Threads besides those of queries: the web server computes 32 other answers at most, and as many are left.
+const OTHER_THREADS: usize = 64;
+const MOST_QUERY_THREADS: usize = 1024;
+// What queries may use at least where it is left to the machine's memory, and what that is taken for where unknown.
+const LEAST_QUERY_BYTES: u64 = 256 << 20;
+const UNKNOWN_MEMORY: u64 = 4 << 30;
 // How long parts may take to end once they are told to.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -54,7 +61,8 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .worker_threads(workers)
         // An idle thread gives its stack back soon; queries and scrapes come in bursts.
         .thread_keep_alive(Duration::from_secs(5))
-        .max_blocking_threads(64)
+        // Queries of users, other requests, and what is left for rules, scrapes and disk: none takes another's.
+        .max_blocking_threads(settings.query_max_concurrency.min(MOST_QUERY_THREADS) + OTHER_THREADS)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
@@ -310,12 +318,25 @@ async fn serve(
     Ok(())
 }
 
+// A limit in bytes for the engine; 0 is none, and `auto` is what it is where nothing was said.
+fn query_bytes(given: Option<u64>, auto: u64) -> usize {
+    let bytes = match given {
+        Some(0) => u64::MAX,
+        Some(bytes) => bytes,
+        None => auto.max(LEAST_QUERY_BYTES),
+    };
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 fn engine_options(settings: &Settings, loaded: &Loaded) -> EngineOptions {
+    let memory = machine::memory().unwrap_or(UNKNOWN_MEMORY);
     let mut options = EngineOptions {
         lookback_delta_ms: settings.lookback_ms,
         timeout: settings.query_timeout,
         max_samples: settings.query_max_samples,
         max_concurrency: settings.query_max_concurrency,
+        max_memory: query_bytes(settings.query_max_memory, memory / 4),
+        max_memory_total: query_bytes(settings.query_max_memory_total, memory / 2),
         default_subquery_step_ms: loaded.evaluation_interval().as_millis() as i64,
         ..EngineOptions::default()
     };

@@ -17,6 +17,9 @@ use crate::list::read_meta;
 use crate::tombstones::{self, Tombstones, remove_deleted};
 use crate::{BlockError, BlockMeta, file};
 
+// Once per so many selected series it is asked whether selecting is to go on.
+const ASK_EVERY: usize = 1024;
+
 /// An open block. Cloning is one reference count; its files stay readable while a clone or a selected series lives,
 /// even when the folder is removed.
 #[derive(Debug, Clone)]
@@ -198,12 +201,21 @@ impl Inner {
 
 impl Queryable for Block {
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        self.select_while(selection, &|| true)
+    }
+
+    fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
+        let mut count = 0_usize;
         let mut out = Vec::new();
         if !self.overlaps(selection) {
             return Ok(out);
         }
         let inner = &self.inner;
         inner.for_each_match(selection.matchers, |series, record| {
+            if count.is_multiple_of(ASK_EVERY) && !go_on() {
+                return Err(BlockError::Stopped);
+            }
+            count += 1;
             let series_ref = SeriesRef(u64::from(series));
             let deleted = inner.tombstones.of(series_ref);
             record.chunks.retain(|chunk| {

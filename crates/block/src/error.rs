@@ -21,6 +21,9 @@ pub enum BlockError {
         #[source]
         source: io::Error,
     },
+    /// Whoever asked does not want the answer any more.
+    #[error("selecting was stopped")]
+    Stopped,
     /// The stored bytes are not what the format allows.
     #[error("block {block}: {place}: {reason} at byte {offset}")]
     Corrupt {
@@ -107,6 +110,7 @@ impl From<BlockError> for StorageError {
     fn from(error: BlockError) -> Self {
         match error {
             BlockError::Io { what, source } => Self::Io { what, source },
+            BlockError::Stopped => Self::Stopped,
             other => Self::Corrupt(other.to_string()),
         }
     }

@@ -195,7 +195,7 @@ mod tests {
             prop_assert_eq!(&read, &expected);
             for ts in -60..60 {
                 let deleted = intervals.iter().any(|(s, a, b)| *s == 1 && *a <= ts && ts <= *b);
-                let mut samples = Samples { ts: vec![-99, ts], values: vec![0.0, 1.0] };
+                let mut samples = Samples::floats(vec![-99, ts], vec![0.0, 1.0]);
                 remove_deleted(&mut samples, 1, read.of(SeriesRef(1)));
                 prop_assert_eq!(samples.len() == 1, deleted);
             }

@@ -146,6 +146,38 @@ impl<'q> Annotations<'q> {
         );
     }
 
+    pub(crate) fn mixed_floats_and_histograms(&mut self, metric: &str, span: Span) {
+        let name = go_quote(metric);
+        self.warn(
+            &format!("encountered a mix of histograms and floats for metric name {name}"),
+            span,
+        );
+    }
+
+    pub(crate) fn mixed_bucket_schemas(&mut self, metric: &str, span: Span) {
+        let name = go_quote(metric);
+        self.warn(
+            &format!(
+                "vector contains a mix of histograms with exponential and custom buckets schemas for metric name {name}"
+            ),
+            span,
+        );
+    }
+
+    pub(crate) fn histogram_not_counter(&mut self, metric: &str, span: Span) {
+        let name = go_quote(metric);
+        self.warn(&format!("this native histogram metric is not a counter: {name}"), span);
+    }
+
+    pub(crate) fn histogram_not_gauge(&mut self, metric: &str, span: Span) {
+        let name = go_quote(metric);
+        self.warn(&format!("this native histogram metric is not a gauge: {name}"), span);
+    }
+
+    pub(crate) fn bounds_reconciled(&mut self, span: Span) {
+        self.info("mismatched custom buckets were reconciled during subtraction", span);
+    }
+
     /// Notes that buckets at `step_ms` did not grow with their bounds and were repaired.
     pub(crate) fn forced_monotonicity(&mut self, metric: &str, repair: BucketRepair, step_ms: i64, span: Span) {
         let key = (metric.to_owned(), span);
@@ -170,6 +202,11 @@ impl<'q> Annotations<'q> {
                 last_ms: step_ms,
             },
         );
+    }
+
+    /// Whether a text tells of particular steps, so that it is true for these steps of the query only.
+    pub(crate) fn names_steps(&self) -> bool {
+        !self.repairs.is_empty()
     }
 
     /// Warnings and infos.

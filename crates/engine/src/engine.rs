@@ -1,5 +1,7 @@
 //! Runs queries.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use cupola_model::Labels;
@@ -8,33 +10,110 @@ use cupola_storage::{Queryable, Samples};
 
 use crate::annotations::Annotations;
 use crate::budget::Budget;
+use crate::cache::{Ask, Piece, ResultCache, ResultCacheStatus, look_ahead};
 use crate::column::{Row, Scalar, Value, Vector, without_metadata};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::gate::Gate;
 use crate::grid::Grid;
+use crate::ledger::{Account, Ledger};
 use crate::options::EngineOptions;
+use crate::order::sort;
 use crate::plan::{Plan, unwrap_parens};
-use crate::query::{Query, QueryResult, QueryTimings, QueryValue};
+use crate::query::{Asker, Query, QueryResult, QueryTimings, QueryValue};
+use crate::range::points_of;
+use crate::turns::Turns;
 
 /// Evaluates queries over any storage, a bounded number at once.
 pub struct Engine {
     options: EngineOptions,
     gate: Gate,
+    rule_gate: Gate,
+    turns: Turns,
+    ledger: Arc<Ledger>,
+    running: AtomicUsize,
+    cache: ResultCache,
+}
+
+/// What the engine is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineStatus {
+    /// Queries that were asked and not answered yet, waiting ones included.
+    pub running: usize,
+    /// Those of them that wait to compute.
+    pub waiting: usize,
+    /// How often one query made way for another so far.
+    pub handovers: u64,
+    /// Bytes that queries and answers not yet sent have reserved.
+    pub memory: usize,
+    /// The most they may reserve; `usize::MAX` for no limit.
+    pub memory_limit: usize,
+    /// Queries refused for the limit of one query so far.
+    pub refused_for_query: u64,
+    /// Queries refused for the limit of all together so far.
+    pub refused_for_total: u64,
+}
+
+// Rules have at least so many places, however few users have.
+const RULE_PLACES: usize = 4;
+
+// Counts a query from its asking to its answer.
+struct Running<'e>(&'e AtomicUsize);
+
+impl<'e> Running<'e> {
+    fn begin(count: &'e AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Engine {
     /// An engine with these settings.
     #[must_use]
     pub fn new(options: EngineOptions) -> Self {
-        let gate = Gate::new(options.max_concurrency);
-        Self { options, gate }
+        Self {
+            gate: Gate::new(options.max_concurrency),
+            rule_gate: Gate::new(options.max_concurrency.max(RULE_PLACES)),
+            turns: Turns::new(options.cpu_slots),
+            ledger: Arc::new(Ledger::new(options.max_memory_total)),
+            running: AtomicUsize::new(0),
+            cache: ResultCache::new(options.result_cache_bytes),
+            options,
+        }
     }
 
     /// Its settings.
     #[must_use]
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> EngineStatus {
+        let (handovers, waiting) = self.turns.counts();
+        let (refused_for_query, refused_for_total) = self.ledger.refused();
+        EngineStatus {
+            running: self.running.load(Ordering::Relaxed),
+            waiting,
+            handovers,
+            memory: self.ledger.held(),
+            memory_limit: self.ledger.limit(),
+            refused_for_query,
+            refused_for_total,
+        }
+    }
+
+    /// What its cache of results has done.
+    #[must_use]
+    pub fn result_cache(&self) -> ResultCacheStatus {
+        self.cache.status()
     }
 
     /// Parses a query with the experimental parts that the engine allows.
@@ -55,7 +134,13 @@ impl Engine {
         // What is wrong with the query itself is told without waiting.
         let grid = steps_of(query, value_type)?;
         let cancel = query.cancel.no_later_than(begin.checked_add(self.options.timeout));
-        let _place = self.gate.enter(&cancel)?;
+        let _running = Running::begin(&self.running);
+        let _place = match query.asked_by {
+            Asker::User => self.gate.enter(&cancel)?,
+            Asker::Rule => self.rule_gate.enter(&cancel)?,
+        };
+        let turn = self.turns.enter(query.asked_by, &cancel)?;
+        let account = Account::new(&self.ledger, query.asked_by, self.options.max_memory);
         let queue = begin.elapsed();
         let is_range = query.step_ms.is_some();
         let mut evaluator = Evaluator {
@@ -66,33 +151,56 @@ impl Engine {
                 .lookback_delta_ms
                 .filter(|ms| *ms > 0)
                 .unwrap_or(self.options.lookback_delta_ms),
-            budget: Budget::new(&cancel, self.options.max_samples),
+            budget: Budget::new(&cancel, query.text, self.options.max_samples, account, turn),
             notes: Annotations::new(query.text),
         };
+        if query.per_step_stats {
+            evaluator.budget.count_steps(grid.len());
+        }
+        let held = evaluator.budget.held();
         evaluator.budget.room(1, grid.len())?;
+        evaluator.budget.release_to(held);
         let prepared = begin.elapsed();
-        let raw = if evaluator.plan.height() > SHALLOW {
-            on_tall_stack(|| evaluator.evaluate(query.expr, grid, value_type))?
-        } else {
-            evaluator.evaluate(query.expr, grid, value_type)?
+        let ask = self.ask_cache(query, grid, &evaluator);
+        let mut evaluate = |grid| evaluator.piece(query, grid, value_type);
+        let answer = match &ask {
+            Some(ask) => self.cache.answer(ask, storage, &mut evaluate)?,
+            None => evaluate(grid)?,
         };
-        let evaluated = begin.elapsed();
-        let value = finish(raw, grid, is_range)?;
+        // Kept samples count as if they had been computed.
+        evaluator.budget.hold(answer.reused)?;
+        let memory = evaluator.budget.keep(answer.value.bytes())?;
         let mut stats = evaluator.budget.stats();
         let total = begin.elapsed();
         stats.timings = QueryTimings {
             queue,
             preparation: prepared.saturating_sub(queue),
-            evaluation: evaluated.saturating_sub(prepared),
-            result: total.saturating_sub(evaluated),
+            evaluation: answer.evaluation,
+            result: total.saturating_sub(prepared).saturating_sub(answer.evaluation),
             total,
         };
-        let (warnings, infos) = evaluator.notes.into_texts();
         Ok(QueryResult {
-            value,
-            warnings,
-            infos,
+            value: answer.value,
+            warnings: answer.warnings,
+            infos: answer.infos,
             stats,
+            memory,
+        })
+    }
+
+    // The query as the cache knows it, if its answer may be kept.
+    fn ask_cache<'q>(&self, query: &Query<'q>, grid: Grid, evaluator: &Evaluator<'_>) -> Option<Ask<'q>> {
+        // Counts per step are those of a whole evaluation.
+        if !self.cache.takes(grid) || query.per_step_stats {
+            return None;
+        }
+        let lookback_ms = evaluator.lookback_ms;
+        Some(Ask {
+            text: query.text,
+            grid,
+            step_ms: query.step_ms?,
+            lookback_ms,
+            ahead_ms: look_ahead(query.expr, &evaluator.plan, lookback_ms)?,
         })
     }
 }
@@ -165,14 +273,37 @@ impl Evaluator<'_> {
         }
         self.eval(expr, grid).map(Raw::Value)
     }
+
+    // The answer over `grid`, which may be a part of the query's where the plan is the same for all of them.
+    fn piece(&mut self, query: &Query<'_>, grid: Grid, value_type: ValueType) -> Result<Piece, QueryError> {
+        let begin = Instant::now();
+        let raw = if self.plan.height() > SHALLOW {
+            on_tall_stack(|| self.evaluate(query.expr, grid, value_type))?
+        } else {
+            self.evaluate(query.expr, grid, value_type)?
+        };
+        let evaluation = begin.elapsed();
+        let value = finish(raw, grid, query.step_ms.is_some(), &mut self.budget)?;
+        let none = Annotations::new(self.notes.query());
+        let notes = std::mem::replace(&mut self.notes, none);
+        let names_steps = notes.names_steps();
+        let (warnings, infos) = notes.into_texts();
+        Ok(Piece {
+            value,
+            warnings,
+            infos,
+            names_steps,
+            evaluation,
+            reused: 0,
+        })
+    }
 }
 
-fn finish(raw: Raw, grid: Grid, is_range: bool) -> Result<QueryValue, QueryError> {
+fn finish(raw: Raw, grid: Grid, is_range: bool, budget: &mut Budget<'_>) -> Result<QueryValue, QueryError> {
     Ok(match raw {
         Raw::Series(series) => {
             let named = series.into_iter().map(|(row, samples)| (final_labels(&row), samples));
-            let mut out: Vec<_> = named.collect();
-            out.sort_by(|a, b| a.0.cmp(&b.0));
+            let out = sort(budget, named.collect(), |a: &(Labels, _), b| a.0.cmp(&b.0))?;
             if out.windows(2).any(|pair| pair[0].0 == pair[1].0) {
                 return Err(QueryError::same_labelset());
             }
@@ -186,9 +317,9 @@ fn finish(raw: Raw, grid: Grid, is_range: bool) -> Result<QueryValue, QueryError
         Raw::Value(Value::Vector(vector)) => {
             let vector = remove_names(vector)?;
             if is_range {
-                matrix_of(vector, grid)
+                matrix_of(vector, grid, budget)?
             } else {
-                vector_of(vector, grid.start())
+                vector_of(vector, grid.start(), budget)?
             }
         }
     })
@@ -213,31 +344,36 @@ fn remove_names(mut vector: Vector) -> Result<Vector, QueryError> {
 }
 
 fn scalar_samples(scalar: &Scalar, grid: Grid) -> Samples {
-    Samples {
-        ts: grid.times().collect(),
-        values: (0..grid.len()).map(|step| scalar.at(step)).collect(),
-    }
+    Samples::floats(
+        grid.times().collect(),
+        (0..grid.len()).map(|step| scalar.at(step)).collect(),
+    )
 }
 
-fn matrix_of(mut vector: Vector, grid: Grid) -> QueryValue {
-    vector.rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-    let series = vector.rows.into_iter().filter_map(|row| {
-        let mut samples = Samples::default();
-        for (step, value) in row.column.present() {
-            samples.push(grid.at(step), value);
+fn matrix_of(vector: Vector, grid: Grid, budget: &mut Budget<'_>) -> Result<QueryValue, QueryError> {
+    let rows = sort(budget, vector.rows, |a: &Row, b| a.labels.cmp(&b.labels))?;
+    let mut series = Vec::with_capacity(rows.len());
+    for row in rows {
+        let count = row.column.present().count();
+        let mut samples = Samples::floats(Vec::with_capacity(count), Vec::with_capacity(count));
+        points_of(&row.column, grid, &mut samples);
+        // The column, 8 bytes per step, goes; times and values, 16 bytes, come.
+        budget.charge(count * size_of::<f64>())?;
+        budget.work(count)?;
+        if !samples.is_empty() {
+            series.push((row.labels, samples));
         }
-        (!samples.is_empty()).then_some((row.labels, samples))
-    });
-    QueryValue::Matrix(series.collect())
+    }
+    Ok(QueryValue::Matrix(series))
 }
 
-fn vector_of(mut vector: Vector, at: i64) -> QueryValue {
+fn vector_of(mut vector: Vector, at: i64, budget: &mut Budget<'_>) -> Result<QueryValue, QueryError> {
     if !vector.ordered {
-        vector.rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        vector.rows = sort(budget, vector.rows, |a, b| a.labels.cmp(&b.labels))?;
     }
     let rows = vector
         .rows
         .into_iter()
-        .filter_map(|row| row.column.get(0).map(|value| (row.labels, at, value)));
-    QueryValue::Vector(rows.collect())
+        .filter_map(|row| row.column.value(0).map(|value| (row.labels, at, value)));
+    Ok(QueryValue::Vector(rows.collect()))
 }

@@ -50,7 +50,7 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// Why a query gave no answer. The texts are Prometheus's.
+/// Why a query gave no answer. The texts are Prometheus's where not said otherwise.
 #[derive(Debug, Error)]
 pub enum QueryError {
     /// The query is wrong by itself, whatever the data.
@@ -62,6 +62,9 @@ pub enum QueryError {
     /// The query needs more samples at once than it may hold.
     #[error("query processing would load too many samples into memory in query execution")]
     TooManySamples,
+    /// The query needs more bytes than it may use; the text says which limit, and what for. Ours alone.
+    #[error("{0}")]
+    TooMuchMemory(String),
     /// The deadline passed.
     #[error("query timed out in {0}")]
     Timeout(Stage),
@@ -82,7 +85,7 @@ impl QueryError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::BadData(_) => ErrorKind::BadData,
-            Self::Execution(_) | Self::TooManySamples => ErrorKind::Execution,
+            Self::Execution(_) | Self::TooManySamples | Self::TooMuchMemory(_) => ErrorKind::Execution,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Canceled(_) => ErrorKind::Canceled,
             Self::Storage(_) | Self::Internal(_) => ErrorKind::Internal,

@@ -1,16 +1,20 @@
 //! Evaluates a tree: every node once for the whole grid of steps.
 
-use cupola_model::Labels;
+use std::sync::Arc;
+
+use cupola_model::{Labels, METRIC_NAME, MatchOp, Matcher};
 use cupola_promql::{BinaryOp, Expr, ExprKind};
-use cupola_storage::Queryable;
+use cupola_storage::{Queryable, SampleValue};
 
 use crate::annotations::Annotations;
 use crate::budget::Budget;
-use crate::column::{Row, Scalar, Value, Vector, without_metadata};
+use crate::column::{Row, Scalar, Value, Vector, is_metadata_label, without_metadata};
 use crate::error::QueryError;
+use crate::functions::range::{is_range_function, keeps_name};
 use crate::grid::Grid;
 use crate::options::EngineOptions;
 use crate::plan::{Plan, unwrap_parens};
+use crate::select::{Sink, Take};
 
 /// One running query.
 pub(crate) struct Evaluator<'q> {
@@ -22,19 +26,23 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) notes: Annotations<'q>,
 }
 
-impl Evaluator<'_> {
+impl<'q> Evaluator<'q> {
     /// Evaluates `expr` at every step of `grid`.
     pub(crate) fn eval(&mut self, expr: &Expr, grid: Grid) -> Result<Value, QueryError> {
         self.budget.check()?;
-        let held = self.budget.held();
+        let held = self.budget.enter(expr.span);
         let value = if grid.len() > 1 && self.plan.is_invariant(expr) {
-            self.node(expr, Grid::single(grid.start()))?.broadcast(grid.len())
+            let before = self.budget.queryable();
+            let once = self.node(expr, Grid::single(grid.start()))?;
+            self.budget.repeat_queryable(before, grid.len());
+            self.budget.room(once.rows(), grid.len())?;
+            once.broadcast(grid.len())
         } else {
             self.node(expr, grid)?
         };
         // What the arguments held is gone by now; only the result remains.
-        self.budget.release_to(held);
-        self.budget.hold(value.count())?;
+        self.budget
+            .settle(held, value.count(), (value.rows(), grid.len()), value.extra_bytes())?;
         Ok(value)
     }
 
@@ -62,7 +70,13 @@ impl Evaluator<'_> {
         match value {
             Value::Scalar(scalar) => Ok(Value::Scalar(scalar.map(|v| -v))),
             Value::Vector(mut vector) => {
-                vector.rows.iter_mut().for_each(|row| row.column.map(|v| -v));
+                for row in &mut vector.rows {
+                    row.column.map(|v| -v);
+                    row.column.map_histograms(|_, mut histogram| {
+                        Arc::make_mut(&mut histogram).neg();
+                        Some(SampleValue::Histogram(histogram))
+                    });
+                }
                 Ok(Value::Vector(self.drop_names(vector)?))
             }
             text @ Value::Text(_) => Ok(text),
@@ -74,6 +88,70 @@ impl Evaluator<'_> {
         match self.eval(expr, grid)? {
             Value::Vector(vector) => Ok(vector),
             _ => Err(QueryError::BadData("expected an instant vector".to_owned())),
+        }
+    }
+
+    /// Evaluates an instant vector and hands its rows on one at a time: what selects and what looks at ranges never
+    /// has all its rows in memory then.
+    pub(crate) fn each_row(&mut self, expr: &Expr, grid: Grid, sink: Sink<'_, 'q>) -> Result<(), QueryError> {
+        let inner = unwrap_parens(expr);
+        if !self.streams(inner, grid) {
+            for row in self.eval_vector(expr, grid)?.rows {
+                sink(self, row)?;
+            }
+            return Ok(());
+        }
+        self.budget.check()?;
+        let delayed = self.options.delayed_name_removal;
+        match &inner.kind {
+            ExprKind::VectorSelector(selector) => self.newest_rows(selector, grid, Take::Value, sink),
+            ExprKind::Call(call) if keeps_name(call.function.name) => self.range_call_rows(call, grid, sink),
+            ExprKind::Call(call) => {
+                // Series that differ in type or unit only are the same without; they wait for each other.
+                let mut held = Vec::new();
+                self.range_call_rows(call, grid, &mut |this, mut row| {
+                    if delayed {
+                        row.drop_name = true;
+                        return sink(this, row);
+                    }
+                    let typed = row
+                        .labels
+                        .iter()
+                        .any(|(name, _)| name != METRIC_NAME && is_metadata_label(name));
+                    row.labels = without_metadata(&row.labels);
+                    if typed {
+                        this.keep(row, &mut held)
+                    } else {
+                        sink(this, row)
+                    }
+                })?;
+                let rows = Vector::of(held).merged()?.rows;
+                rows.into_iter().try_for_each(|row| sink(self, row))
+            }
+            _ => Err(QueryError::Internal(
+                "this expression has no rows of its own".to_owned(),
+            )),
+        }
+    }
+
+    // Whether rows can be handed on before the last one is known.
+    fn streams(&self, expr: &Expr, grid: Grid) -> bool {
+        if grid.len() > 1 && self.plan.is_invariant(expr) {
+            return false;
+        }
+        match &expr.kind {
+            ExprKind::VectorSelector(selector) => selector.extended.is_none(),
+            ExprKind::Call(call) if is_range_function(call) => call.args.iter().any(|arg| {
+                // Without their names two series may be the same; that must be seen. One metric has no such pair.
+                let ExprKind::MatrixSelector { selector, .. } = &unwrap_parens(arg).kind else {
+                    return false;
+                };
+                let one_metric = |m: &Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal;
+                self.options.delayed_name_removal
+                    || keeps_name(call.function.name)
+                    || selector.matchers.iter().any(one_metric)
+            }),
+            _ => false,
         }
     }
 

@@ -22,6 +22,7 @@ pub(crate) struct Place<'g> {
 }
 
 impl Gate {
+    /// A gate with `places`, at least one.
     pub(crate) fn new(places: usize) -> Self {
         Self {
             free: Mutex::new(places.max(1)),

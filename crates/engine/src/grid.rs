@@ -64,7 +64,7 @@ impl Grid {
     }
 
     /// All times, ascending.
-    pub(crate) fn times(self) -> impl Iterator<Item = i64> {
+    pub(crate) fn times(self) -> impl Iterator<Item = i64> + Clone {
         (0..self.len).map(move |i| self.at(i))
     }
 

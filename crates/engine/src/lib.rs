@@ -6,6 +6,12 @@
 //! aggregations and operators number their groups once per query. What does not change from step to step is evaluated
 //! once. [`script`] runs Prometheus's test scripts against it.
 //!
+//! No query can hurt the server: `budget` counts what one query holds and stops it at its limits, `ledger` counts the
+//! bytes of all of them, `gate` lets only so many run, and `turns` has them share the cores so that short queries get
+//! ahead of long ones and rules wait for nobody.
+//!
+//! What cannot have changed since a range query was answered is not computed again: `cache`.
+//!
 //! *Invariant:* no disk, no network, no async, and of storage only the traits. *Invariant:* a query that has to stop
 //! does so within a few thousand samples. *Invariant:* what is not supported is an error that says so, never another
 //! number.
@@ -14,6 +20,7 @@ mod aggregate;
 mod annotations;
 mod binary;
 mod budget;
+mod cache;
 mod cancel;
 mod column;
 mod engine;
@@ -23,17 +30,22 @@ mod functions;
 mod gate;
 mod grid;
 mod keys;
+mod ledger;
 mod numeric;
 mod options;
+mod order;
 mod plan;
 mod query;
 mod range;
 pub mod script;
 mod select;
+mod turns;
 mod window;
 
+pub use cache::ResultCacheStatus;
 pub use cancel::Cancel;
-pub use engine::Engine;
+pub use engine::{Engine, EngineStatus};
 pub use error::{ErrorKind, QueryError, Stage};
+pub use ledger::Memory;
 pub use options::EngineOptions;
-pub use query::{Query, QueryResult, QueryStats, QueryTimings, QueryValue};
+pub use query::{Asker, Query, QueryResult, QueryStats, QueryTimings, QueryValue};

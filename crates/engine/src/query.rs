@@ -2,11 +2,24 @@
 
 use std::time::Duration;
 
+use cupola_histogram::FloatHistogram;
 use cupola_model::Labels;
 use cupola_promql::Expr;
-use cupola_storage::Samples;
+use cupola_storage::{SampleValue, Samples};
 
 use crate::cancel::Cancel;
+use crate::column::weight;
+use crate::ledger::Memory;
+
+/// Who asks: rules do not wait for users.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Asker {
+    /// Somebody at a page or a program; waits for its turn.
+    #[default]
+    User,
+    /// A rule: has places of its own and the first right to compute.
+    Rule,
+}
 
 /// One query. All times are milliseconds since the epoch.
 #[derive(Debug, Clone)]
@@ -25,6 +38,10 @@ pub struct Query<'q> {
     pub lookback_delta_ms: Option<i64>,
     /// Stops the query from outside.
     pub cancel: Cancel,
+    /// Who asks.
+    pub asked_by: Asker,
+    /// Fills [`QueryStats::queryable_per_step`].
+    pub per_step_stats: bool,
 }
 
 impl<'q> Query<'q> {
@@ -39,6 +56,8 @@ impl<'q> Query<'q> {
             step_ms: None,
             lookback_delta_ms: None,
             cancel: Cancel::new(),
+            asked_by: Asker::User,
+            per_step_stats: false,
         }
     }
 
@@ -61,7 +80,7 @@ pub enum QueryValue {
     /// A text and its time.
     String(i64, String),
     /// Series with one value each at the same time; in label order, unless the query sorted them.
-    Vector(Vec<(Labels, i64, f64)>),
+    Vector(Vec<(Labels, i64, SampleValue)>),
     /// Series with values over time, in label order.
     Matrix(Vec<(Labels, Samples)>),
 }
@@ -77,13 +96,52 @@ impl QueryValue {
             Self::Matrix(_) => "matrix",
         }
     }
+
+    /// How many bytes it occupies, about; labels, which are shared with the storage mostly, are not counted.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Scalar(..) => 0,
+            Self::String(_, text) => text.capacity(),
+            Self::Vector(rows) => {
+                let histograms = rows.iter().filter_map(|(_, _, value)| match value {
+                    SampleValue::Histogram(histogram) => Some(histogram_bytes(histogram)),
+                    SampleValue::Float(_) => None,
+                });
+                rows.capacity() * size_of::<(Labels, i64, SampleValue)>() + histograms.sum::<usize>()
+            }
+            Self::Matrix(rows) => {
+                let series = rows.iter().map(|(_, samples)| samples_bytes(samples));
+                rows.capacity() * size_of::<(Labels, Samples)>() + series.sum::<usize>()
+            }
+        }
+    }
+}
+
+/// How many bytes a buffer of samples occupies, the histograms in it included.
+pub(crate) fn samples_bytes(samples: &Samples) -> usize {
+    let histograms = &samples.histograms;
+    let columns = samples.ts.capacity()
+        + samples.values.capacity()
+        + samples.starts.capacity()
+        + histograms.ts.capacity()
+        + histograms.values.capacity()
+        + histograms.starts.capacity();
+    columns * size_of::<f64>() + histograms.values.iter().map(|h| histogram_bytes(h)).sum::<usize>()
+}
+
+// As many as it counts as samples, which are 16 bytes each.
+fn histogram_bytes(histogram: &FloatHistogram) -> usize {
+    weight(histogram) * 16
 }
 
 /// What a query used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueryStats {
     /// Samples that took part, once for every step they took part in (`totalQueryableSamples`).
     pub total_queryable_samples: u64,
+    /// The same for each step, where asked for (`totalQueryableSamplesPerStep`).
+    pub queryable_per_step: Vec<u64>,
     /// Samples read from storage, each once (`samplesRead`).
     pub samples_read: u64,
     /// The most samples held at once (`peakSamples`).
@@ -118,4 +176,6 @@ pub struct QueryResult {
     pub infos: Vec<String>,
     /// What it used.
     pub stats: QueryStats,
+    /// Keeps the value's memory reserved; to be dropped when the value is.
+    pub memory: Memory,
 }

@@ -1,7 +1,9 @@
 //! Feeds the series of a range selector or a subquery to a window kernel.
 
+use std::sync::Arc;
+
 use cupola_model::Labels;
-use cupola_promql::{Expr, ExprKind, ExtendedRange, Modifiers, Subquery, VectorSelector};
+use cupola_promql::{Expr, ExprKind, ExtendedRange, Modifiers, Span, Subquery, VectorSelector};
 use cupola_storage::Samples;
 
 use crate::column::{Column, Row, Vector};
@@ -9,7 +11,11 @@ use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::grid::Grid;
 use crate::plan::unwrap_parens;
-use crate::window::{Anchor, Kernel, Reach, Window, between, drop_stale, mark, window_ends};
+use crate::query::samples_bytes;
+use crate::select::Sink;
+use crate::window::{
+    About, Anchor, Kernel, MixedWindow, Reach, Window, between, drop_stale, mark, mark_mixed, window_ends,
+};
 
 // A kernel works on at most this many samples between two looks at the deadline.
 const CHUNK: usize = 32 * 1024;
@@ -28,6 +34,8 @@ pub(crate) struct Range<'e> {
     pub(crate) range_ms: i64,
     offset_ms: i64,
     fixed: Option<i64>,
+    // Where it stands in the query.
+    span: Span,
 }
 
 impl Range<'_> {
@@ -57,9 +65,10 @@ impl Range<'_> {
 struct Scratch {
     samples: Samples,
     windows: Vec<Window>,
+    mixed: Vec<MixedWindow>,
 }
 
-impl Evaluator<'_> {
+impl<'q> Evaluator<'q> {
     /// Works out the durations of a range vector argument.
     pub(crate) fn range_of<'e>(&self, expr: &'e Expr) -> Result<Range<'e>, QueryError> {
         let (arg, range, modifiers): (_, _, &Modifiers) = match &unwrap_parens(expr).kind {
@@ -74,6 +83,7 @@ impl Evaluator<'_> {
             range_ms: self.plan.positive_ms(range)?,
             offset_ms: self.plan.offset_ms(modifiers.offset.as_ref())?,
             fixed: self.plan.fixed_time(modifiers.at),
+            span: expr.span,
         })
     }
 
@@ -84,12 +94,24 @@ impl Evaluator<'_> {
         grid: Grid,
         kernel: &mut dyn Kernel,
     ) -> Result<Vector, QueryError> {
+        let mut rows = Vec::new();
+        self.range_rows(range, grid, kernel, &mut |this, row| this.keep(row, &mut rows))?;
+        Ok(Vector::of(rows))
+    }
+
+    /// As [`Evaluator::over_range`], row by row.
+    pub(crate) fn range_rows(
+        &mut self,
+        range: &Range<'_>,
+        grid: Grid,
+        kernel: &mut dyn Kernel,
+        sink: Sink<'_, 'q>,
+    ) -> Result<(), QueryError> {
         if grid.is_empty() {
-            return Ok(Vector::default());
+            return Ok(());
         }
         let reach = range.reach(self.lookback_ms);
         let mut scratch = Scratch::default();
-        let mut rows = Vec::new();
         match range.arg {
             RangeArg::Selector(selector) => {
                 let first = range.fixed.unwrap_or(grid.start()).saturating_sub(range.offset_ms);
@@ -102,35 +124,32 @@ impl Evaluator<'_> {
                 for series in self.series_of(selector, mint, maxt)? {
                     self.read(&series, mint, maxt, &mut scratch.samples)?;
                     drop_stale(&mut scratch.samples);
-                    let column = self.run_kernel(range, grid, reach, &mut scratch, kernel)?;
-                    self.keep(series.labels, false, column, &mut rows)?;
+                    let column = self.run_kernel(range, grid, reach, &series.labels, &mut scratch, kernel)?;
+                    if !column.is_empty() {
+                        let row = Row {
+                            labels: series.labels,
+                            drop_name: false,
+                            column,
+                        };
+                        sink(self, row)?;
+                    }
                 }
             }
             RangeArg::Subquery(subquery) => {
-                let (inner, inner_grid) = self.eval_subquery(subquery, range, grid)?;
+                // What the inner expression reads counts as what the windows see of its values, as upstream.
+                let paused = self.budget.pause_queryable();
+                let inner = self.eval_subquery(subquery, range, grid);
+                self.budget.resume_queryable(paused);
+                let (inner, inner_grid) = inner?;
                 for row in inner.rows {
                     scratch.samples.clear();
-                    for (step, value) in row.column.present() {
-                        scratch.samples.push(inner_grid.at(step), value);
+                    points_of(&row.column, inner_grid, &mut scratch.samples);
+                    let column = self.run_kernel(range, grid, reach, &row.labels, &mut scratch, kernel)?;
+                    if !column.is_empty() {
+                        sink(self, Row { column, ..row })?;
                     }
-                    let column = self.run_kernel(range, grid, reach, &mut scratch, kernel)?;
-                    self.keep(row.labels, row.drop_name, column, &mut rows)?;
                 }
             }
-        }
-        Ok(Vector::of(rows))
-    }
-
-    fn keep(&mut self, labels: Labels, drop_name: bool, column: Column, rows: &mut Vec<Row>) -> Result<(), QueryError> {
-        let present = column.count();
-        if present > 0 {
-            self.budget.hold(present)?;
-            self.budget.room(rows.len() + 1, column.values().len())?;
-            rows.push(Row {
-                labels,
-                drop_name,
-                column,
-            });
         }
         Ok(())
     }
@@ -140,43 +159,59 @@ impl Evaluator<'_> {
         range: &Range<'_>,
         grid: Grid,
         reach: Reach,
+        labels: &Labels,
         scratch: &mut Scratch,
         kernel: &mut dyn Kernel,
     ) -> Result<Column, QueryError> {
-        let Scratch { samples, windows } = scratch;
-        let held = self.budget.held();
-        self.budget.room(1, samples.len())?;
+        let Scratch {
+            samples,
+            windows,
+            mixed,
+        } = scratch;
         let mut column = Column::absent(grid.len());
-        if !samples.is_empty() {
-            mark(
-                &samples.ts,
-                window_ends(grid, range.fixed, range.offset_ms),
-                reach,
-                windows,
-            );
-            // As upstream counts: the samples of one step's window, not those of the whole range.
-            let widest = windows.iter().map(Window::len).max().unwrap_or(0);
-            self.budget.hold(widest)?;
-            kernel.begin(samples);
+        if samples.is_empty() {
+            return Ok(column);
+        }
+        let held = self.budget.held();
+        self.budget.room(1, samples.count())?;
+        let ends = window_ends(grid, range.fixed, range.offset_ms);
+        kernel.begin(samples);
+        if samples.histograms.is_empty() {
+            mark(&samples.ts, ends, reach, windows);
+            self.budget.hold(widest(windows, Window::len))?;
             self.budget.work(samples.len() + windows.len())?;
-            let mut rest = windows.as_slice();
-            while !rest.is_empty() {
-                let mut weight = 0;
-                let heavy = |window: &Window| {
-                    weight += window.len() + 1;
-                    weight > CHUNK
-                };
-                let count = rest.iter().position(heavy).unwrap_or(rest.len()).max(1);
-                let (part, after) = rest.split_at(count);
+            for part in parts(windows, Window::len) {
                 kernel.run(samples, part, column.values_mut());
-                let seen = part.iter().map(Window::len).sum::<usize>();
-                self.budget.note_queryable(seen);
-                self.budget.work(seen.min(CHUNK))?;
-                rest = after;
+                self.look(part, Window::len, |window| window.step)?;
+            }
+        } else {
+            mark_mixed(samples, ends, reach, mixed);
+            self.budget.hold(widest(mixed, MixedWindow::len))?;
+            self.budget.work(samples.count() + mixed.len())?;
+            for part in parts(mixed, MixedWindow::len) {
+                let mut about = About {
+                    notes: &mut self.notes,
+                    labels,
+                    span: range.span,
+                };
+                kernel.run_mixed(samples, part, &mut column, &mut about);
+                self.look(part, MixedWindow::len, |window| window.floats.step)?;
             }
         }
         self.budget.release_to(held);
         Ok(column)
+    }
+
+    // After a part of the windows: counts what they saw, looks at the deadline.
+    fn look<W>(&mut self, part: &[W], len: fn(&W) -> usize, step: fn(&W) -> usize) -> Result<(), QueryError> {
+        let seen = part.iter().map(len).sum::<usize>();
+        if self.budget.per_step() {
+            for window in part {
+                self.budget.note_step(step(window), len(window));
+            }
+        }
+        self.budget.note_queryable(seen);
+        self.budget.work(seen.min(CHUNK))
     }
 
     // The inner expression at the multiples of the step that the windows of `grid` reach.
@@ -224,9 +259,9 @@ impl Evaluator<'_> {
         let mut out = Vec::new();
         let mut keep = |this: &mut Self, row: Row, samples: Samples| -> Result<(), QueryError> {
             if !samples.is_empty() {
-                this.budget.note_queryable(samples.len());
-                this.budget.hold(samples.len())?;
-                this.budget.work(samples.len())?;
+                this.budget.hold(samples.count())?;
+                this.budget.charge(samples_bytes(&samples))?;
+                this.budget.work(samples.count())?;
                 out.push((row, samples));
             }
             Ok(())
@@ -240,6 +275,7 @@ impl Evaluator<'_> {
                     if let Some(extended) = range.extended() {
                         samples = extend(&samples, end.saturating_sub(reach.range), end, extended);
                     }
+                    self.budget.note_queryable(samples.count());
                     let row = Row {
                         labels: series.labels,
                         drop_name: false,
@@ -252,9 +288,7 @@ impl Evaluator<'_> {
                 let (inner, inner_grid) = self.eval_subquery(subquery, range, Grid::single(at))?;
                 for row in inner.rows {
                     let mut samples = Samples::default();
-                    for (step, value) in row.column.present() {
-                        samples.push(inner_grid.at(step), value);
-                    }
+                    points_of(&row.column, inner_grid, &mut samples);
                     keep(
                         self,
                         Row {
@@ -268,6 +302,37 @@ impl Evaluator<'_> {
         }
         Ok(out)
     }
+}
+
+/// The values of a column as samples at the times of its steps.
+pub(crate) fn points_of(column: &Column, grid: Grid, out: &mut Samples) {
+    for (step, value) in column.present() {
+        out.push(grid.at(step), value);
+    }
+    for (step, histogram) in column.histograms() {
+        out.histograms.push(grid.at(step), Arc::clone(histogram), 0);
+    }
+}
+
+// As upstream counts: the samples of one step's window, not those of the whole range.
+fn widest<W>(windows: &[W], len: fn(&W) -> usize) -> usize {
+    windows.iter().map(len).max().unwrap_or(0)
+}
+
+// Splits windows so that a part is no more work than `CHUNK`.
+fn parts<W>(windows: &[W], len: fn(&W) -> usize) -> impl Iterator<Item = &[W]> {
+    let mut rest = windows;
+    std::iter::from_fn(move || {
+        let mut weight = 0;
+        let heavy = |window: &W| {
+            weight += len(window) + 1;
+            weight > CHUNK
+        };
+        let count = rest.iter().position(heavy).unwrap_or(rest.len()).max(1);
+        let (part, after) = rest.split_at_checked(count)?;
+        rest = after;
+        Some(part)
+    })
 }
 
 // An extended range shown as it is: the samples within, and a value at each edge.

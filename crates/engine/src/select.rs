@@ -1,13 +1,21 @@
 //! Instant selectors: the newest sample within the lookback, per series and step.
 
-use cupola_model::is_stale_nan;
+use cupola_model::{Labels, is_stale_nan};
 use cupola_promql::{ExtendedRange, VectorSelector};
-use cupola_storage::{Samples, Selection, Series};
+use cupola_storage::{SampleValue, Samples, Selection, Series};
 
-use crate::column::{Column, Row, Vector};
-use crate::error::QueryError;
+use crate::column::{Column, Row, Vector, weight};
+use crate::error::{QueryError, Stage};
 use crate::eval::Evaluator;
 use crate::grid::Grid;
+use crate::query::samples_bytes;
+
+// A series is read in pieces: first a day, then as long as gives about a million samples, some milliseconds of work.
+const FIRST_PIECE_MS: i64 = 86_400_000;
+const PIECE_SAMPLES: i64 = 1 << 20;
+
+// A selected series that is not read yet: its labels are shared, its source is a list of chunks.
+const SERIES_BYTES: usize = 160;
 
 /// What a selected sample gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +26,10 @@ pub(crate) enum Take {
     Time,
 }
 
-impl Evaluator<'_> {
+/// Takes rows one at a time; what it keeps it holds in the budget.
+pub(crate) type Sink<'s, 'q> = &'s mut dyn FnMut(&mut Evaluator<'q>, Row) -> Result<(), QueryError>;
+
+impl<'q> Evaluator<'q> {
     /// The selector's series with the values they have at each step.
     pub(crate) fn select(&mut self, selector: &VectorSelector, grid: Grid) -> Result<Vector, QueryError> {
         match selector.extended {
@@ -34,22 +45,38 @@ impl Evaluator<'_> {
         grid: Grid,
         take: Take,
     ) -> Result<Vector, QueryError> {
+        let mut rows = Vec::new();
+        self.newest_rows(selector, grid, take, &mut |this, row| this.keep(row, &mut rows))?;
+        Ok(Vector::of(rows))
+    }
+
+    /// As [`Evaluator::select_newest`], row by row.
+    pub(crate) fn newest_rows(
+        &mut self,
+        selector: &VectorSelector,
+        grid: Grid,
+        take: Take,
+        sink: Sink<'_, 'q>,
+    ) -> Result<(), QueryError> {
         let look = self.plan.selection_grid(selector, grid)?;
         if look.is_empty() {
-            return Ok(Vector::default());
+            return Ok(());
         }
         let lookback = self.lookback_ms;
         let (mint, maxt) = (look.start().saturating_sub(lookback).saturating_add(1), look.end());
         let mut samples = Samples::default();
-        let mut rows = Vec::new();
         for series in self.series_of(selector, mint, maxt)? {
             self.read(&series, mint, maxt, &mut samples)?;
             let mut column = Column::absent(look.len());
-            fill_newest(&samples, look, lookback, take, column.values_mut());
-            self.budget.work(samples.len() + look.len())?;
-            self.keep_row(&series, column, grid.len(), &mut rows)?;
+            if samples.histograms.is_empty() {
+                fill_newest(&samples, look, lookback, take, column.values_mut());
+            } else {
+                fill_newest_mixed(&samples, look, lookback, take, &mut column);
+            }
+            self.budget.work(samples.count() + look.len())?;
+            self.selected(series.labels, column, grid.len(), sink)?;
         }
-        Ok(Vector::of(rows))
+        Ok(())
     }
 
     // Between two samples the value on the line between them; after the last its value.
@@ -69,35 +96,46 @@ impl Evaluator<'_> {
             let mut column = Column::absent(look.len());
             fill_smoothed(&samples, look, lookback, column.values_mut());
             self.budget.work(samples.len() + look.len())?;
-            self.keep_row(&series, column, grid.len(), &mut rows)?;
+            self.selected(series.labels, column, grid.len(), &mut |this, row| {
+                this.keep(row, &mut rows)
+            })?;
         }
         Ok(Vector::of(rows))
     }
 
-    fn keep_row(
-        &mut self,
-        series: &Series,
-        column: Column,
-        steps: usize,
-        rows: &mut Vec<Row>,
-    ) -> Result<(), QueryError> {
+    // Hands on one selected series.
+    fn selected(&mut self, labels: Labels, column: Column, steps: usize, sink: Sink<'_, 'q>) -> Result<(), QueryError> {
         if column.is_empty() {
             return Ok(());
         }
-        let column = if column.values().len() == steps {
+        let column = if column.len() == steps {
             column
         } else {
             column.broadcast(steps)
         };
-        let present = column.count();
-        self.budget.note_queryable(present);
-        self.budget.hold(present)?;
-        self.budget.room(rows.len() + 1, steps)?;
-        rows.push(Row {
-            labels: series.labels.clone(),
-            drop_name: false,
-            column,
-        });
+        self.budget.note_queryable(column.count());
+        if self.budget.per_step() {
+            for step in 0..steps {
+                let count = column.histogram(step).map(|histogram| weight(histogram));
+                self.budget
+                    .note_step(step, count.unwrap_or(usize::from(column.has(step))));
+            }
+        }
+        sink(
+            self,
+            Row {
+                labels,
+                drop_name: false,
+                column,
+            },
+        )
+    }
+
+    /// Adds a row to those kept in memory.
+    pub(crate) fn keep(&mut self, row: Row, rows: &mut Vec<Row>) -> Result<(), QueryError> {
+        self.budget.hold(row.column.count())?;
+        self.budget.room(rows.len() + 1, row.column.len())?;
+        rows.push(row);
         Ok(())
     }
 
@@ -113,8 +151,13 @@ impl Evaluator<'_> {
             mint,
             maxt,
         };
-        let series = self.storage.select(&selection)?;
+        let cancel = self.budget.cancel();
+        let go_on = || cancel.check(Stage::Evaluation).is_ok();
+        let selected = self.storage.select_while(&selection, &go_on);
+        // Why it was stopped is told here.
         self.budget.check()?;
+        let series = selected?;
+        self.budget.charge(series.len() * SERIES_BYTES)?;
         Ok(series)
     }
 
@@ -127,9 +170,26 @@ impl Evaluator<'_> {
         samples: &mut Samples,
     ) -> Result<(), QueryError> {
         samples.clear();
-        series.source.read(mint, maxt, samples)?;
-        self.budget.note_read(samples.len());
-        Ok(())
+        // In pieces, so that the deadline is seen within a series of tens of millions of samples, too.
+        let (mut from, mut span) = (mint, FIRST_PIECE_MS);
+        loop {
+            let to = from.saturating_add(span - 1).min(maxt);
+            let before = samples.count();
+            series.source.read(from, to, samples)?;
+            let count = samples.count() - before;
+            self.budget.note_read(count);
+            if to >= maxt {
+                break;
+            }
+            self.budget.work(count)?;
+            self.budget.scratch(samples_bytes(samples))?;
+            from = to.saturating_add(1);
+            span = match count as i64 {
+                0 => span.saturating_mul(8),
+                count => (span.saturating_mul(PIECE_SAMPLES) / count).max(FIRST_PIECE_MS),
+            };
+        }
+        self.budget.scratch(samples_bytes(samples))
     }
 }
 
@@ -148,6 +208,29 @@ fn fill_newest(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &m
                 Take::Value => *value,
                 Take::Time => *ts as f64 / 1000.0,
             };
+        }
+    }
+}
+
+// As `fill_newest`, for a series that has native histograms.
+fn fill_newest_mixed(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &mut Column) {
+    let mut all = samples.iter().peekable();
+    let mut newest = None;
+    for (step, t) in look.times().enumerate() {
+        while let Some(sample) = all.next_if(|(ts, ..)| *ts <= t) {
+            newest = Some(sample);
+        }
+        let Some((ts, value, _)) = &newest else { continue };
+        let stale = match value {
+            SampleValue::Float(value) => is_stale_nan(*value),
+            SampleValue::Histogram(histogram) => is_stale_nan(histogram.sum),
+        };
+        if *ts > t.saturating_sub(lookback) && !stale {
+            let taken = match take {
+                Take::Value => value.clone(),
+                Take::Time => SampleValue::Float(*ts as f64 / 1000.0),
+            };
+            out.set(step, Some(taken));
         }
     }
 }
@@ -181,10 +264,7 @@ mod tests {
     use cupola_model::STALE_NAN;
 
     fn newest(pairs: &[(i64, f64)], look: Grid, take: Take) -> Vec<Option<f64>> {
-        let samples = Samples {
-            ts: pairs.iter().map(|p| p.0).collect(),
-            values: pairs.iter().map(|p| p.1).collect(),
-        };
+        let samples = Samples::floats(pairs.iter().map(|p| p.0).collect(), pairs.iter().map(|p| p.1).collect());
         let mut column = Column::absent(look.len());
         fill_newest(&samples, look, 300, take, column.values_mut());
         (0..look.len()).map(|i| column.get(i)).collect()

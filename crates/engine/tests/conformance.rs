@@ -6,15 +6,15 @@ use cupola_engine::script::{Runner, script_options};
 const FLOORS: [(&str, usize); 15] = [
     ("aggregators.test", 126),
     ("duration_expression.test", 59),
-    ("extended_vectors.test", 123),
+    ("extended_vectors.test", 127),
     ("fill-modifier.test", 46),
-    ("functions.test", 380),
-    ("histograms.test", 93),
+    ("functions.test", 381),
+    ("histograms.test", 102),
     ("info.test", 52),
-    ("limit.test", 15),
+    ("limit.test", 17),
     ("literals.test", 25),
     ("name_label_dropping.test", 30),
-    ("native_histograms.test", 3),
+    ("native_histograms.test", 103),
     ("selectors.test", 31),
     ("start_timestamps.test", 2),
     ("trig_functions.test", 19),
@@ -44,10 +44,7 @@ fn no_script_passes_less_than_before() {
         let script = std::fs::read_to_string(path).unwrap();
         let report = runner.run(&script).unwrap_or_else(|error| panic!("{name}: {error}"));
         let failed = report.failures.len();
-        println!(
-            "{name:26} {:4} passed {failed:4} failed {:5} histograms left out",
-            report.passed, report.histograms_left_out
-        );
+        println!("{name:26} {:4} passed {failed:4} failed", report.passed);
         if verbose {
             for failure in &report.failures {
                 println!(

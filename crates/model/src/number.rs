@@ -179,7 +179,10 @@ mod tests {
 
     // Recorded from Go 1.19.
     #[test]
-    #[expect(clippy::excessive_precision, reason = "the exact values, which lie between two shorter ones")]
+    #[expect(
+        clippy::excessive_precision,
+        reason = "the exact values, which lie between two shorter ones"
+    )]
     fn of_two_equally_near_decimals_the_even_one_is_printed() {
         for (value, f, e) in [
             (872_871_805_743_677.25, "872871805743677.2", "8.728718057436772e+14"),

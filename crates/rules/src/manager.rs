@@ -11,7 +11,7 @@ use cupola_env::Clock;
 use cupola_metrics::Registry;
 use cupola_model::{AlertSink, Labels};
 use cupola_promql::Expr;
-use cupola_storage::{Appendable, Queryable};
+use cupola_storage::{Appendable, Queryable, SampleValue};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -83,13 +83,21 @@ impl Context {
         }
     }
 
-    /// The expression's value at `ts` as a vector; a scalar counts as one series without labels.
+    /// The expression's value at `ts` as a vector; a scalar counts as one series without labels. Native histograms are
+    /// left out: the storage that results are written to holds floats.
     pub(crate) fn query(&self, text: &str, expr: &Expr, ts: i64) -> Result<Vec<(Labels, f64)>, String> {
-        let query = cupola_engine::Query::instant(text, expr, ts);
+        let query = cupola_engine::Query {
+            asked_by: cupola_engine::Asker::Rule,
+            ..cupola_engine::Query::instant(text, expr, ts)
+        };
         let result = self.engine.query(&*self.queryable, &query).map_err(|e| e.to_string())?;
         match result.value {
             cupola_engine::QueryValue::Vector(series) => {
-                Ok(series.into_iter().map(|(labels, _, value)| (labels, value)).collect())
+                let floats = series.into_iter().filter_map(|(labels, _, value)| match value {
+                    SampleValue::Float(value) => Some((labels, value)),
+                    SampleValue::Histogram(_) => None,
+                });
+                Ok(floats.collect())
             }
             cupola_engine::QueryValue::Scalar(_, value) => Ok(vec![(Labels::empty(), value)]),
             _ => Err("rule result is not a vector or scalar".to_owned()),

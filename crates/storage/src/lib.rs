@@ -4,18 +4,23 @@
 //! Reading is columnar: a selected series hands out whole runs of samples into buffers that the caller owns and
 //! reuses. *Invariant:* no clock, no disk, no async, and no knowledge of PromQL.
 
+mod changes;
 mod merge;
 mod samples;
 
 use cupola_model::{Labels, Matcher, SeriesRef};
 use thiserror::Error;
 
+pub use changes::{ChangeLog, Changes, Version};
 pub use merge::{Fanout, MergedSource, merge_series};
-pub use samples::Samples;
+pub use samples::{HistogramSamples, SampleValue, Samples};
 
 /// Why reading failed.
 #[derive(Debug, Error)]
 pub enum StorageError {
+    /// Whoever asked does not want the answer any more.
+    #[error("selecting was stopped")]
+    Stopped,
     /// What is stored cannot be read; the text says where.
     #[error("{0}")]
     Corrupt(String),
@@ -66,6 +71,19 @@ pub trait Queryable: Send + Sync {
     /// [`StorageError`] where an index cannot be read.
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError>;
 
+    /// As [`Queryable::select`], but gives up soon after `go_on` said `false`: for selections of a million series. It is
+    /// asked now and then.
+    ///
+    /// # Errors
+    /// [`StorageError::Stopped`] where it gave up, and as [`Queryable::select`].
+    fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
+        if go_on() {
+            self.select(selection)
+        } else {
+            Err(StorageError::Stopped)
+        }
+    }
+
     /// The label sets of the series that `select` would give, sorted.
     ///
     /// # Errors
@@ -91,6 +109,16 @@ pub trait Queryable: Send + Sync {
     /// # Errors
     /// As [`Queryable::select`].
     fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, StorageError>;
+
+    /// What changed since the state `since`, by appending, deleting, retention or whatever else. `None` where this
+    /// storage does not know; nothing can be kept of its answers then.
+    ///
+    /// Whoever keeps an answer reads the version before selecting: what is committed in between is told as a change
+    /// later, whether the selection saw it or not.
+    fn changes(&self, since: &Version) -> Option<Changes> {
+        let _ = since;
+        None
+    }
 }
 
 /// Why one sample was refused. The texts are Prometheus's.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cupola_model::Labels;
 
-use crate::{Queryable, SampleSource, Samples, Selection, Series, StorageError};
+use crate::{Changes, Queryable, SampleSource, Samples, Selection, Series, StorageError, Version};
 
 /// Asks several storages and merges what they answer; on the same timestamp the first storage's sample wins.
 #[derive(Clone)]
@@ -23,9 +23,13 @@ impl Fanout {
 
 impl Queryable for Fanout {
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        self.select_while(selection, &|| true)
+    }
+
+    fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
-            parts.push(part.select(selection)?);
+            parts.push(part.select_while(selection, go_on)?);
         }
         Ok(merge_series(parts))
     }
@@ -44,6 +48,13 @@ impl Queryable for Fanout {
             values.extend(part.label_values(name, selection)?);
         }
         Ok(values.into_iter().collect())
+    }
+
+    fn changes(&self, since: &Version) -> Option<Changes> {
+        // Each storage finds its own state in `since`; one that does not know makes the whole unknown.
+        let mut parts = self.parts.iter().map(|part| part.changes(since));
+        let first = parts.next()??;
+        parts.try_fold(first, |all, part| Some(all.and(part?)))
     }
 }
 
@@ -95,20 +106,34 @@ impl SampleSource for MergedSource {
             source.read(mint, maxt, &mut part)?;
             merged = merge(&merged, &part);
         }
-        out.ts.extend_from_slice(&merged.ts);
-        out.values.extend_from_slice(&merged.values);
+        out.append(&merged);
         Ok(())
+    }
+}
+
+// The first and the last time.
+fn span(samples: &Samples) -> Option<(i64, i64)> {
+    let floats = samples.ts.first().copied().zip(samples.ts.last().copied());
+    let histograms = &samples.histograms.ts;
+    let histograms = histograms.first().copied().zip(histograms.last().copied());
+    match (floats, histograms) {
+        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+        (a, b) => a.or(b),
     }
 }
 
 fn merge(first: &Samples, second: &Samples) -> Samples {
     // The common case: blocks and head follow each other without overlap.
-    match (first.ts.last(), second.ts.first(), second.ts.last(), first.ts.first()) {
-        (None, ..) => return second.clone(),
-        (_, None, ..) => return first.clone(),
-        (Some(end), Some(begin), ..) if end < begin => return concat(first, second),
-        (_, _, Some(end), Some(begin)) if end < begin => return concat(second, first),
+    match (span(first), span(second)) {
+        (None, _) => return second.clone(),
+        (_, None) => return first.clone(),
+        (Some((_, end)), Some((begin, _))) if end < begin => return concat(first, second),
+        (Some((begin, _)), Some((_, end))) if end < begin => return concat(second, first),
         _ => {}
+    }
+    let plain = |samples: &Samples| samples.histograms.is_empty() && samples.starts.is_empty();
+    if !(plain(first) && plain(second)) {
+        return merge_mixed(first, second);
     }
     let mut out = Samples::default();
     let (mut i, mut j) = (0, 0);
@@ -133,10 +158,35 @@ fn merge(first: &Samples, second: &Samples) -> Samples {
     out
 }
 
+// As `merge`, for histograms and known starts.
+fn merge_mixed(first: &Samples, second: &Samples) -> Samples {
+    let mut out = Samples::default();
+    let (mut left, mut right) = (first.iter().peekable(), second.iter().peekable());
+    loop {
+        let take_first = match (left.peek(), right.peek()) {
+            (None, None) => return out,
+            (Some((a, ..)), Some((b, ..))) => {
+                if a == b {
+                    // Dropped: the first source's sample wins.
+                    let a = *a;
+                    right.next_if(|(b, ..)| *b == a);
+                    true
+                } else {
+                    a < b
+                }
+            }
+            (a, _) => a.is_some(),
+        };
+        let next = if take_first { left.next() } else { right.next() };
+        if let Some((ts, value, start)) = next {
+            out.push_value(ts, value, start);
+        }
+    }
+}
+
 fn concat(first: &Samples, second: &Samples) -> Samples {
     let mut out = first.clone();
-    out.ts.extend_from_slice(&second.ts);
-    out.values.extend_from_slice(&second.values);
+    out.append(second);
     out
 }
 

@@ -10,7 +10,9 @@ use cupola_block::Block;
 use cupola_env::{Clock, Vfs};
 use cupola_metrics::{Kind, Registry};
 use cupola_model::Labels;
-use cupola_storage::{Appendable, Appender, Queryable, Selection, Series, StorageError, merge_series};
+use cupola_storage::{
+    Appendable, Appender, Changes, Queryable, Selection, Series, StorageError, Version, merge_series,
+};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{error, info, warn};
@@ -291,9 +293,13 @@ impl Queryable for Tsdb {
     // the blocks first could miss what moves in between.
 
     fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
-        let mut parts = vec![self.inner.head.select(selection)];
+        self.select_while(selection, &|| true)
+    }
+
+    fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
+        let mut parts = vec![self.inner.head.select_while(selection, go_on)?];
         for block in self.overlapping(selection) {
-            parts.push(block.select(selection)?);
+            parts.push(block.select_while(selection, go_on)?);
         }
         Ok(merge_series(parts))
     }
@@ -320,6 +326,10 @@ impl Queryable for Tsdb {
             values.extend(block.label_values(name, selection)?);
         }
         Ok(values.into_iter().collect())
+    }
+
+    fn changes(&self, since: &Version) -> Option<Changes> {
+        Some(self.inner.head.changes(since))
     }
 }
 

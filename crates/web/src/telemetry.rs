@@ -1,7 +1,9 @@
 //! What the server counts of itself, and `/metrics`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use cupola_engine::Engine;
 use cupola_exposition::{MetricType, Writer};
 use cupola_metrics::{Counter, CounterVec, HistogramVec, Kind, Registry, SeriesValue};
 use cupola_model::fmt_f64_g;
@@ -34,6 +36,7 @@ impl Telemetry {
             move || f64::from(u8::from(ready.is_ready())),
         );
         process(registry, app.started_ms);
+        engine(registry, &app.engine);
         Self {
             requests: registry.counter_vec(
                 "prometheus_http_requests_total",
@@ -94,6 +97,79 @@ fn build_info(registry: &Registry, version: &str) {
         "Always 1; its label names Cupola's version.",
         vec![pair("version", version)],
     );
+}
+
+// What the engine is doing; Prometheus's families where it has them.
+fn engine(registry: &Registry, engine: &Arc<Engine>) {
+    let add = |name: &str, help: &str, kind, read: fn(&Engine) -> f64| {
+        let engine = Arc::clone(engine);
+        registry.computed(name, help, kind, move || read(&engine));
+    };
+    add(
+        "prometheus_engine_queries",
+        "The current number of queries being executed or waiting.",
+        Kind::Gauge,
+        |engine| engine.status().running as f64,
+    );
+    add(
+        "prometheus_engine_queries_concurrent_max",
+        "The max number of concurrent queries.",
+        Kind::Gauge,
+        |engine| engine.options().max_concurrency as f64,
+    );
+    add(
+        "cupola_engine_queries_waiting_for_cpu",
+        "Queries that have a place and wait for their turn to compute.",
+        Kind::Gauge,
+        |engine| engine.status().waiting as f64,
+    );
+    add(
+        "cupola_engine_cpu_handovers_total",
+        "How often a query made way for another.",
+        Kind::Counter,
+        |engine| engine.status().handovers as f64,
+    );
+    add(
+        "cupola_engine_memory_bytes",
+        "Memory that queries, and answers not sent yet, have reserved.",
+        Kind::Gauge,
+        |engine| engine.status().memory as f64,
+    );
+    let limits = Arc::clone(engine);
+    registry.add(
+        "cupola_engine_memory_limit_bytes",
+        "The most memory one query may reserve, and all of them together.",
+        Kind::Gauge,
+        move || {
+            let all = limits.status().memory_limit;
+            by_budget([limits.options().max_memory, all].map(|bytes| match bytes {
+                usize::MAX => f64::INFINITY,
+                bytes => bytes as f64,
+            }))
+        },
+    );
+    let refused = Arc::clone(engine);
+    registry.add(
+        "cupola_engine_memory_refused_total",
+        "Queries that were refused for one of the limits of memory.",
+        Kind::Counter,
+        move || {
+            let status = refused.status();
+            by_budget([status.refused_for_query as f64, status.refused_for_total as f64])
+        },
+    );
+}
+
+fn by_budget([query, total]: [f64; 2]) -> cupola_metrics::SeriesList {
+    [("query", query), ("total", total)]
+        .into_iter()
+        .map(|(budget, value)| {
+            (
+                vec![("budget".to_owned(), budget.to_owned())],
+                SeriesValue::Number(value),
+            )
+        })
+        .collect()
 }
 
 // The `process_*` families that every Prometheus client library shows.

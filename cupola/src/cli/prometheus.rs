@@ -8,7 +8,7 @@ use std::time::Duration;
 use cupola_config::ByteSize;
 use cupola_model::parse_duration;
 
-use super::{Command, Exit, Mode, Settings};
+use super::{Command, Exit, Memory, Mode, Settings};
 use crate::logging::LogFormat;
 
 /// What a flag does here.
@@ -105,6 +105,18 @@ const FLAGS: &[Flag] = &[
         "50000000",
         Done,
         "Maximum number of samples a single query can load into memory.",
+    ),
+    (
+        "query.max-memory",
+        "auto",
+        Done,
+        "Maximum memory a single query can use, such as 512MB. auto is a quarter of what there is, 0 is no limit. Not in Prometheus.",
+    ),
+    (
+        "query.max-memory-total",
+        "auto",
+        Done,
+        "Maximum memory all queries can use together. auto is half of what there is, 0 is no limit. Not in Prometheus.",
     ),
     (
         "rules.alert.resend-delay",
@@ -276,6 +288,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         |name: &str, reason: &dyn std::fmt::Display| Exit::mistake(format_args!("--{name}={}: {reason}", text(name)));
     let ms = |name: &str| parse_duration(&text(name)).map_err(|e| bad(name, &e));
     let number = |name: &str| text(name).parse::<usize>().map_err(|e| bad(name, &e));
+    let memory = |name: &str| Memory::parse(&text(name)).map(|m| m.0).map_err(|e| bad(name, &e));
     let switch = |name: &str| text(name).parse::<bool>().map_err(|e| bad(name, &e));
     let optional = |name: &str| Some(text(name)).filter(|t| !t.is_empty());
     if given.get("web.listen-address").is_some_and(|v| v.len() > 1) {
@@ -327,6 +340,8 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         query_timeout: Duration::from_millis(ms("query.timeout")?.unsigned_abs()),
         query_max_concurrency: number("query.max-concurrency")?.max(1),
         query_max_samples: number("query.max-samples")?,
+        query_max_memory: memory("query.max-memory")?,
+        query_max_memory_total: memory("query.max-memory-total")?,
         resend_delay_ms: ms("rules.alert.resend-delay")?,
         grace_period_ms: ms("rules.alert.for-grace-period")?,
         outage_tolerance_ms: ms("rules.alert.for-outage-tolerance")?,

@@ -9,7 +9,7 @@ use crate::numeric::{Mean, kahan_add};
 pub(crate) trait Accumulator {
     fn new(steps: usize) -> Self;
     /// Adds one series.
-    fn add(&mut self, values: &[f64]);
+    fn add(&mut self, column: &Column);
     /// The group's values.
     fn finish(self) -> Column;
 }
@@ -28,8 +28,8 @@ impl Accumulator for Sums {
         }
     }
 
-    fn add(&mut self, values: &[f64]) {
-        for ((value, sum), c) in values.iter().zip(&mut self.sums).zip(&mut self.compensations) {
+    fn add(&mut self, column: &Column) {
+        for ((value, sum), c) in column.values().iter().zip(&mut self.sums).zip(&mut self.compensations) {
             if is_stale_nan(*value) {
                 continue;
             }
@@ -59,8 +59,8 @@ impl Accumulator for Means {
         Self(vec![None; steps])
     }
 
-    fn add(&mut self, values: &[f64]) {
-        for (value, mean) in values.iter().zip(&mut self.0) {
+    fn add(&mut self, column: &Column) {
+        for (value, mean) in column.values().iter().zip(&mut self.0) {
             if !is_stale_nan(*value) {
                 match mean {
                     Some(mean) => mean.add(*value),
@@ -88,8 +88,8 @@ impl<const SMALLEST: bool> Accumulator for Largest<SMALLEST> {
         Self(vec![STALE_NAN; steps])
     }
 
-    fn add(&mut self, values: &[f64]) {
-        for (value, best) in values.iter().zip(&mut self.0) {
+    fn add(&mut self, column: &Column) {
+        for (value, best) in column.values().iter().zip(&mut self.0) {
             let better = if SMALLEST { *value < *best } else { *value > *best };
             // The marker of an absent step is a NaN too, and gives way to any value.
             if !is_stale_nan(*value) && (better || best.is_nan()) {
@@ -111,8 +111,8 @@ impl Accumulator for Counts {
         Self(vec![0; steps])
     }
 
-    fn add(&mut self, values: &[f64]) {
-        for (value, count) in values.iter().zip(&mut self.0) {
+    fn add(&mut self, column: &Column) {
+        for (value, count) in column.values().iter().zip(&mut self.0) {
             *count += u32::from(!is_stale_nan(*value));
         }
     }
@@ -135,8 +135,8 @@ impl Accumulator for Ones {
         Self(vec![STALE_NAN; steps])
     }
 
-    fn add(&mut self, values: &[f64]) {
-        for (value, one) in values.iter().zip(&mut self.0) {
+    fn add(&mut self, column: &Column) {
+        for (value, one) in column.values().iter().zip(&mut self.0) {
             if !is_stale_nan(*value) {
                 *one = 1.0;
             }
@@ -170,8 +170,8 @@ impl<const ROOT: bool> Accumulator for Spreads<ROOT> {
         ])
     }
 
-    fn add(&mut self, values: &[f64]) {
-        for (value, state) in values.iter().zip(&mut self.0) {
+    fn add(&mut self, column: &Column) {
+        for (value, state) in column.values().iter().zip(&mut self.0) {
             if is_stale_nan(*value) {
                 continue;
             }
@@ -205,7 +205,9 @@ mod tests {
 
     fn check<A: Accumulator>(columns: &[&[f64]], expected: &[Option<f64>]) {
         let mut accumulator = A::new(expected.len());
-        columns.iter().for_each(|values| accumulator.add(values));
+        for values in columns {
+            accumulator.add(&Column::of(values.to_vec()));
+        }
         let column = accumulator.finish();
         for (step, expected) in expected.iter().enumerate() {
             let got = column.get(step);

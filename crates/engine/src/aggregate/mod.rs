@@ -23,12 +23,7 @@ pub(crate) struct Groups {
 
 impl Groups {
     fn of(vector: &Vector, aggregate: &Aggregate) -> Self {
-        let key = if aggregate.without {
-            LabelKey::all_but(&aggregate.grouping)
-        } else {
-            LabelKey::only(&aggregate.grouping)
-        };
-        let mut index = KeyIndex::new(key);
+        let mut index = KeyIndex::new(grouping_key(aggregate));
         let of_row = vector.rows.iter().map(|row| index.id(&row.labels)).collect();
         Self {
             of_row,
@@ -68,6 +63,14 @@ impl Groups {
     }
 }
 
+fn grouping_key(aggregate: &Aggregate) -> LabelKey {
+    if aggregate.without {
+        LabelKey::all_but(&aggregate.grouping)
+    } else {
+        LabelKey::only(&aggregate.grouping)
+    }
+}
+
 impl Evaluator<'_> {
     /// Evaluates an aggregation.
     pub(crate) fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
@@ -88,22 +91,32 @@ impl Evaluator<'_> {
         }
     }
 
+    // Rows go into their group's accumulator one by one, so that a sum over many series holds only its groups.
     fn accumulate<A: Accumulator>(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
-        let vector = self.eval_vector(&aggregate.expr, grid)?;
-        let groups = Groups::of(&vector, aggregate);
-        self.budget.work(vector.rows.len())?;
-        self.budget.room(groups.labels.len(), grid.len())?;
-        // Group by group, so that only one accumulator lives at a time.
-        let mut columns = Vec::with_capacity(groups.labels.len());
-        for members in groups.members() {
-            let mut accumulator = A::new(grid.len());
-            for row in members.iter().filter_map(|at| vector.rows.get(*at)) {
-                accumulator.add(row.column.values());
-                self.budget.work(grid.len())?;
+        let mut index = KeyIndex::new(grouping_key(aggregate));
+        let mut groups: Vec<(A, bool)> = Vec::new();
+        self.each_row(&aggregate.expr, grid, &mut |this, row| {
+            let id = index.id(&row.labels);
+            if id == groups.len() {
+                this.budget.room(id + 1, grid.len())?;
+                groups.push((A::new(grid.len()), false));
             }
-            columns.push(accumulator.finish());
-        }
-        Ok(groups.rows(&vector, columns))
+            if let Some((accumulator, drop_name)) = groups.get_mut(id) {
+                accumulator.add(&row.column);
+                *drop_name |= row.drop_name;
+            }
+            this.budget.work(grid.len())
+        })?;
+        let rows = index.into_labels().into_iter().zip(groups);
+        Ok(Vector::of(
+            rows.map(|(labels, (accumulator, drop_name))| Row {
+                labels,
+                drop_name,
+                column: accumulator.finish(),
+            })
+            .collect(),
+        )
+        .without_empty())
     }
 
     fn quantile(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {

@@ -51,7 +51,7 @@ pub(crate) fn function(name: &str) -> Option<fn(f64) -> f64> {
 impl Evaluator<'_> {
     /// Applies `function` to every value of the first argument.
     pub(crate) fn map(&mut self, call: &Call, grid: Grid, function: fn(f64) -> f64) -> Result<Vector, QueryError> {
-        let mut vector = self.vector_arg(call, 0, grid)?;
+        let mut vector = self.floats_arg(call, grid)?;
         for row in &mut vector.rows {
             row.column.map(function);
             self.budget.work(grid.len())?;
@@ -61,7 +61,7 @@ impl Evaluator<'_> {
 
     /// `clamp`, `clamp_min`, `clamp_max`; nothing where the bounds are the wrong way round.
     pub(crate) fn clamp(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
-        let mut vector = self.vector_arg(call, 0, grid)?;
+        let mut vector = self.floats_arg(call, grid)?;
         let (min, max) = match call.function.name {
             "clamp_min" => (self.scalar_arg(call, 1, grid)?, Scalar::Constant(f64::INFINITY)),
             "clamp_max" => (Scalar::Constant(f64::NEG_INFINITY), self.scalar_arg(call, 1, grid)?),
@@ -81,7 +81,7 @@ impl Evaluator<'_> {
 
     /// `round`: to the nearest multiple, ties up.
     pub(crate) fn round(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
-        let mut vector = self.vector_arg(call, 0, grid)?;
+        let mut vector = self.floats_arg(call, grid)?;
         let nearest = if call.args.len() > 1 {
             self.scalar_arg(call, 1, grid)?
         } else {

@@ -5,12 +5,14 @@ mod histogram;
 mod info;
 mod labels;
 mod math;
-mod range;
+pub(crate) mod range;
 mod sort;
 pub(crate) mod time;
 
+use cupola_histogram::FloatHistogram;
 use cupola_model::is_stale_nan;
 use cupola_promql::{Call, Expr, ExprKind};
+use cupola_storage::SampleValue;
 
 use crate::column::{Column, Scalar, Value, Vector};
 use crate::error::QueryError;
@@ -34,7 +36,7 @@ pub(crate) fn argument(call: &Call, index: usize) -> Result<&Expr, QueryError> {
     call.args.get(index).ok_or_else(missing)
 }
 
-impl Evaluator<'_> {
+impl<'q> Evaluator<'q> {
     /// Evaluates a call.
     pub(crate) fn call(&mut self, expr: &Expr, call: &Call, grid: Grid) -> Result<Value, QueryError> {
         let name = call.function.name;
@@ -81,11 +83,11 @@ impl Evaluator<'_> {
             "histogram_quantile" => self.histogram_quantile(call, grid).map(Value::Vector),
             "histogram_quantiles" => self.histogram_quantiles(call, grid).map(Value::Vector),
             "histogram_fraction" => self.histogram_fraction(call, grid).map(Value::Vector),
-            // These read native histograms only and skip floats; storage holds no native histograms yet.
-            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
-                self.vector_arg(call, 0, grid)?;
-                Ok(Value::Vector(Vector::default()))
-            }
+            "histogram_count" => self.of_histograms(call, grid, |h| h.count),
+            "histogram_sum" => self.of_histograms(call, grid, |h| h.sum),
+            "histogram_avg" => self.of_histograms(call, grid, FloatHistogram::avg),
+            "histogram_stddev" => self.of_histograms(call, grid, FloatHistogram::std_dev),
+            "histogram_stdvar" => self.of_histograms(call, grid, FloatHistogram::std_var),
             "info" => self.info(call, grid).map(Value::Vector),
             "start_timestamp" => Err(QueryError::execution(
                 "the function start_timestamp() is not supported yet: stored samples carry no start timestamp",
@@ -96,6 +98,33 @@ impl Evaluator<'_> {
 
     pub(crate) fn vector_arg(&mut self, call: &Call, index: usize, grid: Grid) -> Result<Vector, QueryError> {
         self.eval_vector(argument(call, index)?, grid)
+    }
+
+    /// The first argument without its native histograms, for functions of numbers.
+    fn floats_arg(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
+        let mut vector = self.vector_arg(call, 0, grid)?;
+        if vector.rows.iter().any(|row| row.column.has_histograms()) {
+            vector.rows.iter_mut().for_each(|row| row.column.drop_histograms());
+            return Ok(vector.without_empty());
+        }
+        Ok(vector)
+    }
+
+    // A number of every native histogram; floats are left out.
+    fn of_histograms(
+        &mut self,
+        call: &Call,
+        grid: Grid,
+        number: fn(&FloatHistogram) -> f64,
+    ) -> Result<Value, QueryError> {
+        let mut vector = self.vector_arg(call, 0, grid)?;
+        for row in &mut vector.rows {
+            row.column.filter_map(|_, _| None);
+            row.column
+                .map_histograms(|_, histogram| Some(SampleValue::Float(number(&histogram))));
+            self.budget.work(grid.len())?;
+        }
+        Ok(Value::Vector(self.drop_names(vector.without_empty())?))
     }
 
     pub(crate) fn scalar_arg(&mut self, call: &Call, index: usize, grid: Grid) -> Result<Scalar, QueryError> {
@@ -110,7 +139,10 @@ impl Evaluator<'_> {
         } else {
             let mut vector = self.eval_vector(arg, grid)?;
             for row in &mut vector.rows {
-                row.column.filter_map(|step, _| Some(grid.at(step) as f64 / 1000.0));
+                let seconds = |step| grid.at(step) as f64 / 1000.0;
+                row.column.filter_map(|step, _| Some(seconds(step)));
+                row.column
+                    .map_histograms(|step, _| Some(SampleValue::Float(seconds(step))));
             }
             vector
         };

@@ -2,18 +2,21 @@
 
 use std::cell::RefCell;
 
-use cupola_promql::{Call, ExtendedRange};
-use cupola_storage::Samples;
+use cupola_model::Labels;
+use cupola_promql::{Call, ExtendedRange, Span, ValueType};
+use cupola_storage::{SampleValue, Samples};
 
 use super::argument;
-use crate::column::{Scalar, Vector};
+use crate::column::Vector;
 use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::grid::Grid;
 use crate::range::Range;
+use crate::select::Sink;
 use crate::window::{
-    Average, Counted, ExtendedKind, ExtendedRate, Extrapolated, Extreme, Kernel, PerWindow, RateKind, Sum, Window,
-    counted_anchored, instant_rate, linear_regression, mad, quantile_over_time, smoothing, spread,
+    Average, Counted, ExtendedKind, ExtendedRate, Extrapolated, Extreme, Kernel, MixedWindow, PerWindow, RateKind, Sum,
+    Window, WithHistograms, counted_anchored, instant_rate, linear_regression, mad, outermost, quantile_over_time,
+    smoothing, spread,
 };
 
 const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
@@ -34,129 +37,131 @@ fn check_extended(range: &Range<'_>, name: &str) -> Result<(), QueryError> {
     )))
 }
 
-impl Evaluator<'_> {
+impl<'q> Evaluator<'q> {
     /// Evaluates a call whose argument is a range vector.
     pub(crate) fn range_call(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
+        if call.function.name == "absent_over_time" {
+            return self.absent_over_time(call, grid);
+        }
+        let mut rows = Vec::new();
+        self.range_call_rows(call, grid, &mut |this, row| this.keep(row, &mut rows))?;
+        let vector = Vector::of(rows);
+        if keeps_name(call.function.name) {
+            Ok(vector)
+        } else {
+            self.drop_names(vector)
+        }
+    }
+
+    /// As [`Evaluator::range_call`], row by row and with the names still on; not for `absent_over_time`.
+    pub(crate) fn range_call_rows(&mut self, call: &Call, grid: Grid, sink: Sink<'_, 'q>) -> Result<(), QueryError> {
         let name = call.function.name;
         let arg = argument(call, usize::from(name == "quantile_over_time"))?;
         let range = self.range_of(arg)?;
         check_extended(&range, name)?;
         match name {
-            "rate" => self.rate(call, &range, grid, RateKind::Rate),
-            "increase" => self.rate(call, &range, grid, RateKind::Increase),
-            "delta" => self.rate(call, &range, grid, RateKind::Delta),
-            "absent_over_time" => self.absent_over_time(call, grid),
-            "first_over_time" => self.over_range(
-                &range,
-                grid,
-                &mut PerWindow(|s: &Samples, w: &Window| w.values(s).first().copied()),
-            ),
-            "last_over_time" => self.over_range(
-                &range,
-                grid,
-                &mut PerWindow(|s: &Samples, w: &Window| w.values(s).last().copied()),
-            ),
-            "quantile_over_time" => self.quantile_over_time(call, &range, grid),
+            "rate" => self.rate(call, &range, grid, RateKind::Rate, sink),
+            "increase" => self.rate(call, &range, grid, RateKind::Increase, sink),
+            "delta" => self.rate(call, &range, grid, RateKind::Delta, sink),
+            "quantile_over_time" => self.quantile_over_time(call, &range, grid, sink),
             "predict_linear" => {
                 let ahead = self.scalar_arg(call, 1, grid)?;
                 let mut kernel = PerWindow(|s: &Samples, w: &Window| {
                     let (slope, value) = linear_regression(s, w, Some(grid.at(w.step)))?;
                     Some(slope * ahead.at(w.step) + value)
                 });
-                self.kernel(&range, grid, &mut kernel)
+                self.range_rows(&range, grid, &mut kernel, sink)
             }
-            "double_exponential_smoothing" => self.smoothing(call, &range, grid),
+            "double_exponential_smoothing" => self.smoothing(call, &range, grid, sink),
             _ => {
                 let mut kernel = simple_kernel(name, &range)
                     .ok_or_else(|| QueryError::execution(format!("the function {name}() is not supported yet")))?;
-                self.kernel(&range, grid, kernel.as_mut())
+                self.range_rows(&range, grid, kernel.as_mut(), sink)
             }
         }
     }
 
-    fn kernel(&mut self, range: &Range<'_>, grid: Grid, kernel: &mut dyn Kernel) -> Result<Vector, QueryError> {
-        let vector = self.over_range(range, grid, kernel)?;
-        self.drop_names(vector)
-    }
-
-    fn rate(&mut self, call: &Call, range: &Range<'_>, grid: Grid, kind: RateKind) -> Result<Vector, QueryError> {
+    fn rate(
+        &mut self,
+        call: &Call,
+        range: &Range<'_>,
+        grid: Grid,
+        kind: RateKind,
+        sink: Sink<'_, 'q>,
+    ) -> Result<(), QueryError> {
         let extended = range.extended().map(|extended| match extended {
             ExtendedRange::Anchored => ExtendedKind::Anchored,
             ExtendedRange::Smoothed => ExtendedKind::Smoothed,
         });
-        let vector = match extended {
-            Some(extended) => {
-                let range_seconds = range.range_ms as f64 / 1000.0;
-                self.over_range(
-                    range,
-                    grid,
-                    &mut ExtendedRate {
-                        extended,
-                        rate: kind,
-                        range_seconds,
-                    },
-                )?
-            }
-            None => self.over_range(range, grid, &mut Extrapolated::new(kind, range.range_ms))?,
+        let mut kernel: Box<dyn Kernel> = match extended {
+            Some(extended) => Box::new(ExtendedRate {
+                extended,
+                rate: kind,
+                range_seconds: range.range_ms as f64 / 1000.0,
+            }),
+            None => Box::new(Extrapolated::new(kind, range.range_ms)),
         };
-        if kind.is_counter() {
-            self.judge_counters(call, &vector)?;
-        }
-        self.drop_names(vector)
-    }
-
-    // Tells of metrics whose name or type does not say that they are counters.
-    fn judge_counters(&mut self, call: &Call, vector: &Vector) -> Result<(), QueryError> {
         let span = argument(call, 0)?.span;
         // Series of one metric mostly follow each other.
         let mut judged = String::new();
-        for row in &vector.rows {
-            let metric = row.labels.metric_name();
-            if metric.is_empty() {
-                continue;
+        self.range_rows(range, grid, kernel.as_mut(), &mut |this, row| {
+            if kind.is_counter() && row.column.present().next().is_some() {
+                this.judge_counter(&row.labels, &mut judged, span);
             }
-            if self.options.type_and_unit_labels {
-                let kind = row.labels.value("__type__");
-                if kind != "counter" && kind != "histogram" {
-                    self.notes.maybe_not_counter_type(metric, kind, span);
-                }
-            } else if metric != judged {
-                metric.clone_into(&mut judged);
-                if !["_total", "_sum", "_count", "_bucket"]
-                    .iter()
-                    .any(|suffix| metric.ends_with(suffix))
-                {
-                    self.notes.maybe_not_counter(metric, span);
-                }
-            }
-        }
-        Ok(())
+            sink(this, row)
+        })
     }
 
-    fn quantile_over_time(&mut self, call: &Call, range: &Range<'_>, grid: Grid) -> Result<Vector, QueryError> {
+    // Tells of metrics whose name or type does not say that they are counters.
+    fn judge_counter(&mut self, labels: &Labels, judged: &mut String, span: Span) {
+        let metric = labels.metric_name();
+        if metric.is_empty() {
+            return;
+        }
+        if self.options.type_and_unit_labels {
+            let kind = labels.value("__type__");
+            if kind != "counter" && kind != "histogram" {
+                self.notes.maybe_not_counter_type(metric, kind, span);
+            }
+        } else if metric != judged {
+            metric.clone_into(judged);
+            if !["_total", "_sum", "_count", "_bucket"]
+                .iter()
+                .any(|suffix| metric.ends_with(suffix))
+            {
+                self.notes.maybe_not_counter(metric, span);
+            }
+        }
+    }
+
+    fn quantile_over_time(
+        &mut self,
+        call: &Call,
+        range: &Range<'_>,
+        grid: Grid,
+        sink: Sink<'_, 'q>,
+    ) -> Result<(), QueryError> {
         let q = self.scalar_arg(call, 0, grid)?;
         let mut scratch = Vec::new();
         let mut kernel =
             PerWindow(|s: &Samples, w: &Window| Some(quantile_over_time(q.at(w.step), w.values(s), &mut scratch)));
-        let vector = self.over_range(range, grid, &mut kernel)?;
-        // The warning belongs to the steps that had samples.
         let invalid = |q: f64| q.is_nan() || !(0.0..=1.0).contains(&q);
+        // The steps whose warning is still to be given: it belongs to those that had samples.
+        let mut suspects: Vec<usize> = (0..grid.len()).filter(|step| invalid(q.at(*step))).collect();
         let span = argument(call, 0)?.span;
-        match &q {
-            Scalar::Constant(q) if invalid(*q) && !vector.rows.is_empty() => self.notes.invalid_quantile(*q, span),
-            Scalar::Constant(_) => {}
-            Scalar::Steps(values) => {
-                for (step, q) in values.iter().enumerate().filter(|(_, q)| invalid(**q)) {
-                    if vector.rows.iter().any(|row| row.column.has(step)) {
-                        self.notes.invalid_quantile(*q, span);
-                    }
+        self.range_rows(range, grid, &mut kernel, &mut |this, row| {
+            suspects.retain(|step| {
+                let seen = row.column.has(*step);
+                if seen {
+                    this.notes.invalid_quantile(q.at(*step), span);
                 }
-            }
-        }
-        self.drop_names(vector)
+                !seen
+            });
+            sink(this, row)
+        })
     }
 
-    fn smoothing(&mut self, call: &Call, range: &Range<'_>, grid: Grid) -> Result<Vector, QueryError> {
+    fn smoothing(&mut self, call: &Call, range: &Range<'_>, grid: Grid, sink: Sink<'_, 'q>) -> Result<(), QueryError> {
         let (factor, trend) = (self.scalar_arg(call, 1, grid)?, self.scalar_arg(call, 2, grid)?);
         let wrong = RefCell::new(None);
         let outside = |value: f64| value <= 0.0 || value >= 1.0;
@@ -169,14 +174,24 @@ impl Evaluator<'_> {
             }
             smoothing(w.values(s), factor, trend)
         });
-        let vector = self.over_range(range, grid, &mut kernel)?;
-        if let Some((name, short, value)) = wrong.into_inner() {
-            return Err(QueryError::execution(format!(
+        self.range_rows(range, grid, &mut kernel, sink)?;
+        match wrong.into_inner() {
+            Some((name, short, value)) => Err(QueryError::execution(format!(
                 "invalid {name} factor. Expected: 0 < {short} < 1, got: {value:.6}"
-            )));
+            ))),
+            None => Ok(()),
         }
-        self.drop_names(vector)
     }
+}
+
+/// Whether a call takes a range vector series by series.
+pub(crate) fn is_range_function(call: &Call) -> bool {
+    call.function.name != "absent_over_time" && call.function.args.contains(&ValueType::Matrix)
+}
+
+/// Whether a function of a range vector gives values of the metric itself.
+pub(crate) fn keeps_name(name: &str) -> bool {
+    matches!(name, "first_over_time" | "last_over_time")
 }
 
 // Kernels without further arguments.
@@ -191,6 +206,14 @@ fn simple_kernel(name: &str, range: &Range<'_>) -> Option<Box<dyn Kernel>> {
     };
     let seconds = |t: &i64| *t as f64 / 1000.0;
     Some(match name {
+        "first_over_time" => Box::new(WithHistograms {
+            floats: PerWindow(|s: &Samples, w: &Window| w.values(s).first().copied()),
+            mixed: |s: &Samples, w: &MixedWindow| outermost(s, w, true),
+        }),
+        "last_over_time" => Box::new(WithHistograms {
+            floats: PerWindow(|s: &Samples, w: &Window| w.values(s).last().copied()),
+            mixed: |s: &Samples, w: &MixedWindow| outermost(s, w, false),
+        }),
         "irate" => Box::new(PerWindow(|s: &Samples, w: &Window| instant_rate(s, w, true))),
         "idelta" => Box::new(PerWindow(|s: &Samples, w: &Window| instant_rate(s, w, false))),
         "sum_over_time" => Box::new(Sum::default()),
@@ -203,8 +226,14 @@ fn simple_kernel(name: &str, range: &Range<'_>) -> Option<Box<dyn Kernel>> {
             w.times(s).first().map(seconds)
         })),
         "ts_of_last_over_time" => Box::new(PerWindow(move |s: &Samples, w: &Window| w.times(s).last().map(seconds))),
-        "count_over_time" => Box::new(PerWindow(|_: &Samples, w: &Window| Some(w.len() as f64))),
-        "present_over_time" => Box::new(PerWindow(|_: &Samples, _: &Window| Some(1.0))),
+        "count_over_time" => Box::new(WithHistograms {
+            floats: PerWindow(|_: &Samples, w: &Window| Some(w.len() as f64)),
+            mixed: |_: &Samples, w: &MixedWindow| Some(SampleValue::Float(w.len() as f64)),
+        }),
+        "present_over_time" => Box::new(WithHistograms {
+            floats: PerWindow(|_: &Samples, _: &Window| Some(1.0)),
+            mixed: |_: &Samples, _: &MixedWindow| Some(SampleValue::Float(1.0)),
+        }),
         "stddev_over_time" => Box::new(PerWindow(|s: &Samples, w: &Window| Some(spread(w.values(s)).sqrt()))),
         "stdvar_over_time" => Box::new(PerWindow(|s: &Samples, w: &Window| Some(spread(w.values(s))))),
         "mad_over_time" => {

@@ -1,9 +1,11 @@
 //! Compares what came out with what a script wants.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
+use cupola_histogram::FloatHistogram;
 use cupola_model::{Labels, fmt_f64_g, is_stale_nan};
-use cupola_storage::Samples;
+use cupola_storage::{SampleValue, Samples};
 
 use super::series::SeriesLine;
 use super::values::Item;
@@ -40,30 +42,73 @@ pub(crate) fn compare_scalar(value: &QueryValue, wanted: f64) -> Result<(), Stri
     }
 }
 
+fn show(value: &SampleValue) -> String {
+    match value {
+        SampleValue::Float(value) => fmt_f64_g(*value),
+        SampleValue::Histogram(histogram) => histogram.test_expression(),
+    }
+}
+
+fn show_item(item: &Item) -> String {
+    match item {
+        Item::Missing => "none".to_owned(),
+        Item::Float(value) => fmt_f64_g(*value),
+        Item::Histogram(wanted) => wanted.value.test_expression(),
+    }
+}
+
+fn is_wanted(value: &SampleValue, wanted: &Item) -> bool {
+    match (value, wanted) {
+        (SampleValue::Float(value), Item::Float(wanted)) => same_value(*value, *wanted),
+        (SampleValue::Histogram(histogram), Item::Histogram(wanted)) => {
+            let hints = (histogram.counter_reset_hint, wanted.value.counter_reset_hint);
+            same_histogram(histogram, &wanted.value) && (!wanted.says_reset || hints.0 == hints.1)
+        }
+        _ => false,
+    }
+}
+
+fn same_histogram(a: &FloatHistogram, b: &FloatHistogram) -> bool {
+    let (mut a, mut b) = (a.clone(), b.clone());
+    a.compact(0);
+    b.compact(0);
+    let same_buckets = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(*a, *b));
+    a.schema == b.schema
+        && a.zero_threshold == b.zero_threshold
+        && a.custom_values == b.custom_values
+        && same_value(a.count, b.count)
+        && same_value(a.sum, b.sum)
+        && same_value(a.zero_count, b.zero_count)
+        && a.positive_spans == b.positive_spans
+        && a.negative_spans == b.negative_spans
+        && same_buckets(&a.positive_buckets, &b.positive_buckets)
+        && same_buckets(&a.negative_buckets, &b.negative_buckets)
+}
+
+fn check_value(value: &SampleValue, wanted: &Item, place: impl Display) -> Result<(), String> {
+    if is_wanted(value, wanted) {
+        return Ok(());
+    }
+    Err(format!("{place}: expected {}, got {}", show_item(wanted), show(value)))
+}
+
 /// Fails unless `rows` are the wanted ones, each with its first value; in order where `ordered`.
-pub(crate) fn compare_rows(rows: &[(Labels, f64)], wanted: &[SeriesLine], ordered: bool) -> Result<(), String> {
-    let mut wanted_by: BTreeMap<&Labels, (usize, f64)> = BTreeMap::new();
+pub(crate) fn compare_rows(rows: &[(Labels, SampleValue)], wanted: &[SeriesLine], ordered: bool) -> Result<(), String> {
+    let mut wanted_by: BTreeMap<&Labels, (usize, &Item)> = BTreeMap::new();
     for (at, line) in wanted.iter().enumerate() {
         match line.values.as_slice() {
-            [Item::Float(value)] => {
-                wanted_by.insert(&line.labels, (at, *value));
-            }
             [Item::Missing] => {}
-            [Item::Histogram(_)] => return Err(format!("{}: native histograms are not supported yet", line.labels)),
+            [item] => {
+                wanted_by.insert(&line.labels, (at, item));
+            }
             _ => return Err(format!("{}: an instant query has one value per series", line.labels)),
         }
     }
     for (at, (labels, value)) in rows.iter().enumerate() {
         let Some((wanted_at, wanted)) = wanted_by.remove(labels) else {
-            return Err(format!("unexpected series {labels} with value {}", fmt_f64_g(*value)));
+            return Err(format!("unexpected series {labels} with value {}", show(value)));
         };
-        if !same_value(*value, wanted) {
-            return Err(format!(
-                "{labels}: expected {}, got {}",
-                fmt_f64_g(wanted),
-                fmt_f64_g(*value)
-            ));
-        }
+        check_value(value, wanted, labels)?;
         if ordered && at != wanted_at {
             return Err(format!(
                 "{labels}: expected at place {}, is at {}",
@@ -85,18 +130,10 @@ pub(crate) fn compare_matrix(
     start: i64,
     step_ms: i64,
 ) -> Result<(), String> {
-    let mut wanted_by: BTreeMap<&Labels, BTreeMap<i64, f64>> = BTreeMap::new();
+    let mut wanted_by: BTreeMap<&Labels, BTreeMap<i64, &Item>> = BTreeMap::new();
     for line in wanted {
-        let mut points = BTreeMap::new();
-        for (time, item) in (0..).map(|i| start + i * step_ms).zip(&line.values) {
-            match item {
-                Item::Missing => {}
-                Item::Float(value) => {
-                    points.insert(time, *value);
-                }
-                Item::Histogram(_) => return Err(format!("{}: native histograms are not supported yet", line.labels)),
-            }
-        }
+        let times = (0..).map(|i| start + i * step_ms).zip(&line.values);
+        let points: BTreeMap<i64, &Item> = times.filter(|(_, item)| !matches!(item, Item::Missing)).collect();
         if !points.is_empty() {
             wanted_by.insert(&line.labels, points);
         }
@@ -106,22 +143,17 @@ pub(crate) fn compare_matrix(
     }
     for (labels, samples) in rows {
         let Some(mut points) = wanted_by.remove(labels) else {
-            return Err(format!("unexpected series {labels}: {:?}", samples.values));
+            let values: Vec<String> = samples.iter().map(|(_, value, _)| show(&value)).collect();
+            return Err(format!("unexpected series {labels}: {}", values.join(" ")));
         };
-        for (time, value) in samples.ts.iter().zip(&samples.values) {
-            match points.remove(time) {
-                Some(wanted) if same_value(*value, wanted) => {}
-                Some(wanted) => {
-                    let (wanted, got) = (fmt_f64_g(wanted), fmt_f64_g(*value));
-                    return Err(format!("{labels} at {time} ms: expected {wanted}, got {got}"));
-                }
-                None => return Err(format!("{labels} at {time} ms: unexpected value {}", fmt_f64_g(*value))),
-            }
+        for (time, value, _) in samples.iter() {
+            let wanted = points.remove(&time).unwrap_or(&Item::Missing);
+            check_value(&value, wanted, format_args!("{labels} at {time} ms"))?;
         }
         if let Some((time, wanted)) = points.into_iter().next() {
             return Err(format!(
                 "{labels} at {time} ms: expected {}, got none",
-                fmt_f64_g(wanted)
+                show_item(wanted)
             ));
         }
     }

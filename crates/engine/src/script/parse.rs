@@ -4,7 +4,7 @@ use cupola_goregex::Regex;
 use cupola_model::parse_duration;
 use thiserror::Error;
 
-use super::series::{SeriesLine, parse_line, unquote};
+use super::series::{Line, SeriesLine, parse_line, unquote};
 use super::values::{Item, number};
 
 /// A script that cannot be read.
@@ -170,8 +170,28 @@ fn parse_load(head: &str, body: &[(usize, &str)]) -> Result<Command, String> {
         other => return Err(format!("unknown command {other:?}")),
     };
     let mut series = Vec::new();
+    let mut started: Option<(cupola_model::Labels, Vec<Option<i64>>)> = None;
     for (number, line) in body {
-        series.extend(parse_line(line).map_err(|error| format!("line {number}: {error}"))?);
+        let mut line = match parse_line(line).map_err(|error| format!("line {number}: {error}"))? {
+            Line::Starts(labels, starts) => {
+                started = Some((labels, starts));
+                continue;
+            }
+            Line::Series(line) => line,
+        };
+        if let Some((labels, starts)) = started.take() {
+            if labels != line.labels || starts.len() != line.values.len() {
+                return Err(format!(
+                    "line {number}: the start timestamps above are those of {labels} with {} positions",
+                    starts.len()
+                ));
+            }
+            line.starts = starts;
+        }
+        series.push(line);
+    }
+    if let Some((labels, _)) = started {
+        return Err(format!("start timestamps of {labels} without the series"));
     }
     Ok(Command::Load {
         step_ms: duration(step.trim())?,
@@ -234,8 +254,10 @@ fn parse_eval(line: usize, head: &str, body: &[(usize, &str)]) -> Result<(Eval, 
             eval.scalar = Some(value);
             return Ok((eval, used + 1));
         }
-        let series = parse_line(text).map_err(|message| fail(*number_of_line, message))?;
-        eval.series.extend(series.map(with_one_value_at_least));
+        match parse_line(text).map_err(|message| fail(*number_of_line, message))? {
+            Line::Series(line) => eval.series.push(with_one_value_at_least(line)),
+            Line::Starts(..) => return Err(fail(*number_of_line, "a result has no start timestamps".to_owned())),
+        }
     }
     Ok((eval, body.len()))
 }

@@ -1,8 +1,12 @@
 //! Lines of series: `metric{label="value"} 1 2 3`.
 
-use cupola_model::{Labels, LabelsBuilder, METRIC_NAME};
+use std::sync::Arc;
 
-use super::values::{Item, parse_values};
+use cupola_histogram::FloatHistogram;
+use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, is_stale_nan};
+use cupola_storage::{SampleValue, Samples};
+
+use super::values::{Item, parse_starts, parse_values};
 
 /// A series and its values.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,20 +15,63 @@ pub struct SeriesLine {
     pub labels: Labels,
     /// One item per position.
     pub values: Vec<Item>,
+    /// Since when each position's counter counts, in milliseconds relative to the position's time; empty where the
+    /// script says nothing of it.
+    pub starts: Vec<Option<i64>>,
 }
 
-/// Reads a line; `None` where it gives start timestamps (`metric@st ...`), which are not kept yet.
-pub(crate) fn parse_line(line: &str) -> Result<Option<SeriesLine>, String> {
+impl SeriesLine {
+    /// Its samples, position i at `i * step_ms`.
+    pub(crate) fn samples(&self, step_ms: i64) -> Samples {
+        let mut samples = Samples::default();
+        let mut last_is_histogram = false;
+        let starts = self.starts.iter().copied().chain(std::iter::repeat(None));
+        for ((time, item), start) in (0..).map(|i| i * step_ms).zip(&self.values).zip(starts) {
+            let start = start.map_or(0, |offset| time + offset);
+            let value = match item {
+                Item::Missing => continue,
+                // A series of histograms ends with one that has the marker as its sum.
+                Item::Float(value) if is_stale_nan(*value) && last_is_histogram => {
+                    SampleValue::Histogram(Arc::new(FloatHistogram {
+                        sum: *value,
+                        ..FloatHistogram::default()
+                    }))
+                }
+                Item::Float(value) => SampleValue::Float(*value),
+                Item::Histogram(written) => SampleValue::Histogram(Arc::clone(&written.value)),
+            };
+            last_is_histogram = matches!(value, SampleValue::Histogram(_));
+            samples.push_value(time, value, start);
+        }
+        samples
+    }
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Line {
+    /// `metric 1 2 3`
+    Series(SeriesLine),
+    /// `metric@st -1m -2m`: of the series that follows.
+    Starts(Labels, Vec<Option<i64>>),
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// A text that names what could not be read.
+pub(crate) fn parse_line(line: &str) -> Result<Line, String> {
     let (labels, rest) = parse_labels(line)?;
-    if rest.starts_with("@st") {
-        return Ok(None);
+    if let Some(starts) = rest.strip_prefix("@st") {
+        return Ok(Line::Starts(labels, parse_starts(starts)?));
     }
     if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
         return Err(format!("cannot read the series {line:?}"));
     }
-    Ok(Some(SeriesLine {
+    Ok(Line::Series(SeriesLine {
         labels,
         values: parse_values(rest)?,
+        starts: Vec::new(),
     }))
 }
 

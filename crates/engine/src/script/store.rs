@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cupola_histogram::{CounterResetHint, FloatHistogram};
 use cupola_model::Labels;
-use cupola_storage::{Queryable, SampleSource, Samples, Selection, Series, StorageError};
+use cupola_storage::{Queryable, SampleSource, SampleValue, Samples, Selection, Series, StorageError};
 
 /// A storage of a few series, each held whole.
 #[derive(Debug, Clone, Default)]
@@ -16,11 +17,11 @@ struct Held(Arc<Samples>);
 
 impl SampleSource for Held {
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-        let lo = self.0.ts.partition_point(|t| *t < mint);
-        let hi = self.0.ts.partition_point(|t| *t <= maxt).max(lo);
-        out.ts.extend_from_slice(self.0.ts.get(lo..hi).unwrap_or_default());
-        out.values
-            .extend_from_slice(self.0.values.get(lo..hi).unwrap_or_default());
+        for (time, value, start) in self.0.iter() {
+            if (mint..=maxt).contains(&time) {
+                out.push_value(time, value, start);
+            }
+        }
         Ok(())
     }
 }
@@ -37,22 +38,61 @@ impl MemoryStore {
             return;
         }
         let known = self.series.entry(labels.clone()).or_default();
-        let mut merged: BTreeMap<i64, f64> = BTreeMap::new();
+        let mut merged = BTreeMap::new();
         for part in [known.as_ref(), samples] {
-            merged.extend(part.ts.iter().copied().zip(part.values.iter().copied()));
+            merged.extend(part.iter().map(|(time, value, start)| (time, (value, start))));
         }
-        *known = Arc::new(Samples {
-            ts: merged.keys().copied().collect(),
-            values: merged.into_values().collect(),
-        });
+        let mut all = Samples::default();
+        let mut previous: Option<Arc<FloatHistogram>> = None;
+        for (time, (value, start)) in merged {
+            let value = match value {
+                SampleValue::Float(_) => {
+                    previous = None;
+                    value
+                }
+                SampleValue::Histogram(histogram) => {
+                    let hinted = FloatHistogram {
+                        counter_reset_hint: stored_hint(previous.as_deref(), &histogram),
+                        ..FloatHistogram::clone(&histogram)
+                    };
+                    previous = Some(histogram);
+                    SampleValue::Histogram(Arc::new(hinted))
+                }
+            };
+            all.push_value(time, value, start);
+        }
+        *known = Arc::new(all);
     }
 
     fn matching<'s>(&'s self, selection: &'s Selection<'_>) -> impl Iterator<Item = (&'s Labels, &'s Arc<Samples>)> {
         self.series.iter().filter(|(labels, samples)| {
-            let overlaps = samples.ts.first().is_some_and(|first| *first <= selection.maxt)
-                && samples.ts.last().is_some_and(|last| *last >= selection.mint);
+            let (floats, histograms) = (&samples.ts, &samples.histograms.ts);
+            let first = floats.first().into_iter().chain(histograms.first()).min();
+            let last = floats.last().max(histograms.last());
+            let overlaps = first.is_some_and(|t| *t <= selection.maxt) && last.is_some_and(|t| *t >= selection.mint);
             overlaps && selection.matchers.iter().all(|matcher| matcher.matches_labels(labels))
         })
+    }
+}
+
+// What Prometheus's chunks say of a histogram that follows `previous` in its series: within a chunk there is no reset, and
+// a new chunk begins with a reset, a stale marker, another layout, or a change between gauge and counter.
+fn stored_hint(previous: Option<&FloatHistogram>, histogram: &FloatHistogram) -> CounterResetHint {
+    use CounterResetHint::{CounterReset, Gauge, NotCounterReset, Unknown};
+    match (histogram.counter_reset_hint, previous) {
+        (hint @ (Gauge | CounterReset), _) => hint,
+        (_, None) => Unknown,
+        (_, Some(previous)) if previous.counter_reset_hint == Gauge => Unknown,
+        _ if histogram.is_stale() => NotCounterReset,
+        (_, Some(previous)) if previous.is_stale() => Unknown,
+        (_, Some(previous)) if histogram.count < previous.count => CounterReset,
+        (_, Some(previous))
+            if previous.schema != histogram.schema || previous.zero_threshold != histogram.zero_threshold =>
+        {
+            Unknown
+        }
+        (_, Some(previous)) if histogram.detect_reset(previous) => CounterReset,
+        _ => NotCounterReset,
     }
 }
 

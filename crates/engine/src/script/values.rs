@@ -1,5 +1,8 @@
 //! Sequences of values in scripts: `1 2x3 0+10x5 _ stale {{schema:0 count:1}}`.
 
+use std::sync::Arc;
+
+use super::histogram::{Written, parse_histogram};
 use cupola_model::{NORMAL_NAN_BITS, STALE_NAN, parse_duration, parse_f64};
 
 /// One position of a sequence.
@@ -9,8 +12,8 @@ pub enum Item {
     Missing,
     /// A number, or a staleness marker.
     Float(f64),
-    /// A native histogram as it was written; the engine does not know them yet.
-    Histogram(String),
+    /// A native histogram.
+    Histogram(Written),
 }
 
 /// Reads a sequence.
@@ -47,16 +50,8 @@ fn item_end(text: &str) -> Result<usize, String> {
 
 fn push_item(item: &str, out: &mut Vec<Item>) -> Result<(), String> {
     let bad = || format!("cannot read the value {item:?}");
-    if item.starts_with("{{") {
-        let end = item.rfind("}}").ok_or_else(bad)? + 2;
-        let (histogram, times) = item.split_at(end);
-        let count = if times.is_empty() {
-            1
-        } else {
-            repeat(times.strip_prefix('x').ok_or_else(bad)?)? + 1
-        };
-        out.extend(std::iter::repeat_n(Item::Histogram(histogram.to_owned()), count));
-        return Ok(());
+    if let Some(inside) = item.strip_prefix("{{") {
+        return push_histograms(inside, out);
     }
     if let Some(times) = item.strip_prefix('_') {
         let count = if times.is_empty() {
@@ -98,6 +93,83 @@ fn push_item(item: &str, out: &mut Vec<Item>) -> Result<(), String> {
         out.push(Item::Float(value));
     }
     Ok(())
+}
+
+// `h}}`, `h}}xN`, `h}}+{{d}}xN` or `h}}-{{d}}xN`.
+fn push_histograms(text: &str, out: &mut Vec<Item>) -> Result<(), String> {
+    let bad = || format!("cannot read the histogram {{{{{text}");
+    let (first, after) = text.split_once("}}").ok_or_else(bad)?;
+    let mut current = parse_histogram(first)?;
+    out.push(Item::Histogram(current.clone()));
+    if after.is_empty() {
+        return Ok(());
+    }
+    if let Some(times) = after.strip_prefix('x') {
+        out.extend(std::iter::repeat_n(Item::Histogram(current), repeat(times)?));
+        return Ok(());
+    }
+    let (sign, operand) = after.split_once("{{").ok_or_else(bad)?;
+    let (operand, times) = operand.split_once("}}x").ok_or_else(bad)?;
+    let operand = parse_histogram(operand)?.value;
+    if current.value.schema > operand.schema {
+        return Err(format!(
+            "the schema {} of the first histogram must not be finer than the {} of what is added",
+            current.value.schema, operand.schema
+        ));
+    }
+    for _ in 0..repeat(times)? {
+        let next = Arc::make_mut(&mut current.value);
+        let combined = match sign {
+            "+" => next.add(&operand),
+            "-" => next.sub(&operand),
+            _ => return Err(bad()),
+        };
+        combined.map_err(|error| error.to_string())?;
+        out.push(Item::Histogram(current.clone()));
+    }
+    Ok(())
+}
+
+/// Reads the start timestamps of a line `metric@st ...`: milliseconds relative to each sample's time.
+///
+/// # Errors
+/// A text that names what could not be read.
+pub(crate) fn parse_starts(text: &str) -> Result<Vec<Option<i64>>, String> {
+    let mut out = Vec::new();
+    for item in text.split_whitespace() {
+        let bad = || format!("cannot read the start timestamp {item:?}");
+        let (value, times) = match item.rsplit_once('x') {
+            Some((value, times)) => (value, Some(repeat(times)?)),
+            None => (item, None),
+        };
+        if value == "_" {
+            out.extend(std::iter::repeat_n(None, times.unwrap_or(1)));
+            continue;
+        }
+        let step_at = value.rfind(['+', '-']).filter(|at| *at > 0);
+        let (start, step) = value.split_at(step_at.unwrap_or(value.len()));
+        let mut start = signed_duration(start).ok_or_else(bad)?;
+        let step = if step.is_empty() {
+            0
+        } else {
+            signed_duration(step).ok_or_else(bad)?
+        };
+        out.push(Some(start));
+        for _ in 0..times.unwrap_or(0) {
+            start += step;
+            out.push(Some(start));
+        }
+    }
+    Ok(out)
+}
+
+// Milliseconds.
+fn signed_duration(text: &str) -> Option<i64> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    Some(sign * parse_duration(unsigned).ok()?)
 }
 
 fn repeat(text: &str) -> Result<usize, String> {
@@ -147,6 +219,14 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn start_timestamps() {
+        let wanted = [None, None, Some(-30_000), Some(-90_000), Some(0), Some(1), Some(60_000)];
+        assert_eq!(parse_starts("_x2 -30s-1mx1 -0ms 1ms +1m").unwrap(), wanted);
+        assert_eq!(parse_starts("0-1mx1").unwrap(), [Some(0), Some(-60_000)]);
+        assert!(parse_starts("cake").is_err());
+    }
+
     #[track_caller]
     fn check(text: &str, expected: &[f64]) {
         let got: Vec<f64> = parse_values(text)
@@ -170,11 +250,12 @@ mod tests {
     fn gaps_and_histograms() {
         let got = parse_values("_ _x2 {{count:1 sum:2}}x1 stale").unwrap();
         assert_eq!(got.iter().filter(|item| **item == Item::Missing).count(), 3);
-        assert_eq!(got[3], Item::Histogram("{{count:1 sum:2}}".to_owned()));
+        assert_eq!(got[3], Item::Histogram(parse_histogram("count:1 sum:2").unwrap()));
         assert_eq!(got.len(), 6);
-        let sum = parse_values("{{a:1 b:2}}+{{a:3}}x2 5").unwrap();
+        let sum = parse_values("{{sum:1 count:2}}+{{sum:3}}x2 5").unwrap();
         assert_eq!(sum.len(), 4);
-        for text in ["abc", "{{x", "1x", "1xx2"] {
+        assert_eq!(sum[2], Item::Histogram(parse_histogram("count:2 sum:7").unwrap()));
+        for text in ["abc", "{{x", "1x", "1xx2", "{{schema:1}}+{{schema:0}}x1", "{{}}*{{}}x1"] {
             assert!(parse_values(text).is_err(), "{text}");
         }
     }

@@ -1,16 +1,24 @@
 //! Range functions: two pointers walk a series once and mark each step's window; a kernel turns windows into values.
 
 mod extended;
+mod histograms;
 mod over_time;
 mod rate;
 mod regression;
 
-use cupola_model::STALE_NAN;
+use std::sync::Arc;
+
+use cupola_histogram::FloatHistogram;
+use cupola_model::{Labels, STALE_NAN};
+use cupola_promql::Span;
 use cupola_storage::Samples;
 
+use crate::annotations::Annotations;
+use crate::column::Column;
 use crate::grid::Grid;
 
 pub(crate) use extended::{Anchor, ExtendedKind, ExtendedRate, between};
+pub(crate) use histograms::{WithHistograms, outermost};
 pub(crate) use over_time::{Average, Counted, Extreme, Sum, counted_anchored, mad, quantile_over_time, spread};
 pub(crate) use rate::{Extrapolated, RateKind, instant_rate};
 pub(crate) use regression::{linear_regression, smoothing};
@@ -42,6 +50,48 @@ impl Window {
     }
 }
 
+/// The samples of one step of a series that has native histograms: either part may be empty, not both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MixedWindow {
+    /// The floats, and the edges.
+    pub(crate) floats: Window,
+    /// The histograms are those at `lo..hi` of the histograms' own columns.
+    pub(crate) lo: usize,
+    pub(crate) hi: usize,
+}
+
+impl MixedWindow {
+    pub(crate) fn histograms<'s>(&self, samples: &'s Samples) -> &'s [Arc<FloatHistogram>] {
+        samples.histograms.values.get(self.lo..self.hi).unwrap_or_default()
+    }
+
+    pub(crate) fn histogram_times<'s>(&self, samples: &'s Samples) -> &'s [i64] {
+        samples.histograms.ts.get(self.lo..self.hi).unwrap_or_default()
+    }
+
+    /// How many samples of either kind.
+    pub(crate) fn len(&self) -> usize {
+        self.floats.len() + (self.hi - self.lo)
+    }
+}
+
+/// What a kernel's remarks are about.
+pub(crate) struct About<'a, 'q> {
+    /// Where remarks go.
+    pub(crate) notes: &'a mut Annotations<'q>,
+    /// The labels of the series at work, with its name.
+    pub(crate) labels: &'a Labels,
+    /// The range vector in the query.
+    pub(crate) span: Span,
+}
+
+impl<'a> About<'a, '_> {
+    /// The name of the metric.
+    pub(crate) fn metric(&self) -> &'a str {
+        self.labels.metric_name()
+    }
+}
+
 /// How far windows reach.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reach {
@@ -56,8 +106,30 @@ pub(crate) struct Reach {
 /// Marks the window of every step of `ends`; the times of `ends` must not fall. Steps without samples are left out.
 pub(crate) fn mark(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach, out: &mut Vec<Window>) {
     out.clear();
+    out.extend(windows(ts, ends, reach).filter(|window| window.len() > 0));
+}
+
+/// As [`mark`], for a series that has native histograms.
+pub(crate) fn mark_mixed(
+    samples: &Samples,
+    ends: impl Iterator<Item = i64> + Clone,
+    reach: Reach,
+    out: &mut Vec<MixedWindow>,
+) {
+    out.clear();
+    let floats = windows(&samples.ts, ends.clone(), reach);
+    let histograms = windows(&samples.histograms.ts, ends, reach);
+    let pairs = floats.zip(histograms).map(|(floats, histograms)| MixedWindow {
+        floats,
+        lo: histograms.lo,
+        hi: histograms.hi,
+    });
+    out.extend(pairs.filter(|window| window.len() > 0));
+}
+
+fn windows(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach) -> impl Iterator<Item = Window> {
     let (mut lo, mut hi) = (0, 0);
-    for (step, end) in ends.enumerate() {
+    ends.enumerate().map(move |(step, end)| {
         let start = end.saturating_sub(reach.range);
         let first = start.saturating_sub(reach.before);
         let last = end.saturating_add(reach.after);
@@ -67,16 +139,14 @@ pub(crate) fn mark(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach, ou
         while lo < hi && ts.get(lo).is_some_and(|t| *t <= first) {
             lo += 1;
         }
-        if lo < hi {
-            out.push(Window {
-                lo,
-                hi,
-                start,
-                end,
-                step,
-            });
+        Window {
+            lo,
+            hi,
+            start,
+            end,
+            step,
         }
-    }
+    })
 }
 
 /// Turns the windows of one series into values. `begin` is called once per series, then `run` with consecutive parts
@@ -87,6 +157,27 @@ pub(crate) trait Kernel {
 
     /// Writes the value of each window to `out` at its step; leaves out what has no value.
     fn run(&mut self, samples: &Samples, windows: &[Window], out: &mut [f64]);
+
+    /// As [`Kernel::run`], for a series that has native histograms.
+    fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
+        let _ = about;
+        floats_only(self, samples, windows, out);
+    }
+}
+
+/// What a kernel makes of the floats alone; steps without floats stay absent.
+pub(crate) fn floats_only<K: Kernel + ?Sized>(
+    kernel: &mut K,
+    samples: &Samples,
+    windows: &[MixedWindow],
+    out: &mut Column,
+) {
+    let floats: Vec<Window> = windows
+        .iter()
+        .map(|window| window.floats)
+        .filter(|floats| floats.len() > 0)
+        .collect();
+    kernel.run(samples, &floats, out.values_mut());
 }
 
 /// A kernel that looks at each window by itself.
@@ -105,23 +196,28 @@ impl<F: FnMut(&Samples, &Window) -> Option<f64>> Kernel for PerWindow<F> {
 /// Forgets staleness markers: a range does not see them.
 pub(crate) fn drop_stale(samples: &mut Samples) {
     let stale = STALE_NAN.to_bits();
-    if !samples.values.iter().any(|v| v.to_bits() == stale) {
-        return;
+    if samples.values.iter().any(|v| v.to_bits() == stale) {
+        let keep: Vec<bool> = samples.values.iter().map(|v| v.to_bits() != stale).collect();
+        retain(&mut samples.values, &keep);
+        retain(&mut samples.ts, &keep);
+        retain(&mut samples.starts, &keep);
     }
-    let mut kept = 0;
-    for i in 0..samples.len() {
-        if samples.values[i].to_bits() != stale {
-            samples.values[kept] = samples.values[i];
-            samples.ts[kept] = samples.ts[i];
-            kept += 1;
-        }
+    let histograms = &mut samples.histograms;
+    if histograms.values.iter().any(|h| h.sum.to_bits() == stale) {
+        let keep: Vec<bool> = histograms.values.iter().map(|h| h.sum.to_bits() != stale).collect();
+        retain(&mut histograms.values, &keep);
+        retain(&mut histograms.ts, &keep);
+        retain(&mut histograms.starts, &keep);
     }
-    samples.values.truncate(kept);
-    samples.ts.truncate(kept);
+}
+
+fn retain<T>(column: &mut Vec<T>, keep: &[bool]) {
+    let mut keep = keep.iter();
+    column.retain(|_| keep.next().copied().unwrap_or(true));
 }
 
 /// The times windows end at: those of `grid`, or one fixed time for every step.
-pub(crate) fn window_ends(grid: Grid, fixed: Option<i64>, offset: i64) -> impl Iterator<Item = i64> {
+pub(crate) fn window_ends(grid: Grid, fixed: Option<i64>, offset: i64) -> impl Iterator<Item = i64> + Clone {
     grid.times().map(move |t| fixed.unwrap_or(t).saturating_sub(offset))
 }
 
@@ -130,10 +226,7 @@ pub(crate) mod testing {
     use super::*;
 
     pub(crate) fn samples(pairs: &[(i64, f64)]) -> Samples {
-        Samples {
-            ts: pairs.iter().map(|p| p.0).collect(),
-            values: pairs.iter().map(|p| p.1).collect(),
-        }
+        Samples::floats(pairs.iter().map(|p| p.0).collect(), pairs.iter().map(|p| p.1).collect())
     }
 
     /// The values a kernel gives over a grid; windows are fed in two parts, as the engine may do.

@@ -1,8 +1,13 @@
 //! `rate`, `increase`, `delta` with extrapolation, `irate`, `idelta`.
 
-use cupola_storage::Samples;
+use std::sync::Arc;
 
-use super::{Kernel, Window};
+use cupola_histogram::FloatHistogram;
+use cupola_storage::{SampleValue, Samples};
+
+use super::histograms::difference;
+use super::{About, Kernel, MixedWindow, Window};
+use crate::column::Column;
 
 /// What is computed from first and last sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +24,14 @@ impl RateKind {
     pub(crate) fn is_counter(self) -> bool {
         self != Self::Delta
     }
+}
+
+// The first and the last sample of a window, of `count` ones.
+#[derive(Clone, Copy)]
+struct Ends {
+    first_t: i64,
+    last_t: i64,
+    count: usize,
 }
 
 /// `rate`, `increase`, `delta`: the difference of a window's ends, extrapolated to its edges.
@@ -40,6 +53,48 @@ impl Extrapolated {
             resets: Vec::new(),
             next_reset: 0,
         }
+    }
+
+    // By what the difference of a window's ends is multiplied; `grown` is how large the first sample is beside it, where
+    // the counter has grown from zero.
+    fn factor(&self, ends: Ends, window: &Window, grown: Option<f64>) -> f64 {
+        let seconds = |ms: i64| ms as f64 / 1000.0;
+        let mut to_start = seconds(ends.first_t - window.start);
+        let mut to_end = seconds(window.end - ends.last_t);
+        let sampled = seconds(ends.last_t - ends.first_t);
+        let between = sampled / (ends.count - 1) as f64;
+        // A gap of up to 1.1 intervals is taken for regular; beyond it the series is assumed to begin or end half an
+        // interval outside its samples.
+        let threshold = between * 1.1;
+        if to_start >= threshold {
+            to_start = between / 2.0;
+        }
+        if let Some(grown) = grown {
+            to_start = to_start.min(sampled * grown);
+        }
+        if to_end >= threshold {
+            to_end = between / 2.0;
+        }
+        let mut factor = (sampled + to_start + to_end) / sampled;
+        if self.kind == RateKind::Rate {
+            factor /= self.range_seconds;
+        }
+        factor
+    }
+
+    fn histogram(&self, samples: &Samples, window: &MixedWindow, about: &mut About<'_, '_>) -> Option<FloatHistogram> {
+        let (histograms, times) = (window.histograms(samples), window.histogram_times(samples));
+        let (first, count) = (histograms.first()?, histograms.len());
+        let mut result = difference(histograms, self.kind.is_counter(), about)?;
+        let ends = Ends {
+            first_t: *times.first()?,
+            last_t: *times.last()?,
+            count,
+        };
+        let has_grown = self.kind.is_counter() && result.count > 0.0 && first.count >= 0.0;
+        let grown = has_grown.then(|| first.count / result.count);
+        result.mul(self.factor(ends, &window.floats, grown));
+        Some(result)
     }
 
     fn value(&mut self, samples: &Samples, window: &Window) -> Option<f64> {
@@ -65,32 +120,14 @@ impl Extrapolated {
             }
         }
 
-        let seconds = |ms: i64| ms as f64 / 1000.0;
-        let mut to_start = seconds(first_t - window.start);
-        let mut to_end = seconds(window.end - last_t);
-        let sampled = seconds(last_t - first_t);
-        let between = sampled / (values.len() - 1) as f64;
-        // A gap of up to 1.1 intervals is taken for regular; beyond it the series is assumed to begin or end half an
-        // interval outside its samples.
-        let threshold = between * 1.1;
-        if to_start >= threshold {
-            to_start = between / 2.0;
-        }
-        if self.kind.is_counter() && result > 0.0 && first >= 0.0 {
-            // A counter was never below zero.
-            let to_zero = sampled * (first / result);
-            if to_zero < to_start {
-                to_start = to_zero;
-            }
-        }
-        if to_end >= threshold {
-            to_end = between / 2.0;
-        }
-        let mut factor = (sampled + to_start + to_end) / sampled;
-        if self.kind == RateKind::Rate {
-            factor /= self.range_seconds;
-        }
-        Some(result * factor)
+        let ends = Ends {
+            first_t,
+            last_t,
+            count: values.len(),
+        };
+        // A counter was never below zero.
+        let grown = (self.kind.is_counter() && result > 0.0 && first >= 0.0).then(|| first / result);
+        Some(result * self.factor(ends, window, grown))
     }
 }
 
@@ -113,6 +150,23 @@ impl Kernel for Extrapolated {
             if let (Some(value), Some(slot)) = (self.value(samples, window), out.get_mut(window.step)) {
                 *slot = value;
             }
+        }
+    }
+
+    fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
+        for window in windows {
+            let value = match (window.floats.len(), window.histograms(samples).len()) {
+                (_, 0) => self.value(samples, &window.floats).map(SampleValue::Float),
+                (0, _) => {
+                    let histogram = self.histogram(samples, window, about);
+                    histogram.map(|histogram| SampleValue::Histogram(Arc::new(histogram)))
+                }
+                _ => {
+                    about.notes.mixed_floats_and_histograms(about.metric(), about.span);
+                    None
+                }
+            };
+            out.set(window.floats.step, value);
         }
     }
 }

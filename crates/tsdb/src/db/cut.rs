@@ -91,6 +91,8 @@ impl Inner {
         info!(%ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
         self.metrics.truncations.inc();
         self.head.truncate(end);
+        // The block holds the same samples; answers are made from it once all the same.
+        self.head.note_change(begin);
         Ok(())
     }
 
@@ -134,6 +136,9 @@ impl Inner {
             return;
         }
         self.blocks.store(Arc::new(kept));
+        if let Some(oldest) = gone.iter().map(|b| b.meta().min_time).min() {
+            self.head.note_change(oldest);
+        }
         for block in gone {
             let dir = block.dir().to_path_buf();
             let doomed = dir.with_extension("tmp-for-deletion");

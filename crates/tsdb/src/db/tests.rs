@@ -357,3 +357,64 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn selecting_stops_when_nobody_waits_for_it() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    let mut batch = tsdb.appender();
+    for n in 0..5000 {
+        let labels = Labels::from_pairs([("__name__", "x"), ("n", n.to_string().as_str())]);
+        batch.append(None, &labels, 1000, 1.0).unwrap();
+    }
+    batch.commit().unwrap();
+    let asked = std::cell::Cell::new(0);
+    let go_on = || {
+        asked.set(asked.get() + 1);
+        asked.get() < 3
+    };
+    let stopped = tsdb.select_while(&all(), &go_on);
+    assert!(matches!(stopped, Err(StorageError::Stopped)));
+    assert_eq!(asked.get(), 3);
+    assert_eq!(tsdb.select(&all()).unwrap().len(), 5000);
+}
+
+#[test]
+fn changes_tell_the_oldest_time_that_was_touched() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open_with(&dir, Arc::new(RealFs), |options| {
+        options.block_ms = 10 * MINUTE;
+        options.retention_ms = 30 * MINUTE;
+    })
+    .unwrap();
+    let version = |tsdb: &Tsdb| tsdb.changes(&Version::default()).unwrap().version;
+    let oldest = |since: &Version| tsdb.changes(since).unwrap().oldest_touched;
+    let before = version(&tsdb);
+    assert_eq!(oldest(&before), None);
+    let mut batch = tsdb.appender();
+    batch.append(None, &name("a"), 9 * MINUTE, 1.0).unwrap();
+    batch.append(None, &name("b"), 5 * MINUTE, STALE_NAN).unwrap();
+    assert_eq!(oldest(&before), None, "not committed yet");
+    batch.commit().unwrap();
+    assert_eq!(oldest(&before), Some(5 * MINUTE));
+    let first = version(&tsdb);
+    write(&tsdb, &name("a"), 9 * MINUTE, 1.0).unwrap();
+    assert_eq!(oldest(&first), None, "the same sample again changes nothing");
+    write(&tsdb, &name("c"), 8 * MINUTE, 1.0).unwrap();
+    write(&tsdb, &name("a"), 21 * MINUTE, 2.0).unwrap();
+    assert_eq!(oldest(&first), Some(8 * MINUTE));
+    // A block is cut, and much later deleted.
+    let appended = version(&tsdb);
+    tsdb.maintain();
+    assert_eq!(tsdb.blocks().len(), 1);
+    assert_eq!(oldest(&appended), Some(0));
+    write(&tsdb, &name("a"), 50 * MINUTE, 3.0).unwrap();
+    let written = version(&tsdb);
+    tsdb.maintain();
+    assert!(tsdb.blocks().iter().all(|block| block.mint > 0));
+    assert_eq!(oldest(&written), Some(0));
+    // After a restart nothing is known of what was before.
+    let last = version(&tsdb);
+    drop(tsdb);
+    assert_eq!(open(&dir).changes(&last).unwrap().oldest_touched, Some(i64::MIN));
+}

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use cupola_model::{Labels, SeriesRef};
-use cupola_storage::{AppendError, Appender, CommitError, Samples, Selection, Series, StorageError};
+use cupola_storage::{
+    AppendError, Appender, ChangeLog, Changes, CommitError, Samples, Selection, Series, StorageError, Version,
+};
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
@@ -22,6 +24,9 @@ use crate::metrics::Metrics;
 use crate::wal::{Entry, LoggedChunk, LoggedSample, Wal};
 use index::Index;
 use series::MemSeries;
+
+// Once per so many selected series it is asked whether selecting is to go on.
+const ASK_EVERY: usize = 1024;
 
 pub(crate) struct Head {
     inner: RwLock<Inner>,
@@ -44,6 +49,7 @@ struct Inner {
     hasher: foldhash::fast::RandomState,
     index: Index,
     maxt: i64,
+    changes: ChangeLog,
 }
 
 #[derive(Default)]
@@ -233,11 +239,23 @@ impl Head {
     }
 
     pub(crate) fn select(&self, selection: &Selection<'_>) -> Vec<Series> {
+        self.select_while(selection, &|| true).unwrap_or_default()
+    }
+
+    /// The series with samples in the range; fails only where `go_on` said `false`, which is asked now and then.
+    pub(crate) fn select_while(
+        &self,
+        selection: &Selection<'_>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
         let floor = self.floor.load(Ordering::Acquire);
         let inner = self.inner.read();
         let mint = selection.mint.max(floor);
         let mut found = Vec::new();
-        for slot in inner.index.select(selection.matchers) {
+        for (count, slot) in inner.index.select(selection.matchers).into_iter().enumerate() {
+            if count % ASK_EVERY == 0 && !go_on() {
+                return Err(StorageError::Stopped);
+            }
             let Some(series) = inner.slots.get(slot as usize).and_then(|s| s.series.as_ref()) else {
                 continue;
             };
@@ -248,7 +266,7 @@ impl Head {
                 });
             }
         }
-        found
+        Ok(found)
     }
 
     /// The label sets of matching series with samples in the range.
@@ -339,6 +357,16 @@ impl Head {
             counts.truncate(limit);
         }
         all
+    }
+
+    /// What changed since the state `since`.
+    pub(crate) fn changes(&self, since: &Version) -> Changes {
+        self.inner.read().changes.since(since)
+    }
+
+    /// Notes that samples from `oldest` on may read differently now: blocks came or went.
+    pub(crate) fn note_change(&self, oldest: i64) {
+        self.inner.write().changes.note(oldest);
     }
 
     /// Newest sample; `i64::MIN` where there is none.
@@ -522,6 +550,7 @@ impl Appender for HeadAppender {
         }
         let mut appended = 0_u64;
         let mut maxt = inner.maxt;
+        let mut oldest = i64::MAX;
         for sample in &self.samples {
             let Some(series) = inner.get_mut(sample.series) else {
                 continue;
@@ -530,10 +559,14 @@ impl Appender for HeadAppender {
             if series.check(sample.ts, sample.value) == Ok(true) {
                 series.push(sample.ts, sample.value);
                 maxt = maxt.max(sample.ts);
+                oldest = oldest.min(sample.ts);
                 appended += 1;
             }
         }
         inner.maxt = maxt;
+        if appended > 0 {
+            inner.changes.note(oldest);
+        }
         head.metrics.samples_appended.add(appended as f64);
         Ok(())
     }

@@ -5,11 +5,13 @@ use std::io::Write as _;
 
 use axum::body::Body;
 use axum::response::Response;
-use cupola_model::{Labels, write_f64};
+use cupola_model::Labels;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
+
+use super::stream::{PIECE, Rest, Streamed};
 
 /// A refusal in Prometheus's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +78,16 @@ impl ApiError {
 }
 
 /// An answer that is computed and not sent yet, so that it can be packed on the thread that computed it.
-#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: Vec<u8>,
+    // What comes behind `body`, where it is too much to have at hand.
+    rest: Option<Rest>,
 }
+
+// An answer up to this size is sent in one piece.
+const WHOLE: usize = 4 * PIECE;
 
 // Below this a packed answer saves nothing that counts.
 const WORTH_PACKING: usize = 1024;
@@ -89,10 +95,16 @@ const WORTH_PACKING: usize = 1024;
 impl Answer {
     /// JSON outside the envelope.
     pub(crate) fn json(body: String) -> Self {
+        Self::of("application/json", body.into_bytes())
+    }
+
+    /// JSON that is written while it is sent, unless it is short. Sending ends at the deadline.
+    pub(crate) fn json_in_pieces(mut rest: Rest) -> Self {
+        let mut body = Vec::new();
+        let goes_on = rest.pieces.write(&mut body, WHOLE);
         Self {
-            status: StatusCode::OK,
-            content_type: "application/json",
-            body: body.into_bytes(),
+            rest: goes_on.then_some(rest),
+            ..Self::of("application/json", body)
         }
     }
 
@@ -102,6 +114,7 @@ impl Answer {
             status,
             content_type: "text/plain; charset=utf-8",
             body: text.into(),
+            rest: None,
         }
     }
 
@@ -111,6 +124,7 @@ impl Answer {
             status: StatusCode::OK,
             content_type,
             body,
+            rest: None,
         }
     }
 
@@ -122,7 +136,8 @@ impl Answer {
     /// The response; packed where the client takes gzip and the body is worth it. That computes, so it does not belong
     /// on a runtime thread.
     pub(crate) fn into_response(mut self, takes_gzip: bool) -> Response {
-        let is_packed = takes_gzip && self.body.len() > WORTH_PACKING && {
+        let is_long = self.rest.is_some();
+        let is_packed = takes_gzip && self.body.len() > WORTH_PACKING && !is_long && {
             let mut encoder = GzEncoder::new(Vec::with_capacity(self.body.len() / 4), Compression::fast());
             // Writing to a Vec cannot fail; if it did, the plain body goes out.
             match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
@@ -133,12 +148,16 @@ impl Answer {
                 Err(_) => false,
             }
         };
-        let mut response = Response::new(Body::from(self.body));
+        let body = match self.rest {
+            Some(rest) => Body::new(Streamed::new(self.body, rest, takes_gzip)),
+            None => Body::from(self.body),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        if is_packed {
+        if is_packed || (is_long && takes_gzip) {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         response
@@ -166,17 +185,22 @@ pub(crate) fn success_with(data: &str, warnings: &[String], infos: &[String]) ->
     let mut body = String::with_capacity(data.len() + 64);
     body.push_str("{\"status\":\"success\",\"data\":");
     body.push_str(data);
+    write_notes(&mut body, warnings, infos);
+    body.push('}');
+    Answer::json(body)
+}
+
+/// `,"warnings":[…],"infos":[…]`, what is empty left out.
+pub(crate) fn write_notes(out: &mut String, warnings: &[String], infos: &[String]) {
     for (name, kind, texts) in [("warnings", "warning", warnings), ("infos", "info", infos)] {
         if texts.is_empty() {
             continue;
         }
         let (shown, more) = texts.split_at(texts.len().min(MOST_NOTES));
         let more = (!more.is_empty()).then(|| format!("{} more {kind} annotations omitted", more.len()));
-        let _ = write!(body, ",\"{name}\":");
-        write_list(&mut body, shown.iter().chain(&more), |out, text| write_str(out, text));
+        let _ = write!(out, ",\"{name}\":");
+        write_list(out, shown.iter().chain(&more), |out, text| write_str(out, text));
     }
-    body.push('}');
-    Answer::json(body)
 }
 
 const MOST_NOTES: usize = 10;
@@ -252,31 +276,6 @@ pub(crate) fn write_pairs<'a>(out: &mut String, pairs: impl IntoIterator<Item = 
     out.push('}');
 }
 
-/// Seconds with up to three decimals, as Prometheus writes sample times.
-pub(crate) fn write_seconds(out: &mut String, ms: i64) {
-    let (sign, size) = if ms < 0 {
-        ("-", ms.unsigned_abs())
-    } else {
-        ("", ms.unsigned_abs())
-    };
-    let _ = write!(out, "{sign}{}", size / 1000);
-    match size % 1000 {
-        0 => {}
-        rest if rest % 100 == 0 => drop(write!(out, ".{}", rest / 100)),
-        rest if rest % 10 == 0 => drop(write!(out, ".{:02}", rest / 10)),
-        rest => drop(write!(out, ".{rest:03}")),
-    }
-}
-
-/// `[time,"value"]`.
-pub(crate) fn write_sample(out: &mut String, ms: i64, value: f64) {
-    out.push('[');
-    write_seconds(out, ms);
-    out.push_str(",\"");
-    write_f64(out, value);
-    out.push_str("\"]");
-}
-
 /// RFC 3339 with milliseconds in UTC; Go's zero time where there is none.
 pub(crate) fn write_time(out: &mut String, ms: Option<i64>) {
     match ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
@@ -294,21 +293,6 @@ mod tests {
         let mut out = String::new();
         write_str(&mut out, "a\"b\\c\n\u{1}é");
         assert_eq!(out, r#""a\"b\\c\n\u0001é""#);
-    }
-
-    #[test]
-    fn times_are_seconds_without_trailing_zeros() {
-        let text = |ms| {
-            let mut out = String::new();
-            write_seconds(&mut out, ms);
-            out
-        };
-        assert_eq!(text(1_435_781_451_781), "1435781451.781");
-        assert_eq!(text(1_500), "1.5");
-        assert_eq!(text(1_050), "1.05");
-        assert_eq!(text(1_005), "1.005");
-        assert_eq!(text(1_000), "1");
-        assert_eq!(text(-500), "-0.5");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod json;
 mod params;
 mod prometheus;
+mod stream;
 mod ui;
 
 use axum::response::Response;

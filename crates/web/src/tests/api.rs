@@ -118,6 +118,20 @@ async fn queries_are_formatted() {
 }
 
 #[tokio::test]
+async fn queries_are_shown_as_trees() {
+    let server = start(|_| {});
+    server
+        .check(
+            "/api/v1/parse_query?query=-up{job=\"a\"} @ start()",
+            200,
+            expect![[r#"{"status":"success","data":{"type":"unaryExpr","op":"-","expr":{"type":"vectorSelector","name":"up","matchers":[{"name":"job","type":"=","value":"a"},{"name":"__name__","type":"=","value":"up"}],"offset":0,"timestamp":null,"startOrEnd":"start","anchored":false,"smoothed":false}}}"#]],
+        )
+        .await;
+    let posted = server.post_form("/api/v1/parse_query", "query=1").await;
+    assert_eq!(posted.json()["data"]["type"], "numberLiteral");
+}
+
+#[tokio::test]
 async fn what_is_stored_is_listed() {
     let server = start(|_| {});
     server.check("/api/v1/series?match[]=temp&match[]=requests_total{instance=\"a:1\"}&match[]=temp", 200, expect![[r#"{"status":"success","data":[{"__name__":"requests_total","instance":"a:1","job":"api"},{"__name__":"temp","room.name":"hall"}]}"#]]).await;

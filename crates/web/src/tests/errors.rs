@@ -41,6 +41,10 @@ async fn wrong_parameters_of_queries() {
             "invalid parameter \"query\": 1:1: parse error: no expression found in input",
         ),
         (
+            "/api/v1/parse_query?query=x[5m",
+            "invalid parameter \"query\": 1:5: parse error: unclosed left bracket",
+        ),
+        (
             "/api/v1/query?query=up&time=abc",
             "invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp",
         ),

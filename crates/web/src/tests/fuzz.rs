@@ -10,6 +10,7 @@ const CORPUS: &[&str] = &[
     "/api/v1/query_range?query=requests_total&start=999000&end=1000000&step=15",
     "/api/v1/query_range?query=max_over_time(temp[5m:15s])&start=0&end=1e4&step=1m30s",
     "/api/v1/format_query?query=a + on(b) c",
+    "/api/v1/parse_query?query=sum by (a) (rate(x[5m] offset 1m)) > bool on(b) group_left y",
     "/api/v1/series?match[]=temp&match[]={job=~\"a.*\"}&start=0&end=2000000&limit=3",
     "/api/v1/labels?match[]=temp&start=-9e15&end=9e15",
     "/api/v1/label/U__room_2e_name/values?match[]=temp&limit=1",

@@ -3,6 +3,7 @@
 mod api;
 mod errors;
 mod fuzz;
+mod limits;
 mod living;
 mod server;
 mod sockets;

@@ -4,6 +4,7 @@ mod federate;
 mod labels;
 mod metadata;
 mod query;
+mod result;
 mod rules;
 mod status;
 mod targets;
@@ -20,6 +21,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/query", on_query(query::instant))
         .route("/api/v1/query_range", on_query(query::range))
         .route("/api/v1/format_query", on_get_or_post(query::format))
+        .route("/api/v1/parse_query", on_get_or_post(query::tree))
         .route("/api/v1/series", on_get_or_post(labels::series))
         .route("/api/v1/labels", on_get_or_post(labels::names))
         .route("/api/v1/label/{name}/values", on_get(labels::values))

@@ -1,16 +1,14 @@
-//! Queries: asking the engine, and its columns as JSON.
+//! Queries: asking the engine. Its answers are written by `result`.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use cupola_engine::{Cancel, ErrorKind as QueryErrorKind, Query, QueryError, QueryResult, QueryStats, QueryValue};
+use cupola_engine::{Cancel, ErrorKind as QueryErrorKind, Query, QueryError, QueryResult, QueryValue};
 use cupola_promql::Expr;
 
 use crate::api::answer::Ask;
-use crate::api::json::{
-    Answer, ApiError, ErrorKind, success, success_with, write_labels, write_list, write_sample, write_seconds,
-    write_str,
-};
+use crate::api::json::{Answer, ApiError, ErrorKind, success, write_str};
+use crate::api::prometheus::result::{ResultWriter, Stats};
+use crate::api::stream::Rest;
 
 // A range query may have this many steps.
 const MOST_STEPS: i64 = 11_000;
@@ -74,6 +72,12 @@ pub(super) fn format(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     Ok(success(&data))
 }
 
+/// `parse_query`: the expression as a tree.
+pub(super) fn tree(ask: &Ask<'_>) -> Result<Answer, ApiError> {
+    let (_, expr) = parse(ask)?;
+    Ok(success(&expr.to_json()))
+}
+
 fn parse<'a>(ask: &'a Ask<'_>) -> Result<(&'a str, Expr), ApiError> {
     let text = ask.params.get("query");
     let expr = ask.app.engine.parse(text).map_err(|e| ApiError::param("query", e))?;
@@ -101,13 +105,24 @@ fn lookback(ask: &Ask<'_>) -> Result<Option<i64>, ApiError> {
     ask.params.duration("lookback_delta").map_err(worded)
 }
 
-fn run(ask: &Ask<'_>, query: Query<'_>, limit: usize) -> Result<Answer, ApiError> {
-    let result = ask
-        .app
-        .engine
-        .query(&*ask.app.storage, &query)
-        .map_err(|e| refusal(&e))?;
-    Ok(answer(result, limit, !ask.params.get("stats").is_empty()))
+fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiError> {
+    let stats = match ask.params.get("stats") {
+        "" => None,
+        "all" => Some(Stats::Steps {
+            start: query.start,
+            step: query.step_ms.unwrap_or(0),
+        }),
+        _ => Some(Stats::Sums),
+    };
+    query.per_step_stats = matches!(stats, Some(Stats::Steps { .. }));
+    let engine = &ask.app.engine;
+    // Sending the answer is part of what has to end in time.
+    let deadline = query
+        .cancel
+        .no_later_than(Instant::now().checked_add(engine.options().timeout))
+        .deadline();
+    let result = engine.query(&*ask.app.storage, &query).map_err(|e| refusal(&e))?;
+    Ok(answer(result, limit, stats, deadline))
 }
 
 fn refusal(error: &QueryError) -> ApiError {
@@ -124,19 +139,14 @@ fn refusal(error: &QueryError) -> ApiError {
     }
 }
 
-fn answer(mut result: QueryResult, limit: usize, shows_stats: bool) -> Answer {
+fn answer(mut result: QueryResult, limit: usize, stats: Option<Stats>, deadline: Option<Instant>) -> Answer {
     if truncate(&mut result.value, limit) {
         result.warnings.push(TRUNCATED.to_owned());
     }
-    let mut data = String::with_capacity(size_hint(&result.value));
-    let _ = write!(data, "{{\"resultType\":\"{}\",\"result\":", result.value.type_name());
-    write_value(&mut data, &result.value);
-    if shows_stats {
-        data.push_str(",\"stats\":");
-        write_stats(&mut data, &result.stats);
-    }
-    data.push('}');
-    success_with(&data, &result.warnings, &result.infos)
+    Answer::json_in_pieces(Rest {
+        pieces: Box::new(ResultWriter::new(result, stats)),
+        deadline,
+    })
 }
 
 fn truncate(value: &mut QueryValue, limit: usize) -> bool {
@@ -157,143 +167,29 @@ fn truncate(value: &mut QueryValue, limit: usize) -> bool {
     limit > 0 && len > limit
 }
 
-// About as long as the JSON will be, so that a large answer is not copied again and again while it grows.
-fn size_hint(value: &QueryValue) -> usize {
-    const ROW: usize = 200;
-    const SAMPLE: usize = 28;
-    match value {
-        QueryValue::Scalar(..) | QueryValue::String(..) => ROW,
-        QueryValue::Vector(rows) => ROW + rows.len() * ROW,
-        QueryValue::Matrix(rows) => {
-            rows.iter()
-                .map(|(_, samples)| ROW + samples.len() * SAMPLE)
-                .sum::<usize>()
-                + ROW
-        }
-    }
-}
-
-fn write_value(out: &mut String, value: &QueryValue) {
-    match value {
-        QueryValue::Scalar(at, value) => write_sample(out, *at, *value),
-        QueryValue::String(at, text) => {
-            out.push('[');
-            write_seconds(out, *at);
-            out.push(',');
-            write_str(out, text);
-            out.push(']');
-        }
-        QueryValue::Vector(rows) => write_list(out, rows, |out, (labels, at, value)| {
-            out.push_str("{\"metric\":");
-            write_labels(out, labels);
-            out.push_str(",\"value\":");
-            write_sample(out, *at, *value);
-            out.push('}');
-        }),
-        QueryValue::Matrix(rows) => write_list(out, rows, |out, (labels, samples)| {
-            out.push_str("{\"metric\":");
-            write_labels(out, labels);
-            out.push_str(",\"values\":");
-            write_list(out, samples.ts.iter().zip(&samples.values), |out, (at, value)| {
-                write_sample(out, *at, *value)
-            });
-            out.push('}');
-        }),
-    }
-}
-
-fn write_stats(out: &mut String, stats: &QueryStats) {
-    let times = &stats.timings;
-    let evaluated = times.preparation + times.evaluation + times.result;
-    for (i, (name, time)) in [
-        ("evalTotalTime", evaluated),
-        ("resultSortTime", times.result),
-        ("queryPreparationTime", times.preparation),
-        ("innerEvalTime", times.evaluation),
-        ("execQueueTime", times.queue),
-        ("execTotalTime", times.total),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        out.push_str(if i == 0 { "{\"timings\":{" } else { "," });
-        let _ = write!(out, "\"{name}\":{}", time.as_secs_f64());
-    }
-    let _ = write!(
-        out,
-        "}},\"samples\":{{\"totalQueryableSamples\":{},\"samplesRead\":{},\"peakSamples\":{}}}}}",
-        stats.total_queryable_samples, stats.samples_read, stats.peak_samples,
-    );
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cupola_engine::QueryTimings;
     use cupola_model::Labels;
-    use cupola_storage::Samples;
-    use expect_test::{Expect, expect};
-
-    #[track_caller]
-    fn check(value: &QueryValue, expected: Expect) {
-        let mut out = String::new();
-        write_value(&mut out, value);
-        expected.assert_eq(&out);
-    }
-
-    #[test]
-    fn values_are_written_as_prometheus_does() {
-        let labels = || Labels::from_pairs([("__name__", "up"), ("job", "a\"b")]);
-        check(&QueryValue::Scalar(1_500, f64::NAN), expect![[r#"[1.5,"NaN"]"#]]);
-        check(&QueryValue::String(0, "é\n".into()), expect![[r#"[0,"é\n"]"#]]);
-        check(&QueryValue::Vector(vec![]), expect!["[]"]);
-        check(
-            &QueryValue::Vector(vec![(labels(), 1_000, 1e21), (Labels::empty(), 1_000, -0.0)]),
-            expect![[
-                r#"[{"metric":{"__name__":"up","job":"a\"b"},"value":[1,"1e+21"]},{"metric":{},"value":[1,"-0"]}]"#
-            ]],
-        );
-        let samples = Samples {
-            ts: vec![1_000, 2_001],
-            values: vec![1.0, f64::NEG_INFINITY],
-        };
-        check(
-            &QueryValue::Matrix(vec![(labels(), samples)]),
-            expect![[r#"[{"metric":{"__name__":"up","job":"a\"b"},"values":[[1,"1"],[2.001,"-Inf"]]}]"#]],
-        );
-    }
-
-    #[test]
-    fn statistics_are_numbers() {
-        let ms = Duration::from_millis;
-        let timings = QueryTimings {
-            queue: ms(1),
-            preparation: ms(2),
-            evaluation: ms(500),
-            result: ms(8),
-            total: ms(511),
-        };
-        let mut out = String::new();
-        let stats = QueryStats {
-            total_queryable_samples: 3,
-            samples_read: 2,
-            peak_samples: 1,
-            timings,
-        };
-        write_stats(&mut out, &stats);
-        expect![[r#"{"timings":{"evalTotalTime":0.51,"resultSortTime":0.008,"queryPreparationTime":0.002,"innerEvalTime":0.5,"execQueueTime":0.001,"execTotalTime":0.511},"samples":{"totalQueryableSamples":3,"samplesRead":2,"peakSamples":1}}"#]]
-        .assert_eq(&out);
-    }
+    use cupola_storage::SampleValue;
 
     #[test]
     fn a_limit_cuts_and_says_so() {
-        let mut value = QueryValue::Vector((0..3).map(|at| (Labels::empty(), at, 0.0)).collect());
+        let mut value = QueryValue::Vector(
+            (0..3)
+                .map(|at| (Labels::empty(), at, SampleValue::Float(0.0)))
+                .collect(),
+        );
         assert!(!truncate(&mut value, 3));
         assert!(!truncate(&mut value, 0));
         assert!(truncate(&mut value, 2));
         assert_eq!(
             value,
-            QueryValue::Vector((0..2).map(|at| (Labels::empty(), at, 0.0)).collect())
+            QueryValue::Vector(
+                (0..2)
+                    .map(|at| (Labels::empty(), at, SampleValue::Float(0.0)))
+                    .collect()
+            )
         );
     }
 }

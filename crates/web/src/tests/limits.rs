@@ -1,0 +1,183 @@
+//! That large answers are streamed, and that what nobody waits for ends.
+
+use super::*;
+use crate::serve::serve_router;
+use cupola_storage::{SampleSource, Samples, Selection, Series, StorageError};
+use flate2::read::GzDecoder;
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+// Tests end by what they wait for; this only keeps a broken one from hanging.
+const LONGEST: Duration = Duration::from_secs(60);
+
+// `x` with so many series, each with a sample every second.
+struct Wide(usize);
+
+struct EverySecond;
+
+impl SampleSource for EverySecond {
+    fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+        for second in mint.div_euclid(1000) + 1..=maxt.div_euclid(1000) {
+            out.push(second * 1000, second as f64 + 0.25);
+        }
+        Ok(())
+    }
+}
+
+impl Queryable for Wide {
+    fn select(&self, _: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        let series = (0..self.0).map(|n| Series {
+            labels: Labels::from_pairs([("__name__", "x"), ("n", format!("{n:05}").as_str())]),
+            source: Box::new(EverySecond),
+        });
+        Ok(series.collect())
+    }
+
+    fn label_names(&self, _: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+}
+
+fn over(series: usize) -> Server {
+    start(|app| app.storage = Arc::new(Wide(series)))
+}
+
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < LONGEST, "{what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+const LARGE: &str = "/api/v1/query_range?query=x&start=1000000&end=1002999&step=1";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_answer_is_streamed_whole_and_its_memory_given_back() {
+    let server = over(100);
+    let reply = server.get(LARGE).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-length"), "");
+    let json = reply.json();
+    assert_eq!(json["status"], "success");
+    let series = json["data"]["result"].as_array().unwrap();
+    assert_eq!(series.len(), 100);
+    for (n, row) in series.iter().enumerate() {
+        assert_eq!(row["metric"]["n"], format!("{n:05}"));
+        let values = row["values"].as_array().unwrap();
+        assert_eq!(values.len(), 3000);
+        assert_eq!(values[2999], serde_json::json!([1_002_999, "1002999.25"]));
+    }
+    let packed = server.get_with(LARGE, &[("accept-encoding", "gzip")]).await;
+    assert_eq!(packed.header("content-encoding"), "gzip");
+    let mut plain = Vec::new();
+    GzDecoder::new(&*packed.body).read_to_end(&mut plain).unwrap();
+    assert!(plain == reply.body);
+    assert!(packed.body.len() < plain.len() / 4);
+    let engine = &server.ctx.app.engine;
+    until("the answers' memory is still reserved", || engine.status().memory == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_under_way_keeps_its_memory_reserved_until_the_client_goes_away() {
+    let server = over(100);
+    let request = Request::get(LARGE).body(Body::empty()).unwrap();
+    let response = server.router.clone().oneshot(request).await.unwrap();
+    let engine = &server.ctx.app.engine;
+    // 300,000 samples of 16 bytes.
+    assert!(engine.status().memory >= 4_800_000);
+    assert_eq!(engine.status().running, 0);
+    drop(response);
+    until("the answer's memory is still reserved", || engine.status().memory == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_hangs_up_ends_its_query() {
+    // Minutes of work.
+    let server = over(1_000_000);
+    let engine = server.ctx.app.engine.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve_router(server.router.clone(), 16, listener, stop.clone(), || {}));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let path = "/api/v1/query_range?query=sum(rate(x%5B5m%5D))&start=1000000&end=1010999&step=1";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    until("the query does not run", || engine.status().running == 1).await;
+    drop(stream);
+    until("the query still runs", || engine.status().running == 0).await;
+    assert_eq!(engine.status().memory, 0);
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_stops_reading_a_streamed_answer_ends_it() {
+    let server = over(400);
+    let engine = server.ctx.app.engine.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(serve_router(server.router.clone(), 16, listener, stop.clone(), || {}));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = [0; 1024];
+    assert!(stream.read(&mut seen).await.unwrap() > 0);
+    assert!(seen.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    drop(stream);
+    until("the answer is still held", || engine.status().memory == 0).await;
+    stop.cancel();
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn statistics_of_each_step_are_told_where_asked_for() {
+    let server = over(3);
+    let path = "/api/v1/query_range?query=sum(x)&start=1000000&end=1000020&step=10";
+    let samples = |reply: Reply| reply.json()["data"]["stats"]["samples"].clone();
+    assert_eq!(server.get(path).await.json()["data"]["stats"], serde_json::Value::Null);
+    let sums = samples(server.get(&format!("{path}&stats=1")).await);
+    assert_eq!(sums["totalQueryableSamples"], 9);
+    assert_eq!(sums["totalQueryableSamplesPerStep"], serde_json::Value::Null);
+    let all = samples(server.get(&format!("{path}&stats=all")).await);
+    let expected = serde_json::json!([[1_000_000, 3], [1_000_010, 3], [1_000_020, 3]]);
+    assert_eq!(all["totalQueryableSamplesPerStep"], expected);
+}
+
+#[tokio::test]
+async fn a_query_over_its_memory_is_refused_and_counted() {
+    let small = EngineOptions {
+        max_memory: 1 << 20,
+        ..EngineOptions::default()
+    };
+    let server = start(|app| {
+        app.storage = Arc::new(Wide(100));
+        app.engine = Arc::new(Engine::new(small));
+    });
+    let reply = server.get(LARGE).await;
+    assert_eq!(reply.status, 422);
+    assert_eq!(reply.json()["errorType"], "execution");
+    let message = reply.json()["error"].as_str().unwrap().to_owned();
+    assert!(
+        message.contains("--query.max-memory") && message.contains("3,000 steps of x"),
+        "{message}"
+    );
+    let metrics = server.get("/metrics").await.text();
+    for line in [
+        "cupola_engine_memory_refused_total{budget=\"query\"} 1",
+        "cupola_engine_memory_refused_total{budget=\"total\"} 0",
+        "cupola_engine_memory_limit_bytes{budget=\"query\"} 1.048576e+06",
+        "cupola_engine_memory_bytes 0",
+        "prometheus_engine_queries 0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line} in {metrics}");
+    }
+}

@@ -1,0 +1,508 @@
+//! `cupola promtool`: what Prometheus's promtool does for people who write queries and rules.
+
+mod promql;
+mod rules;
+mod scripts;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use cupola_config::{DiskFiles, Files};
+use cupola_promql::ParseOptions;
+
+use super::{Command, Exit};
+
+const FAILURE: u8 = 1;
+
+/// Tooling for people who write queries and rules: what Prometheus's promtool is, as far as this version has it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "promtool",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 where all is well, 1 for a failure or wrong arguments, 3 for lint errors with --lint-fatal."
+)]
+pub(crate) struct Promtool {
+    #[command(subcommand)]
+    tool: Tool,
+    #[command(flatten)]
+    global: Global,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Turn on experimental parts of PromQL: promql-experimental-functions, promql-extended-range-selectors,
+    /// promql-binop-fill-modifiers. Several are separated by commas.
+    #[arg(long, global = true, value_name = "NAMES")]
+    enable_feature: Vec<String>,
+    /// Accepted as promtool has it; nothing here needs it.
+    #[arg(long, global = true)]
+    experimental: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Check files before a server reads them.
+    #[command(subcommand)]
+    Check(Check),
+    /// Format and look into queries.
+    #[command(subcommand)]
+    Promql(Promql),
+    /// Run tests.
+    #[command(subcommand)]
+    Test(Test),
+}
+
+#[derive(Debug, Subcommand)]
+enum Check {
+    /// Check whether rule files are valid.
+    Rules(RuleArgs),
+}
+
+#[derive(Debug, Args)]
+struct RuleArgs {
+    /// The rule files; standard input where none is named.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Checks beyond validity: all, duplicate-rules, none. Several are separated by commas.
+    #[arg(long, value_name = "CHECKS", default_value = "duplicate-rules")]
+    lint: String,
+    /// Exit with 3 where such a check fails.
+    #[arg(long)]
+    lint_fatal: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Promql {
+    /// Print a query in the form Prometheus gives it, over several lines where it is long.
+    Format {
+        /// The query, as one argument: put it in quotes.
+        #[arg(value_name = "QUERY", required = true, allow_hyphen_values = true)]
+        query: Vec<String>,
+    },
+    /// Print a query's tree as JSON, as /api/v1/parse_query answers it.
+    Parse {
+        /// The query, as one argument: put it in quotes.
+        #[arg(value_name = "QUERY", required = true, allow_hyphen_values = true)]
+        query: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Test {
+    /// Run PromQL test scripts (load, clear, eval), with everything experimental on.
+    Promql {
+        /// The scripts.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Reads promtool's arguments; the first is the program's name.
+pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
+    let promtool = Promtool::try_parse_from(args)?;
+    Ok(Command::Promtool(Box::new(promtool)))
+}
+
+impl From<Promtool> for Command {
+    fn from(promtool: Promtool) -> Self {
+        Self::Promtool(Box::new(promtool))
+    }
+}
+
+/// What a tool reads and writes.
+struct Io<'a> {
+    files: &'a dyn Files,
+    input: &'a mut dyn Read,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl Io<'_> {
+    // The first of `files` that is not there, told as promtool tells it.
+    fn tell_missing(&mut self, files: &[PathBuf]) -> io::Result<bool> {
+        let Some(missing) = files.iter().find(|file| !self.files.exists(file)) else {
+            return Ok(false);
+        };
+        let path = missing.display();
+        writeln!(self.err, "promtool: error: path '{path}' does not exist, try --help")?;
+        Ok(true)
+    }
+}
+
+impl Promtool {
+    /// Does what was asked for and gives the exit code.
+    pub(crate) fn run(&self) -> u8 {
+        let mut io = Io {
+            files: &DiskFiles,
+            input: &mut io::stdin(),
+            out: &mut io::stdout(),
+            err: &mut io::stderr(),
+        };
+        match self.run_with(&mut io) {
+            Ok(code) => code,
+            // The reader has what it wanted: `promtool … | head`.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+            Err(error) => {
+                // Where nothing can be written there is nobody to tell.
+                let _ = writeln!(io::stderr(), "promtool: error: cannot write the result: {error}");
+                FAILURE
+            }
+        }
+    }
+
+    fn run_with(&self, io: &mut Io<'_>) -> io::Result<u8> {
+        let options = self.options(io)?;
+        match &self.tool {
+            Tool::Check(Check::Rules(args)) => rules::check(args, options, io),
+            Tool::Promql(Promql::Format { query }) => promql::format(query, &options, io),
+            Tool::Promql(Promql::Parse { query }) => promql::tree(query, &options, io),
+            Tool::Test(Test::Promql { files }) => scripts::test(files, io),
+        }
+    }
+
+    fn options(&self, io: &mut Io<'_>) -> io::Result<ParseOptions> {
+        // Known to promtool, and not about what queries may say.
+        const OTHERS: [&str; 5] = [
+            "promql-delayed-name-removal",
+            "promql-at-modifier",
+            "promql-negative-offset",
+            "no-default-scrape-port",
+            "type-and-unit-labels",
+        ];
+        let mut options = ParseOptions::default();
+        let names = self.global.enable_feature.iter().flat_map(|names| names.split(','));
+        for name in names.map(str::trim).filter(|name| !name.is_empty()) {
+            if !options.enable_feature(name) && !OTHERS.contains(&name) {
+                let name = cupola_model::go_quote(name);
+                writeln!(io.err, "  WARNING: Unknown option for --enable-feature: {name}")?;
+            }
+        }
+        Ok(options)
+    }
+}
+
+// The whole text of a file, or why there is none.
+fn read(path: &Path, io: &Io<'_>) -> Result<String, String> {
+    let named = |error: io::Error| format!("{}: cannot read the file: {error}", path.display());
+    io.files.read(path).map_err(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use cupola_config::MemoryFiles;
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const RULES: &str = "groups:\n- name: g\n  rules:\n  - {record: a, expr: sum(x)}\n  - {alert: B, expr: x > 1}\n";
+    const TWICE: &str = "groups:\n- name: g\n  rules:\n  - {alert: B, expr: x, labels: {severity: page}}\n  - {alert: B, expr: y, labels: {severity: page}}\n";
+    const BAD: &str =
+        "groups:\n- name: g\n  rules:\n  - {record: a, expr: 'sum('}\n  - {record: b, expr: 'x{a=~\"(\"}'}\n";
+    const FEATURES: &str = "groups:\n- name: g\n  rules:\n  - {record: a, expr: 'limitk(1, x)'}\n";
+    const SCRIPT: &str = "load 1m\n  x 1 2\n\neval instant at 1m x\n  x 2\n\neval instant at 1m x + 1\n  {} 4\n";
+
+    // Runs promtool over files in memory and shows all that it said.
+    #[track_caller]
+    fn check(args: &[&str], input: &str, expected: Expect) {
+        let files = MemoryFiles::new([
+            ("rules.yml", RULES),
+            ("twice.yml", TWICE),
+            ("bad.yml", BAD),
+            ("features.yml", FEATURES),
+            ("a.test", SCRIPT),
+            ("b.test", "load 1m\n  y 1\n\neval instant at 0 y\n  y 1\n"),
+            ("broken.test", "load\n"),
+        ]);
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let promtool = Promtool::try_parse_from([&["promtool"], args].concat()).unwrap();
+        let code = promtool
+            .run_with(&mut Io {
+                files: &files,
+                input: &mut input.as_bytes(),
+                out: &mut out,
+                err: &mut err,
+            })
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        expected.assert_eq(&format!("{}-- stderr\n{}-- exit {code}\n", text(out), text(err)));
+    }
+
+    #[test]
+    fn queries_are_formatted() {
+        check(
+            &["promql", "format", "sum  by(a)(x)"],
+            "",
+            expect![[r#"
+            sum by (a) (x)
+            -- stderr
+            -- exit 0
+        "#]],
+        );
+        check(
+            &["promql", "format", "-x"],
+            "",
+            expect![[r#"
+            -x
+            -- stderr
+            -- exit 0
+        "#]],
+        );
+        check(
+            &["--experimental", "promql", "format", "x +\n  sum(é 1)"],
+            "",
+            expect![[r#"
+                -- stderr
+                2:7: parse error: unexpected character: 'é'
+                    sum(é 1)
+                        ^^^^
+                -- exit 1
+            "#]],
+        );
+        check(
+            &["promql", "format", "x["],
+            "",
+            expect![[r#"
+                -- stderr
+                1:3: parse error: unexpected end of input in duration expression
+                  x[
+                    ^
+                -- exit 1
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_query_without_quotes_is_told_how_to_be_one() {
+        check(
+            &["promql", "format", "sum", "by", "(a)"],
+            "",
+            expect![[r#"
+                -- stderr
+                promtool: error: a query is one argument, put it in quotes: promtool promql format 'sum by (a)'
+                -- exit 1
+            "#]],
+        );
+    }
+
+    #[test]
+    fn experimental_parts_are_off_until_they_are_asked_for() {
+        check(
+            &["promql", "format", "limitk(1, x)"],
+            "",
+            expect![[r#"
+                -- stderr
+                1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions
+                  limitk(1, x)
+                  ^^^^^^^^^^^^
+                -- exit 1
+            "#]],
+        );
+        check(
+            &["promql", "format", "mad_over_time(x[5m])"],
+            "",
+            expect![[r#"
+                -- stderr
+                1:1: parse error: function "mad_over_time" is not enabled
+                  mad_over_time(x[5m])
+                  ^^^^^^^^^^^^^
+                This query needs --enable-feature=promql-experimental-functions, here and in the server.
+                -- exit 1
+            "#]],
+        );
+        check(
+            &[
+                "promql",
+                "format",
+                "--enable-feature=promql-experimental-functions,nope",
+                "limitk(1, x)",
+            ],
+            "",
+            expect![[r#"
+                limitk(1, x)
+                -- stderr
+                  WARNING: Unknown option for --enable-feature: "nope"
+                -- exit 0
+            "#]],
+        );
+    }
+
+    #[test]
+    fn queries_are_shown_as_trees() {
+        check(
+            &["promql", "parse", "1"],
+            "",
+            expect![[r#"
+            {
+              "type": "numberLiteral",
+              "val": "1"
+            }
+            -- stderr
+            -- exit 0
+        "#]],
+        );
+    }
+
+    #[test]
+    fn rules_are_checked_file_by_file() {
+        check(
+            &["check", "rules", "rules.yml", "bad.yml", "rules.yml"],
+            "",
+            expect![[r#"
+                Checking rules.yml
+                  SUCCESS: 2 rules found
+
+                Checking bad.yml
+
+                Checking rules.yml
+                  SUCCESS: 2 rules found
+
+                -- stderr
+                  FAILED:
+                bad.yml: 4:23: group "g", rule 1, "a": could not parse expression: 1:5: parse error: unclosed left parenthesis
+                bad.yml: 5:23: group "g", rule 2, "b": could not parse expression: 1:3: parse error: error parsing regexp: missing closing ): `(`
+                -- exit 1
+            "#]],
+        );
+        check(
+            &["check", "rules"],
+            RULES,
+            expect![[r#"
+                Checking standard input
+                  SUCCESS: 2 rules found
+
+                -- stderr
+                -- exit 0
+            "#]],
+        );
+        check(
+            &["check", "rules"],
+            BAD,
+            expect![[r#"
+                Checking standard input
+
+                -- stderr
+                  FAILED:
+                <stdin>: 4:23: group "g", rule 1, "a": could not parse expression: 1:5: parse error: unclosed left parenthesis
+                <stdin>: 5:23: group "g", rule 2, "b": could not parse expression: 1:3: parse error: error parsing regexp: missing closing ): `(`
+                -- exit 1
+            "#]],
+        );
+        check(
+            &["check", "rules", "rules.yml", "nope.yml"],
+            "",
+            expect![[r#"
+                -- stderr
+                promtool: error: path 'nope.yml' does not exist, try --help
+                -- exit 1
+            "#]],
+        );
+        check(
+            &["check", "rules", "features.yml"],
+            "",
+            expect![[r#"
+                Checking features.yml
+
+                -- stderr
+                  FAILED:
+                features.yml: 4:23: group "g", rule 1, "a": could not parse expression: 1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions
+                -- exit 1
+            "#]],
+        );
+        check(
+            &[
+                "--enable-feature=promql-experimental-functions",
+                "check",
+                "rules",
+                "features.yml",
+            ],
+            "",
+            expect![[r#"
+                Checking features.yml
+                  SUCCESS: 1 rules found
+
+                -- stderr
+                -- exit 0
+            "#]],
+        );
+    }
+
+    #[test]
+    fn rules_that_come_twice_are_told_and_count_where_they_should() {
+        check(
+            &["check", "rules", "twice.yml"],
+            "",
+            expect![[r#"
+                Checking twice.yml
+
+                -- stderr
+                  FAILED:
+                lint error 1 duplicate rule(s) found.
+                Metric: B
+                Label(s):
+                	severity: page
+                Might cause inconsistency while recording expressions
+                -- exit 0
+            "#]],
+        );
+        check(
+            &["check", "rules", "--lint=all", "--lint-fatal", "twice.yml"],
+            "",
+            expect![[r#"
+                Checking twice.yml
+
+                -- stderr
+                  FAILED:
+                lint error 1 duplicate rule(s) found.
+                Metric: B
+                Label(s):
+                	severity: page
+                Might cause inconsistency while recording expressions
+                -- exit 3
+            "#]],
+        );
+        check(
+            &["check", "rules", "--lint=none,foo", "--lint-fatal", "twice.yml"],
+            "",
+            expect![[r#"
+                WARNING: unknown lint option foo
+                Checking twice.yml
+                  SUCCESS: 2 rules found
+
+                -- stderr
+                -- exit 0
+            "#]],
+        );
+    }
+
+    #[test]
+    fn scripts_are_run_and_counted() {
+        check(
+            &["test", "promql", "b.test"],
+            "",
+            expect![[r#"
+                b.test: 1 passed, 0 failed
+                1 passed, 0 failed
+                -- stderr
+                -- exit 0
+            "#]],
+        );
+        check(
+            &["test", "promql", "a.test", "broken.test", "b.test"],
+            "",
+            expect![[r#"
+                a.test:7: x + 1
+                    {}: expected 4, got 3
+                a.test: 1 passed, 1 failed
+                broken.test:1: load needs a step
+                broken.test: 0 passed, 1 failed
+                b.test: 1 passed, 0 failed
+                2 passed, 2 failed
+                -- stderr
+                -- exit 1
+            "#]],
+        );
+    }
+}
