@@ -8,6 +8,7 @@ use std::process::Command;
 use crate::child::Background;
 use crate::http;
 use crate::wait::eventually;
+use crate::world::Home;
 
 fn find(program: &str) -> Option<PathBuf> {
     let missing = std::env::var("CUPOLA_MISSING").unwrap_or_default();
@@ -77,6 +78,49 @@ impl NodeExporter {
             http::get(address, "/metrics").ok().filter(|r| r.status == 200)
         });
         Some(Self { _child: child, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Debian's Prometheus on a loopback port, scraping nothing.
+#[derive(Debug)]
+pub struct Prometheus {
+    _child: Background,
+    _home: Home,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// Starts it on the data of `home`; `None` where it is not installed.
+    ///
+    /// # Panics
+    /// Where it does not come up, and in CI where it is missing.
+    #[must_use]
+    pub fn start(home: Home, args: &[&str]) -> Option<Self> {
+        let program = neighbour("prometheus")?;
+        let address = free_address();
+        let config = home.write("prometheus.yml", "global: {evaluation_interval: 1m}\n");
+        let mut command = Command::new(program);
+        command
+            .arg(format!("--web.listen-address={address}"))
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", home.data().display()))
+            .args(args);
+        let mut child = Background::start("prometheus", &mut command);
+        eventually(30, "prometheus is ready", || {
+            assert!(child.ended().is_none(), "prometheus ended");
+            http::get(address, "/-/ready").ok().filter(|r| r.status == 200)
+        });
+        Some(Self {
+            _child: child,
+            _home: home,
+            address,
+        })
     }
 
     /// Where it listens.
