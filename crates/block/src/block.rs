@@ -223,11 +223,12 @@ impl Queryable for Block {
                 chunk.mint <= selection.maxt && selection.mint <= chunk.maxt && !is_deleted
             });
             if !record.chunks.is_empty() {
-                let chunks = record.chunks.as_slice().into();
+                let follow = |(a, b): (&ChunkMeta, &ChunkMeta)| a.maxt < b.mint;
                 let source = Box::new(BlockSource {
                     inner: inner.clone(),
                     series_ref,
-                    chunks,
+                    overlaps: !record.chunks.iter().zip(record.chunks.iter().skip(1)).all(follow),
+                    chunks: record.chunks.as_slice().into(),
                 });
                 out.push(Series {
                     labels: inner.index.labels(record),
@@ -294,24 +295,21 @@ struct BlockSource {
     inner: Arc<Inner>,
     series_ref: SeriesRef,
     chunks: Box<[ChunkMeta]>,
+    // Whether a chunk begins before the one before it has ended.
+    overlaps: bool,
 }
 
 impl SampleSource for BlockSource {
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
         let start = out.len();
-        let wanted: Vec<ChunkMeta> = self
-            .chunks
-            .iter()
-            .filter(|c| c.mint <= maxt && mint <= c.maxt)
-            .copied()
-            .collect();
+        let wanted = self.chunks.iter().filter(|c| c.mint <= maxt && mint <= c.maxt);
         let mut reader = ChunkReader {
             inner: self.inner.clone(),
             segment: None,
             window: Window::default(),
         };
-        let mut last_ref = wanted.last().map_or(0, |c| c.chunk_ref);
-        for chunk in &wanted {
+        let mut last_ref = wanted.clone().next_back().map_or(0, |c| c.chunk_ref);
+        for chunk in wanted {
             // The chunks of a series lie behind each other: one read for all in the segment. The last one's size is
             // not known; most are smaller than 1 KiB.
             let in_segment = last_ref >> 32 == chunk.chunk_ref >> 32 && last_ref >= chunk.chunk_ref;
@@ -322,9 +320,17 @@ impl SampleSource for BlockSource {
             cupola_chunk::decode(encoding, bytes, mint, maxt, &mut out.ts, &mut out.values)
                 .map_err(|source| self.undecodable(chunk, source))?;
         }
-        put_in_order(out, start);
+        if self.overlaps {
+            put_in_order(out, start);
+        }
         remove_deleted(out, start, self.inner.tombstones.of(self.series_ref));
         Ok(())
+    }
+
+    fn span(&self) -> (i64, i64) {
+        let first = self.chunks.iter().map(|chunk| chunk.mint).min();
+        let last = self.chunks.iter().map(|chunk| chunk.maxt).max();
+        first.zip(last).unwrap_or((i64::MIN, i64::MAX))
     }
 }
 

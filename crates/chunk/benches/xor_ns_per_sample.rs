@@ -17,6 +17,13 @@ fn samples(shape: &str, chunk: usize) -> Vec<(i64, f64)> {
         let value = match shape {
             "constant" => 42.0,
             "counter" | "jitter" => i * 13.0,
+            // Grows now and then, unpredictably.
+            "seldom" => {
+                ((0..i as u64)
+                    .filter(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 62 == 0)
+                    .count() as f64)
+                    * 0.37
+            }
             _ => (i * 0.37).sin() * 1e6,
         };
         (1_700_000_000_000 + i as i64 * 15_000 + jitter, value)
@@ -47,7 +54,7 @@ fn main() {
         "{:<10} {:>14} {:>10} {:>10}",
         "shape", "bytes/sample", "encode ns", "decode ns"
     );
-    for shape in ["constant", "counter", "jitter", "float"] {
+    for shape in ["constant", "seldom", "counter", "jitter", "float"] {
         let input: Vec<_> = (0..CHUNKS).map(|i| samples(shape, i)).collect();
         let chunks: Vec<_> = input.iter().map(|s| encode(s)).collect();
         let bytes = chunks.iter().map(Vec::len).sum::<usize>() as f64 / (CHUNKS * PER_CHUNK) as f64;

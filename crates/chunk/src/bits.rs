@@ -3,7 +3,10 @@
 //! Reading looks at 64 bits at once at any bit position. Past the end it sees zeros, so that a decoder checks its
 //! position once per sample instead of at every field.
 
-/// The bits from `pos` on, at the top of the word; at least 57 of them are real, those past the end are zero.
+/// How many bits [`peek`] gives at least.
+pub(crate) const PEEKED: u32 = 57;
+
+/// The bits from `pos` on, at the top of the word; at least [`PEEKED`] of them are real, those past the end are zero.
 #[inline(always)]
 pub(crate) fn peek(bytes: &[u8], pos: usize) -> u64 {
     let at = pos >> 3;
@@ -27,7 +30,7 @@ fn peek_at_end(bytes: &[u8], at: usize) -> u64 {
 #[inline(always)]
 pub(crate) fn read(bytes: &[u8], pos: usize, count: u32) -> u64 {
     debug_assert!((1..=64).contains(&count));
-    if count <= 57 {
+    if count <= PEEKED {
         return peek(bytes, pos) >> (64 - count);
     }
     let high = peek(bytes, pos) >> 32;

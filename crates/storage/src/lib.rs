@@ -53,6 +53,12 @@ pub trait SampleSource: Send + Sync {
     /// # Errors
     /// [`StorageError`] where the stored bytes cannot be read; `out` may then hold a part.
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError>;
+
+    /// Times that no sample lies outside, both inclusive, as far as they are known without reading. Sources of one
+    /// series whose spans do not overlap are read one after the other without merging.
+    fn span(&self) -> (i64, i64) {
+        (i64::MIN, i64::MAX)
+    }
 }
 
 /// One selected series.

@@ -78,20 +78,28 @@ pub fn merge_series(mut parts: Vec<Vec<Series>>) -> Vec<Series> {
         .collect()
 }
 
-/// Several sources of one series, the most trusted first.
+/// Several sources of one series.
 pub struct MergedSource {
+    // The most trusted first; where the spans do not overlap, the oldest first.
     sources: Vec<Box<dyn SampleSource>>,
+    overlaps: bool,
 }
 
 impl MergedSource {
-    /// One source for `sources`; a single one is handed through.
+    /// One source for `sources`, the most trusted first; a single one is handed through.
     #[must_use]
     pub fn of(mut sources: Vec<Box<dyn SampleSource>>) -> Box<dyn SampleSource> {
         match (sources.len(), sources.pop()) {
             (1, Some(only)) => only,
             (_, last) => {
                 sources.extend(last);
-                Box::new(Self { sources })
+                let mut spans: Vec<(i64, i64)> = sources.iter().map(|source| source.span()).collect();
+                spans.sort_unstable();
+                let overlaps = spans.iter().zip(spans.iter().skip(1)).any(|(a, b)| b.0 <= a.1);
+                if !overlaps {
+                    sources.sort_by_key(|source| source.span());
+                }
+                Box::new(Self { sources, overlaps })
             }
         }
     }
@@ -99,15 +107,32 @@ impl MergedSource {
 
 impl SampleSource for MergedSource {
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+        let wanted = self.sources.iter().filter(|source| {
+            let (first, last) = source.span();
+            first <= maxt && mint <= last
+        });
+        if !self.overlaps {
+            for source in wanted {
+                source.read(mint, maxt, out)?;
+            }
+            return Ok(());
+        }
         let mut merged = Samples::default();
         let mut part = Samples::default();
-        for source in &self.sources {
+        for source in wanted {
             part.clear();
             source.read(mint, maxt, &mut part)?;
             merged = merge(&merged, &part);
         }
         out.append(&merged);
         Ok(())
+    }
+
+    fn span(&self) -> (i64, i64) {
+        let spans = self.sources.iter().map(|source| source.span());
+        spans
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+            .unwrap_or((i64::MIN, i64::MAX))
     }
 }
 
@@ -212,6 +237,60 @@ mod tests {
         check(&[(1, 1.0)], &[(2, 2.0)], &[(1, 1.0), (2, 2.0)]);
         check(&[(2, 2.0)], &[(1, 1.0)], &[(1, 1.0), (2, 2.0)]);
         check(&[], &[(1, 1.0)], &[(1, 1.0)]);
+    }
+
+    // A source that knows its span, and one that does not.
+    struct Held(Samples, bool);
+
+    impl SampleSource for Held {
+        fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+            for (ts, value, start) in self.0.iter().filter(|(ts, ..)| (mint..=maxt).contains(ts)) {
+                out.push_value(ts, value, start);
+            }
+            Ok(())
+        }
+
+        fn span(&self) -> (i64, i64) {
+            let known = self.1.then(|| span(&self.0)).flatten();
+            known.unwrap_or((i64::MIN, i64::MAX))
+        }
+    }
+
+    #[test]
+    fn spans_change_nothing_but_the_work() {
+        let parts: [&[(i64, f64)]; 4] = [
+            &[(30, 3.0), (40, 4.0)],
+            &[(10, 1.0), (20, 2.0)],
+            &[(40, 9.0), (50, 5.0)],
+            &[(21, 2.1), (29, 2.9)],
+        ];
+        let whole = samples(&[
+            (10, 1.0),
+            (20, 2.0),
+            (21, 2.1),
+            (29, 2.9),
+            (30, 3.0),
+            (40, 4.0),
+            (50, 5.0),
+        ]);
+        for (count, known) in [(4, true), (4, false), (2, true), (2, false)] {
+            let sources = parts
+                .iter()
+                .take(count)
+                .map(|part| -> Box<dyn SampleSource> { Box::new(Held(samples(part), known)) });
+            let merged = MergedSource::of(sources.collect());
+            let (mint, maxt) = (if count == 4 { 10 } else { 20 }, if count == 4 { 50 } else { 30 });
+            let mut out = samples(&[(1, 0.0)]);
+            merged.read(mint, maxt, &mut out).unwrap();
+            let mut expected = samples(&[(1, 0.0)]);
+            for (ts, value, start) in whole.iter().filter(|(ts, ..)| (mint..=maxt).contains(ts)) {
+                // Of the first two only what they hold.
+                if count == 4 || ![21, 29].contains(&ts) {
+                    expected.push_value(ts, value, start);
+                }
+            }
+            assert_eq!(out, expected, "{count} {known}");
+        }
     }
 
     #[test]

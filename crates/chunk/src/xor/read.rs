@@ -1,6 +1,6 @@
 //! Reading a chunk.
 
-use crate::bits::{peek, read, uvarint, varint};
+use crate::bits::{PEEKED, peek, read, uvarint, varint};
 use crate::{ChunkError, num_samples};
 
 /// Where a decoder stands: everything the next sample builds on.
@@ -19,12 +19,22 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Reads a sample from the third on. Positions past the end read zeros; the caller checks `pos`.
+    /// Reads a sample from the third on; `word` is what [`peek`] gives at `pos`. Positions past the end read zeros; the
+    /// caller checks `pos`.
     #[inline(always)]
-    fn advance(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
-        let word = peek(bytes, self.pos);
+    fn advance(&mut self, bytes: &[u8], word: u64) -> Result<(), &'static str> {
+        // Most scrapes come in time.
+        if word >> 63 == 0 {
+            self.ts = self.ts.wrapping_add(self.delta as i64);
+            return self.advance_value(bytes, word << 1, 1);
+        }
+        self.advance_late(bytes, word)
+    }
+
+    /// [`State::advance`] where the interval changes.
+    #[inline(always)]
+    fn advance_late(&mut self, bytes: &[u8], word: u64) -> Result<(), &'static str> {
         let (dod, used) = match (!word).leading_zeros() {
-            0 => (0, 1),
             1 => (signed::<14>(word << 2), 16),
             2 => (signed::<17>(word << 3), 20),
             3 => (signed::<20>(word << 4), 24),
@@ -32,24 +42,23 @@ impl State {
         };
         self.delta = self.delta.wrapping_add(dod as u64);
         self.ts = self.ts.wrapping_add(self.delta as i64);
-        self.pos += used;
-        let word = if used <= 24 {
-            word << used
-        } else {
-            peek(bytes, self.pos)
-        };
-        self.advance_value(bytes, word)
+        if used <= 24 {
+            return self.advance_value(bytes, word << used, used);
+        }
+        self.pos += used as usize;
+        let word = peek(bytes, self.pos);
+        self.advance_value(bytes, word, 0)
     }
 
-    /// Reads a value; `word` holds the bits at `pos`, at least 13 of them.
+    /// Reads a value `used` bits behind `pos`; `word` holds the bits from there on, of which `57 - used` are real.
     #[inline(always)]
-    fn advance_value(&mut self, bytes: &[u8], word: u64) -> Result<(), &'static str> {
+    fn advance_value(&mut self, bytes: &[u8], word: u64, used: u32) -> Result<(), &'static str> {
         if word >> 63 == 0 {
-            self.pos += 1;
+            self.pos += used as usize + 1;
             return Ok(());
         }
-        if word >> 62 == 0b10 {
-            self.pos += 2;
+        let head = if word >> 62 == 0b10 {
+            2
         } else {
             let leading = (word >> 57) as u32 & 31;
             let width = match (word >> 51) as u32 & 63 {
@@ -59,10 +68,16 @@ impl State {
             self.trailing = 64_u32.checked_sub(leading + width).ok_or("impossible bit window")?;
             self.width = width;
             self.window = Some((leading as u8, self.trailing as u8));
-            self.pos += 13;
-        }
-        self.value ^= read(bytes, self.pos, self.width) << self.trailing;
-        self.pos += self.width as usize;
+            13
+        };
+        let at = self.pos + (used + head) as usize;
+        let bits = if used + head + self.width <= PEEKED {
+            (word << head) >> (64 - self.width)
+        } else {
+            read(bytes, at, self.width)
+        };
+        self.value ^= bits << self.trailing;
+        self.pos = at + self.width as usize;
         Ok(())
     }
 }
@@ -139,7 +154,10 @@ impl<'a> XorCursor<'a> {
         match self.done {
             0 => self.read_first()?,
             1 => self.read_second()?,
-            _ => self.state.advance(self.bytes).map_err(|what| self.malformed(what))?,
+            _ => self
+                .state
+                .advance(self.bytes, peek(self.bytes, self.state.pos))
+                .map_err(|what| self.malformed(what))?,
         }
         self.check_pos()?;
         self.done += 1;
@@ -170,7 +188,7 @@ impl<'a> XorCursor<'a> {
         self.state.pos += len * 8;
         let word = peek(self.bytes, self.state.pos);
         self.state
-            .advance_value(self.bytes, word)
+            .advance_value(self.bytes, word, 0)
             .map_err(|what| self.malformed(what))
     }
 
@@ -277,13 +295,15 @@ pub fn decode_into(
     }
 }
 
+// As many repeated samples at once are worth a loop of their own.
+const MANY_REPEATS: u32 = 6;
+
 // Fills the columns up to the first sample behind `maxt`; gives the number of samples.
 fn fill(cursor: &mut XorCursor<'_>, maxt: i64, columns: (&mut [i64], &mut [f64])) -> Result<usize, ChunkError> {
     let bytes = cursor.bytes;
     let bits = bytes.len() * 8;
     let mut filled = 0;
-    let mut columns = columns.0.iter_mut().zip(columns.1);
-    for (ts, value) in columns.by_ref().take(2) {
+    for (ts, value) in columns.0.iter_mut().zip(columns.1.iter_mut()).take(2) {
         let Some(sample) = cursor.next_sample()? else {
             return Ok(filled);
         };
@@ -295,22 +315,55 @@ fn fill(cursor: &mut XorCursor<'_>, maxt: i64, columns: (&mut [i64], &mut [f64])
     }
     // A local copy of the state stays in registers.
     let mut state = cursor.state;
-    for (ts, value) in columns {
-        if let Err(what) = state.advance(bytes) {
-            return Err(ChunkError::Malformed {
-                what,
-                sample: filled as u16,
-            });
+    let (ts, values) = columns;
+    loop {
+        let (Some(ts_left), Some(values_left)) = (ts.get_mut(filled..), values.get_mut(filled..)) else {
+            break;
+        };
+        let mut run = 0;
+        for (ts, value) in ts_left.iter_mut().zip(values_left.iter_mut()) {
+            let word = peek(bytes, state.pos);
+            if word >> (64 - 2 * MANY_REPEATS) == 0 {
+                run = (word.leading_zeros().min(PEEKED) / 2) as usize;
+                break;
+            }
+            if let Err(what) = state.advance(bytes, word) {
+                return Err(ChunkError::Malformed {
+                    what,
+                    sample: filled as u16,
+                });
+            }
+            if state.pos > bits {
+                return Err(cursor.truncated());
+            }
+            if state.ts > maxt {
+                return Ok(filled);
+            }
+            *ts = state.ts;
+            *value = f64::from_bits(state.value);
+            filled += 1;
         }
+        if run == 0 {
+            break;
+        }
+        let end = filled + run.min(ts.len() - filled);
+        let (Some(ts), Some(values)) = (ts.get_mut(filled..end), values.get_mut(filled..end)) else {
+            break;
+        };
+        state.pos += 2 * ts.len();
         if state.pos > bits {
             return Err(cursor.truncated());
         }
-        if state.ts > maxt {
-            return Ok(filled);
+        let first = state.ts;
+        for (n, ts) in (1..).zip(ts.iter_mut()) {
+            *ts = first.wrapping_add((state.delta as i64).wrapping_mul(n));
         }
-        *ts = state.ts;
-        *value = f64::from_bits(state.value);
-        filled += 1;
+        values.fill(f64::from_bits(state.value));
+        state.ts = ts.last().copied().unwrap_or(first);
+        if state.ts > maxt {
+            return Ok(filled + ts.iter().take_while(|ts| **ts <= maxt).count());
+        }
+        filled = end;
     }
     cursor.state = state;
     cursor.check_end()?;

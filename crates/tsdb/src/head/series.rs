@@ -185,6 +185,14 @@ impl SampleSource for HeadSource {
         }
         Ok(())
     }
+
+    fn span(&self) -> (i64, i64) {
+        let first = self
+            .chunks
+            .first()
+            .map_or(self.floor, |chunk| chunk.mint.max(self.floor));
+        (first, self.chunks.last().map_or(first, |chunk| chunk.maxt))
+    }
 }
 
 fn decode(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
