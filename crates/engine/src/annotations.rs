@@ -232,6 +232,51 @@ impl<'q> Annotations<'q> {
         }
         (self.warnings.texts, self.infos.texts)
     }
+
+    pub(crate) fn mixed_aggregation(&mut self, span: Span) {
+        self.warn("encountered a mix of histograms and floats for aggregation", span);
+    }
+
+    pub(crate) fn ignored_histograms(&mut self, aggregation: &str, span: Span) {
+        self.info(&format!("ignored histogram in {aggregation} aggregation"), span);
+    }
+
+    /// `operation` is `addition`, `subtraction` or `aggregation`.
+    pub(crate) fn conflicting_resets(&mut self, operation: &str, span: Span) {
+        self.warn(
+            &format!("conflicting counter resets during histogram {operation}"),
+            span,
+        );
+    }
+
+    /// `operation` is `addition`, `subtraction` or `aggregation`.
+    pub(crate) fn reconciled_bounds(&mut self, operation: &str, span: Span) {
+        self.info(
+            &format!("mismatched custom buckets were reconciled during {operation}"),
+            span,
+        );
+    }
+
+    pub(crate) fn incompatible_layout(&mut self, op: &str, span: Span) {
+        self.warn(
+            &format!("incompatible bucket layout encountered for binary operator {op}"),
+            span,
+        );
+    }
+
+    pub(crate) fn mixed_classic_and_native(&mut self, metric: &str, span: Span) {
+        let of = for_metric(metric);
+        self.warn(
+            &format!("vector contains a mix of classic and native histograms{of}"),
+            span,
+        );
+    }
+
+    /// Tells what NaN observations did to a quantile or fraction; `text` is that of the histogram crate's note.
+    pub(crate) fn nan_observations(&mut self, text: &str, metric: &str, span: Span) {
+        let of = for_metric(metric);
+        self.info(&format!("{text}{of}"), span);
+    }
 }
 
 // Go's %.2g.

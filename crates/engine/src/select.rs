@@ -24,6 +24,8 @@ pub(crate) enum Take {
     Value,
     /// Its time, in seconds.
     Time,
+    /// The time of a number; a native histogram itself.
+    TimeOfNumber,
 }
 
 /// Takes rows one at a time; what it keeps it holds in the budget.
@@ -206,7 +208,7 @@ fn fill_newest(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &m
         if *ts > t.saturating_sub(lookback) && !is_stale_nan(*value) {
             *slot = match take {
                 Take::Value => *value,
-                Take::Time => *ts as f64 / 1000.0,
+                Take::Time | Take::TimeOfNumber => *ts as f64 / 1000.0,
             };
         }
     }
@@ -226,9 +228,9 @@ fn fill_newest_mixed(samples: &Samples, look: Grid, lookback: i64, take: Take, o
             SampleValue::Histogram(histogram) => is_stale_nan(histogram.sum),
         };
         if *ts > t.saturating_sub(lookback) && !stale {
-            let taken = match take {
-                Take::Value => value.clone(),
-                Take::Time => SampleValue::Float(*ts as f64 / 1000.0),
+            let taken = match (take, value) {
+                (Take::Value, _) | (Take::TimeOfNumber, SampleValue::Histogram(_)) => value.clone(),
+                (Take::Time | Take::TimeOfNumber, _) => SampleValue::Float(*ts as f64 / 1000.0),
             };
             out.set(step, Some(taken));
         }

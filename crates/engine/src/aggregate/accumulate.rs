@@ -2,14 +2,23 @@
 
 use cupola_model::{STALE_NAN, is_stale_nan};
 
+use super::histograms::Treatment;
 use crate::column::Column;
 use crate::numeric::{Mean, kahan_add};
 
-/// Takes in columns, gives one. Steps that no column has a value at are absent.
+/// Takes in columns of numbers, gives one. Steps that no column has a value at are absent.
 pub(crate) trait Accumulator {
+    /// What becomes of native histograms.
+    const HISTOGRAMS: Treatment;
     fn new(steps: usize) -> Self;
-    /// Adds one series.
+    /// Adds the numbers of one series.
     fn add(&mut self, column: &Column);
+    /// Whether a number came at `step`; asked where histograms are summed up beside them.
+    fn has(&self, _step: usize) -> bool {
+        false
+    }
+    /// Takes a histogram at `step` for a value like any other.
+    fn note(&mut self, _step: usize) {}
     /// The group's values.
     fn finish(self) -> Column;
 }
@@ -21,6 +30,8 @@ pub(crate) struct Sums {
 }
 
 impl Accumulator for Sums {
+    const HISTOGRAMS: Treatment = Treatment::Sum;
+
     fn new(steps: usize) -> Self {
         Self {
             sums: vec![STALE_NAN; steps],
@@ -41,6 +52,10 @@ impl Accumulator for Sums {
         }
     }
 
+    fn has(&self, step: usize) -> bool {
+        self.sums.get(step).is_some_and(|sum| !is_stale_nan(*sum))
+    }
+
     fn finish(mut self) -> Column {
         for (sum, c) in self.sums.iter_mut().zip(&self.compensations) {
             if !is_stale_nan(*sum) {
@@ -55,6 +70,8 @@ impl Accumulator for Sums {
 pub(crate) struct Means(Vec<Option<Mean>>);
 
 impl Accumulator for Means {
+    const HISTOGRAMS: Treatment = Treatment::Mean;
+
     fn new(steps: usize) -> Self {
         Self(vec![None; steps])
     }
@@ -68,6 +85,10 @@ impl Accumulator for Means {
                 }
             }
         }
+    }
+
+    fn has(&self, step: usize) -> bool {
+        self.0.get(step).is_some_and(Option::is_some)
     }
 
     fn finish(self) -> Column {
@@ -84,6 +105,8 @@ impl Accumulator for Means {
 pub(crate) struct Largest<const SMALLEST: bool>(Vec<f64>);
 
 impl<const SMALLEST: bool> Accumulator for Largest<SMALLEST> {
+    const HISTOGRAMS: Treatment = Treatment::Ignored;
+
     fn new(steps: usize) -> Self {
         Self(vec![STALE_NAN; steps])
     }
@@ -107,6 +130,8 @@ impl<const SMALLEST: bool> Accumulator for Largest<SMALLEST> {
 pub(crate) struct Counts(Vec<u32>);
 
 impl Accumulator for Counts {
+    const HISTOGRAMS: Treatment = Treatment::Present;
+
     fn new(steps: usize) -> Self {
         Self(vec![0; steps])
     }
@@ -114,6 +139,12 @@ impl Accumulator for Counts {
     fn add(&mut self, column: &Column) {
         for (value, count) in column.values().iter().zip(&mut self.0) {
             *count += u32::from(!is_stale_nan(*value));
+        }
+    }
+
+    fn note(&mut self, step: usize) {
+        if let Some(count) = self.0.get_mut(step) {
+            *count += 1;
         }
     }
 
@@ -131,6 +162,8 @@ impl Accumulator for Counts {
 pub(crate) struct Ones(Vec<f64>);
 
 impl Accumulator for Ones {
+    const HISTOGRAMS: Treatment = Treatment::Present;
+
     fn new(steps: usize) -> Self {
         Self(vec![STALE_NAN; steps])
     }
@@ -140,6 +173,12 @@ impl Accumulator for Ones {
             if !is_stale_nan(*value) {
                 *one = 1.0;
             }
+        }
+    }
+
+    fn note(&mut self, step: usize) {
+        if let Some(one) = self.0.get_mut(step) {
+            *one = 1.0;
         }
     }
 
@@ -159,6 +198,8 @@ struct Welford {
 pub(crate) struct Spreads<const ROOT: bool>(Vec<Welford>);
 
 impl<const ROOT: bool> Accumulator for Spreads<ROOT> {
+    const HISTOGRAMS: Treatment = Treatment::Ignored;
+
     fn new(steps: usize) -> Self {
         Self(vec![
             Welford {

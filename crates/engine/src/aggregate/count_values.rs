@@ -39,6 +39,11 @@ impl Evaluator<'_> {
                 // Every new value is a row of all steps: a gauge of many values would fill the memory.
                 self.budget.room(counted.rows.len(), grid.len())?;
             }
+            for (step, histogram) in row.column.histograms() {
+                let at = counted.row(*group, &histogram.to_string());
+                counted.add(at, step);
+                self.budget.room(counted.rows.len(), grid.len())?;
+            }
             self.budget.work(grid.len())?;
         }
         Ok(Vector::of(counted.rows))
@@ -57,35 +62,47 @@ struct Counted<'g> {
 
 impl Counted<'_> {
     fn count(&mut self, group: usize, step: usize, value: f64) {
-        let Self {
-            groups,
-            label,
-            steps,
-            rows,
-            by_labels,
-            by_value,
-        } = self;
-        let at = *by_value.entry((group, value.to_bits())).or_insert_with(|| {
-            let base = groups.labels.get(group).cloned().unwrap_or_default();
-            let labels = match label {
-                Some(label) => {
-                    let mut builder = base.to_builder();
-                    builder.set(label, &fmt_f64(value));
-                    builder.build()
-                }
-                None => base,
-            };
-            *by_labels.entry(labels).or_insert_with_key(|labels| {
-                let column = Column::absent(*steps);
-                rows.push(Row {
-                    labels: labels.clone(),
-                    drop_name: false,
-                    column,
-                });
-                rows.len() - 1
-            })
-        });
-        if let Some(count) = rows.get_mut(at).and_then(|row| row.column.values_mut().get_mut(step)) {
+        let key = (group, value.to_bits());
+        let at = match self.by_value.get(&key) {
+            Some(at) => *at,
+            None => {
+                let at = self.row(group, &fmt_f64(value));
+                self.by_value.insert(key, at);
+                at
+            }
+        };
+        self.add(at, step);
+    }
+
+    // The row of a value in a group.
+    fn row(&mut self, group: usize, value: &str) -> usize {
+        let base = self.groups.labels.get(group).cloned().unwrap_or_default();
+        let labels = match self.label {
+            Some(label) => {
+                let mut builder = base.to_builder();
+                builder.set(label, value);
+                builder.build()
+            }
+            None => base,
+        };
+        let rows = &mut self.rows;
+        let steps = self.steps;
+        *self.by_labels.entry(labels).or_insert_with_key(|labels| {
+            rows.push(Row {
+                labels: labels.clone(),
+                drop_name: false,
+                column: Column::absent(steps),
+            });
+            rows.len() - 1
+        })
+    }
+
+    fn add(&mut self, row: usize, step: usize) {
+        if let Some(count) = self
+            .rows
+            .get_mut(row)
+            .and_then(|row| row.column.values_mut().get_mut(step))
+        {
             *count = if is_stale_nan(*count) { 1.0 } else { *count + 1.0 };
         }
     }

@@ -2,18 +2,23 @@
 
 mod accumulate;
 mod count_values;
+mod histograms;
 mod pick;
+#[cfg(test)]
+mod tests;
 mod xxhash;
 
 use cupola_model::Labels;
-use cupola_promql::{Aggregate, AggregateOp};
+use cupola_promql::{Aggregate, AggregateOp, Span};
 
 use crate::column::{Column, Row, Vector};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::grid::Grid;
 use crate::keys::{KeyIndex, LabelKey};
+use crate::plan::unwrap_parens;
 use accumulate::{Accumulator, Counts, Largest, Means, Ones, Spreads, Sums};
+use histograms::{Blend, Treatment};
 
 /// Which group each row belongs to, and the groups' labels.
 pub(crate) struct Groups {
@@ -63,6 +68,35 @@ impl Groups {
     }
 }
 
+// One group in the making.
+struct Gathered<A> {
+    numbers: A,
+    histograms: Option<Box<Blend>>,
+    drop_name: bool,
+}
+
+impl<A: Accumulator> Gathered<A> {
+    // Takes the histograms of a series; returns how many bytes more the group needs.
+    fn add_histograms(&mut self, row: &Row, evaluator: &mut Evaluator<'_>, steps: usize, place: Span) -> usize {
+        match A::HISTOGRAMS {
+            Treatment::Ignored => 0,
+            Treatment::Present => {
+                row.column.histograms().for_each(|(step, _)| self.numbers.note(step));
+                0
+            }
+            treatment @ (Treatment::Sum | Treatment::Mean) => {
+                let mut slots = 0;
+                let blend = self.histograms.get_or_insert_with(|| {
+                    slots = steps * size_of::<usize>();
+                    Box::new(Blend::new(treatment, steps))
+                });
+                let numbers = &self.numbers;
+                slots + blend.add(row, |step| numbers.has(step), &mut evaluator.notes, place)
+            }
+        }
+    }
+}
+
 fn grouping_key(aggregate: &Aggregate) -> LabelKey {
     if aggregate.without {
         LabelKey::all_but(&aggregate.grouping)
@@ -77,7 +111,8 @@ impl Evaluator<'_> {
         match aggregate.op {
             AggregateOp::CountValues => self.count_values(aggregate, grid),
             AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
-                self.pick(aggregate, grid)
+                let place = aggregate.param.as_ref().unwrap_or(&aggregate.expr).span;
+                self.pick(aggregate, place, grid)
             }
             AggregateOp::Quantile => self.quantile(aggregate, grid),
             AggregateOp::Sum => self.accumulate::<Sums>(aggregate, grid),
@@ -93,36 +128,54 @@ impl Evaluator<'_> {
 
     // Rows go into their group's accumulator one by one, so that a sum over many series holds only its groups.
     fn accumulate<A: Accumulator>(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
+        let place = unwrap_parens(&aggregate.expr).span;
         let mut index = KeyIndex::new(grouping_key(aggregate));
-        let mut groups: Vec<(A, bool)> = Vec::new();
+        let mut groups: Vec<Gathered<A>> = Vec::new();
+        let mut has_ignored = false;
         self.each_row(&aggregate.expr, grid, &mut |this, row| {
             let id = index.id(&row.labels);
             if id == groups.len() {
                 this.budget.room(id + 1, grid.len())?;
-                groups.push((A::new(grid.len()), false));
+                groups.push(Gathered {
+                    numbers: A::new(grid.len()),
+                    histograms: None,
+                    drop_name: false,
+                });
             }
-            if let Some((accumulator, drop_name)) = groups.get_mut(id) {
-                accumulator.add(&row.column);
-                *drop_name |= row.drop_name;
+            if let Some(group) = groups.get_mut(id) {
+                group.numbers.add(&row.column);
+                group.drop_name |= row.drop_name;
+                if row.column.has_histograms() || group.histograms.is_some() {
+                    has_ignored |= A::HISTOGRAMS == Treatment::Ignored;
+                    let grown = group.add_histograms(&row, this, grid.len(), place);
+                    this.budget.charge(grown)?;
+                }
             }
             this.budget.work(grid.len())
         })?;
-        let rows = index.into_labels().into_iter().zip(groups);
-        Ok(Vector::of(
-            rows.map(|(labels, (accumulator, drop_name))| Row {
+        if has_ignored {
+            self.notes.ignored_histograms(aggregate.op.as_str(), place);
+        }
+        let mut rows = Vec::with_capacity(groups.len());
+        for (labels, group) in index.into_labels().into_iter().zip(groups) {
+            let mut column = group.numbers.finish();
+            if let Some(histograms) = group.histograms {
+                histograms.finish(&mut column, &mut self.notes, place);
+                self.budget.check()?;
+            }
+            rows.push(Row {
                 labels,
-                drop_name,
-                column: accumulator.finish(),
-            })
-            .collect(),
-        )
-        .without_empty())
+                drop_name: group.drop_name,
+                column,
+            });
+        }
+        Ok(Vector::of(rows).without_empty())
     }
 
     fn quantile(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
         let q = self.parameter(aggregate, grid)?;
         let vector = self.eval_vector(&aggregate.expr, grid)?;
-        if let Some(param) = &aggregate.param {
+        if let Some(param) = aggregate.param.as_ref().map(unwrap_parens) {
             let values: Vec<f64> = q.values(grid.len()).collect();
             let (smallest, largest) = bounds(&values);
             if values.iter().any(|q| q.is_nan()) {
@@ -134,6 +187,10 @@ impl Evaluator<'_> {
             if smallest < 0.0 {
                 self.notes.invalid_quantile(smallest, param.span);
             }
+        }
+        if vector.rows.iter().any(|row| row.column.histograms().next().is_some()) {
+            let place = unwrap_parens(&aggregate.expr).span;
+            self.notes.ignored_histograms(aggregate.op.as_str(), place);
         }
         let groups = Groups::of(&vector, aggregate);
         let mut values = Vec::new();

@@ -1,7 +1,8 @@
 //! Aggregations that let some of the series through: `topk`, `bottomk`, `limitk`, `limit_ratio`.
 
 use cupola_model::fmt_f64_g;
-use cupola_promql::{Aggregate, AggregateOp};
+use cupola_promql::{Aggregate, AggregateOp, Span};
+use cupola_storage::SampleValue;
 
 use super::{Groups, bounds, xxhash};
 use crate::column::{Column, Row, Scalar, Vector};
@@ -9,9 +10,11 @@ use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::functions::compare_values;
 use crate::grid::Grid;
+use crate::plan::unwrap_parens;
 
 impl Evaluator<'_> {
-    pub(crate) fn pick(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
+    /// `place` is the whole aggregation's.
+    pub(crate) fn pick(&mut self, aggregate: &Aggregate, place: Span, grid: Grid) -> Result<Vector, QueryError> {
         let param = self.parameter(aggregate, grid)?;
         let vector = self.eval_vector(&aggregate.expr, grid)?;
         let values: Vec<f64> = param.values(grid.len()).collect();
@@ -22,7 +25,14 @@ impl Evaluator<'_> {
         let groups = Groups::of(&vector, aggregate);
         match aggregate.op {
             AggregateOp::Limitk => self.limitk(&param, &groups, vector, grid),
-            op => self.topk(&param, &groups, vector, grid, op == AggregateOp::Topk),
+            op => {
+                let is_asked = |step| count_at(&param, step, vector.rows.len()) > 0;
+                let has_asked = |row: &Row| row.column.histograms().any(|(step, _)| is_asked(step));
+                if vector.rows.iter().any(has_asked) {
+                    self.notes.ignored_histograms(op.as_str(), place);
+                }
+                self.topk(&param, &groups, vector, grid, op == AggregateOp::Topk)
+            }
         }
     }
 
@@ -90,13 +100,10 @@ impl Evaluator<'_> {
                 let (Some(row), Some(out)) = (vector.rows.get(at), picked.get_mut(at)) else {
                     continue;
                 };
-                for (step, value) in row.column.present() {
-                    let (Some(taken), Some(slot)) = (taken.get_mut(step), out.values_mut().get_mut(step)) else {
-                        continue;
-                    };
-                    if *taken < count_at(k, step, vector.rows.len()) {
+                for (step, taken) in taken.iter_mut().enumerate() {
+                    if row.column.has(step) && *taken < count_at(k, step, vector.rows.len()) {
                         *taken += 1;
-                        *slot = value;
+                        out.set(step, row.column.value(step));
                     }
                 }
                 self.budget.work(grid.len())?;
@@ -118,7 +125,7 @@ impl Evaluator<'_> {
             return Err(QueryError::execution("Ratio value is NaN"));
         }
         let (smallest, largest) = bounds(values);
-        if let Some(param) = &aggregate.param {
+        if let Some(param) = aggregate.param.as_ref().map(unwrap_parens) {
             if largest > 1.0 {
                 self.notes.invalid_ratio(largest, 1.0, param.span);
             }
@@ -128,15 +135,18 @@ impl Evaluator<'_> {
         }
         for row in &mut vector.rows {
             let position = xxhash::hash_labels(&row.labels) as f64 / u64::MAX as f64;
-            row.column.filter_map(|step, value| {
+            let is_inside = |step| {
                 let ratio = ratio.at(step).clamp(-1.0, 1.0);
                 let inside = if ratio >= 0.0 {
                     position < ratio
                 } else {
                     position >= 1.0 + ratio
                 };
-                (inside && ratio != 0.0).then_some(value)
-            });
+                inside && ratio != 0.0
+            };
+            row.column.filter_map(|step, value| is_inside(step).then_some(value));
+            row.column
+                .map_histograms(|step, histogram| is_inside(step).then_some(SampleValue::Histogram(histogram)));
             self.budget.work(grid.len())?;
         }
         Ok(vector.without_empty())

@@ -1,10 +1,11 @@
 //! Operators between vectors: series pair up by their match labels, once for all steps.
 
 use cupola_model::Labels;
-use cupola_promql::{Binary, MatchCard, VectorMatching};
+use cupola_promql::{Binary, Expr, MatchCard, VectorMatching};
 use hashbrown::HashMap;
 
-use super::{changes_metric, element};
+use super::elements::{Element, Findings, Operand, Outcome};
+use super::{changes_metric, is_trim};
 use crate::column::{Column, Row, Vector, is_metadata_label};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
@@ -50,6 +51,8 @@ struct Output {
     rows: Vec<Row>,
     by_labels: HashMap<Labels, usize>,
     steps: usize,
+    // What the histograms of the rows occupy.
+    bytes: usize,
 }
 
 impl Output {
@@ -70,6 +73,7 @@ impl Output {
 impl Evaluator<'_> {
     pub(crate) fn match_vectors(
         &mut self,
+        expr: &Expr,
         binary: &Binary,
         left: Vector,
         right: Vector,
@@ -105,19 +109,13 @@ impl Evaluator<'_> {
             groups[id].one.push(at);
         }
         self.budget.work(matcher.many.rows.len() + matcher.one.rows.len())?;
-        let mut out = Output {
-            rows: Vec::new(),
-            by_labels: HashMap::new(),
-            steps: grid.len(),
+        let mut findings = Findings::default();
+        let out = if matcher.is_mixed() {
+            self.combine_groups::<Element<'_>>(&matcher, &groups, &mut findings)?
+        } else {
+            self.combine_groups::<f64>(&matcher, &groups, &mut findings)?
         };
-        let mut one_at = Vec::new();
-        let mut pairs = Pairs::default();
-        for group in &groups {
-            matcher.find_one(group, &mut one_at)?;
-            matcher.combine(group, &one_at, &mut pairs, &mut out)?;
-            self.budget.room(out.rows.len(), grid.len())?;
-            self.budget.work((group.many.len() + group.one.len()) * grid.len())?;
-        }
+        findings.tell(binary.op, &mut self.notes, expr.span);
         let mut vector = Vector::of(out.rows).without_empty();
         if binary.return_bool && !self.options.delayed_name_removal {
             for row in &mut vector.rows {
@@ -125,6 +123,31 @@ impl Evaluator<'_> {
             }
         }
         vector.merged()
+    }
+
+    fn combine_groups<'s, E: Operand<'s>>(
+        &mut self,
+        matcher: &'s Matcher<'_>,
+        groups: &[Group],
+        findings: &mut Findings,
+    ) -> Result<Output, QueryError> {
+        let mut out = Output {
+            rows: Vec::new(),
+            by_labels: HashMap::new(),
+            steps: matcher.steps,
+            bytes: 0,
+        };
+        let mut one_at = Vec::new();
+        let mut pairs = Pairs::default();
+        for group in groups {
+            matcher.find_one(group, &mut one_at)?;
+            let bytes = out.bytes;
+            matcher.combine::<E>(group, &one_at, &mut pairs, &mut out, findings)?;
+            self.budget.room(out.rows.len(), matcher.steps)?;
+            self.budget.charge(out.bytes - bytes)?;
+            self.budget.work((group.many.len() + group.one.len()) * matcher.steps)?;
+        }
+        Ok(out)
     }
 }
 
@@ -137,8 +160,19 @@ struct Pairs {
 }
 
 impl Matcher<'_> {
-    fn value(&self, rows: &Vector, at: u32, step: usize) -> Option<f64> {
-        rows.rows.get(at as usize)?.column.get(step)
+    // Whether the way of plain numbers is not enough.
+    fn is_mixed(&self) -> bool {
+        let mut rows = self.many.rows.iter().chain(&self.one.rows);
+        is_trim(self.binary.op) || rows.any(|row| row.column.has_histograms())
+    }
+
+    fn value<'s, E: Operand<'s>>(rows: &'s Vector, at: u32, step: usize) -> Option<E> {
+        E::at(&rows.rows.get(at as usize)?.column, step)
+    }
+
+    fn apply<'s, E: Operand<'s>>(&self, many: E, one: E) -> Outcome<E::Output> {
+        let (a, b) = if self.swapped { (one, many) } else { (many, one) };
+        E::apply(self.binary, a, b)
     }
 
     fn labels<'r>(&self, rows: &'r Vector, at: u32) -> Option<&'r Labels> {
@@ -151,7 +185,7 @@ impl Matcher<'_> {
         one_at.resize(self.steps, NONE);
         for at in &group.one {
             for (step, slot) in one_at.iter_mut().enumerate() {
-                if self.value(&self.one, *at, step).is_none() {
+                if !self.one.rows.get(*at as usize).is_some_and(|row| row.column.has(step)) {
                     continue;
                 }
                 if *slot != NONE && self.is_evaluated(step) {
@@ -180,22 +214,42 @@ impl Matcher<'_> {
         ))
     }
 
-    fn combine(&self, group: &Group, one_at: &[u32], pairs: &mut Pairs, out: &mut Output) -> Result<(), QueryError> {
+    fn combine<'s, E: Operand<'s>>(
+        &'s self,
+        group: &Group,
+        one_at: &[u32],
+        pairs: &mut Pairs,
+        out: &mut Output,
+        findings: &mut Findings,
+    ) -> Result<(), QueryError> {
         pairs.rows.clear();
         pairs.sources.clear();
         if group.many.is_empty() && self.fill_many.is_none() {
             return Ok(());
         }
+        let fill_one = self.fill_one.map(E::number);
         // Which steps a "many" series was matched at.
         let mut matched = vec![false; self.steps];
         for at in &group.many {
             let mut known: Option<(u32, usize)> = None;
             for (step, one) in one_at.iter().copied().enumerate() {
-                let Some(left) = self.value(&self.many, *at, step) else {
+                let Some(left) = Self::value::<E>(&self.many, *at, step) else {
                     continue;
                 };
-                let Some(right) = self.value(&self.one, one, step).or(self.fill_one) else {
+                let Some(right) = Self::value::<E>(&self.one, one, step).or(fill_one) else {
                     continue;
+                };
+                let value = match self.apply(left, right) {
+                    Ok((value, finding)) => {
+                        if let Some(finding) = finding {
+                            findings.note(step, u64::from(*at), finding);
+                        }
+                        value
+                    }
+                    Err(finding) => {
+                        findings.note(step, u64::from(*at), finding);
+                        continue;
+                    }
                 };
                 if let Some(matched) = matched.get_mut(step) {
                     if *matched && self.card == MatchCard::OneToOne {
@@ -214,55 +268,59 @@ impl Matcher<'_> {
                         row
                     }
                 };
-                self.check_unique(*at, row, step, pairs)?;
-                self.put(row, step, left, right, out)?;
+                self.check_unique(*at, row, (step, right), pairs)?;
+                if let Some(value) = value {
+                    put::<E>(row, step, value, out)?;
+                }
             }
         }
-        if let Some(fill) = self.fill_many {
+        if let Some(fill) = self.fill_many.map(E::number) {
             for (step, one) in one_at.iter().copied().enumerate() {
-                let Some(right) = self.value(&self.one, one, step) else {
+                let Some(right) = Self::value::<E>(&self.one, one, step) else {
                     continue;
                 };
-                if !matched.get(step).copied().unwrap_or(false) {
-                    let row = self.result_row(NONE, one, pairs, out);
-                    self.put(row, step, fill, right, out)?;
+                if matched.get(step).copied().unwrap_or(false) {
+                    continue;
+                }
+                // Upstream fills after it has seen all of the "many" side.
+                let order = u64::from(NONE) + u64::from(one);
+                match self.apply(fill, right) {
+                    Ok((value, finding)) => {
+                        if let Some(finding) = finding {
+                            findings.note(step, order, finding);
+                        }
+                        let row = self.result_row(NONE, one, pairs, out);
+                        if let Some(value) = value {
+                            put::<E>(row, step, value, out)?;
+                        }
+                    }
+                    Err(finding) => findings.note(step, order, finding),
                 }
             }
         }
         Ok(())
     }
 
-    // Two series of the "many" side must not give the same labels at one step.
-    fn check_unique(&self, at: u32, row: usize, step: usize, pairs: &Pairs) -> Result<(), QueryError> {
+    // Two series of the "many" side must not give the same labels at one step; pairs without a result do not count.
+    fn check_unique<'s, E: Operand<'s>>(
+        &'s self,
+        at: u32,
+        row: usize,
+        (step, one): (usize, E),
+        pairs: &Pairs,
+    ) -> Result<(), QueryError> {
         let Some(sources) = pairs.sources.get(&row).filter(|sources| sources.len() > 1) else {
             return Ok(());
         };
-        let earlier = sources.iter().take_while(|source| **source != at);
-        if earlier
-            .into_iter()
-            .any(|source| self.value(&self.many, *source, step).is_some())
-        {
+        let mut earlier = sources.iter().take_while(|source| **source != at);
+        let is_matched = |source: &u32| {
+            let value = Self::value::<E>(&self.many, *source, step);
+            value.is_some_and(|value| self.apply(value, one).is_ok())
+        };
+        if earlier.any(is_matched) {
             return Err(QueryError::execution(
                 "multiple matches for labels: grouping labels must ensure unique matches",
             ));
-        }
-        Ok(())
-    }
-
-    fn put(&self, row: usize, step: usize, left: f64, right: f64, out: &mut Output) -> Result<(), QueryError> {
-        let (a, b) = if self.swapped { (right, left) } else { (left, right) };
-        let Some(value) = element(self.binary.op, self.binary.return_bool, a, b) else {
-            return Ok(());
-        };
-        if let Some(slot) = out
-            .rows
-            .get_mut(row)
-            .and_then(|row| row.column.values_mut().get_mut(step))
-        {
-            if !cupola_model::is_stale_nan(*slot) {
-                return Err(QueryError::same_labelset());
-            }
-            *slot = value;
         }
         Ok(())
     }
@@ -303,4 +361,12 @@ impl Matcher<'_> {
         }
         builder.build()
     }
+}
+
+fn put<'s, E: Operand<'s>>(row: usize, step: usize, value: E::Output, out: &mut Output) -> Result<(), QueryError> {
+    let Some(row) = out.rows.get_mut(row) else {
+        return Ok(());
+    };
+    out.bytes += E::put(&mut row.column, step, value).ok_or_else(QueryError::same_labelset)?;
+    Ok(())
 }

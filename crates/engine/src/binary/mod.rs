@@ -1,14 +1,22 @@
 //! Operators between two expressions.
 
+mod elements;
 mod matching;
 mod set;
+#[cfg(test)]
+mod tests;
 
+use std::sync::Arc;
+
+use cupola_model::go_quote;
 use cupola_promql::{Binary, BinaryOp, Expr};
+use cupola_storage::SampleValue;
 
 use crate::column::{Scalar, Value, Vector};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::grid::Grid;
+use elements::{Finding, Findings, takes_number, with_number};
 
 /// The result of an arithmetic operator, or 1 and 0 for a comparison.
 fn number(op: BinaryOp, a: f64, b: f64) -> f64 {
@@ -61,6 +69,10 @@ impl Evaluator<'_> {
         let lhs = self.eval(&binary.lhs, grid)?;
         let rhs = self.eval(&binary.rhs, grid)?;
         match (lhs, rhs) {
+            (Value::Scalar(_), Value::Scalar(_)) if is_trim(binary.op) => Err(QueryError::execution(format!(
+                "operator {} not allowed for Scalar operations",
+                go_quote(binary.op.as_str())
+            ))),
             (Value::Scalar(a), Value::Scalar(b)) => {
                 Ok(Value::Scalar(a.zip(&b, grid.len(), |a, b| number(binary.op, a, b))))
             }
@@ -74,15 +86,8 @@ impl Evaluator<'_> {
                 let matching = binary.matching.as_ref();
                 if binary.op.is_set() {
                     self.set_operator(binary.op, matching, left, right).map(Value::Vector)
-                } else if is_trim(binary.op) {
-                    // Trimming is for native histograms; floats drop out.
-                    if !left.rows.is_empty() && !right.rows.is_empty() {
-                        self.notes
-                            .incompatible_types("float", binary.op.as_str(), "float", expr.span);
-                    }
-                    Ok(Value::Vector(Vector::default()))
                 } else {
-                    self.match_vectors(binary, left, right, grid).map(Value::Vector)
+                    self.match_vectors(expr, binary, left, right, grid).map(Value::Vector)
                 }
             }
             _ => Err(QueryError::BadData(
@@ -100,14 +105,21 @@ impl Evaluator<'_> {
         scalar_is_left: bool,
     ) -> Result<Vector, QueryError> {
         let (op, return_bool) = (binary.op, binary.return_bool);
-        if is_trim(op) {
-            if !vector.rows.is_empty() {
-                self.notes.incompatible_types("float", op.as_str(), "float", expr.span);
+        let mut findings = Findings::default();
+        let kinds = |kind| {
+            if scalar_is_left {
+                ("float", kind)
+            } else {
+                (kind, "float")
             }
-            return Ok(Vector::default());
-        }
-        for row in &mut vector.rows {
-            if op.is_comparison() && !return_bool {
+        };
+        for (order, row) in (0_u64..).zip(&mut vector.rows) {
+            if is_trim(op) {
+                row.column.filter_map(|step, _| {
+                    findings.note(step, order, Finding::Types("float", "float"));
+                    None
+                });
+            } else if op.is_comparison() && !return_bool {
                 // A filter keeps the vector's value on whichever side it stands.
                 row.column.filter_map(|step, value| {
                     let other = scalar.at(step);
@@ -121,40 +133,26 @@ impl Evaluator<'_> {
                     Some(number(op, a, b))
                 });
             }
+            if row.column.has_histograms() {
+                row.column.map_histograms(|step, mut histogram| {
+                    if !takes_number(op, scalar_is_left) {
+                        let (left, right) = kinds("histogram");
+                        findings.note(step, order, Finding::Types(left, right));
+                        return None;
+                    }
+                    with_number(op, Arc::make_mut(&mut histogram), scalar.at(step));
+                    Some(SampleValue::Histogram(histogram))
+                });
+                self.budget.charge(row.column.histogram_bytes())?;
+            }
             self.budget.work(row.column.values().len())?;
         }
+        findings.tell(op, &mut self.notes, expr.span);
         let vector = vector.without_empty();
         if changes_metric(op) || return_bool {
             self.drop_names(vector)
         } else {
             Ok(vector)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operators_on_numbers() {
-        for (op, a, b, expected) in [
-            (BinaryOp::Mod, -7.0, 3.0, -1.0),
-            (BinaryOp::Pow, 2.0, 0.5, std::f64::consts::SQRT_2),
-            (BinaryOp::Div, 1.0, 0.0, f64::INFINITY),
-            (BinaryOp::Ge, 1.0, 1.0, 1.0),
-            (BinaryOp::Ne, f64::NAN, f64::NAN, 1.0),
-            (BinaryOp::Atan2, 1.0, 1.0, std::f64::consts::FRAC_PI_4),
-        ] {
-            assert_eq!(number(op, a, b), expected, "{a} {} {b}", op.as_str());
-        }
-        assert!(number(BinaryOp::Mod, 1.0, 0.0).is_nan());
-    }
-
-    #[test]
-    fn a_filter_keeps_the_left_value() {
-        assert_eq!(element(BinaryOp::Gt, false, 3.0, 2.0), Some(3.0));
-        assert_eq!(element(BinaryOp::Gt, false, 1.0, 2.0), None);
-        assert_eq!(element(BinaryOp::Gt, true, 1.0, 2.0), Some(0.0));
     }
 }

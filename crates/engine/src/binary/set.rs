@@ -2,9 +2,10 @@
 
 use cupola_model::is_stale_nan;
 use cupola_promql::{BinaryOp, VectorMatching};
+use cupola_storage::SampleValue;
 
 use super::matching::match_key;
-use crate::column::Vector;
+use crate::column::{Column, Vector};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::keys::KeyIndex;
@@ -29,10 +30,16 @@ impl Presence {
             .unwrap_or_default()
     }
 
-    fn add(&mut self, group: usize, values: &[f64]) {
+    fn add(&mut self, group: usize, column: &Column) {
         let range = group * self.per_group..(group + 1) * self.per_group;
-        for (present, value) in self.steps.get_mut(range).unwrap_or_default().iter_mut().zip(values) {
+        let steps = self.steps.get_mut(range).unwrap_or_default();
+        for (present, value) in steps.iter_mut().zip(column.values()) {
             *present |= !is_stale_nan(*value);
+        }
+        for (step, _) in column.histograms() {
+            if let Some(present) = steps.get_mut(step) {
+                *present = true;
+            }
         }
     }
 }
@@ -75,14 +82,15 @@ impl Evaluator<'_> {
         let steps = vector.rows.first().map_or(0, |row| row.column.values().len());
         let mut presence = Presence::new(groups, steps);
         for (row, id) in other.rows.iter().zip(other_ids) {
-            presence.add(*id, row.column.values());
+            presence.add(*id, &row.column);
             self.budget.work(steps)?;
         }
         for (row, id) in vector.rows.iter_mut().zip(ids) {
             let present = presence.of(*id);
-            row.column.filter_map(|step, value| {
-                (present.get(step).copied().unwrap_or(false) == keep_present).then_some(value)
-            });
+            let is_kept = |step: usize| present.get(step).copied().unwrap_or(false) == keep_present;
+            row.column.filter_map(|step, value| is_kept(step).then_some(value));
+            row.column
+                .map_histograms(|step, histogram| is_kept(step).then_some(SampleValue::Histogram(histogram)));
             self.budget.work(steps)?;
         }
         Ok(vector.without_empty())

@@ -2,7 +2,7 @@
 
 use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 use cupola_promql::{Call, Expr, ExprKind, Modifiers, VectorSelector};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::argument;
 use crate::column::{Column, Row, Vector};
@@ -151,13 +151,15 @@ impl Evaluator<'_> {
             .map(|row| (!wanted.is_info_series(&row.labels)).then(|| keys.id(&row.labels)))
             .collect();
         let look = reference(base_arg, &self.plan, grid)?;
-        let mut infos = self.select_newest(&wanted.selector()?, look, Take::Time)?;
+        let mut infos = self.select_newest(&wanted.selector()?, look, Take::TimeOfNumber)?;
         if look.len() != grid.len() {
             infos
                 .rows
                 .iter_mut()
                 .for_each(|row| row.column = row.column.broadcast(grid.len()));
         }
+        let enrichable = base.rows.iter().zip(&enriched).filter(|(_, key)| key.is_some());
+        refuse_histograms(&infos, enrichable.map(|(row, _)| row), &base)?;
         // By instance and job, then by the info metric's name.
         let mut by_key: HashMap<usize, Vec<(&str, Candidates<'_>)>> = HashMap::new();
         for row in &infos.rows {
@@ -183,6 +185,41 @@ impl Evaluator<'_> {
     }
 }
 
+// Info metrics are numbers. Fails where one of an instance and a job of the `enrichable` series is a native histogram at a
+// step that has anything to enrich.
+fn refuse_histograms<'r>(
+    infos: &Vector,
+    enrichable: impl Iterator<Item = &'r Row>,
+    base: &Vector,
+) -> Result<(), QueryError> {
+    if !infos.rows.iter().any(|row| row.column.has_histograms()) {
+        return Ok(());
+    }
+    let mut asked = IDENTIFYING.map(|_| HashSet::new());
+    for row in enrichable {
+        for (label, values) in IDENTIFYING.iter().zip(&mut asked) {
+            values.extend(row.labels.get(label));
+        }
+    }
+    // Prometheus asks the storage for these instances and jobs, not for pairs of them.
+    let is_asked_for = |row: &&Row| {
+        let mut labels = IDENTIFYING.iter().zip(&asked);
+        labels.all(|(label, values)| values.is_empty() || row.labels.get(label).is_some_and(|v| values.contains(v)))
+    };
+    if asked.iter().all(HashSet::is_empty) {
+        return Ok(());
+    }
+    let mut histograms = infos
+        .rows
+        .iter()
+        .filter(is_asked_for)
+        .flat_map(|row| row.column.histograms());
+    if histograms.any(|(step, _)| base.rows.iter().any(|row| row.column.has(step))) {
+        return Err(QueryError::execution("info sample should be float"));
+    }
+    Ok(())
+}
+
 // Adds the rows that `base` becomes; they differ in their labels where the info series change over time.
 fn enrich(
     base: &Row,
@@ -193,7 +230,8 @@ fn enrich(
     let steps = base.column.values().len();
     let first = out.len();
     let mut last: Option<(Vec<&Labels>, usize)> = None;
-    for (step, value) in base.column.present() {
+    for step in 0..steps {
+        let Some(value) = base.column.value(step) else { continue };
         let mut matched = Vec::with_capacity(metrics.len());
         for (_, candidates) in metrics {
             matched.extend(newest(candidates, step)?.map(|row| &row.labels));
@@ -223,8 +261,8 @@ fn enrich(
             }
         };
         last = Some((matched, at));
-        if let Some(slot) = out.get_mut(at).and_then(|row| row.column.values_mut().get_mut(step)) {
-            *slot = value;
+        if let Some(row) = out.get_mut(at) {
+            row.column.set(step, Some(value));
         }
     }
     Ok(())

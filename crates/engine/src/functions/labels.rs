@@ -28,7 +28,7 @@ impl Evaluator<'_> {
     pub(crate) fn label_replace(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
         let text = |index| text_of(argument(call, index)?);
         let (target, replacement, source, pattern) = (text(1)?, text(2)?, text(3)?, text(4)?);
-        let regex = Regex::anchored(pattern)
+        let regex = Regex::anchored_text(pattern)
             .map_err(|_| QueryError::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
         if !self.is_label(argument(call, 1)?, target) {
             return Err(QueryError::execution(format!(

@@ -1,6 +1,7 @@
 //! The functions. Each takes whole columns.
 
 mod absent;
+mod buckets;
 mod histogram;
 mod info;
 mod labels;

@@ -12,7 +12,11 @@ use crate::grid::Grid;
 
 impl Evaluator<'_> {
     pub(crate) fn sort(&mut self, expr: &Expr, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
-        let mut vector = self.vector_arg(call, 0, grid)?;
+        // Values of histograms have no order; labels have.
+        let mut vector = match call.function.name {
+            "sort" | "sort_desc" => self.floats_arg(call, grid)?,
+            _ => self.vector_arg(call, 0, grid)?,
+        };
         if self.plan.is_range() {
             self.notes.sort_in_range_query(expr.span);
             return Ok(vector);

@@ -107,7 +107,7 @@ impl Evaluator<'_> {
                 .collect();
             return Ok(Self::single_row(Column::of(values)));
         }
-        let mut vector = self.vector_arg(call, 0, grid)?;
+        let mut vector = self.floats_arg(call, grid)?;
         for row in &mut vector.rows {
             // Far beyond any real date the calendar would overflow.
             row.column
