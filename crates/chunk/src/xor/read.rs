@@ -316,10 +316,7 @@ fn fill(cursor: &mut XorCursor<'_>, maxt: i64, columns: (&mut [i64], &mut [f64])
     // A local copy of the state stays in registers.
     let mut state = cursor.state;
     let (ts, values) = columns;
-    loop {
-        let (Some(ts_left), Some(values_left)) = (ts.get_mut(filled..), values.get_mut(filled..)) else {
-            break;
-        };
+    while let (Some(ts_left), Some(values_left)) = (ts.get_mut(filled..), values.get_mut(filled..)) {
         let mut run = 0;
         for (ts, value) in ts_left.iter_mut().zip(values_left.iter_mut()) {
             let word = peek(bytes, state.pos);
