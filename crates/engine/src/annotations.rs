@@ -33,6 +33,8 @@ pub(crate) struct Annotations<'q> {
     infos: Notes,
     repairs: HashMap<(String, Span), Repair>,
     repair_order: Vec<(String, Span)>,
+    // How many windows of each metric had samples with overlapping starts.
+    overlaps: Vec<(String, Span, usize)>,
 }
 
 #[derive(Default)]
@@ -66,6 +68,7 @@ impl<'q> Annotations<'q> {
             infos: Notes::default(),
             repairs: HashMap::new(),
             repair_order: Vec::new(),
+            overlaps: Vec::new(),
         }
     }
 
@@ -174,10 +177,6 @@ impl<'q> Annotations<'q> {
         self.warn(&format!("this native histogram metric is not a gauge: {name}"), span);
     }
 
-    pub(crate) fn bounds_reconciled(&mut self, span: Span) {
-        self.info("mismatched custom buckets were reconciled during subtraction", span);
-    }
-
     /// Notes that buckets at `step_ms` did not grow with their bounds and were repaired.
     pub(crate) fn forced_monotonicity(&mut self, metric: &str, repair: BucketRepair, step_ms: i64, span: Span) {
         let key = (metric.to_owned(), span);
@@ -206,11 +205,23 @@ impl<'q> Annotations<'q> {
 
     /// Whether a text tells of particular steps, so that it is true for these steps of the query only.
     pub(crate) fn names_steps(&self) -> bool {
-        !self.repairs.is_empty()
+        !self.repairs.is_empty() || !self.overlaps.is_empty()
     }
 
     /// Warnings and infos.
     pub(crate) fn into_texts(mut self) -> (Vec<String>, Vec<String>) {
+        for (metric, span, count) in std::mem::take(&mut self.overlaps) {
+            let often = if count > 1 {
+                format!(" ({count} occurrences)")
+            } else {
+                String::new()
+            };
+            let name = go_quote(&metric);
+            self.warn(
+                &format!("sample has start time that overlaps with previous sample timestamp for metric {name}{often}"),
+                span,
+            );
+        }
         for key in std::mem::take(&mut self.repair_order) {
             let Some(repair) = self.repairs.remove(&key) else {
                 continue;
@@ -276,6 +287,23 @@ impl<'q> Annotations<'q> {
     pub(crate) fn nan_observations(&mut self, text: &str, metric: &str, span: Span) {
         let of = for_metric(metric);
         self.info(&format!("{text}{of}"), span);
+    }
+
+    pub(crate) fn ignored_in_mixed_range(&mut self, metric: &str, span: Span) {
+        let name = go_quote(metric);
+        self.info(
+            &format!("ignored histograms in a range containing both floats and histograms for metric name {name}"),
+            span,
+        );
+    }
+
+    /// A window has a sample whose counter started before the sample in front of it; told with the number of windows.
+    pub(crate) fn overlapping_start(&mut self, metric: &str, span: Span) {
+        let known = self.overlaps.iter_mut().find(|(m, s, _)| m == metric && *s == span);
+        match known {
+            Some((.., count)) => *count += 1,
+            None => self.overlaps.push((metric.to_owned(), span, 1)),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl<'q> Evaluator<'q> {
         match &expr.kind {
             ExprKind::Number(number) => Ok(Value::Scalar(Scalar::Constant(number.value))),
             ExprKind::String(text) => Ok(Value::Text(text.clone())),
-            ExprKind::VectorSelector(selector) => Ok(Value::Vector(self.select(selector, grid)?)),
+            ExprKind::VectorSelector(selector) => Ok(Value::Vector(self.select(selector, grid, expr.span)?)),
             ExprKind::MatrixSelector { .. } | ExprKind::Subquery(_) => Err(QueryError::BadData(
                 "a range vector can only be an argument of a function".to_owned(),
             )),

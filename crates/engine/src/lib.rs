@@ -40,6 +40,7 @@ mod range;
 pub mod script;
 mod select;
 mod turns;
+mod walk;
 mod window;
 
 pub use cache::ResultCacheStatus;

@@ -34,6 +34,9 @@ pub struct EngineOptions {
     pub delayed_name_removal: bool,
     /// Judges counters by their `__type__` label (feature type-and-unit-labels).
     pub type_and_unit_labels: bool,
+    /// Lets `rate`, `increase`, `irate`, `resets` and `start_timestamp` know since when a counter counts (feature
+    /// use-start-timestamps).
+    pub use_start_timestamps: bool,
 }
 
 impl Default for EngineOptions {
@@ -51,6 +54,7 @@ impl Default for EngineOptions {
             parse: ParseOptions::default(),
             delayed_name_removal: false,
             type_and_unit_labels: false,
+            use_start_timestamps: false,
         }
     }
 }

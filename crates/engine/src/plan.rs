@@ -14,7 +14,17 @@ pub(crate) struct Plan {
     step_ms: i64,
     is_range: bool,
     invariant: HashSet<usize>,
+    // Selectors whose histograms are asked for their count and sum only.
+    counted: HashSet<usize>,
     height: usize,
+}
+
+// What is wanted of the histograms an expression has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Unknown,
+    Counts,
+    Buckets,
 }
 
 /// Functions that depend on the evaluation time even where their arguments do not.
@@ -47,9 +57,11 @@ impl Plan {
             step_ms,
             is_range,
             invariant: HashSet::new(),
+            counted: HashSet::new(),
             height: 0,
         };
         plan.visit(expr, 1);
+        plan.find_counted(expr, Wanted::Unknown);
         plan
     }
 
@@ -85,6 +97,48 @@ impl Plan {
     /// Whether `expr` is the same at every step.
     pub(crate) fn is_invariant(&self, expr: &Expr) -> bool {
         self.invariant.contains(&key(expr))
+    }
+
+    /// Whether only counts and sums are wanted of the selector's histograms (upstream `detectHistogramStatsDecoding`):
+    /// resets between them are found when they are read then.
+    pub(crate) fn wants_counts(&self, selector: &VectorSelector) -> bool {
+        self.counted.contains(&std::ptr::from_ref(selector).addr())
+    }
+
+    // What is wanted of an expression's histograms is decided by everything around it: buckets if any function needs
+    // them, or a subquery, which must find resets itself; else counts if any function needs these.
+    fn find_counted(&mut self, expr: &Expr, wanted: Wanted) {
+        match &expr.kind {
+            ExprKind::Number(_) | ExprKind::String(_) => {}
+            ExprKind::VectorSelector(selector) | ExprKind::MatrixSelector { selector, .. } => {
+                if wanted == Wanted::Counts {
+                    self.counted.insert(std::ptr::from_ref(selector).addr());
+                }
+            }
+            ExprKind::Subquery(subquery) => self.find_counted(&subquery.expr, Wanted::Buckets),
+            ExprKind::Unary { expr: inner, .. } | ExprKind::Paren(inner) => self.find_counted(inner, wanted),
+            ExprKind::Binary(binary) => {
+                let trims = matches!(binary.op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
+                let wanted = if trims { Wanted::Buckets } else { wanted };
+                self.find_counted(&binary.lhs, wanted);
+                self.find_counted(&binary.rhs, wanted);
+            }
+            ExprKind::Aggregate(aggregate) => {
+                if let Some(param) = &aggregate.param {
+                    self.find_counted(param, wanted);
+                }
+                self.find_counted(&aggregate.expr, wanted);
+            }
+            ExprKind::Call(call) => {
+                let wanted = match call.function.name {
+                    _ if wanted == Wanted::Buckets => wanted,
+                    "histogram_count" | "histogram_sum" | "histogram_avg" => Wanted::Counts,
+                    "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => Wanted::Buckets,
+                    _ => wanted,
+                };
+                call.args.iter().for_each(|arg| self.find_counted(arg, wanted));
+            }
+        }
     }
 
     fn visit(&mut self, expr: &Expr, depth: usize) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cupola_model::Labels;
 use cupola_promql::{Expr, ExprKind, ExtendedRange, Modifiers, Span, Subquery, VectorSelector};
-use cupola_storage::Samples;
+use cupola_storage::{Samples, Series};
 
 use crate::column::{Column, Row, Vector};
 use crate::error::QueryError;
@@ -14,7 +14,8 @@ use crate::plan::unwrap_parens;
 use crate::query::samples_bytes;
 use crate::select::Sink;
 use crate::window::{
-    About, Anchor, Kernel, MixedWindow, Reach, Window, between, drop_stale, mark, mark_mixed, window_ends,
+    About, Anchor, Kernel, MixedWindow, Reach, Window, between, detect_hints, drop_stale, drop_starts, forget_hint,
+    knows_starts, mark, mark_mixed, window_ends,
 };
 
 // A kernel works on at most this many samples between two looks at the deadline.
@@ -34,11 +35,16 @@ pub(crate) struct Range<'e> {
     pub(crate) range_ms: i64,
     offset_ms: i64,
     fixed: Option<i64>,
-    // Where it stands in the query.
+    // What remarks are about.
     span: Span,
 }
 
 impl Range<'_> {
+    /// The same, with remarks about another place in the query.
+    pub(crate) fn told_at(self, span: Span) -> Self {
+        Self { span, ..self }
+    }
+
     pub(crate) fn extended(&self) -> Option<ExtendedRange> {
         match self.arg {
             RangeArg::Selector(selector) => selector.extended,
@@ -83,7 +89,7 @@ impl<'q> Evaluator<'q> {
             range_ms: self.plan.positive_ms(range)?,
             offset_ms: self.plan.offset_ms(modifiers.offset.as_ref())?,
             fixed: self.plan.fixed_time(modifiers.at),
-            span: expr.span,
+            span: unwrap_parens(expr).span,
         })
     }
 
@@ -122,8 +128,7 @@ impl<'q> Evaluator<'q> {
                     .saturating_add(1);
                 let maxt = last.saturating_add(reach.after);
                 for series in self.series_of(selector, mint, maxt)? {
-                    self.read(&series, mint, maxt, &mut scratch.samples)?;
-                    drop_stale(&mut scratch.samples);
+                    self.read_range(selector, &series, (mint, maxt), &mut scratch.samples)?;
                     let column = self.run_kernel(range, grid, reach, &series.labels, &mut scratch, kernel)?;
                     if !column.is_empty() {
                         let row = Row {
@@ -141,15 +146,34 @@ impl<'q> Evaluator<'q> {
                 let inner = self.eval_subquery(subquery, range, grid);
                 self.budget.resume_queryable(paused);
                 let (inner, inner_grid) = inner?;
-                for row in inner.rows {
+                for mut row in inner.rows {
                     scratch.samples.clear();
-                    points_of(&row.column, inner_grid, &mut scratch.samples);
+                    take_points(&mut row.column, inner_grid, &mut scratch.samples);
                     let column = self.run_kernel(range, grid, reach, &row.labels, &mut scratch, kernel)?;
                     if !column.is_empty() {
                         sink(self, Row { column, ..row })?;
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    // Reads what the windows of a selector may see of one series.
+    fn read_range(
+        &mut self,
+        selector: &VectorSelector,
+        series: &Series,
+        (mint, maxt): (i64, i64),
+        samples: &mut Samples,
+    ) -> Result<(), QueryError> {
+        self.read(series, mint, maxt, samples)?;
+        drop_stale(samples);
+        if !self.options.use_start_timestamps {
+            drop_starts(samples);
+        }
+        if !samples.histograms.is_empty() && self.plan.wants_counts(selector) {
+            detect_hints(samples);
         }
         Ok(())
     }
@@ -176,7 +200,7 @@ impl<'q> Evaluator<'q> {
         self.budget.room(1, samples.count())?;
         let ends = window_ends(grid, range.fixed, range.offset_ms);
         kernel.begin(samples);
-        if samples.histograms.is_empty() {
+        if samples.histograms.is_empty() && !knows_starts(samples) {
             mark(&samples.ts, ends, reach, windows);
             self.budget.hold(widest(windows, Window::len))?;
             self.budget.work(samples.len() + windows.len())?;
@@ -186,16 +210,16 @@ impl<'q> Evaluator<'q> {
             }
         } else {
             mark_mixed(samples, ends, reach, mixed);
-            self.budget.hold(widest(mixed, MixedWindow::len))?;
+            self.budget.hold(widest(mixed, MixedWindow::weighed))?;
             self.budget.work(samples.count() + mixed.len())?;
-            for part in parts(mixed, MixedWindow::len) {
+            for part in parts(mixed, MixedWindow::weighed) {
                 let mut about = About {
                     notes: &mut self.notes,
                     labels,
                     span: range.span,
                 };
                 kernel.run_mixed(samples, part, &mut column, &mut about);
-                self.look(part, MixedWindow::len, |window| window.floats.step)?;
+                self.look(part, MixedWindow::weighed, |window| window.floats.step)?;
             }
         }
         self.budget.release_to(held);
@@ -270,9 +294,17 @@ impl<'q> Evaluator<'q> {
             RangeArg::Selector(selector) => {
                 for series in self.series_of(selector, mint, maxt)? {
                     let mut samples = Samples::default();
-                    self.read(&series, mint, maxt, &mut samples)?;
-                    drop_stale(&mut samples);
+                    self.read_range(selector, &series, (mint, maxt), &mut samples)?;
                     if let Some(extended) = range.extended() {
+                        if !samples.histograms.is_empty() {
+                            let modifier = match extended {
+                                ExtendedRange::Anchored => "anchored",
+                                ExtendedRange::Smoothed => "smoothed",
+                            };
+                            return Err(QueryError::execution(format!(
+                                "{modifier} modifier is not supported with histograms"
+                            )));
+                        }
                         samples = extend(&samples, end.saturating_sub(reach.range), end, extended);
                     }
                     self.budget.note_queryable(samples.count());
@@ -286,9 +318,9 @@ impl<'q> Evaluator<'q> {
             }
             RangeArg::Subquery(subquery) => {
                 let (inner, inner_grid) = self.eval_subquery(subquery, range, Grid::single(at))?;
-                for row in inner.rows {
+                for mut row in inner.rows {
                     let mut samples = Samples::default();
-                    points_of(&row.column, inner_grid, &mut samples);
+                    take_points(&mut row.column, inner_grid, &mut samples);
                     keep(
                         self,
                         Row {
@@ -312,6 +344,18 @@ pub(crate) fn points_of(column: &Column, grid: Grid, out: &mut Samples) {
     for (step, histogram) in column.histograms() {
         out.histograms.push(grid.at(step), Arc::clone(histogram), 0);
     }
+}
+
+// The values of a subquery's column, whose histograms are moved.
+fn take_points(column: &mut Column, grid: Grid, out: &mut Samples) {
+    for (step, value) in column.present() {
+        out.push(grid.at(step), value);
+    }
+    column.map_histograms(|step, mut histogram| {
+        forget_hint(&mut histogram);
+        out.histograms.push(grid.at(step), histogram, 0);
+        None
+    });
 }
 
 // As upstream counts: the samples of one step's window, not those of the whole range.

@@ -1,7 +1,7 @@
 //! Instant selectors: the newest sample within the lookback, per series and step.
 
 use cupola_model::{Labels, is_stale_nan};
-use cupola_promql::{ExtendedRange, VectorSelector};
+use cupola_promql::{ExtendedRange, Span, VectorSelector};
 use cupola_storage::{SampleValue, Samples, Selection, Series};
 
 use crate::column::{Column, Row, Vector, weight};
@@ -9,6 +9,8 @@ use crate::error::{QueryError, Stage};
 use crate::eval::Evaluator;
 use crate::grid::Grid;
 use crate::query::samples_bytes;
+use crate::walk::Walk;
+use crate::window::{About, detect_hints, fill_smoothed_mixed};
 
 // A series is read in pieces: first a day, then as long as gives about a million samples, some milliseconds of work.
 const FIRST_PIECE_MS: i64 = 86_400_000;
@@ -26,6 +28,8 @@ pub(crate) enum Take {
     Time,
     /// The time of a number; a native histogram itself.
     TimeOfNumber,
+    /// Since when its counter counts, in seconds; 0 where that is not known.
+    Start,
 }
 
 /// Takes rows one at a time; what it keeps it holds in the budget.
@@ -33,9 +37,9 @@ pub(crate) type Sink<'s, 'q> = &'s mut dyn FnMut(&mut Evaluator<'q>, Row) -> Res
 
 impl<'q> Evaluator<'q> {
     /// The selector's series with the values they have at each step.
-    pub(crate) fn select(&mut self, selector: &VectorSelector, grid: Grid) -> Result<Vector, QueryError> {
+    pub(crate) fn select(&mut self, selector: &VectorSelector, grid: Grid, span: Span) -> Result<Vector, QueryError> {
         match selector.extended {
-            Some(ExtendedRange::Smoothed) => self.select_smoothed(selector, grid),
+            Some(ExtendedRange::Smoothed) => self.select_smoothed(selector, grid, span),
             Some(ExtendedRange::Anchored) | None => self.select_newest(selector, grid, Take::Value),
         }
     }
@@ -70,6 +74,9 @@ impl<'q> Evaluator<'q> {
         for series in self.series_of(selector, mint, maxt)? {
             self.read(&series, mint, maxt, &mut samples)?;
             let mut column = Column::absent(look.len());
+            if !samples.histograms.is_empty() && self.plan.wants_counts(selector) {
+                detect_hints(&mut samples);
+            }
             if samples.histograms.is_empty() {
                 fill_newest(&samples, look, lookback, take, column.values_mut());
             } else {
@@ -81,8 +88,9 @@ impl<'q> Evaluator<'q> {
         Ok(())
     }
 
-    // Between two samples the value on the line between them; after the last its value.
-    fn select_smoothed(&mut self, selector: &VectorSelector, grid: Grid) -> Result<Vector, QueryError> {
+    // Between two samples the value on the line between them; after the last its value. `span` is where the selector
+    // stands in the query.
+    fn select_smoothed(&mut self, selector: &VectorSelector, grid: Grid, span: Span) -> Result<Vector, QueryError> {
         let look = self.plan.selection_grid(selector, grid)?;
         if look.is_empty() {
             return Ok(Vector::default());
@@ -96,7 +104,19 @@ impl<'q> Evaluator<'q> {
             self.read(&series, mint, maxt, &mut samples)?;
             crate::window::drop_stale(&mut samples);
             let mut column = Column::absent(look.len());
-            fill_smoothed(&samples, look, lookback, column.values_mut());
+            if samples.histograms.is_empty() {
+                fill_smoothed(&samples, look, lookback, column.values_mut());
+            } else {
+                let mut about = About {
+                    notes: &mut self.notes,
+                    labels: &series.labels,
+                    span,
+                };
+                if self.plan.wants_counts(selector) {
+                    detect_hints(&mut samples);
+                }
+                fill_smoothed_mixed(&samples, look, lookback, &mut column, &mut about);
+            }
             self.budget.work(samples.len() + look.len())?;
             self.selected(series.labels, column, grid.len(), &mut |this, row| {
                 this.keep(row, &mut rows)
@@ -196,12 +216,11 @@ impl<'q> Evaluator<'q> {
 }
 
 fn fill_newest(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &mut [f64]) {
-    let mut next = 0;
+    let mut walk = Walk::default();
     for (t, slot) in look.times().zip(out) {
-        while samples.ts.get(next).is_some_and(|ts| *ts <= t) {
-            next += 1;
-        }
-        let Some(newest) = next.checked_sub(1) else { continue };
+        let Some(newest) = walk.up_to(&samples.ts, t).checked_sub(1) else {
+            continue;
+        };
         let (Some(ts), Some(value)) = (samples.ts.get(newest), samples.values.get(newest)) else {
             continue;
         };
@@ -209,6 +228,7 @@ fn fill_newest(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &m
             *slot = match take {
                 Take::Value => *value,
                 Take::Time | Take::TimeOfNumber => *ts as f64 / 1000.0,
+                Take::Start => samples.starts.get(newest).copied().unwrap_or(0) as f64 / 1000.0,
             };
         }
     }
@@ -222,7 +242,7 @@ fn fill_newest_mixed(samples: &Samples, look: Grid, lookback: i64, take: Take, o
         while let Some(sample) = all.next_if(|(ts, ..)| *ts <= t) {
             newest = Some(sample);
         }
-        let Some((ts, value, _)) = &newest else { continue };
+        let Some((ts, value, start)) = &newest else { continue };
         let stale = match value {
             SampleValue::Float(value) => is_stale_nan(*value),
             SampleValue::Histogram(histogram) => is_stale_nan(histogram.sum),
@@ -231,6 +251,7 @@ fn fill_newest_mixed(samples: &Samples, look: Grid, lookback: i64, take: Take, o
             let taken = match (take, value) {
                 (Take::Value, _) | (Take::TimeOfNumber, SampleValue::Histogram(_)) => value.clone(),
                 (Take::Time | Take::TimeOfNumber, _) => SampleValue::Float(*ts as f64 / 1000.0),
+                (Take::Start, _) => SampleValue::Float(*start as f64 / 1000.0),
             };
             out.set(step, Some(taken));
         }

@@ -40,9 +40,14 @@ impl Evaluator<'_> {
                 self.budget.room(counted.rows.len(), grid.len())?;
             }
             for (step, histogram) in row.column.histograms() {
-                let at = counted.row(*group, &histogram.to_string());
+                let (text, known) = (histogram.to_string(), counted.rows.len());
+                let at = counted.row(*group, &text);
                 counted.add(at, step);
-                self.budget.room(counted.rows.len(), grid.len())?;
+                if at == known {
+                    // Such a label is long.
+                    self.budget.charge(text.len())?;
+                    self.budget.room(counted.rows.len(), grid.len())?;
+                }
             }
             self.budget.work(grid.len())?;
         }

@@ -146,7 +146,7 @@ impl Evaluator<'_> {
                 group.numbers.add(&row.column);
                 group.drop_name |= row.drop_name;
                 if row.column.has_histograms() || group.histograms.is_some() {
-                    has_ignored |= A::HISTOGRAMS == Treatment::Ignored;
+                    has_ignored |= A::HISTOGRAMS == Treatment::Ignored && row.column.histograms().next().is_some();
                     let grown = group.add_histograms(&row, this, grid.len(), place);
                     this.budget.charge(grown)?;
                 }

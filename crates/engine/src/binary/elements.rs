@@ -67,6 +67,8 @@ pub(super) type Outcome<T> = Result<(Option<T>, Option<Finding>), Finding>;
 
 /// A sample an operator is applied to. Vectors of numbers alone are worked on without a thought of histograms.
 pub(super) trait Operand<'c>: Copy {
+    /// Whether there are numbers only.
+    const ARE_NUMBERS: bool;
     type Output;
     /// The sample of `column` at `step`.
     fn at(column: &'c Column, step: usize) -> Option<Self>;
@@ -78,6 +80,7 @@ pub(super) trait Operand<'c>: Copy {
 }
 
 impl<'c> Operand<'c> for f64 {
+    const ARE_NUMBERS: bool = true;
     type Output = f64;
 
     #[inline]
@@ -123,6 +126,7 @@ impl Element<'_> {
 }
 
 impl<'c> Operand<'c> for Element<'c> {
+    const ARE_NUMBERS: bool = false;
     type Output = SampleValue;
 
     fn at(column: &'c Column, step: usize) -> Option<Self> {

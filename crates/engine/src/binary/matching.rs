@@ -1,11 +1,11 @@
 //! Operators between vectors: series pair up by their match labels, once for all steps.
 
-use cupola_model::Labels;
+use cupola_model::{Labels, is_stale_nan};
 use cupola_promql::{Binary, Expr, MatchCard, VectorMatching};
 use hashbrown::HashMap;
 
 use super::elements::{Element, Findings, Operand, Outcome};
-use super::{changes_metric, is_trim};
+use super::{changes_metric, element, is_trim};
 use crate::column::{Column, Row, Vector, is_metadata_label};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
@@ -140,9 +140,13 @@ impl Evaluator<'_> {
         let mut one_at = Vec::new();
         let mut pairs = Pairs::default();
         for group in groups {
-            matcher.find_one(group, &mut one_at)?;
             let bytes = out.bytes;
-            matcher.combine::<E>(group, &one_at, &mut pairs, &mut out, findings)?;
+            if E::ARE_NUMBERS && matcher.is_plain(group) {
+                matcher.combine_numbers(group, &mut pairs, &mut out)?;
+            } else {
+                matcher.find_one(group, &mut one_at)?;
+                matcher.combine::<E>(group, &one_at, &mut pairs, &mut out, findings)?;
+            }
             self.budget.room(out.rows.len(), matcher.steps)?;
             self.budget.charge(out.bytes - bytes)?;
             self.budget.work((group.many.len() + group.one.len()) * matcher.steps)?;
@@ -212,6 +216,51 @@ impl Matcher<'_> {
             labels(at),
             labels(other),
         ))
+    }
+
+    // Whether the same two series pair up at all steps, whatever is absent.
+    fn is_plain(&self, group: &Group) -> bool {
+        let is_alone = |series: &[u32]| matches!(series, [_]);
+        let has_fill = self.fill_one.is_some() || self.fill_many.is_some();
+        !has_fill && is_alone(&group.one) && (self.card != MatchCard::OneToOne || is_alone(&group.many))
+    }
+
+    // As `combine`, column by column, for numbers in a plain group.
+    fn combine_numbers(&self, group: &Group, pairs: &mut Pairs, out: &mut Output) -> Result<(), QueryError> {
+        pairs.rows.clear();
+        pairs.sources.clear();
+        let Some(one) = group.one.first().copied() else {
+            return Ok(());
+        };
+        let Some(rights) = self.one.rows.get(one as usize).map(|row| row.column.values()) else {
+            return Ok(());
+        };
+        let (op, return_bool) = (self.binary.op, self.binary.return_bool);
+        for many in group.many.iter().copied() {
+            let at = self.result_row(many, one, pairs, out);
+            let is_shared = pairs.sources.get(&at).is_some_and(|sources| sources.len() > 1);
+            let (Some(row), Some(result)) = (self.many.rows.get(many as usize), out.rows.get_mut(at)) else {
+                continue;
+            };
+            let pairs_of = row.column.values().iter().zip(rights);
+            for (step, ((left, right), slot)) in pairs_of.zip(result.column.values_mut()).enumerate() {
+                if is_stale_nan(*left) || is_stale_nan(*right) {
+                    continue;
+                }
+                if is_shared {
+                    self.check_unique(many, at, (step, *right), pairs)?;
+                }
+                let (a, b) = if self.swapped { (*right, *left) } else { (*left, *right) };
+                let Some(value) = element(op, return_bool, a, b) else {
+                    continue;
+                };
+                if !is_stale_nan(*slot) {
+                    return Err(QueryError::same_labelset());
+                }
+                *slot = value;
+            }
+        }
+        Ok(())
     }
 
     fn combine<'s, E: Operand<'s>>(
@@ -338,8 +387,8 @@ impl Matcher<'_> {
             };
             let left = many_labels.clone().unwrap_or_else(|| stand_in(&one_labels));
             let right = one_labels.unwrap_or_else(|| stand_in(&many_labels));
-            let flagged = self.many.rows.get(many as usize).is_some_and(|row| row.drop_name);
-            out.row(self.result_labels(&left, &right), self.binary.return_bool || flagged)
+            // Upstream forgets here that a name was to be removed: a filter of `rate(a) > rate(b)` has the name of a.
+            out.row(self.result_labels(&left, &right), self.binary.return_bool)
         });
         let sources = pairs.sources.entry(row).or_default();
         if !sources.contains(&many) {

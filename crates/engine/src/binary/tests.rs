@@ -261,6 +261,25 @@ eval instant at 1m f unless on (n) h
     );
 }
 
+#[test]
+fn a_filter_between_vectors_forgets_that_names_go_later() {
+    check(
+        r#"
+load 1m
+    c_total{n="1"} 0+60x9
+
+eval instant at 4m rate(c_total[2m]) >= 1
+    {n="1"} 1
+
+eval instant at 4m rate(c_total[2m]) >= rate(c_total[2m])
+    c_total{n="1"} 1
+
+eval instant at 4m rate(c_total[2m]) >= bool rate(c_total[2m])
+    {n="1"} 1
+"#,
+    );
+}
+
 fn binary(text: &str) -> Binary {
     match cupola_promql::parse(text).unwrap().kind {
         ExprKind::Binary(binary) => *binary,

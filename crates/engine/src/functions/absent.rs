@@ -2,7 +2,7 @@
 
 use cupola_model::{Labels, METRIC_NAME, MatchOp, is_stale_nan};
 use cupola_promql::{Call, Expr, ExprKind};
-use cupola_storage::Samples;
+use cupola_storage::{SampleValue, Samples};
 
 use super::argument;
 use crate::column::{Column, Row, Vector};
@@ -10,7 +10,7 @@ use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::grid::Grid;
 use crate::plan::unwrap_parens;
-use crate::window::{PerWindow, Window};
+use crate::window::{MixedWindow, PerWindow, Window, WithHistograms};
 
 // What the series would be called: the labels that the selector fixes to one value each.
 fn labels_of(expr: &Expr) -> Labels {
@@ -32,7 +32,8 @@ fn labels_of(expr: &Expr) -> Labels {
     out.build()
 }
 
-fn absence(vector: &Vector, labels: Labels, steps: usize, drop_name: bool) -> Vector {
+// One series that is there wherever `vector` has no value of either kind.
+fn absence(vector: &Vector, labels: Labels, steps: usize) -> Vector {
     let mut column = Column::constant(steps, 1.0);
     for row in &vector.rows {
         for (value, slot) in row.column.values().iter().zip(column.values_mut()) {
@@ -40,10 +41,13 @@ fn absence(vector: &Vector, labels: Labels, steps: usize, drop_name: bool) -> Ve
                 *slot = cupola_model::STALE_NAN;
             }
         }
+        for (step, _) in row.column.histograms() {
+            column.set(step, None);
+        }
     }
     Vector::of(vec![Row {
         labels,
-        drop_name,
+        drop_name: false,
         column,
     }])
     .without_empty()
@@ -53,13 +57,16 @@ impl Evaluator<'_> {
     pub(crate) fn absent(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
         let vector = self.vector_arg(call, 0, grid)?;
         self.budget.work(vector.rows.len() * grid.len())?;
-        Ok(absence(&vector, labels_of(argument(call, 0)?), grid.len(), false))
+        Ok(absence(&vector, labels_of(argument(call, 0)?), grid.len()))
     }
 
     pub(crate) fn absent_over_time(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
         let range = self.range_of(argument(call, 0)?)?;
-        let mut present = PerWindow(|_: &Samples, _: &Window| Some(1.0));
+        let mut present = WithHistograms {
+            floats: PerWindow(|_: &Samples, _: &Window| Some(1.0)),
+            mixed: |_: &Samples, _: &MixedWindow| Some(SampleValue::Float(1.0)),
+        };
         let vector = self.over_range(&range, grid, &mut present)?;
-        Ok(absence(&vector, labels_of(argument(call, 0)?), grid.len(), false))
+        Ok(absence(&vector, labels_of(argument(call, 0)?), grid.len()))
     }
 }

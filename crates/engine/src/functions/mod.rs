@@ -90,9 +90,7 @@ impl<'q> Evaluator<'q> {
             "histogram_stddev" => self.of_histograms(call, grid, FloatHistogram::std_dev),
             "histogram_stdvar" => self.of_histograms(call, grid, FloatHistogram::std_var),
             "info" => self.info(call, grid).map(Value::Vector),
-            "start_timestamp" => Err(QueryError::execution(
-                "the function start_timestamp() is not supported yet: stored samples carry no start timestamp",
-            )),
+            "start_timestamp" => self.start_timestamp(call, grid).map(Value::Vector),
             _ => self.range_call(call, grid).map(Value::Vector),
         }
     }
@@ -146,6 +144,23 @@ impl<'q> Evaluator<'q> {
                     .map_histograms(|step, _| Some(SampleValue::Float(seconds(step))));
             }
             vector
+        };
+        self.drop_names(vector)
+    }
+}
+
+impl Evaluator<'_> {
+    // Known of what a selector selects only, and only where the feature is on.
+    fn start_timestamp(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
+        let arg = argument(call, 0)?;
+        let vector = match &unwrap_parens(arg).kind {
+            ExprKind::VectorSelector(selector) if self.options.use_start_timestamps => {
+                self.select_newest(selector, grid, Take::Start)?
+            }
+            _ => {
+                self.eval(arg, grid)?;
+                Vector::default()
+            }
         };
         self.drop_names(vector)
     }

@@ -1,7 +1,5 @@
 //! Functions of a range vector.
 
-use std::cell::RefCell;
-
 use cupola_model::Labels;
 use cupola_promql::{Call, ExtendedRange, Span, ValueType};
 use cupola_storage::{SampleValue, Samples};
@@ -11,12 +9,13 @@ use crate::column::Vector;
 use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::grid::Grid;
+use crate::plan::unwrap_parens;
 use crate::range::Range;
 use crate::select::Sink;
 use crate::window::{
-    Average, Counted, ExtendedKind, ExtendedRate, Extrapolated, Extreme, Kernel, MixedWindow, PerWindow, RateKind, Sum,
-    Window, WithHistograms, counted_anchored, instant_rate, linear_regression, mad, outermost, quantile_over_time,
-    smoothing, spread,
+    Average, Counted, ExtendedKind, ExtendedRate, Extrapolated, Extreme, InstantRate, Kernel, MixedWindow, PerWindow,
+    RateKind, Smoothing, Sum, Window, WithHistograms, counted_anchored, linear_regression, mad, outermost,
+    quantile_over_time, spread,
 };
 
 const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
@@ -57,7 +56,8 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn range_call_rows(&mut self, call: &Call, grid: Grid, sink: Sink<'_, 'q>) -> Result<(), QueryError> {
         let name = call.function.name;
         let arg = argument(call, usize::from(name == "quantile_over_time"))?;
-        let range = self.range_of(arg)?;
+        // Remarks are about the first argument, which of one function is not the range.
+        let range = self.range_of(arg)?.told_at(unwrap_parens(argument(call, 0)?).span);
         check_extended(&range, name)?;
         match name {
             "rate" => self.rate(call, &range, grid, RateKind::Rate, sink),
@@ -101,7 +101,7 @@ impl<'q> Evaluator<'q> {
             }),
             None => Box::new(Extrapolated::new(kind, range.range_ms)),
         };
-        let span = argument(call, 0)?.span;
+        let span = unwrap_parens(argument(call, 0)?).span;
         // Series of one metric mostly follow each other.
         let mut judged = String::new();
         self.range_rows(range, grid, kernel.as_mut(), &mut |this, row| {
@@ -148,7 +148,7 @@ impl<'q> Evaluator<'q> {
         let invalid = |q: f64| q.is_nan() || !(0.0..=1.0).contains(&q);
         // The steps whose warning is still to be given: it belongs to those that had samples.
         let mut suspects: Vec<usize> = (0..grid.len()).filter(|step| invalid(q.at(*step))).collect();
-        let span = argument(call, 0)?.span;
+        let span = unwrap_parens(argument(call, 0)?).span;
         self.range_rows(range, grid, &mut kernel, &mut |this, row| {
             suspects.retain(|step| {
                 let seen = row.column.has(*step);
@@ -162,23 +162,10 @@ impl<'q> Evaluator<'q> {
     }
 
     fn smoothing(&mut self, call: &Call, range: &Range<'_>, grid: Grid, sink: Sink<'_, 'q>) -> Result<(), QueryError> {
-        let (factor, trend) = (self.scalar_arg(call, 1, grid)?, self.scalar_arg(call, 2, grid)?);
-        let wrong = RefCell::new(None);
-        let outside = |value: f64| value <= 0.0 || value >= 1.0;
-        let mut kernel = PerWindow(|s: &Samples, w: &Window| {
-            let (factor, trend) = (factor.at(w.step), trend.at(w.step));
-            if outside(factor) {
-                wrong.borrow_mut().get_or_insert(("smoothing", "sf", factor));
-            } else if outside(trend) {
-                wrong.borrow_mut().get_or_insert(("trend", "tf", trend));
-            }
-            smoothing(w.values(s), factor, trend)
-        });
+        let mut kernel = Smoothing::new(self.scalar_arg(call, 1, grid)?, self.scalar_arg(call, 2, grid)?);
         self.range_rows(range, grid, &mut kernel, sink)?;
-        match wrong.into_inner() {
-            Some((name, short, value)) => Err(QueryError::execution(format!(
-                "invalid {name} factor. Expected: 0 < {short} < 1, got: {value:.6}"
-            ))),
+        match kernel.error() {
+            Some(error) => Err(QueryError::execution(error)),
             None => Ok(()),
         }
     }
@@ -214,18 +201,28 @@ fn simple_kernel(name: &str, range: &Range<'_>) -> Option<Box<dyn Kernel>> {
             floats: PerWindow(|s: &Samples, w: &Window| w.values(s).last().copied()),
             mixed: |s: &Samples, w: &MixedWindow| outermost(s, w, false),
         }),
-        "irate" => Box::new(PerWindow(|s: &Samples, w: &Window| instant_rate(s, w, true))),
-        "idelta" => Box::new(PerWindow(|s: &Samples, w: &Window| instant_rate(s, w, false))),
+        "irate" => Box::new(InstantRate { is_rate: true }),
+        "idelta" => Box::new(InstantRate { is_rate: false }),
         "sum_over_time" => Box::new(Sum::default()),
         "avg_over_time" => Box::new(Average::default()),
         "min_over_time" => Box::new(Extreme::new(false, false)),
         "max_over_time" => Box::new(Extreme::new(true, false)),
         "ts_of_min_over_time" => Box::new(Extreme::new(false, true)),
         "ts_of_max_over_time" => Box::new(Extreme::new(true, true)),
-        "ts_of_first_over_time" => Box::new(PerWindow(move |s: &Samples, w: &Window| {
-            w.times(s).first().map(seconds)
-        })),
-        "ts_of_last_over_time" => Box::new(PerWindow(move |s: &Samples, w: &Window| w.times(s).last().map(seconds))),
+        "ts_of_first_over_time" => Box::new(WithHistograms {
+            floats: PerWindow(move |s: &Samples, w: &Window| w.times(s).first().map(seconds)),
+            mixed: move |s: &Samples, w: &MixedWindow| {
+                let ends = [w.floats.times(s).first(), w.histogram_times(s).first()];
+                ends.into_iter().flatten().min().map(seconds).map(SampleValue::Float)
+            },
+        }),
+        "ts_of_last_over_time" => Box::new(WithHistograms {
+            floats: PerWindow(move |s: &Samples, w: &Window| w.times(s).last().map(seconds)),
+            mixed: move |s: &Samples, w: &MixedWindow| {
+                let ends = [w.floats.times(s).last(), w.histogram_times(s).last()];
+                ends.into_iter().flatten().max().map(seconds).map(SampleValue::Float)
+            },
+        }),
         "count_over_time" => Box::new(WithHistograms {
             floats: PerWindow(|_: &Samples, w: &Window| Some(w.len() as f64)),
             mixed: |_: &Samples, w: &MixedWindow| Some(SampleValue::Float(w.len() as f64)),

@@ -123,6 +123,15 @@ pub(crate) fn compare_rows(rows: &[(Labels, SampleValue)], wanted: &[SeriesLine]
     }
 }
 
+/// Fails unless the rows of a matrix ascend by labels.
+pub(crate) fn check_sorted(rows: &[(Labels, Samples)]) -> Result<(), String> {
+    if rows.is_sorted_by(|a, b| a.0 < b.0) {
+        Ok(())
+    } else {
+        Err("the series are not sorted by labels".to_owned())
+    }
+}
+
 /// Fails unless `rows` are the wanted ones; position i is the time `start + i * step_ms`.
 pub(crate) fn compare_matrix(
     rows: &[(Labels, Samples)],
@@ -138,9 +147,7 @@ pub(crate) fn compare_matrix(
             wanted_by.insert(&line.labels, points);
         }
     }
-    if !rows.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err("the series are not sorted by labels".to_owned());
-    }
+    check_sorted(rows)?;
     for (labels, samples) in rows {
         let Some(mut points) = wanted_by.remove(labels) else {
             let values: Vec<String> = samples.iter().map(|(_, value, _)| show(&value)).collect();

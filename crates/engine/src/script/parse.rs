@@ -100,6 +100,8 @@ pub enum Expectation {
     RangeVector {
         /// The time of the first position.
         start: i64,
+        /// The time of the last position there may be.
+        end: i64,
         /// The distance of positions.
         step_ms: i64,
     },
@@ -252,6 +254,7 @@ fn parse_eval(line: usize, head: &str, body: &[(usize, &str)]) -> Result<(Eval, 
         }
         if let Some(value) = number(text) {
             eval.scalar = Some(value);
+            check_together(&eval).map_err(|message| fail(line, message))?;
             return Ok((eval, used + 1));
         }
         match parse_line(text).map_err(|message| fail(*number_of_line, message))? {
@@ -259,7 +262,49 @@ fn parse_eval(line: usize, head: &str, body: &[(usize, &str)]) -> Result<(Eval, 
             Line::Starts(..) => return Err(fail(*number_of_line, "a result has no start timestamps".to_owned())),
         }
     }
+    check_together(&eval).map_err(|message| fail(line, message))?;
     Ok((eval, body.len()))
+}
+
+// What no line can be wrong about on its own.
+fn check_together(eval: &Eval) -> Result<(), String> {
+    let count = |is: fn(&Expectation) -> bool| eval.expectations.iter().filter(|e| is(e)).count();
+    if count(|e| matches!(e, Expectation::Fail(_))) > 1 {
+        return Err("an evaluation fails in one way only".to_owned());
+    }
+    if eval.expectations.iter().any(|e| match e {
+        Expectation::NoNote(level) => {
+            let contradicts = |other: &Expectation| matches!(other, Expectation::Note(l, _) if l == level);
+            eval.expectations.iter().any(contradicts)
+        }
+        _ => false,
+    }) {
+        return Err("an annotation cannot be expected and not be expected".to_owned());
+    }
+    let is_range = matches!(eval.mode, Mode::Range { .. });
+    let vectors = |e: &Expectation| matches!(e, Expectation::Ordered | Expectation::RangeVector { .. });
+    if is_range && count(vectors) > 0 {
+        return Err("only instant queries have an order or give a range vector".to_owned());
+    }
+    let of_expectation = eval.expectations.iter().find_map(|e| match e {
+        Expectation::RangeVector { start, end, step_ms } => Some((*start, *end, *step_ms)),
+        _ => None,
+    });
+    let positions = match (of_expectation, eval.mode) {
+        (Some(range), _) => range,
+        (None, Mode::Range { start, end, step_ms }) => (start, end, step_ms),
+        (None, Mode::Instant(_)) => return Ok(()),
+    };
+    let (start, end, step_ms) = positions;
+    let last = |line: &&SeriesLine| i64::try_from(line.values.len()).unwrap_or(i64::MAX).saturating_sub(1);
+    match eval
+        .series
+        .iter()
+        .find(|line| start.saturating_add(last(line).saturating_mul(step_ms)) > end)
+    {
+        Some(line) => Err(format!("{} has more positions than the range has steps", line.labels)),
+        None => Ok(()),
+    }
 }
 
 // `metric` alone would be a series without positions.
@@ -302,22 +347,26 @@ fn parse_expectation(text: &str) -> Result<Option<Expectation>, String> {
         "fail" => Expectation::Fail(wanted(rest)?),
         "warn" => Expectation::Note(Level::Warn, wanted(rest)?),
         "info" => Expectation::Note(Level::Info, wanted(rest)?),
+        "no_warn" | "no_info" | "ordered" if !rest.is_empty() => {
+            return Err(format!("expect {kind} takes no text, found {rest:?}"));
+        }
         "no_warn" => Expectation::NoNote(Level::Warn),
         "no_info" => Expectation::NoNote(Level::Info),
         "ordered" => Expectation::Ordered,
-        "string" => {
-            let (text, _) = unquote(rest).ok_or_else(|| format!("cannot read the text {rest}"))?;
-            Expectation::Text(text)
-        }
+        "string" => match unquote(rest) {
+            Some((text, "")) => Expectation::Text(text),
+            _ => return Err(format!("cannot read the text {rest}")),
+        },
         "range" => {
             expect_word(&mut rest, "vector")?;
             expect_word(&mut rest, "from")?;
             let start = duration(word(&mut rest))?;
             expect_word(&mut rest, "to")?;
-            duration(word(&mut rest))?;
+            let end = duration(word(&mut rest))?;
             expect_word(&mut rest, "step")?;
             Expectation::RangeVector {
                 start,
+                end,
                 step_ms: duration(word(&mut rest))?,
             }
         }
@@ -330,8 +379,10 @@ fn wanted(text: &str) -> Result<Wanted, String> {
         Ok(Wanted::Text(text.trim().to_owned()))
     } else if let Some(text) = text.strip_prefix("regex:") {
         pattern(text)
-    } else {
+    } else if text.is_empty() {
         Ok(Wanted::Any)
+    } else {
+        Err(format!("expected \"msg:\" or \"regex:\", found {text:?}"))
     }
 }
 
@@ -385,6 +436,23 @@ eval instant at 1m 3
             ("foo", 1),
             ("clear\n\nload x\n a 1", 3),
             ("eval instant at 1m x\n  expect cake", 2),
+            ("eval instant at 1m x\n  expect fail with x", 2),
+            ("eval instant at 1m x\n  expect ordered please", 2),
+            ("eval instant at 1m x\n  expect string \"a\" b", 2),
+            ("eval instant at 1m x\n  expect fail regex: (", 2),
+            // These are wrong as a whole.
+            ("eval instant at 1m x\n  expect fail msg: a\n  expect fail msg: b", 1),
+            ("eval instant at 1m x\n  expect warn\n  expect no_warn", 1),
+            ("eval_info instant at 1m x\n  expect no_info\n  3", 1),
+            ("eval_ordered range from 0 to 1m step 1m x", 1),
+            ("eval range from 0 to 1m step 1m x\n  expect ordered", 1),
+            ("eval range from 0 to 1m step 1m x\n  x 1 2 3", 1),
+            (
+                "eval instant at 1m x[1m]\n  expect range vector from 0 to 1m step 1m\n  x 1 2 _",
+                1,
+            ),
+            ("eval instant at 1m x\n  1x 5", 2),
+            ("load 1m\n  x 1\n  x@st -1m", 1),
         ] {
             assert_eq!(parse(script).unwrap_err().line, line, "{script}");
         }

@@ -8,7 +8,7 @@ use cupola_promql::{At, Expr, ExprKind, ParseOptions};
 use cupola_storage::{SampleValue, Samples};
 
 use super::classic::from_classic;
-use super::compare::{compare_matrix, compare_rows, compare_scalar};
+use super::compare::{check_sorted, compare_matrix, compare_rows, compare_scalar};
 use super::parse::{Command, Eval, Expectation, Level, Mode, ScriptError, parse};
 use super::series::SeriesLine;
 use super::store::MemoryStore;
@@ -44,6 +44,7 @@ pub fn script_options() -> EngineOptions {
         default_subquery_step_ms: MINUTE_MS,
         parse: ParseOptions::all(),
         delayed_name_removal: true,
+        use_start_timestamps: true,
         ..EngineOptions::default()
     }
 }
@@ -172,7 +173,7 @@ impl Runner {
                         other => Err(format!("expected the text {wanted:?}, got {other:?}")),
                     };
                 }
-                Expectation::RangeVector { start, step_ms } => {
+                Expectation::RangeVector { start, step_ms, .. } => {
                     return match value {
                         QueryValue::Matrix(rows) => compare_matrix(rows, &eval.series, *start, *step_ms),
                         other => Err(format!("expected a range vector, got a {}", other.type_name())),
@@ -230,6 +231,7 @@ impl Runner {
             let mode = Mode::Instant(time);
             let there = |message: String| format!("with @ {at} ms at {time} ms: {message}");
             let result = self.query(eval, &fixed, mode).map_err(there)?;
+            check_notes(eval, &result).map_err(there)?;
             self.check_value(eval, &result.value).map_err(there)?;
             if !special && !by_query {
                 self.check_in_range(eval, &fixed, time).map_err(there)?;
@@ -247,6 +249,7 @@ impl Runner {
         let QueryValue::Matrix(series) = self.query(eval, expr, mode)?.value else {
             return Err("a range query must give a matrix".to_owned());
         };
+        check_sorted(&series)?;
         let rows: Vec<(Labels, SampleValue)> = series
             .into_iter()
             .filter_map(|(labels, samples)| {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use cupola_histogram::FloatHistogram;
-use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, is_stale_nan};
+use cupola_model::{
+    Labels, LabelsBuilder, METRIC_NAME, is_stale_nan, is_valid_legacy_label_name, is_valid_legacy_metric_name,
+};
 use cupola_storage::{SampleValue, Samples};
 
 use super::values::{Item, parse_starts, parse_values};
@@ -85,6 +87,9 @@ pub fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
         .find(|c: char| c == '{' || c == '@' || c.is_whitespace())
         .unwrap_or(text.len());
     let (name, mut rest) = text.split_at(end);
+    if !name.is_empty() && !is_valid_legacy_metric_name(name) {
+        return Err(bad());
+    }
     let mut builder = LabelsBuilder::default();
     builder.set(METRIC_NAME, name);
     let Some(inside) = rest.strip_prefix('{') else {
@@ -104,6 +109,9 @@ pub fn parse_labels(text: &str) -> Result<(Labels, &str), String> {
         } else {
             let end = rest.find(|c: char| c == '=' || c.is_whitespace()).ok_or_else(bad)?;
             let (name, after) = rest.split_at(end);
+            if !is_valid_legacy_label_name(name) {
+                return Err(bad());
+            }
             (name.to_owned(), after)
         };
         let after = after.trim_start();
@@ -193,7 +201,15 @@ mod tests {
         check("{} 1", "{}", " 1");
         check(r#"{"a.b", "l l"="v\n"}"#, r#"{__name__="a.b", "l l"="v\n"}"#, "");
         check(r#"series@st 1"#, r#"{__name__="series"}"#, "@st 1");
-        for text in ["{", r#"a{b}"#, r#"a{b="1" c="2"}"#, r#"a{b="1}"#] {
+        for text in [
+            "1 2",
+            "a.b 1",
+            r#"{a.b="1"}"#,
+            "{",
+            r#"a{b}"#,
+            r#"a{b="1" c="2"}"#,
+            r#"a{b="1}"#,
+        ] {
             assert!(parse_labels(text).is_err(), "{text}");
         }
     }

@@ -76,22 +76,25 @@ impl MemoryStore {
 }
 
 // What Prometheus's chunks say of a histogram that follows `previous` in its series: within a chunk there is no reset, and
-// a new chunk begins with a reset, a stale marker, another layout, or a change between gauge and counter.
+// a new chunk begins with a reset, a stale marker, another layout, or a change between gauge and counter. Of the first in
+// a chunk they say nothing, even where it was a reset: nobody knows whether the chunk before is still there
+// (upstream `counterResetHint`).
 fn stored_hint(previous: Option<&FloatHistogram>, histogram: &FloatHistogram) -> CounterResetHint {
     use CounterResetHint::{CounterReset, Gauge, NotCounterReset, Unknown};
     match (histogram.counter_reset_hint, previous) {
-        (hint @ (Gauge | CounterReset), _) => hint,
-        (_, None) => Unknown,
+        (Gauge, _) => Gauge,
+        (CounterReset, _) | (_, None) => Unknown,
         (_, Some(previous)) if previous.counter_reset_hint == Gauge => Unknown,
         _ if histogram.is_stale() => NotCounterReset,
-        (_, Some(previous)) if previous.is_stale() => Unknown,
-        (_, Some(previous)) if histogram.count < previous.count => CounterReset,
         (_, Some(previous))
-            if previous.schema != histogram.schema || previous.zero_threshold != histogram.zero_threshold =>
+            if previous.is_stale()
+                || histogram.count < previous.count
+                || previous.schema != histogram.schema
+                || previous.zero_threshold != histogram.zero_threshold
+                || histogram.detect_reset(previous) =>
         {
             Unknown
         }
-        (_, Some(previous)) if histogram.detect_reset(previous) => CounterReset,
         _ => NotCounterReset,
     }
 }

@@ -2,7 +2,9 @@
 
 use cupola_storage::Samples;
 
-use super::{Kernel, RateKind, Window};
+use super::histograms::unmixed;
+use super::{About, Kernel, MixedWindow, RateKind, Window};
+use crate::column::Column;
 
 /// How the value at an edge is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub(crate) fn between(a: Anchor, b: Anchor, t: i64, is_counter: bool) -> f64 {
 }
 
 /// `rate`, `increase`, `delta` over an extended range: no extrapolation, the edges are known.
+#[derive(Clone, Copy)]
 pub(crate) struct ExtendedRate {
     pub(crate) extended: ExtendedKind,
     pub(crate) rate: RateKind,
@@ -95,6 +98,13 @@ impl ExtendedRate {
 }
 
 impl Kernel for ExtendedRate {
+    fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
+        let of_histograms = *self;
+        unmixed(self, samples, windows, out, about, |_, window, about| {
+            of_histograms.histogram(samples, window, about)
+        });
+    }
+
     fn run(&mut self, samples: &Samples, windows: &[Window], out: &mut [f64]) {
         for window in windows {
             if let (Some(value), Some(slot)) = (self.value(samples, window), out.get_mut(window.step)) {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use cupola_histogram::{CounterResetHint, FloatHistogram};
+use cupola_histogram::{CounterResetHint, FloatHistogram, HistogramMean, HistogramSum, Incompatible, Reconciled};
 use cupola_storage::{SampleValue, Samples};
 
+use super::starts::Started;
 use super::{About, Kernel, MixedWindow, Window};
 use crate::column::Column;
 
@@ -49,27 +50,92 @@ pub(crate) fn outermost(samples: &Samples, window: &MixedWindow, first: bool) ->
     Some(SampleValue::Histogram(Arc::clone(value)))
 }
 
+/// Floats by `kernel`, histograms by `combine`; a window with both has no value, which is told.
+pub(crate) fn unmixed<K: Kernel + ?Sized>(
+    kernel: &mut K,
+    samples: &Samples,
+    windows: &[MixedWindow],
+    out: &mut Column,
+    about: &mut About<'_, '_>,
+    mut combine: impl FnMut(&[Arc<FloatHistogram>], &MixedWindow, &mut About<'_, '_>) -> Option<FloatHistogram>,
+) {
+    let mut floats = Vec::new();
+    for window in windows {
+        match (window.floats.len(), window.histograms(samples)) {
+            (_, []) => floats.push(window.floats),
+            (0, histograms) => {
+                let value = combine(histograms, window, about);
+                let value = value.map(|histogram| SampleValue::Histogram(Arc::new(histogram)));
+                out.set(window.floats.step, value);
+            }
+            _ => about.notes.mixed_floats_and_histograms(about.metric(), about.span),
+        }
+    }
+    kernel.run(samples, &floats, out.values_mut());
+}
+
+// Tells what combining the histograms of a window met; of layouts that cannot be combined nothing but that.
+fn tell(told: Result<Reconciled, Incompatible>, operation: &str, about: &mut About<'_, '_>) -> Option<()> {
+    let Ok(told) = told else {
+        about.notes.mixed_bucket_schemas(about.metric(), about.span);
+        return None;
+    };
+    if told.counter_reset_collision {
+        about.notes.conflicting_resets(operation, about.span);
+    }
+    if told.bounds_reconciled {
+        about.notes.reconciled_bounds(operation, about.span);
+    }
+    Some(())
+}
+
+// The first histogram, and what adding the others to it met.
+fn fold<A>(
+    histograms: &[Arc<FloatHistogram>],
+    new: fn(&FloatHistogram) -> A,
+    add: fn(&mut A, &FloatHistogram) -> Result<Reconciled, Incompatible>,
+    about: &mut About<'_, '_>,
+) -> Option<A> {
+    let (first, rest) = histograms.split_first()?;
+    let mut sum = new(first);
+    let mut told = Ok(Reconciled::default());
+    for histogram in rest {
+        told = told.and_then(|told| Ok(told.or(add(&mut sum, histogram)?)));
+    }
+    tell(told, "aggregation", about)?;
+    Some(sum)
+}
+
+/// `sum_over_time` of histograms; `None`, with a warning, where they cannot be added.
+pub(crate) fn sum_of(histograms: &[Arc<FloatHistogram>], about: &mut About<'_, '_>) -> Option<FloatHistogram> {
+    Some(fold(histograms, HistogramSum::new, HistogramSum::add, about)?.value())
+}
+
+/// `avg_over_time` of histograms; `None`, with a warning, where they cannot be added.
+pub(crate) fn mean_of(histograms: &[Arc<FloatHistogram>], about: &mut About<'_, '_>) -> Option<FloatHistogram> {
+    Some(fold(histograms, HistogramMean::new, HistogramMean::add, about)?.value())
+}
+
 /// The difference of a window's last and first histogram as a gauge, resets made good where it is a counter.
 ///
-/// `None`, with a warning where it needs one, if the histograms cannot be subtracted from each other.
+/// `None`, with a warning where it needs one, if there is one histogram only or they cannot be subtracted from each
+/// other. `times` may know more or fewer than there are histograms; what it does not know did not start in between.
 pub(crate) fn difference(
     histograms: &[Arc<FloatHistogram>],
+    times: &[Started],
     is_counter: bool,
     about: &mut About<'_, '_>,
 ) -> Option<FloatHistogram> {
     let (first, last) = (histograms.first()?, histograms.last()?);
-    let is_gauge = |histogram: &FloatHistogram| histogram.counter_reset_hint == CounterResetHint::Gauge;
-    if is_counter {
-        if histograms.iter().any(|histogram| is_gauge(histogram)) {
-            about.notes.histogram_not_counter(about.metric(), about.span);
-        }
-    } else if !is_gauge(first) || !is_gauge(last) {
-        about.notes.histogram_not_gauge(about.metric(), about.span);
-    }
-    // What lies before a reset right at the beginning does not matter, nor does its layout.
     let second = histograms.get(1)?;
+    let restarted = |at: usize| {
+        let before = at.checked_sub(1).and_then(|before| times.get(before));
+        matches!((before, times.get(at)), (Some(before), Some(after)) if after.is_reset_after(*before))
+    };
+    let is_gauge = |histogram: &FloatHistogram| histogram.counter_reset_hint == CounterResetHint::Gauge;
+    // What lies before a reset right at the beginning does not matter, nor does its layout.
     let nothing;
-    let mut before: &FloatHistogram = if is_counter && second.detect_reset(first) {
+    let mut before: &FloatHistogram = if is_counter && (restarted(1) || second.detect_reset(first)) {
         nothing = FloatHistogram {
             schema: second.schema,
             custom_values: Arc::clone(&second.custom_values),
@@ -80,30 +146,48 @@ pub(crate) fn difference(
         first
     };
     let custom = before.uses_custom_buckets();
-    let relevant = histograms
-        .iter()
-        .skip(1)
-        .filter(|histogram| is_counter || Arc::ptr_eq(histogram, last));
-    if relevant
-        .clone()
-        .any(|histogram| histogram.uses_custom_buckets() != custom)
-    {
+    if last.uses_custom_buckets() != custom {
+        if is_counter && (is_gauge(first) || is_gauge(last)) {
+            about.notes.histogram_not_counter(about.metric(), about.span);
+        }
         about.notes.mixed_bucket_schemas(about.metric(), about.span);
         return None;
     }
-    let schema = relevant.map(|histogram| histogram.schema).fold(before.schema, i32::min);
+    let between = histograms.get(1..histograms.len() - 1).filter(|_| is_counter);
+    let between = between.unwrap_or_default();
+    let schemas = between.iter().map(|histogram| histogram.schema);
+    let schema = schemas.fold(before.schema.min(last.schema), i32::min);
     let mut result = last.copy_to_schema(schema);
-    let mut reconciled = result.sub(before).ok()?.bounds_reconciled;
+    let (mut subtracted, mut added) = (Reconciled::default(), Reconciled::default());
+    let mut combined = result.sub(before).map(|told| subtracted = told);
+    if between
+        .iter()
+        .any(|histogram| histogram.uses_custom_buckets() != custom)
+    {
+        combined = Err(Incompatible);
+    }
     if is_counter {
-        for histogram in histograms.iter().skip(1) {
-            if histogram.detect_reset(before) {
-                reconciled |= result.add(before).ok()?.bounds_reconciled;
+        for (at, histogram) in histograms.iter().enumerate().skip(1) {
+            if combined.is_ok() && (restarted(at) || histogram.detect_reset(before)) {
+                combined = result.add(before).map(|told| added = added.or(told));
             }
             before = histogram;
         }
     }
-    if reconciled {
-        about.notes.bounds_reconciled(about.span);
+    if combined.is_err() {
+        about.notes.mixed_bucket_schemas(about.metric(), about.span);
+        return None;
+    }
+    if is_counter && histograms.iter().any(|histogram| is_gauge(histogram)) {
+        about.notes.histogram_not_counter(about.metric(), about.span);
+    }
+    if !is_counter && !(is_gauge(first) && is_gauge(last)) {
+        about.notes.histogram_not_gauge(about.metric(), about.span);
+    }
+    for (told, operation) in [(subtracted, "subtraction"), (added, "addition")] {
+        if told.bounds_reconciled {
+            about.notes.reconciled_bounds(operation, about.span);
+        }
     }
     result.counter_reset_hint = CounterResetHint::Gauge;
     result.compact(0);
@@ -112,43 +196,97 @@ pub(crate) fn difference(
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{about, histogram_of};
     use super::*;
-    use crate::annotations::Annotations;
-    use cupola_histogram::Span;
 
-    fn histogram(count: f64) -> Arc<FloatHistogram> {
+    fn counts(counts: &[f64]) -> Vec<Arc<FloatHistogram>> {
+        counts.iter().copied().map(histogram_of).collect()
+    }
+
+    fn custom(bounds: &[f64]) -> Arc<FloatHistogram> {
         Arc::new(FloatHistogram {
-            count,
-            sum: count,
-            positive_spans: vec![Span { offset: 0, length: 1 }],
-            positive_buckets: vec![count],
-            ..FloatHistogram::default()
+            schema: cupola_histogram::CUSTOM_BUCKETS_SCHEMA,
+            custom_values: bounds.into(),
+            ..(*histogram_of(1.0)).clone()
         })
+    }
+
+    fn hinted(count: f64, hint: CounterResetHint) -> Arc<FloatHistogram> {
+        let mut histogram = histogram_of(count);
+        Arc::make_mut(&mut histogram).counter_reset_hint = hint;
+        histogram
     }
 
     #[test]
     fn resets_are_made_good() {
-        let mut notes = Annotations::new("x");
-        let labels = cupola_model::Labels::empty();
-        let mut about = About {
-            notes: &mut notes,
-            labels: &labels,
-            span: cupola_promql::Span::default(),
-        };
-        for (counts, difference_of_counts) in [
+        for (all, difference_of_counts) in [
             (&[1.0, 5.0, 9.0][..], 8.0),
             (&[1.0, 5.0, 2.0, 4.0], 8.0),
             // The first one is not needed after a reset.
             (&[9.0, 2.0, 4.0], 4.0),
         ] {
-            let all: Vec<_> = counts.iter().copied().map(histogram).collect();
-            let got = difference(&all, true, &mut about).unwrap();
+            let (got, notes) = about(|about| difference(&counts(all), &[], true, about));
+            let got = got.unwrap();
             assert_eq!(
                 (got.count, got.positive_buckets),
                 (difference_of_counts, vec![difference_of_counts])
             );
+            assert_eq!(notes, (vec![], vec![]));
         }
-        assert!(difference(&[histogram(1.0)], true, &mut about).is_none());
-        assert_eq!(notes.into_texts().0, [""; 0]);
+        let (got, _) = about(|about| difference(&counts(&[1.0]), &[], true, about));
+        assert!(got.is_none());
+    }
+
+    #[test]
+    fn starts_are_resets_too() {
+        let started = |t: i64, start: i64| Started { t, start };
+        let times = [started(10, 5), started(20, 5), started(30, 25)];
+        let (got, _) = about(|about| difference(&counts(&[1.0, 2.0, 3.0]), &times, true, about));
+        assert_eq!(got.unwrap().count, 4.0);
+        let (got, _) = about(|about| difference(&counts(&[1.0, 2.0, 3.0]), &times, false, about));
+        assert_eq!(got.unwrap().count, 2.0);
+    }
+
+    #[test]
+    fn layouts_that_cannot_be_subtracted_are_told_alone() {
+        let gauge = hinted(1.0, CounterResetHint::Gauge);
+        let mixed = "PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for \
+                     metric name \"m\" (1:1)";
+        let no_counter = "PromQL warning: this native histogram metric is not a counter: \"m\" (1:1)";
+        // In the middle of the window the hint of the first one is not told, at its end it is.
+        let all = [gauge.clone(), histogram_of(2.0), custom(&[1.0]), histogram_of(3.0)];
+        let (got, notes) = about(|about| difference(&all, &[], true, about));
+        assert!(got.is_none());
+        assert_eq!(notes.0, [mixed]);
+        let (got, notes) = about(|about| difference(&[gauge, histogram_of(2.0), custom(&[1.0])], &[], true, about));
+        assert!(got.is_none());
+        assert_eq!(notes.0, [no_counter, mixed]);
+    }
+
+    #[test]
+    fn sums_and_means_tell_of_hints_and_bounds() {
+        use CounterResetHint::{CounterReset, NotCounterReset};
+        let all = [
+            hinted(1.0, CounterReset),
+            hinted(2.0, NotCounterReset),
+            histogram_of(3.0),
+        ];
+        let conflict = "PromQL warning: conflicting counter resets during histogram aggregation (1:1)";
+        let (sum, notes) = about(|about| sum_of(&all, about));
+        assert_eq!((sum.unwrap().count, notes.0), (6.0, vec![conflict.to_owned()]));
+        let (mean, notes) = about(|about| mean_of(&all, about));
+        assert_eq!((mean.unwrap().count, notes.0), (2.0, vec![conflict.to_owned()]));
+
+        let (sum, notes) = about(|about| sum_of(&[custom(&[1.0, 2.0]), custom(&[1.0, 3.0])], about));
+        assert_eq!(&*sum.unwrap().custom_values, [1.0]);
+        let reconciled = "PromQL info: mismatched custom buckets were reconciled during aggregation (1:1)";
+        assert_eq!(notes, (vec![], vec![reconciled.to_owned()]));
+
+        // What cannot be added is told alone.
+        let all = [hinted(1.0, CounterReset), hinted(2.0, NotCounterReset), custom(&[1.0])];
+        let (sum, notes) = about(|about| sum_of(&all, about));
+        assert!(sum.is_none());
+        assert_eq!(notes.0.len(), 1);
+        assert!(notes.0[0].contains("a mix of histograms with exponential and custom"));
     }
 }

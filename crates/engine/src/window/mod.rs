@@ -1,10 +1,15 @@
 //! Range functions: two pointers walk a series once and mark each step's window; a kernel turns windows into values.
 
+mod counted;
 mod extended;
+mod extended_histograms;
+mod hints;
 mod histograms;
+mod instant;
 mod over_time;
 mod rate;
 mod regression;
+mod starts;
 
 use std::sync::Arc;
 
@@ -14,14 +19,19 @@ use cupola_promql::Span;
 use cupola_storage::Samples;
 
 use crate::annotations::Annotations;
-use crate::column::Column;
+use crate::column::{Column, weight};
 use crate::grid::Grid;
 
+pub(crate) use counted::{Counted, counted_anchored};
 pub(crate) use extended::{Anchor, ExtendedKind, ExtendedRate, between};
+pub(crate) use extended_histograms::fill_smoothed_mixed;
+pub(crate) use hints::{detect_hints, forget_hint};
 pub(crate) use histograms::{WithHistograms, outermost};
-pub(crate) use over_time::{Average, Counted, Extreme, Sum, counted_anchored, mad, quantile_over_time, spread};
-pub(crate) use rate::{Extrapolated, RateKind, instant_rate};
-pub(crate) use regression::{linear_regression, smoothing};
+pub(crate) use instant::InstantRate;
+pub(crate) use over_time::{Average, Extreme, Sum, mad, quantile_over_time, spread};
+pub(crate) use rate::{Extrapolated, RateKind};
+pub(crate) use regression::{Smoothing, linear_regression};
+pub(crate) use starts::{drop_starts, knows_starts};
 
 /// The samples of one step: those at `lo..hi`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +68,8 @@ pub(crate) struct MixedWindow {
     /// The histograms are those at `lo..hi` of the histograms' own columns.
     pub(crate) lo: usize,
     pub(crate) hi: usize,
+    /// As how many samples the histograms count.
+    pub(crate) weight: usize,
 }
 
 impl MixedWindow {
@@ -72,6 +84,11 @@ impl MixedWindow {
     /// How many samples of either kind.
     pub(crate) fn len(&self) -> usize {
         self.floats.len() + (self.hi - self.lo)
+    }
+
+    /// As how many samples it counts against limits: histograms by their size.
+    pub(crate) fn weighed(&self) -> usize {
+        self.floats.len() + self.weight
     }
 }
 
@@ -117,12 +134,20 @@ pub(crate) fn mark_mixed(
     out: &mut Vec<MixedWindow>,
 ) {
     out.clear();
+    let mut total = 0;
+    let mut weights = vec![0];
+    weights.extend(samples.histograms.values.iter().map(|histogram| {
+        total += weight(histogram);
+        total
+    }));
+    let upto = |at: usize| weights.get(at).copied().unwrap_or(total);
     let floats = windows(&samples.ts, ends.clone(), reach);
     let histograms = windows(&samples.histograms.ts, ends, reach);
     let pairs = floats.zip(histograms).map(|(floats, histograms)| MixedWindow {
         floats,
         lo: histograms.lo,
         hi: histograms.hi,
+        weight: upto(histograms.hi) - upto(histograms.lo),
     });
     out.extend(pairs.filter(|window| window.len() > 0));
 }
@@ -158,26 +183,25 @@ pub(crate) trait Kernel {
     /// Writes the value of each window to `out` at its step; leaves out what has no value.
     fn run(&mut self, samples: &Samples, windows: &[Window], out: &mut [f64]);
 
-    /// As [`Kernel::run`], for a series that has native histograms.
+    /// As [`Kernel::run`], for a series that has native histograms or known start timestamps.
+    ///
+    /// Most functions are of numbers: windows of histograms alone have no value, in others the histograms are ignored,
+    /// which is told.
     fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
-        let _ = about;
-        floats_only(self, samples, windows, out);
+        self.run_floats(samples, windows, out, about);
     }
-}
 
-/// What a kernel makes of the floats alone; steps without floats stay absent.
-pub(crate) fn floats_only<K: Kernel + ?Sized>(
-    kernel: &mut K,
-    samples: &Samples,
-    windows: &[MixedWindow],
-    out: &mut Column,
-) {
-    let floats: Vec<Window> = windows
-        .iter()
-        .map(|window| window.floats)
-        .filter(|floats| floats.len() > 0)
-        .collect();
-    kernel.run(samples, &floats, out.values_mut());
+    /// What [`Kernel::run_mixed`] does for functions of numbers.
+    fn run_floats(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
+        let mut floats = Vec::with_capacity(windows.len());
+        for window in windows.iter().filter(|window| window.floats.len() > 0) {
+            if window.lo < window.hi {
+                about.notes.ignored_in_mixed_range(about.metric(), about.span);
+            }
+            floats.push(window.floats);
+        }
+        self.run(samples, &floats, out.values_mut());
+    }
 }
 
 /// A kernel that looks at each window by itself.
@@ -224,9 +248,64 @@ pub(crate) fn window_ends(grid: Grid, fixed: Option<i64>, offset: i64) -> impl I
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
+    use cupola_storage::SampleValue;
 
     pub(crate) fn samples(pairs: &[(i64, f64)]) -> Samples {
         Samples::floats(pairs.iter().map(|p| p.0).collect(), pairs.iter().map(|p| p.1).collect())
+    }
+
+    pub(crate) fn histogram_of(count: f64) -> Arc<FloatHistogram> {
+        Arc::new(FloatHistogram {
+            count,
+            sum: count,
+            positive_spans: vec![cupola_histogram::Span { offset: 0, length: 1 }],
+            positive_buckets: vec![count],
+            ..FloatHistogram::default()
+        })
+    }
+
+    pub(crate) fn histogram(count: f64) -> SampleValue {
+        SampleValue::Histogram(histogram_of(count))
+    }
+
+    pub(crate) fn float(value: f64) -> SampleValue {
+        SampleValue::Float(value)
+    }
+
+    pub(crate) fn mixed(all: impl IntoIterator<Item = (i64, SampleValue)>) -> Samples {
+        let mut samples = Samples::default();
+        for (t, value) in all {
+            samples.push_value(t, value, 0);
+        }
+        samples
+    }
+
+    /// Warnings and infos.
+    pub(crate) type Notes = (Vec<String>, Vec<String>);
+
+    /// What `f` gives for the metric `m`, and its remarks.
+    pub(crate) fn about<T>(f: impl FnOnce(&mut About<'_, '_>) -> T) -> (T, Notes) {
+        let mut notes = Annotations::new("m");
+        let labels = Labels::from_pairs([("__name__", "m")]);
+        let mut about = About {
+            notes: &mut notes,
+            labels: &labels,
+            span: Span::default(),
+        };
+        let got = f(&mut about);
+        (got, notes.into_texts())
+    }
+
+    /// What a kernel gives over a grid for a series that has native histograms or starts.
+    pub(crate) fn run_mixed(kernel: &mut dyn Kernel, samples: &Samples, grid: Grid, reach: Reach) -> (Column, Notes) {
+        let mut windows = Vec::new();
+        mark_mixed(samples, grid.times(), reach, &mut windows);
+        kernel.begin(samples);
+        about(|about| {
+            let mut out = Column::absent(grid.len());
+            kernel.run_mixed(samples, &windows, &mut out, about);
+            out
+        })
     }
 
     /// The values a kernel gives over a grid; windows are fed in two parts, as the engine may do.

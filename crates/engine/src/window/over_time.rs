@@ -1,10 +1,12 @@
-//! The `*_over_time` functions, `changes` and `resets`.
+//! The `*_over_time` functions.
 
 use std::collections::VecDeque;
 
 use cupola_storage::Samples;
 
-use super::{Kernel, Window};
+use super::histograms::{mean_of, sum_of, unmixed};
+use super::{About, Kernel, MixedWindow, Window};
+use crate::column::Column;
 use crate::numeric::{self, Mean, kahan_add, sums_exactly};
 
 /// `sum_over_time`. Constant per window where all values are whole and small, else a compensated sum of each.
@@ -59,6 +61,12 @@ fn mean(values: &[f64]) -> Option<f64> {
 }
 
 impl Kernel for Sum {
+    fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
+        unmixed(self, samples, windows, out, about, |histograms, _, about| {
+            sum_of(histograms, about)
+        });
+    }
+
     fn begin(&mut self, samples: &Samples) {
         self.prefix.begin(samples);
     }
@@ -76,6 +84,12 @@ impl Kernel for Sum {
 }
 
 impl Kernel for Average {
+    fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
+        unmixed(self, samples, windows, out, about, |histograms, _, about| {
+            mean_of(histograms, about)
+        });
+    }
+
     fn begin(&mut self, samples: &Samples) {
         self.prefix.begin(samples);
     }
@@ -159,83 +173,6 @@ impl Kernel for Extreme {
     }
 }
 
-/// `changes` and `resets`: counts the neighbours in the window that differ in the wanted way.
-pub(crate) struct Counted {
-    counts: fn(f64, f64) -> bool,
-    // How many of the first n samples differ from the one before.
-    prefix: Vec<u32>,
-}
-
-impl Counted {
-    pub(crate) fn changes() -> Self {
-        Self {
-            counts: |before, after| after != before && !(after.is_nan() && before.is_nan()),
-            prefix: Vec::new(),
-        }
-    }
-
-    pub(crate) fn resets() -> Self {
-        Self {
-            counts: |before, after| after < before,
-            prefix: Vec::new(),
-        }
-    }
-
-    // Differences after sample `lo` up to and including sample `hi - 1`.
-    fn between(&self, lo: usize, hi: usize) -> Option<f64> {
-        Some(f64::from(self.prefix.get(hi)? - self.prefix.get(lo + 1)?))
-    }
-}
-
-impl Kernel for Counted {
-    fn begin(&mut self, samples: &Samples) {
-        self.prefix.clear();
-        self.prefix.push(0);
-        self.prefix.push(0);
-        let mut total = 0;
-        self.prefix.extend(samples.values.windows(2).map(|pair| {
-            total += u32::from((self.counts)(pair[0], pair[1]));
-            total
-        }));
-    }
-
-    fn run(&mut self, _samples: &Samples, windows: &[Window], out: &mut [f64]) {
-        for window in windows {
-            if let (Some(value), Some(slot)) = (self.between(window.lo, window.hi), out.get_mut(window.step)) {
-                *slot = value;
-            }
-        }
-    }
-}
-
-/// [`Counted`] over an anchored range: the last sample at or before the left edge takes part as the first.
-pub(crate) struct CountedAnchored(Counted);
-
-/// Wraps `counted` for anchored ranges.
-pub(crate) fn counted_anchored(counted: Counted) -> CountedAnchored {
-    CountedAnchored(counted)
-}
-
-impl Kernel for CountedAnchored {
-    fn begin(&mut self, samples: &Samples) {
-        self.0.begin(samples);
-    }
-
-    fn run(&mut self, samples: &Samples, windows: &[Window], out: &mut [f64]) {
-        for window in windows {
-            let times = window.times(samples);
-            if times.last().is_none_or(|last| *last <= window.start) {
-                continue;
-            }
-            let before = times.partition_point(|t| *t <= window.start).saturating_sub(1);
-            let value = self.0.between(window.lo + before, window.hi);
-            if let (Some(value), Some(slot)) = (value, out.get_mut(window.step)) {
-                *slot = value;
-            }
-        }
-    }
-}
-
 /// The variance of a window, by Welford's method with compensated sums.
 pub(crate) fn spread(values: &[f64]) -> f64 {
     let mut count = 0.0;
@@ -271,7 +208,7 @@ pub(crate) fn mad(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{run, samples};
-    use super::super::{PerWindow, Reach};
+    use super::super::{Counted, PerWindow, Reach};
     use super::*;
     use crate::grid::Grid;
     use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! `rate`, `increase`, `delta` with extrapolation, `irate`, `idelta`.
+//! `rate`, `increase`, `delta` with extrapolation.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use cupola_histogram::FloatHistogram;
 use cupola_storage::{SampleValue, Samples};
 
 use super::histograms::difference;
+use super::starts::{Started, knows_starts};
 use super::{About, Kernel, MixedWindow, Window};
 use crate::column::Column;
 
@@ -40,9 +41,11 @@ struct Ends {
 pub(crate) struct Extrapolated {
     kind: RateKind,
     range_seconds: f64,
-    // Positions of samples that are lower than the one before, ascending.
+    // Positions of samples that are lower than the one before, or known to have started after it, ascending.
     resets: Vec<usize>,
     next_reset: usize,
+    // Positions of floats whose start overlaps the sample in front of them, ascending.
+    overlaps: Vec<usize>,
 }
 
 impl Extrapolated {
@@ -52,49 +55,114 @@ impl Extrapolated {
             range_seconds: range_ms as f64 / 1000.0,
             resets: Vec::new(),
             next_reset: 0,
+            overlaps: Vec::new(),
         }
     }
 
     // By what the difference of a window's ends is multiplied; `grown` is how large the first sample is beside it, where
     // the counter has grown from zero.
     fn factor(&self, ends: Ends, window: &Window, grown: Option<f64>) -> f64 {
-        let seconds = |ms: i64| ms as f64 / 1000.0;
         let mut to_start = seconds(ends.first_t - window.start);
-        let mut to_end = seconds(window.end - ends.last_t);
         let sampled = seconds(ends.last_t - ends.first_t);
         let between = sampled / (ends.count - 1) as f64;
         // A gap of up to 1.1 intervals is taken for regular; beyond it the series is assumed to begin or end half an
         // interval outside its samples.
-        let threshold = between * 1.1;
-        if to_start >= threshold {
+        if to_start >= between * 1.1 {
             to_start = between / 2.0;
         }
         if let Some(grown) = grown {
             to_start = to_start.min(sampled * grown);
         }
-        if to_end >= threshold {
-            to_end = between / 2.0;
-        }
-        let mut factor = (sampled + to_start + to_end) / sampled;
+        self.per_range((sampled + to_start + to_end(ends, window, between)) / sampled)
+    }
+
+    // As `factor`, where the counter is known to have been zero at `start`, within the window.
+    fn started_factor(&self, ends: Ends, window: &Window, start: i64) -> f64 {
+        // One sample does not say how far apart they are; then nothing is added at the end.
+        let between = match ends.count {
+            0 | 1 => 0.0,
+            count => seconds(ends.last_t - ends.first_t) / (count - 1) as f64,
+        };
+        let sampled = seconds(ends.last_t - start);
+        self.per_range((sampled + to_end(ends, window, between)) / sampled)
+    }
+
+    fn per_range(&self, factor: f64) -> f64 {
         if self.kind == RateKind::Rate {
-            factor /= self.range_seconds;
+            factor / self.range_seconds
+        } else {
+            factor
         }
-        factor
+    }
+
+    // The start of the window's first sample, if it lies in the window.
+    fn start_within(&self, first: Option<Started>, window: &Window) -> Option<i64> {
+        first
+            .filter(|_| self.kind.is_counter())
+            .and_then(|first| first.within(window.start))
     }
 
     fn histogram(&self, samples: &Samples, window: &MixedWindow, about: &mut About<'_, '_>) -> Option<FloatHistogram> {
         let (histograms, times) = (window.histograms(samples), window.histogram_times(samples));
-        let (first, count) = (histograms.first()?, histograms.len());
-        let mut result = difference(histograms, self.kind.is_counter(), about)?;
+        let (first, is_counter) = (histograms.first()?, self.kind.is_counter());
         let ends = Ends {
             first_t: *times.first()?,
             last_t: *times.last()?,
-            count,
+            count: histograms.len(),
         };
-        let has_grown = self.kind.is_counter() && result.count > 0.0 && first.count >= 0.0;
-        let grown = has_grown.then(|| first.count / result.count);
-        result.mul(self.factor(ends, &window.floats, grown));
+        let starts = samples.histograms.starts.get(window.lo..window.hi).unwrap_or_default();
+        let started: Vec<Started> = (0..starts.len())
+            .filter_map(|at| Started::at(times, starts, at))
+            .collect();
+        let start = self.start_within(started.first().copied(), &window.floats);
+        let mut result = if let [only] = histograms {
+            // One is enough if it is known since when it counts.
+            start?;
+            (**only).clone()
+        } else {
+            let mut difference = difference(histograms, &started, is_counter, about)?;
+            if is_counter && started.windows(2).any(|pair| pair[1].overlaps(pair[0])) {
+                about.notes.overlapping_start(about.metric(), about.span);
+            }
+            if start.is_some() {
+                let Ok(told) = difference.add(first) else {
+                    about.notes.mixed_bucket_schemas(about.metric(), about.span);
+                    return None;
+                };
+                if told.bounds_reconciled {
+                    about.notes.reconciled_bounds("addition", about.span);
+                }
+            }
+            difference
+        };
+        let factor = match start {
+            Some(start) => self.started_factor(ends, &window.floats, start),
+            None => {
+                let has_grown = is_counter && result.count > 0.0 && first.count >= 0.0;
+                let grown = has_grown.then(|| first.count / result.count);
+                self.factor(ends, &window.floats, grown)
+            }
+        };
+        result.mul(factor);
         Some(result)
+    }
+
+    // The difference of a window's ends with what was lost at resets in between.
+    fn corrected(&mut self, difference: f64, samples: &Samples, window: &Window) -> f64 {
+        let mut result = difference;
+        // A window never starts before the one of an earlier step.
+        while self.resets.get(self.next_reset).is_some_and(|at| *at <= window.lo) {
+            self.next_reset += 1;
+        }
+        for at in self
+            .resets
+            .iter()
+            .skip(self.next_reset)
+            .take_while(|at| **at < window.hi)
+        {
+            result += samples.values.get(at - 1).copied().unwrap_or(0.0);
+        }
+        result
     }
 
     fn value(&mut self, samples: &Samples, window: &Window) -> Option<f64> {
@@ -106,18 +174,7 @@ impl Extrapolated {
         }
         let mut result = last - first;
         if self.kind.is_counter() {
-            // A window never starts before the one of an earlier step.
-            while self.resets.get(self.next_reset).is_some_and(|at| *at <= window.lo) {
-                self.next_reset += 1;
-            }
-            for at in self
-                .resets
-                .iter()
-                .skip(self.next_reset)
-                .take_while(|at| **at < window.hi)
-            {
-                result += samples.values.get(at - 1).copied().unwrap_or(0.0);
-            }
+            result = self.corrected(result, samples, window);
         }
 
         let ends = Ends {
@@ -129,13 +186,58 @@ impl Extrapolated {
         let grown = (self.kind.is_counter() && result > 0.0 && first >= 0.0).then(|| first / result);
         Some(result * self.factor(ends, window, grown))
     }
+
+    // As `value`, for a window whose samples may be known to have started in it.
+    fn started_value(&mut self, samples: &Samples, window: &Window, about: &mut About<'_, '_>) -> Option<f64> {
+        let overlapping = self.overlaps.partition_point(|at| *at <= window.lo);
+        if self.overlaps.get(overlapping).is_some_and(|at| *at < window.hi) {
+            about.notes.overlapping_start(about.metric(), about.span);
+        }
+        let first = Started::at(&samples.ts, &samples.starts, window.lo);
+        let Some(start) = self.start_within(first, window) else {
+            return self.value(samples, window);
+        };
+        let (values, times) = (window.values(samples), window.times(samples));
+        let ends = Ends {
+            first_t: *times.first()?,
+            last_t: *times.last()?,
+            count: values.len(),
+        };
+        let (first, last) = (*values.first()?, *values.last()?);
+        let result = self.corrected(last - first, samples, window) + first;
+        Some(result * self.started_factor(ends, window, start))
+    }
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+// How far the line is drawn on at the right edge.
+fn to_end(ends: Ends, window: &Window, between: f64) -> f64 {
+    let to_end = seconds(window.end - ends.last_t);
+    if to_end >= between * 1.1 { between / 2.0 } else { to_end }
 }
 
 impl Kernel for Extrapolated {
     fn begin(&mut self, samples: &Samples) {
         self.resets.clear();
         self.next_reset = 0;
-        if self.kind.is_counter() {
+        self.overlaps.clear();
+        if self.kind.is_counter() && knows_starts(samples) {
+            for (at, pair) in samples.values.windows(2).enumerate() {
+                let started = |at| Started::at(&samples.ts, &samples.starts, at);
+                let (Some(before), Some(after)) = (started(at), started(at + 1)) else {
+                    continue;
+                };
+                if pair[1] < pair[0] || after.is_reset_after(before) {
+                    self.resets.push(at + 1);
+                }
+                if after.overlaps(before) {
+                    self.overlaps.push(at + 1);
+                }
+            }
+        } else if self.kind.is_counter() {
             let falls = samples
                 .values
                 .windows(2)
@@ -156,7 +258,10 @@ impl Kernel for Extrapolated {
     fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
         for window in windows {
             let value = match (window.floats.len(), window.histograms(samples).len()) {
-                (_, 0) => self.value(samples, &window.floats).map(SampleValue::Float),
+                (_, 0) => {
+                    let value = self.started_value(samples, &window.floats, about);
+                    value.map(SampleValue::Float)
+                }
                 (0, _) => {
                     let histogram = self.histogram(samples, window, about);
                     histogram.map(|histogram| SampleValue::Histogram(Arc::new(histogram)))
@@ -169,24 +274,6 @@ impl Kernel for Extrapolated {
             out.set(window.floats.step, value);
         }
     }
-}
-
-/// `irate` and `idelta`: from the last two samples of the window.
-pub(crate) fn instant_rate(samples: &Samples, window: &Window, is_rate: bool) -> Option<f64> {
-    let ([.., before, last], [.., before_t, last_t]) = (window.values(samples), window.times(samples)) else {
-        return None;
-    };
-    let interval = last_t - before_t;
-    if interval == 0 {
-        return None;
-    }
-    // After a reset a counter has counted from zero.
-    let result = if is_rate && last < before { *last } else { last - before };
-    Some(if is_rate {
-        result / (interval as f64 / 1000.0)
-    } else {
-        result
-    })
 }
 
 #[cfg(test)]
@@ -263,20 +350,5 @@ mod tests {
         let expected = run(&mut slow, &all, grid, reach);
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&got), bits(&expected));
-    }
-
-    #[test]
-    fn instant_rates_take_the_last_two() {
-        let all = samples(&[(0, 1.0), (1000, 3.0), (3000, 1.0)]);
-        let window = Window {
-            lo: 0,
-            hi: 3,
-            start: -1,
-            end: 3000,
-            step: 0,
-        };
-        assert_eq!(instant_rate(&all, &window, true), Some(0.5));
-        assert_eq!(instant_rate(&all, &window, false), Some(-2.0));
-        assert_eq!(instant_rate(&all, &Window { lo: 2, ..window }, true), None);
     }
 }

@@ -2,7 +2,8 @@
 
 use cupola_storage::Samples;
 
-use super::Window;
+use super::{About, Kernel, MixedWindow, Window};
+use crate::column::{Column, Scalar};
 use crate::numeric::kahan_add;
 
 /// The least-squares line through the window: its slope per second and its value at `at_ms`. `None` below two samples.
@@ -36,8 +37,73 @@ pub(crate) fn linear_regression(samples: &Samples, window: &Window, at_ms: Optio
     Some((slope, y / n - slope * x / n))
 }
 
+/// `double_exponential_smoothing`.
+pub(crate) struct Smoothing {
+    factor: Scalar,
+    trend: Scalar,
+    // The first factor outside of its limits that a window was to be smoothed with.
+    wrong: Option<(&'static str, &'static str, f64)>,
+}
+
+impl Smoothing {
+    pub(crate) fn new(factor: Scalar, trend: Scalar) -> Self {
+        Self {
+            factor,
+            trend,
+            wrong: None,
+        }
+    }
+
+    /// What was wrong with the factors.
+    pub(crate) fn error(&self) -> Option<String> {
+        let (name, short, value) = self.wrong?;
+        Some(format!(
+            "invalid {name} factor. Expected: 0 < {short} < 1, got: {}",
+            if value.is_finite() {
+                format!("{value:.6}")
+            } else {
+                cupola_model::fmt_f64_g(value)
+            }
+        ))
+    }
+
+    fn check(&mut self, step: usize) {
+        let outside = |value: f64| value <= 0.0 || value >= 1.0;
+        let (factor, trend) = (self.factor.at(step), self.trend.at(step));
+        if outside(factor) {
+            self.wrong.get_or_insert(("smoothing", "sf", factor));
+        } else if outside(trend) {
+            self.wrong.get_or_insert(("trend", "tf", trend));
+        }
+    }
+}
+
+impl Kernel for Smoothing {
+    fn run(&mut self, samples: &Samples, windows: &[Window], out: &mut [f64]) {
+        for window in windows {
+            self.check(window.step);
+            let value = smoothing(
+                window.values(samples),
+                self.factor.at(window.step),
+                self.trend.at(window.step),
+            );
+            if let (Some(value), Some(slot)) = (value, out.get_mut(window.step)) {
+                *slot = value;
+            }
+        }
+    }
+
+    fn run_mixed(&mut self, samples: &Samples, windows: &[MixedWindow], out: &mut Column, about: &mut About<'_, '_>) {
+        // The factors must be right even where there is nothing to smooth.
+        for window in windows {
+            self.check(window.floats.step);
+        }
+        self.run_floats(samples, windows, out, about);
+    }
+}
+
 /// Holt's double exponential smoothing of the window. `None` below two samples.
-pub(crate) fn smoothing(values: &[f64], smoothing: f64, trend: f64) -> Option<f64> {
+fn smoothing(values: &[f64], smoothing: f64, trend: f64) -> Option<f64> {
     let [first, second, ..] = values else { return None };
     let (mut before, mut level, mut slope) = (0.0, *first, second - first);
     for (i, value) in values.iter().skip(1).enumerate() {
@@ -52,8 +118,10 @@ pub(crate) fn smoothing(values: &[f64], smoothing: f64, trend: f64) -> Option<f6
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::samples;
+    use super::super::Reach;
+    use super::super::testing::{histogram, mixed, run_mixed, samples};
     use super::*;
+    use crate::grid::Grid;
 
     #[test]
     fn a_straight_line_is_found() {
@@ -83,6 +151,34 @@ mod tests {
         assert_eq!(linear_regression(&flat, &window, None), Some((0.0, 3.0)));
         let inf = samples(&[(0, f64::INFINITY), (1000, f64::INFINITY)]);
         assert!(linear_regression(&inf, &window, None).unwrap().0.is_nan());
+    }
+
+    #[test]
+    fn factors_must_be_right_even_where_there_are_only_histograms() {
+        let all = mixed([(1000, histogram(1.0)), (2000, histogram(2.0))]);
+        let reach = Reach {
+            range: 5000,
+            before: 0,
+            after: 0,
+        };
+        for (factor, trend, error) in [
+            (0.5, 0.5, None),
+            (
+                0.0,
+                2.0,
+                Some("invalid smoothing factor. Expected: 0 < sf < 1, got: 0.000000"),
+            ),
+            (
+                0.5,
+                1.0,
+                Some("invalid trend factor. Expected: 0 < tf < 1, got: 1.000000"),
+            ),
+        ] {
+            let mut kernel = Smoothing::new(Scalar::Constant(factor), Scalar::Constant(trend));
+            let (column, _) = run_mixed(&mut kernel, &all, Grid::single(2000), reach);
+            assert!(column.is_empty());
+            assert_eq!(kernel.error().as_deref(), error);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) struct ResultWriter {
     // Written after the series.
     tail: String,
     seconds: Seconds,
+    numbers: Numbers,
     labels: String,
     // The columns' share of the ledger; they go, and it goes, when the answer is sent.
     _memory: Memory,
@@ -72,6 +73,7 @@ impl ResultWriter {
             },
             tail,
             seconds: Seconds::default(),
+            numbers: Numbers::default(),
             labels: String::new(),
             _memory: result.memory,
         }
@@ -85,7 +87,7 @@ impl ResultWriter {
             self.seconds.push(out, *at);
             out.push(b',');
             match point {
-                Point::Number(value) => quoted(out, *value),
+                Point::Number(value) => self.numbers.push(out, *value),
                 Point::Text(text) => {
                     self.labels.clear();
                     write_str(&mut self.labels, text);
@@ -110,7 +112,7 @@ impl ResultWriter {
                 match value {
                     SampleValue::Float(value) => {
                         out.extend_from_slice(b",\"value\":");
-                        sample(out, &mut self.seconds, at, value);
+                        sample(out, &mut self.seconds, &mut self.numbers, at, value);
                     }
                     SampleValue::Histogram(value) => {
                         out.extend_from_slice(b",\"histogram\":");
@@ -143,7 +145,7 @@ impl ResultWriter {
                 return Place::Inside(row);
             }
             out.extend_from_slice(if row.float == 0 { b",\"values\":[" } else { b"," });
-            sample(out, &mut self.seconds, *at, *value);
+            sample(out, &mut self.seconds, &mut self.numbers, *at, *value);
             row.float += 1;
             if row.float == row.samples.len() {
                 out.push(b']');
@@ -204,11 +206,11 @@ fn quoted(out: &mut Vec<u8>, value: f64) {
 }
 
 // `[time,"value"]`.
-fn sample(out: &mut Vec<u8>, seconds: &mut Seconds, ms: i64, value: f64) {
+fn sample(out: &mut Vec<u8>, seconds: &mut Seconds, numbers: &mut Numbers, ms: i64, value: f64) {
     out.push(b'[');
     seconds.push(out, ms);
     out.push(b',');
-    quoted(out, value);
+    numbers.push(out, value);
     out.push(b']');
 }
 
@@ -235,6 +237,25 @@ fn histogram_sample(out: &mut Vec<u8>, seconds: &mut Seconds, ms: i64, histogram
         out.extend_from_slice(b"]]");
     }
     out.extend_from_slice(b"}]");
+}
+
+/// Writes values as strings. Many series do not change for long: what was just written is kept as text.
+#[derive(Default)]
+struct Numbers {
+    bits: u64,
+    // Empty before the first.
+    text: Vec<u8>,
+}
+
+impl Numbers {
+    fn push(&mut self, out: &mut Vec<u8>, value: f64) {
+        if self.bits != value.to_bits() || self.text.is_empty() {
+            self.bits = value.to_bits();
+            self.text.clear();
+            quoted(&mut self.text, value);
+        }
+        out.extend_from_slice(&self.text);
+    }
 }
 
 /// Writes times in seconds with up to three decimals, as Prometheus does.
