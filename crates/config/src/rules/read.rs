@@ -20,6 +20,9 @@ pub struct RuleOptions {
     pub name_scheme: NameScheme,
     /// What expressions may use.
     pub promql: ParseOptions,
+    /// Fields that Prometheus does not know are no mistake (`promtool check rules --ignore-unknown-fields`); a server
+    /// refuses them.
+    pub ignore_unknown_fields: bool,
 }
 
 /// Reads a rule file from a text; `path` is used in messages.
@@ -31,12 +34,12 @@ pub fn parse_rules(text: &str, path: &Path, options: RuleOptions) -> Result<Rule
     let document = reader.document(text);
     let groups = document.root.as_deref().map_or_else(Vec::new, |root| {
         let section = reader.section(root, "rulefmt.RuleGroups");
-        let groups = FileReader {
+        let file = FileReader {
             reader: &reader,
             options,
-        }
-        .groups(&section);
-        section.finish();
+        };
+        let groups = file.groups(&section);
+        file.finish(section);
         groups
     });
     let warnings = reader.take_warnings();
@@ -77,13 +80,20 @@ impl Context<'_> {
 }
 
 impl FileReader<'_> {
+    // Fields that nobody asked for are mistakes, mostly.
+    fn finish(&self, section: Section<'_>) {
+        if !self.options.ignore_unknown_fields {
+            section.finish();
+        }
+    }
+
     fn groups(&self, section: &Section<'_>) -> Vec<RuleGroup> {
         let mut groups = Vec::new();
         let mut first_lines: HashMap<String, usize> = HashMap::new();
         for node in section.items("groups", "[]rulefmt.RuleGroup", "") {
             let group = self.reader.section(node, "rulefmt.RuleGroup");
             let read = self.group(&group);
-            group.finish();
+            self.finish(group);
             if read.name.is_empty() {
                 self.reader.error(node.pos, "Groupname must not be empty");
             } else if let Some(line) = first_lines.get(&read.name) {
@@ -178,7 +188,7 @@ impl FileReader<'_> {
                 })
             }
         };
-        section.finish();
+        self.finish(section);
         let (expr, expr_text) = expr?;
         Some(Rule {
             kind: kind?,

@@ -72,6 +72,10 @@ struct RuleArgs {
     /// Exit with 3 where such a check fails.
     #[arg(long)]
     lint_fatal: bool,
+    /// Accept fields that Prometheus does not know, for rule files with metadata of one's own. Remove them before a
+    /// server reads the files: it refuses them.
+    #[arg(long)]
+    ignore_unknown_fields: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -201,6 +205,8 @@ mod tests {
     const TWICE: &str = "groups:\n- name: g\n  rules:\n  - {alert: B, expr: x, labels: {severity: page}}\n  - {alert: B, expr: y, labels: {severity: page}}\n";
     const BAD: &str =
         "groups:\n- name: g\n  rules:\n  - {record: a, expr: 'sum('}\n  - {record: b, expr: 'x{a=~\"(\"}'}\n";
+    const EXTENDED: &str =
+        "x-owner: a\ngroups:\n- name: g\n  team: b\n  rules:\n  - {record: a, expr: sum(x), runbook: c}\n";
     const FEATURES: &str = "groups:\n- name: g\n  rules:\n  - {record: a, expr: 'limitk(1, x)'}\n";
     const SCRIPT: &str = "load 1m\n  x 1 2\n\neval instant at 1m x\n  x 2\n\neval instant at 1m x + 1\n  {} 4\n";
 
@@ -212,6 +218,7 @@ mod tests {
             ("twice.yml", TWICE),
             ("bad.yml", BAD),
             ("features.yml", FEATURES),
+            ("extended.yml", EXTENDED),
             ("a.test", SCRIPT),
             ("b.test", "load 1m\n  y 1\n\neval instant at 0 y\n  y 1\n"),
             ("broken.test", "load\n"),
@@ -425,6 +432,49 @@ mod tests {
 
                 -- stderr
                 -- exit 0
+            "#]],
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_mistakes_until_they_are_to_be_ignored() {
+        check(
+            &["check", "rules", "extended.yml"],
+            "",
+            expect![[r#"
+                Checking extended.yml
+
+                -- stderr
+                  FAILED:
+                extended.yml: 1:1: field x-owner not found in type rulefmt.RuleGroups
+                extended.yml: 4:3: field team not found in type rulefmt.RuleGroup
+                extended.yml: 6:31: field runbook not found in type rulefmt.Rule
+                -- exit 1
+            "#]],
+        );
+        check(
+            &["check", "rules", "--ignore-unknown-fields", "extended.yml"],
+            "",
+            expect![[r#"
+                Checking extended.yml
+                  SUCCESS: 1 rules found
+
+                -- stderr
+                -- exit 0
+            "#]],
+        );
+        // Everything else is as strict as ever.
+        check(
+            &["check", "rules", "--ignore-unknown-fields", "bad.yml"],
+            "",
+            expect![[r#"
+                Checking bad.yml
+
+                -- stderr
+                  FAILED:
+                bad.yml: 4:23: group "g", rule 1, "a": could not parse expression: 1:5: parse error: unclosed left parenthesis
+                bad.yml: 5:23: group "g", rule 2, "b": could not parse expression: 1:3: parse error: error parsing regexp: missing closing ): `(`
+                -- exit 1
             "#]],
         );
     }

@@ -34,6 +34,7 @@ pub(super) fn check(args: &RuleArgs, promql: ParseOptions, io: &mut Io<'_>) -> i
     let checker = Checker {
         options: RuleOptions {
             promql,
+            ignore_unknown_fields: args.ignore_unknown_fields,
             ..RuleOptions::default()
         },
         finds_duplicates,
