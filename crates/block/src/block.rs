@@ -228,6 +228,7 @@ impl Queryable for Block {
                     inner: inner.clone(),
                     series_ref,
                     overlaps: !record.chunks.iter().zip(record.chunks.iter().skip(1)).all(follow),
+                    span: span(&record.chunks),
                     chunks: record.chunks.as_slice().into(),
                 });
                 out.push(Series {
@@ -297,6 +298,7 @@ struct BlockSource {
     chunks: Box<[ChunkMeta]>,
     // Whether a chunk begins before the one before it has ended.
     overlaps: bool,
+    span: (i64, i64),
 }
 
 impl SampleSource for BlockSource {
@@ -328,10 +330,14 @@ impl SampleSource for BlockSource {
     }
 
     fn span(&self) -> (i64, i64) {
-        let first = self.chunks.iter().map(|chunk| chunk.mint).min();
-        let last = self.chunks.iter().map(|chunk| chunk.maxt).max();
-        first.zip(last).unwrap_or((i64::MIN, i64::MAX))
+        self.span
     }
+}
+
+fn span(chunks: &[ChunkMeta]) -> (i64, i64) {
+    let first = chunks.iter().map(|chunk| chunk.mint).min();
+    let last = chunks.iter().map(|chunk| chunk.maxt).max();
+    first.zip(last).unwrap_or((i64::MIN, i64::MAX))
 }
 
 impl BlockSource {

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use cupola_model::{fmt_f64_g, go_quote};
 use cupola_promql::{Position, Span};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use crate::functions::time::rfc3339;
 
 // Buckets that had to be repaired, over all steps of one query.
 struct Repair {
+    span: Span,
     min_bucket: f64,
     max_bucket: f64,
     max_diff: f64,
@@ -26,29 +27,32 @@ pub(crate) struct BucketRepair {
     pub(crate) max_diff: f64,
 }
 
-/// Collects what is to be told, each text once, in the order it came up.
+/// Collects what is to be told, each text once, in the order it came up. A text that is about several places of the
+/// query names the last of them, as Prometheus does.
 pub(crate) struct Annotations<'q> {
     query: &'q str,
     warnings: Notes,
     infos: Notes,
-    repairs: HashMap<(String, Span), Repair>,
-    repair_order: Vec<(String, Span)>,
+    repairs: HashMap<String, Repair>,
+    repair_order: Vec<String>,
     // How many windows of each metric had samples with overlapping starts.
     overlaps: Vec<(String, Span, usize)>,
 }
 
 #[derive(Default)]
 struct Notes {
-    seen: HashSet<String>,
-    texts: Vec<String>,
+    index: HashMap<String, usize>,
+    texts: Vec<(String, Span)>,
 }
 
 impl Notes {
-    fn add(&mut self, text: String) {
-        if !self.seen.contains(&text) {
-            self.seen.insert(text.clone());
-            self.texts.push(text);
+    fn add(&mut self, text: &str, span: Span) {
+        if let Some(known) = self.index.get(text).and_then(|at| self.texts.get_mut(*at)) {
+            known.1 = span;
+            return;
         }
+        self.index.insert(text.to_owned(), self.texts.len());
+        self.texts.push((text.to_owned(), span));
     }
 }
 
@@ -82,13 +86,11 @@ impl<'q> Annotations<'q> {
     }
 
     fn warn(&mut self, text: &str, span: Span) {
-        let text = format!("PromQL warning: {text} {}", self.place(span));
-        self.warnings.add(text);
+        self.warnings.add(text, span);
     }
 
     fn info(&mut self, text: &str, span: Span) {
-        let text = format!("PromQL info: {text} {}", self.place(span));
-        self.infos.add(text);
+        self.infos.add(text, span);
     }
 
     pub(crate) fn invalid_quantile(&mut self, q: f64, span: Span) {
@@ -179,8 +181,9 @@ impl<'q> Annotations<'q> {
 
     /// Notes that buckets at `step_ms` did not grow with their bounds and were repaired.
     pub(crate) fn forced_monotonicity(&mut self, metric: &str, repair: BucketRepair, step_ms: i64, span: Span) {
-        let key = (metric.to_owned(), span);
-        if let Some(known) = self.repairs.get_mut(&key) {
+        let known = self.repairs.get_mut(metric);
+        // What was told of another place is replaced.
+        if let Some(known) = known.filter(|known| known.span == span) {
             known.min_bucket = known.min_bucket.min(repair.min_bucket);
             known.max_bucket = known.max_bucket.max(repair.max_bucket);
             known.max_diff = known.max_diff.max(repair.max_diff);
@@ -189,18 +192,18 @@ impl<'q> Annotations<'q> {
             known.last_ms = known.last_ms.max(step_ms);
             return;
         }
-        self.repair_order.push(key.clone());
-        self.repairs.insert(
-            key,
-            Repair {
-                min_bucket: repair.min_bucket,
-                max_bucket: repair.max_bucket,
-                max_diff: repair.max_diff,
-                samples: 1,
-                first_ms: step_ms,
-                last_ms: step_ms,
-            },
-        );
+        let repair = Repair {
+            span,
+            min_bucket: repair.min_bucket,
+            max_bucket: repair.max_bucket,
+            max_diff: repair.max_diff,
+            samples: 1,
+            first_ms: step_ms,
+            last_ms: step_ms,
+        };
+        if self.repairs.insert(metric.to_owned(), repair).is_none() {
+            self.repair_order.push(metric.to_owned());
+        }
     }
 
     /// Whether a text tells of particular steps, so that it is true for these steps of the query only.
@@ -222,11 +225,10 @@ impl<'q> Annotations<'q> {
                 span,
             );
         }
-        for key in std::mem::take(&mut self.repair_order) {
-            let Some(repair) = self.repairs.remove(&key) else {
+        for metric in std::mem::take(&mut self.repair_order) {
+            let Some(repair) = self.repairs.remove(&metric) else {
                 continue;
             };
-            let (metric, span) = key;
             let text = format!(
                 "input to histogram_quantile needed to be fixed for monotonicity (see \
                  https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}, from buckets \
@@ -239,9 +241,15 @@ impl<'q> Annotations<'q> {
                 rfc3339(repair.first_ms.div_euclid(1000)),
                 rfc3339(repair.last_ms.div_euclid(1000)),
             );
-            self.info(&text, span);
+            self.info(&text, repair.span);
         }
-        (self.warnings.texts, self.infos.texts)
+        let told = |level: &str, notes: &Notes| {
+            let texts = notes.texts.iter();
+            texts
+                .map(|(text, span)| format!("PromQL {level}: {text} {}", self.place(*span)))
+                .collect()
+        };
+        (told("warning", &self.warnings), told("info", &self.infos))
     }
 
     pub(crate) fn mixed_aggregation(&mut self, span: Span) {
@@ -299,9 +307,10 @@ impl<'q> Annotations<'q> {
 
     /// A window has a sample whose counter started before the sample in front of it; told with the number of windows.
     pub(crate) fn overlapping_start(&mut self, metric: &str, span: Span) {
-        let known = self.overlaps.iter_mut().find(|(m, s, _)| m == metric && *s == span);
-        match known {
-            Some((.., count)) => *count += 1,
+        match self.overlaps.iter_mut().find(|(known, ..)| known == metric) {
+            Some((_, place, count)) if *place == span => *count += 1,
+            // What was told of another place is replaced.
+            Some((_, place, count)) => (*place, *count) = (span, 1),
             None => self.overlaps.push((metric.to_owned(), span, 1)),
         }
     }
@@ -343,14 +352,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_told_once() {
-        let mut notes = Annotations::new("x");
+    fn a_text_is_told_once_at_the_last_of_its_places() {
+        let mut notes = Annotations::new("x y");
         notes.invalid_quantile(1.5, Span::default());
-        notes.invalid_quantile(1.5, Span::default());
+        notes.invalid_quantile(1.5, Span { start: 2, end: 3 });
         let (warnings, infos) = notes.into_texts();
         assert_eq!(
             warnings,
-            ["PromQL warning: quantile value should be between 0 and 1, got 1.5 (1:1)"]
+            ["PromQL warning: quantile value should be between 0 and 1, got 1.5 (1:3)"]
         );
         assert!(infos.is_empty());
     }

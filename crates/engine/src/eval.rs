@@ -56,7 +56,7 @@ impl<'q> Evaluator<'q> {
             )),
             ExprKind::Unary { op, expr } => self.unary(*op, expr, grid),
             ExprKind::Binary(binary) => self.binary(expr, binary, grid),
-            ExprKind::Aggregate(aggregate) => Ok(Value::Vector(self.aggregate(aggregate, grid)?)),
+            ExprKind::Aggregate(aggregate) => Ok(Value::Vector(self.aggregate(aggregate, expr.span, grid)?)),
             ExprKind::Call(call) => self.call(expr, call, grid),
             ExprKind::Paren(inner) => self.node(inner, grid),
         }

@@ -167,12 +167,15 @@ impl<'q> Evaluator<'q> {
         (mint, maxt): (i64, i64),
         samples: &mut Samples,
     ) -> Result<(), QueryError> {
-        self.read(series, mint, maxt, samples)?;
+        let wants_counts = self.plan.wants_counts(selector);
+        // A histogram right on the left edge is not seen, but the first one in the window is compared with it.
+        let from = mint.saturating_sub(i64::from(wants_counts));
+        self.read(series, from, maxt, samples)?;
         drop_stale(samples);
         if !self.options.use_start_timestamps {
             drop_starts(samples);
         }
-        if !samples.histograms.is_empty() && self.plan.wants_counts(selector) {
+        if wants_counts && !samples.histograms.is_empty() {
             detect_hints(samples);
         }
         Ok(())

@@ -157,6 +157,9 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn keep(&mut self, row: Row, rows: &mut Vec<Row>) -> Result<(), QueryError> {
         self.budget.hold(row.column.count())?;
         self.budget.room(rows.len() + 1, row.column.len())?;
+        if row.column.has_histograms() {
+            self.budget.charge(row.column.histogram_bytes())?;
+        }
         rows.push(row);
         Ok(())
     }

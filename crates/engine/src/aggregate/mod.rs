@@ -6,6 +6,7 @@ mod histograms;
 mod pick;
 #[cfg(test)]
 mod tests;
+mod topk;
 mod xxhash;
 
 use cupola_model::Labels;
@@ -106,14 +107,12 @@ fn grouping_key(aggregate: &Aggregate) -> LabelKey {
 }
 
 impl Evaluator<'_> {
-    /// Evaluates an aggregation.
-    pub(crate) fn aggregate(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
+    /// Evaluates an aggregation, which is at `place` in the query.
+    pub(crate) fn aggregate(&mut self, aggregate: &Aggregate, place: Span, grid: Grid) -> Result<Vector, QueryError> {
         match aggregate.op {
             AggregateOp::CountValues => self.count_values(aggregate, grid),
-            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => {
-                let place = aggregate.param.as_ref().unwrap_or(&aggregate.expr).span;
-                self.pick(aggregate, place, grid)
-            }
+            AggregateOp::Topk | AggregateOp::Bottomk => self.topk(aggregate, place, grid),
+            AggregateOp::Limitk | AggregateOp::LimitRatio => self.pick(aggregate, grid),
             AggregateOp::Quantile => self.quantile(aggregate, grid),
             AggregateOp::Sum => self.accumulate::<Sums>(aggregate, grid),
             AggregateOp::Avg => self.accumulate::<Means>(aggregate, grid),

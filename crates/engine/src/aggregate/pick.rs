@@ -1,20 +1,18 @@
-//! Aggregations that let some of the series through: `topk`, `bottomk`, `limitk`, `limit_ratio`.
+//! Aggregations that let some of the series through whatever their values are: `limitk`, `limit_ratio`.
 
 use cupola_model::fmt_f64_g;
-use cupola_promql::{Aggregate, AggregateOp, Span};
+use cupola_promql::{Aggregate, AggregateOp};
 use cupola_storage::SampleValue;
 
 use super::{Groups, bounds, xxhash};
-use crate::column::{Column, Row, Scalar, Vector};
+use crate::column::{Column, Scalar, Vector};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
-use crate::functions::compare_values;
 use crate::grid::Grid;
 use crate::plan::unwrap_parens;
 
 impl Evaluator<'_> {
-    /// `place` is the whole aggregation's.
-    pub(crate) fn pick(&mut self, aggregate: &Aggregate, place: Span, grid: Grid) -> Result<Vector, QueryError> {
+    pub(crate) fn pick(&mut self, aggregate: &Aggregate, grid: Grid) -> Result<Vector, QueryError> {
         let param = self.parameter(aggregate, grid)?;
         let vector = self.eval_vector(&aggregate.expr, grid)?;
         let values: Vec<f64> = param.values(grid.len()).collect();
@@ -23,69 +21,7 @@ impl Evaluator<'_> {
         }
         check_counts(&values)?;
         let groups = Groups::of(&vector, aggregate);
-        match aggregate.op {
-            AggregateOp::Limitk => self.limitk(&param, &groups, vector, grid),
-            op => {
-                let is_asked = |step| count_at(&param, step, vector.rows.len()) > 0;
-                let has_asked = |row: &Row| row.column.histograms().any(|(step, _)| is_asked(step));
-                if vector.rows.iter().any(has_asked) {
-                    self.notes.ignored_histograms(op.as_str(), place);
-                }
-                self.topk(&param, &groups, vector, grid, op == AggregateOp::Topk)
-            }
-        }
-    }
-
-    fn topk(
-        &mut self,
-        k: &Scalar,
-        groups: &Groups,
-        vector: Vector,
-        grid: Grid,
-        largest: bool,
-    ) -> Result<Vector, QueryError> {
-        let mut picked: Vec<Column> = vector.rows.iter().map(|_| Column::absent(grid.len())).collect();
-        // The order of an instant query's answer: group by group, best first.
-        let mut order = Vec::new();
-        let mut candidates: Vec<(f64, usize)> = Vec::new();
-        for members in groups.members() {
-            for step in 0..grid.len() {
-                let k = count_at(k, step, vector.rows.len());
-                if k == 0 {
-                    continue;
-                }
-                candidates.clear();
-                candidates.extend(
-                    members
-                        .iter()
-                        .filter_map(|at| Some((vector.rows.get(*at)?.column.get(step)?, *at))),
-                );
-                self.budget.work(members.len())?;
-                let better = |a: &(f64, usize), b: &(f64, usize)| {
-                    let labels = |at: usize| vector.rows.get(at).map(|row| &row.labels);
-                    compare_values(a.0, b.0, largest).then_with(|| labels(a.1).cmp(&labels(b.1)))
-                };
-                if k < candidates.len() {
-                    candidates.select_nth_unstable_by(k - 1, better);
-                    candidates.truncate(k);
-                }
-                if grid.len() == 1 {
-                    candidates.sort_by(better);
-                    order.extend(candidates.iter().map(|(_, at)| *at));
-                }
-                for (value, at) in &candidates {
-                    if let Some(slot) = picked.get_mut(*at).and_then(|column| column.values_mut().get_mut(step)) {
-                        *slot = *value;
-                    }
-                }
-            }
-        }
-        if grid.len() != 1 {
-            return Ok(replace_columns(vector, picked));
-        }
-        let mut rows: Vec<Option<Row>> = vector.rows.into_iter().map(Some).collect();
-        let rows = order.into_iter().filter_map(|at| rows.get_mut(at)?.take()).collect();
-        Ok(Vector { rows, ordered: true })
+        self.limitk(&param, &groups, vector, grid)
     }
 
     // The first k of each group, in the order of labels.
@@ -101,7 +37,7 @@ impl Evaluator<'_> {
                     continue;
                 };
                 for (step, taken) in taken.iter_mut().enumerate() {
-                    if row.column.has(step) && *taken < count_at(k, step, vector.rows.len()) {
+                    if row.column.has(step) && *taken < count_at(k, step) {
                         *taken += 1;
                         out.set(step, row.column.value(step));
                     }
@@ -160,7 +96,8 @@ fn replace_columns(mut vector: Vector, columns: Vec<Column>) -> Vector {
     vector.without_empty()
 }
 
-fn check_counts(values: &[f64]) -> Result<(), QueryError> {
+/// Whether these can be the k of `topk` and its like.
+pub(super) fn check_counts(values: &[f64]) -> Result<(), QueryError> {
     if values.iter().any(|k| k.is_nan()) {
         return Err(QueryError::execution("Parameter value is NaN"));
     }
@@ -184,10 +121,10 @@ fn check_counts(values: &[f64]) -> Result<(), QueryError> {
     Ok(())
 }
 
-// How many to take at a step; never more than there are.
-fn count_at(k: &Scalar, step: usize, rows: usize) -> usize {
+/// How many to take at a step.
+pub(super) fn count_at(k: &Scalar, step: usize) -> usize {
     let k = k.at(step);
-    if k < 1.0 { 0 } else { (k as usize).min(rows.max(1)) }
+    if k < 1.0 { 0 } else { k as usize }
 }
 
 #[cfg(test)]

@@ -317,6 +317,28 @@ fn hints_of_sums_and_differences() {
 }
 
 #[test]
+fn contradicting_resets_leave_no_result() {
+    // Where only the count is asked for, each histogram is known to follow a reset or not to.
+    check(
+        r#"
+load 1m
+    late  {{count:4 sum:1 buckets:[1 3]}} {{count:5 sum:1 buckets:[1 4]}} {{count:2 sum:1 buckets:[1 1]}}
+    early {{count:4 sum:1 buckets:[1 3]}} {{count:2 sum:1 buckets:[1 1]}} {{count:3 sum:1 buckets:[1 2]}}
+
+eval range from 1m to 2m step 1m late + early
+    expect no_warn
+    {} {{count:7 sum:2 buckets:[2 5]}} {{count:5 sum:2 buckets:[2 3]}}
+
+eval instant at 2m histogram_count(late + early)
+    expect warn msg: PromQL warning: conflicting counter resets during histogram addition (1:17)
+
+eval instant at 2m histogram_count(late - early)
+    expect warn msg: PromQL warning: conflicting counter resets during histogram subtraction (1:17)
+"#,
+    );
+}
+
+#[test]
 fn each_step_tells_its_last_finding() {
     let mut findings = Findings::default();
     findings.note(3, 7, Finding::Layout);

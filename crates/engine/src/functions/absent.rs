@@ -5,6 +5,7 @@ use cupola_promql::{Call, Expr, ExprKind};
 use cupola_storage::{SampleValue, Samples};
 
 use super::argument;
+use super::range::check_extended;
 use crate::column::{Column, Row, Vector};
 use crate::error::QueryError;
 use crate::eval::Evaluator;
@@ -62,6 +63,7 @@ impl Evaluator<'_> {
 
     pub(crate) fn absent_over_time(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
         let range = self.range_of(argument(call, 0)?)?;
+        check_extended(&range, call.function.name)?;
         let mut present = WithHistograms {
             floats: PerWindow(|_: &Samples, _: &Window| Some(1.0)),
             mixed: |_: &Samples, _: &MixedWindow| Some(SampleValue::Float(1.0)),

@@ -87,6 +87,7 @@ impl<'q> Evaluator<'q> {
                 let has_numbers = row.column.present().next().is_some();
                 let native = if has_numbers {
                     let native = row.column.clone();
+                    self.budget.charge(native.len() * 8)?;
                     row.column.drop_histograms();
                     native
                 } else {

@@ -21,7 +21,7 @@ use crate::window::{
 const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
 const SMOOTHED: [&str; 3] = ["delta", "increase", "rate"];
 
-fn check_extended(range: &Range<'_>, name: &str) -> Result<(), QueryError> {
+pub(super) fn check_extended(range: &Range<'_>, name: &str) -> Result<(), QueryError> {
     let (modifier, allowed) = match range.extended() {
         None => return Ok(()),
         Some(ExtendedRange::Anchored) => ("anchored", ANCHORED.as_slice()),

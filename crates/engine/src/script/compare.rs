@@ -141,7 +141,9 @@ pub(crate) fn compare_matrix(
 ) -> Result<(), String> {
     let mut wanted_by: BTreeMap<&Labels, BTreeMap<i64, &Item>> = BTreeMap::new();
     for line in wanted {
-        let times = (0..).map(|i| start + i * step_ms).zip(&line.values);
+        let times = (0_i64..)
+            .map(|i| start.saturating_add(i.saturating_mul(step_ms)))
+            .zip(&line.values);
         let points: BTreeMap<i64, &Item> = times.filter(|(_, item)| !matches!(item, Item::Missing)).collect();
         if !points.is_empty() {
             wanted_by.insert(&line.labels, points);

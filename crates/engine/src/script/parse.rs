@@ -394,6 +394,8 @@ fn pattern(text: &str) -> Result<Wanted, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -428,6 +430,26 @@ eval instant at 1m 3
             panic!("{commands:?}")
         };
         assert_eq!((last.mode, last.scalar), (Mode::Instant(60_000), Some(3.0)));
+    }
+
+    proptest! {
+        // Pieces of the language in any order: reading them gives commands or an error, never a panic.
+        #[test]
+        fn any_text_is_read_or_refused(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![
+                    "load ", "load_with_nhcb ", "eval ", "eval_fail ", "eval_ordered ", "instant at ", "range from ",
+                    " to ", " step ", "clear", "\n", "\n\n", "  ", "# x", "expect ", "warn", "fail", "string ", "range vector from ",
+                    " msg: ", " regex: (", "expected_fail_message ", "m", "{", "}", "{{", "}}", "a=", "\"b\"", "'", "`", "\\", "\\x4",
+                    "@st ", "_", "x", "x3", "x99999999999999999999", "+", "-", "1", "5m", "-1m", "300y", "0x1f", "NaN", "stale",
+                    "schema:1 ", "count:", "buckets:[1 2]", "offset:", "custom_values:[1]", "counter_reset_hint:gauge", ",", "é",
+                ]),
+                0..24,
+            )
+        ) {
+            // Either is fine.
+            let _ = parse(&pieces.concat());
+        }
     }
 
     #[test]

@@ -28,8 +28,12 @@ impl SeriesLine {
         let mut samples = Samples::default();
         let mut last_is_histogram = false;
         let starts = self.starts.iter().copied().chain(std::iter::repeat(None));
-        for ((time, item), start) in (0..).map(|i| i * step_ms).zip(&self.values).zip(starts) {
-            let start = start.map_or(0, |offset| time + offset);
+        for ((time, item), start) in (0_i64..)
+            .map(|i| i.saturating_mul(step_ms))
+            .zip(&self.values)
+            .zip(starts)
+        {
+            let start = start.map_or(0, |offset| time.saturating_add(offset));
             let value = match item {
                 Item::Missing => continue,
                 // A series of histograms ends with one that has the marker as its sum.

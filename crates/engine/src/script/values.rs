@@ -156,7 +156,7 @@ pub(crate) fn parse_starts(text: &str) -> Result<Vec<Option<i64>>, String> {
         };
         out.push(Some(start));
         for _ in 0..times.unwrap_or(0) {
-            start += step;
+            start = i64::saturating_add(start, step);
             out.push(Some(start));
         }
     }

@@ -248,3 +248,145 @@ fn smoothed_pair<P: Copy, V>(
     }
     line(before, sample(next)?).map(Ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Notes, about, histogram_of, mixed, run_mixed};
+    use super::super::{ExtendedKind, Reach};
+    use super::*;
+
+    fn gauge(count: f64) -> SampleValue {
+        let mut histogram = histogram_of(count);
+        Arc::make_mut(&mut histogram).counter_reset_hint = CounterResetHint::Gauge;
+        SampleValue::Histogram(histogram)
+    }
+
+    fn custom(bounds: &[f64], count: f64) -> SampleValue {
+        SampleValue::Histogram(Arc::new(FloatHistogram {
+            schema: cupola_histogram::CUSTOM_BUCKETS_SCHEMA,
+            custom_values: bounds.into(),
+            ..(*histogram_of(count)).clone()
+        }))
+    }
+
+    fn of(rate: RateKind, extended: ExtendedKind, samples: &Samples, at: i64) -> (Option<f64>, Notes) {
+        let reach = Reach {
+            range: 20_000,
+            before: 60_000,
+            after: if extended == ExtendedKind::Smoothed { 60_000 } else { 0 },
+        };
+        let mut kernel = ExtendedRate {
+            extended,
+            rate,
+            range_seconds: 20.0,
+        };
+        let (column, notes) = run_mixed(&mut kernel, samples, Grid::single(at), reach);
+        (column.histogram(0).map(|histogram| histogram.count), notes)
+    }
+
+    #[test]
+    fn increases_are_those_of_the_same_floats() {
+        // As counts they rise by 1 every 15 s, with a reset to 9 at 75 s.
+        let counts: Vec<f64> = (0..5)
+            .map(|i| 11.0 + f64::from(i))
+            .chain((5..10).map(|i| 4.0 + f64::from(i)))
+            .collect();
+        let times = (0..).map(|i| i * 15_000);
+        let all = mixed(
+            times
+                .clone()
+                .zip(counts.iter().map(|c| SampleValue::Histogram(histogram_of(*c)))),
+        );
+        let floats = mixed(times.zip(counts.iter().map(|c| SampleValue::Float(*c))));
+        for at in (-10..200).map(|second| second * 1000) {
+            for extended in [ExtendedKind::Anchored, ExtendedKind::Smoothed] {
+                for rate in [RateKind::Rate, RateKind::Increase] {
+                    let (got, notes) = of(rate, extended, &all, at);
+                    let reach = Reach {
+                        range: 20_000,
+                        before: 60_000,
+                        after: if extended == ExtendedKind::Smoothed { 60_000 } else { 0 },
+                    };
+                    let mut kernel = ExtendedRate {
+                        extended,
+                        rate,
+                        range_seconds: 20.0,
+                    };
+                    let expected = run_mixed(&mut kernel, &floats, Grid::single(at), reach).0.get(0);
+                    let near = match (got, expected) {
+                        (Some(got), Some(expected)) => (got - expected).abs() < 1e-9,
+                        (got, expected) => got == expected,
+                    };
+                    assert!(near, "{extended:?} {rate:?} at {at}: {got:?} instead of {expected:?}");
+                    assert_eq!(notes, (vec![], vec![]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn layouts_are_checked_within_the_window_only() {
+        let all = mixed([
+            (10_000, SampleValue::Histogram(histogram_of(1.0))),
+            (20_000, SampleValue::Histogram(histogram_of(2.0))),
+            (30_000, SampleValue::Histogram(histogram_of(3.0))),
+            (50_000, custom(&[1.0], 9.0)),
+        ]);
+        let (got, notes) = of(RateKind::Increase, ExtendedKind::Smoothed, &all, 30_000);
+        assert_eq!((got, notes), (Some(2.0), (vec![], vec![])));
+        let (got, notes) = of(RateKind::Increase, ExtendedKind::Smoothed, &all, 35_000);
+        assert_eq!(got, None);
+        assert!(notes.0[0].contains("a mix of histograms with exponential and custom buckets"));
+    }
+
+    #[test]
+    fn gauges_are_told_from_counters_at_the_edges() {
+        let all = mixed([(10_000, gauge(5.0)), (20_000, gauge(3.0)), (30_000, gauge(1.0))]);
+        let (got, notes) = of(RateKind::Delta, ExtendedKind::Anchored, &all, 30_000);
+        assert_eq!((got, notes), (Some(-4.0), (vec![], vec![])));
+        let (_, notes) = of(RateKind::Rate, ExtendedKind::Anchored, &all, 30_000);
+        assert_eq!(
+            notes.0,
+            ["PromQL warning: this native histogram metric is not a counter: \"m\" (1:1)"]
+        );
+    }
+
+    #[test]
+    fn smoothed_selectors_look_no_further_than_the_lookback() {
+        let all = mixed([
+            (10, SampleValue::Histogram(histogram_of(1.0))),
+            (20, SampleValue::Histogram(histogram_of(3.0))),
+            (60, custom(&[1.0, 2.0], 1.0)),
+            (70, custom(&[1.0, 3.0], 3.0)),
+            (100, SampleValue::Float(1.0)),
+            (110, SampleValue::Float(2.0)),
+        ]);
+        let fill = |at: i64| {
+            let (column, notes) = about(|about| {
+                let mut column = Column::absent(1);
+                fill_smoothed_mixed(&all, Grid::single(at), 20, &mut column, about);
+                column
+            });
+            (column.get(0).or(column.histogram(0).map(|h| h.count)), notes)
+        };
+        let quiet = || (vec![], vec![]);
+        assert_eq!(fill(5), (None, quiet()));
+        assert_eq!(fill(15), (Some(2.0), quiet()));
+        assert_eq!(fill(39), (Some(3.0), quiet()));
+        assert_eq!(fill(40), (None, quiet()));
+        assert_eq!(fill(105), (Some(1.5), quiet()));
+        assert_eq!(fill(129), (Some(2.0), quiet()));
+        assert_eq!(fill(130), (None, quiet()));
+        // Bounds that only one of them knows are lost, which is told of both operations.
+        let (value, notes) = fill(65);
+        assert_eq!(value, Some(2.0));
+        assert_eq!(
+            notes.1,
+            ["subtraction", "addition"]
+                .map(|op| format!("PromQL info: mismatched custom buckets were reconciled during {op} (1:1)"))
+        );
+        let (value, notes) = fill(80);
+        assert_eq!(value, None);
+        assert!(notes.0[0].contains("a mix of histograms and floats"));
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cupola_histogram::{CounterResetHint, FloatHistogram, HistogramMean, HistogramSum, Incompatible, Reconciled};
-use cupola_storage::{SampleValue, Samples};
+use cupola_storage::{HistogramSamples, SampleValue, Samples};
 
 use super::starts::Started;
 use super::{About, Kernel, MixedWindow, Window};
@@ -116,82 +116,132 @@ pub(crate) fn mean_of(histograms: &[Arc<FloatHistogram>], about: &mut About<'_, 
     Some(fold(histograms, HistogramMean::new, HistogramMean::add, about)?.value())
 }
 
-/// The difference of a window's last and first histogram as a gauge, resets made good where it is a counter.
-///
-/// `None`, with a warning where it needs one, if there is one histogram only or they cannot be subtracted from each
-/// other. `times` may know more or fewer than there are histograms; what it does not know did not start in between.
-pub(crate) fn difference(
-    histograms: &[Arc<FloatHistogram>],
-    times: &[Started],
-    is_counter: bool,
-    about: &mut About<'_, '_>,
-) -> Option<FloatHistogram> {
-    let (first, last) = (histograms.first()?, histograms.last()?);
-    let second = histograms.get(1)?;
-    let restarted = |at: usize| {
-        let before = at.checked_sub(1).and_then(|before| times.get(before));
-        matches!((before, times.get(at)), (Some(before), Some(after)) if after.is_reset_after(*before))
-    };
-    let is_gauge = |histogram: &FloatHistogram| histogram.counter_reset_hint == CounterResetHint::Gauge;
-    // What lies before a reset right at the beginning does not matter, nor does its layout.
-    let nothing;
-    let mut before: &FloatHistogram = if is_counter && (restarted(1) || second.detect_reset(first)) {
-        nothing = FloatHistogram {
-            schema: second.schema,
-            custom_values: Arc::clone(&second.custom_values),
-            ..FloatHistogram::default()
-        };
-        &nothing
-    } else {
-        first
-    };
-    let custom = before.uses_custom_buckets();
-    if last.uses_custom_buckets() != custom {
-        if is_counter && (is_gauge(first) || is_gauge(last)) {
+/// What is known of a series' histograms before its windows are looked at.
+#[derive(Default)]
+pub(crate) struct Neighbours {
+    // Positions of histograms before which their counter was reset, ascending.
+    resets: Vec<usize>,
+    // Positions of those whose start overlaps the sample in front of them, ascending.
+    overlaps: Vec<usize>,
+    // Whether all are of counters and have the same schema.
+    uniform: bool,
+}
+
+fn is_gauge(histogram: &FloatHistogram) -> bool {
+    histogram.counter_reset_hint == CounterResetHint::Gauge
+}
+
+impl Neighbours {
+    /// Looks at a new series.
+    pub(crate) fn begin(&mut self, histograms: &HistogramSamples, is_counter: bool) {
+        self.resets.clear();
+        self.overlaps.clear();
+        let all = &histograms.values;
+        self.uniform = all.iter().all(|histogram| !is_gauge(histogram))
+            && all.windows(2).all(|pair| pair[0].schema == pair[1].schema);
+        for (at, pair) in all.windows(2).enumerate().filter(|_| is_counter) {
+            let started = |at| Started::at(&histograms.ts, &histograms.starts, at);
+            let starts = started(at).zip(started(at + 1));
+            // Starts first: they are cheaper to look at.
+            if starts.is_some_and(|(before, after)| after.is_reset_after(before)) || pair[1].detect_reset(&pair[0]) {
+                self.resets.push(at + 1);
+            }
+            if starts.is_some_and(|(before, after)| after.overlaps(before)) {
+                self.overlaps.push(at + 1);
+            }
+        }
+    }
+
+    /// Whether a start within the window overlaps the sample in front of it.
+    pub(crate) fn overlap_in(&self, window: &MixedWindow) -> bool {
+        any_between(&self.overlaps, window.lo, window.hi)
+    }
+
+    fn resets_in(&self, window: &MixedWindow) -> &[usize] {
+        let from = self.resets.partition_point(|at| *at <= window.lo);
+        let to = self.resets.partition_point(|at| *at < window.hi);
+        self.resets.get(from..to).unwrap_or_default()
+    }
+
+    /// The difference of a window's last and first histogram as a gauge, resets made good where it is a counter.
+    ///
+    /// `None`, with a warning where it needs one, if there is one histogram only or they cannot be subtracted from each
+    /// other.
+    pub(crate) fn difference(
+        &self,
+        samples: &Samples,
+        window: &MixedWindow,
+        is_counter: bool,
+        about: &mut About<'_, '_>,
+    ) -> Option<FloatHistogram> {
+        let histograms = window.histograms(samples);
+        let (first, last) = (histograms.first()?, histograms.last()?);
+        let second = histograms.get(1)?;
+        let mut resets = self.resets_in(window);
+        // What lies before a reset right at the beginning does not matter, nor does its layout.
+        let nothing;
+        let mut before: &FloatHistogram = first;
+        if let Some((_, rest)) = resets.split_first().filter(|(at, _)| **at == window.lo + 1) {
+            nothing = FloatHistogram {
+                schema: second.schema,
+                custom_values: Arc::clone(&second.custom_values),
+                ..FloatHistogram::default()
+            };
+            before = &nothing;
+            resets = rest;
+        }
+        let custom = before.uses_custom_buckets();
+        if last.uses_custom_buckets() != custom {
+            if is_counter && (is_gauge(first) || is_gauge(last)) {
+                about.notes.histogram_not_counter(about.metric(), about.span);
+            }
+            about.notes.mixed_bucket_schemas(about.metric(), about.span);
+            return None;
+        }
+        let between = histograms.get(1..histograms.len() - 1);
+        let between = between.filter(|_| is_counter && !self.uniform).unwrap_or_default();
+        if between
+            .iter()
+            .any(|histogram| histogram.uses_custom_buckets() != custom)
+        {
+            about.notes.mixed_bucket_schemas(about.metric(), about.span);
+            return None;
+        }
+        let schemas = between.iter().map(|histogram| histogram.schema);
+        let schema = schemas.fold(before.schema.min(last.schema), i32::min);
+        let mut result = last.copy_to_schema(schema);
+        let mut combined = result.sub(before);
+        let subtracted = combined.unwrap_or_default();
+        let mut added = Reconciled::default();
+        for at in resets {
+            combined = combined.and_then(|_| result.add(samples.histograms.values.get(at - 1).unwrap_or(last)));
+            added = added.or(combined.unwrap_or_default());
+        }
+        if combined.is_err() {
+            about.notes.mixed_bucket_schemas(about.metric(), about.span);
+            return None;
+        }
+        if is_counter && !self.uniform && histograms.iter().any(|histogram| is_gauge(histogram)) {
             about.notes.histogram_not_counter(about.metric(), about.span);
         }
-        about.notes.mixed_bucket_schemas(about.metric(), about.span);
-        return None;
-    }
-    let between = histograms.get(1..histograms.len() - 1).filter(|_| is_counter);
-    let between = between.unwrap_or_default();
-    let schemas = between.iter().map(|histogram| histogram.schema);
-    let schema = schemas.fold(before.schema.min(last.schema), i32::min);
-    let mut result = last.copy_to_schema(schema);
-    let (mut subtracted, mut added) = (Reconciled::default(), Reconciled::default());
-    let mut combined = result.sub(before).map(|told| subtracted = told);
-    if between
-        .iter()
-        .any(|histogram| histogram.uses_custom_buckets() != custom)
-    {
-        combined = Err(Incompatible);
-    }
-    if is_counter {
-        for (at, histogram) in histograms.iter().enumerate().skip(1) {
-            if combined.is_ok() && (restarted(at) || histogram.detect_reset(before)) {
-                combined = result.add(before).map(|told| added = added.or(told));
+        if !is_counter && (!is_gauge(first) || !is_gauge(last)) {
+            about.notes.histogram_not_gauge(about.metric(), about.span);
+        }
+        for (told, operation) in [(subtracted, "subtraction"), (added, "addition")] {
+            if told.bounds_reconciled {
+                about.notes.reconciled_bounds(operation, about.span);
             }
-            before = histogram;
         }
+        result.counter_reset_hint = CounterResetHint::Gauge;
+        result.compact(0);
+        Some(result)
     }
-    if combined.is_err() {
-        about.notes.mixed_bucket_schemas(about.metric(), about.span);
-        return None;
-    }
-    if is_counter && histograms.iter().any(|histogram| is_gauge(histogram)) {
-        about.notes.histogram_not_counter(about.metric(), about.span);
-    }
-    if !is_counter && !(is_gauge(first) && is_gauge(last)) {
-        about.notes.histogram_not_gauge(about.metric(), about.span);
-    }
-    for (told, operation) in [(subtracted, "subtraction"), (added, "addition")] {
-        if told.bounds_reconciled {
-            about.notes.reconciled_bounds(operation, about.span);
-        }
-    }
-    result.counter_reset_hint = CounterResetHint::Gauge;
-    result.compact(0);
-    Some(result)
+}
+
+/// Whether one of the ascending positions lies after `lo` and before `hi`.
+pub(crate) fn any_between(positions: &[usize], lo: usize, hi: usize) -> bool {
+    let next = positions.partition_point(|at| *at <= lo);
+    positions.get(next).is_some_and(|at| *at < hi)
 }
 
 #[cfg(test)]
@@ -201,6 +251,36 @@ mod tests {
 
     fn counts(counts: &[f64]) -> Vec<Arc<FloatHistogram>> {
         counts.iter().copied().map(histogram_of).collect()
+    }
+
+    // Every ten milliseconds one, with its start.
+    fn difference(
+        all: &[Arc<FloatHistogram>],
+        starts: &[i64],
+        is_counter: bool,
+    ) -> (Option<FloatHistogram>, super::super::testing::Notes) {
+        let mut samples = Samples::default();
+        for (at, histogram) in all.iter().enumerate() {
+            let start = starts.get(at).copied().unwrap_or(0);
+            samples
+                .histograms
+                .push(10 * (at as i64 + 1), Arc::clone(histogram), start);
+        }
+        let window = MixedWindow {
+            floats: Window {
+                lo: 0,
+                hi: 0,
+                start: 0,
+                end: 100,
+                step: 0,
+            },
+            lo: 0,
+            hi: all.len(),
+            weight: 0,
+        };
+        let mut known = Neighbours::default();
+        known.begin(&samples.histograms, is_counter);
+        about(|about| known.difference(&samples, &window, is_counter, about))
     }
 
     fn custom(bounds: &[f64]) -> Arc<FloatHistogram> {
@@ -225,7 +305,7 @@ mod tests {
             // The first one is not needed after a reset.
             (&[9.0, 2.0, 4.0], 4.0),
         ] {
-            let (got, notes) = about(|about| difference(&counts(all), &[], true, about));
+            let (got, notes) = difference(&counts(all), &[], true);
             let got = got.unwrap();
             assert_eq!(
                 (got.count, got.positive_buckets),
@@ -233,17 +313,16 @@ mod tests {
             );
             assert_eq!(notes, (vec![], vec![]));
         }
-        let (got, _) = about(|about| difference(&counts(&[1.0]), &[], true, about));
+        let (got, _) = difference(&counts(&[1.0]), &[], true);
         assert!(got.is_none());
     }
 
     #[test]
     fn starts_are_resets_too() {
-        let started = |t: i64, start: i64| Started { t, start };
-        let times = [started(10, 5), started(20, 5), started(30, 25)];
-        let (got, _) = about(|about| difference(&counts(&[1.0, 2.0, 3.0]), &times, true, about));
+        let starts = [5, 5, 25];
+        let (got, _) = difference(&counts(&[1.0, 2.0, 3.0]), &starts, true);
         assert_eq!(got.unwrap().count, 4.0);
-        let (got, _) = about(|about| difference(&counts(&[1.0, 2.0, 3.0]), &times, false, about));
+        let (got, _) = difference(&counts(&[1.0, 2.0, 3.0]), &starts, false);
         assert_eq!(got.unwrap().count, 2.0);
     }
 
@@ -255,10 +334,10 @@ mod tests {
         let no_counter = "PromQL warning: this native histogram metric is not a counter: \"m\" (1:1)";
         // In the middle of the window the hint of the first one is not told, at its end it is.
         let all = [gauge.clone(), histogram_of(2.0), custom(&[1.0]), histogram_of(3.0)];
-        let (got, notes) = about(|about| difference(&all, &[], true, about));
+        let (got, notes) = difference(&all, &[], true);
         assert!(got.is_none());
         assert_eq!(notes.0, [mixed]);
-        let (got, notes) = about(|about| difference(&[gauge, histogram_of(2.0), custom(&[1.0])], &[], true, about));
+        let (got, notes) = difference(&[gauge, histogram_of(2.0), custom(&[1.0])], &[], true);
         assert!(got.is_none());
         assert_eq!(notes.0, [no_counter, mixed]);
     }

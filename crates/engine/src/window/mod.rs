@@ -21,6 +21,7 @@ use cupola_storage::Samples;
 use crate::annotations::Annotations;
 use crate::column::{Column, weight};
 use crate::grid::Grid;
+use crate::walk::Walk;
 
 pub(crate) use counted::{Counted, counted_anchored};
 pub(crate) use extended::{Anchor, ExtendedKind, ExtendedRate, between};
@@ -153,20 +154,14 @@ pub(crate) fn mark_mixed(
 }
 
 fn windows(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach) -> impl Iterator<Item = Window> {
-    let (mut lo, mut hi) = (0, 0);
+    let (mut lo, mut hi) = (Walk::default(), Walk::default());
     ends.enumerate().map(move |(step, end)| {
         let start = end.saturating_sub(reach.range);
         let first = start.saturating_sub(reach.before);
         let last = end.saturating_add(reach.after);
-        while ts.get(hi).is_some_and(|t| *t <= last) {
-            hi += 1;
-        }
-        while lo < hi && ts.get(lo).is_some_and(|t| *t <= first) {
-            lo += 1;
-        }
         Window {
-            lo,
-            hi,
+            lo: lo.up_to(ts, first),
+            hi: hi.up_to(ts, last),
             start,
             end,
             step,
@@ -220,7 +215,9 @@ impl<F: FnMut(&Samples, &Window) -> Option<f64>> Kernel for PerWindow<F> {
 /// Forgets staleness markers: a range does not see them.
 pub(crate) fn drop_stale(samples: &mut Samples) {
     let stale = STALE_NAN.to_bits();
-    if samples.values.iter().any(|v| v.to_bits() == stale) {
+    // Without a way out, so that several are looked at at once.
+    let has_nan = samples.values.iter().fold(false, |has, value| has | value.is_nan());
+    if has_nan && samples.values.iter().any(|v| v.to_bits() == stale) {
         let keep: Vec<bool> = samples.values.iter().map(|v| v.to_bits() != stale).collect();
         retain(&mut samples.values, &keep);
         retain(&mut samples.ts, &keep);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cupola_histogram::FloatHistogram;
 use cupola_storage::{SampleValue, Samples};
 
-use super::histograms::difference;
+use super::histograms::{Neighbours, any_between};
 use super::starts::{Started, knows_starts};
 use super::{About, Kernel, MixedWindow, Window};
 use crate::column::Column;
@@ -46,6 +46,7 @@ pub(crate) struct Extrapolated {
     next_reset: usize,
     // Positions of floats whose start overlaps the sample in front of them, ascending.
     overlaps: Vec<usize>,
+    histograms: Neighbours,
 }
 
 impl Extrapolated {
@@ -56,6 +57,7 @@ impl Extrapolated {
             resets: Vec::new(),
             next_reset: 0,
             overlaps: Vec::new(),
+            histograms: Neighbours::default(),
         }
     }
 
@@ -110,18 +112,15 @@ impl Extrapolated {
             last_t: *times.last()?,
             count: histograms.len(),
         };
-        let starts = samples.histograms.starts.get(window.lo..window.hi).unwrap_or_default();
-        let started: Vec<Started> = (0..starts.len())
-            .filter_map(|at| Started::at(times, starts, at))
-            .collect();
-        let start = self.start_within(started.first().copied(), &window.floats);
+        let known = &samples.histograms;
+        let start = self.start_within(Started::at(&known.ts, &known.starts, window.lo), &window.floats);
         let mut result = if let [only] = histograms {
             // One is enough if it is known since when it counts.
             start?;
             (**only).clone()
         } else {
-            let mut difference = difference(histograms, &started, is_counter, about)?;
-            if is_counter && started.windows(2).any(|pair| pair[1].overlaps(pair[0])) {
+            let mut difference = self.histograms.difference(samples, window, is_counter, about)?;
+            if self.histograms.overlap_in(window) {
                 about.notes.overlapping_start(about.metric(), about.span);
             }
             if start.is_some() {
@@ -189,8 +188,7 @@ impl Extrapolated {
 
     // As `value`, for a window whose samples may be known to have started in it.
     fn started_value(&mut self, samples: &Samples, window: &Window, about: &mut About<'_, '_>) -> Option<f64> {
-        let overlapping = self.overlaps.partition_point(|at| *at <= window.lo);
-        if self.overlaps.get(overlapping).is_some_and(|at| *at < window.hi) {
+        if any_between(&self.overlaps, window.lo, window.hi) {
             about.notes.overlapping_start(about.metric(), about.span);
         }
         let first = Started::at(&samples.ts, &samples.starts, window.lo);
@@ -224,6 +222,9 @@ impl Kernel for Extrapolated {
         self.resets.clear();
         self.next_reset = 0;
         self.overlaps.clear();
+        if !samples.histograms.is_empty() {
+            self.histograms.begin(&samples.histograms, self.kind.is_counter());
+        }
         if self.kind.is_counter() && knows_starts(samples) {
             for (at, pair) in samples.values.windows(2).enumerate() {
                 let started = |at| Started::at(&samples.ts, &samples.starts, at);
@@ -238,12 +239,12 @@ impl Kernel for Extrapolated {
                 }
             }
         } else if self.kind.is_counter() {
-            let falls = samples
-                .values
-                .windows(2)
-                .enumerate()
-                .filter(|(_, pair)| pair[1] < pair[0]);
-            self.resets.extend(falls.map(|(i, _)| i + 1));
+            let pairs = || samples.values.iter().zip(samples.values.iter().skip(1));
+            // Without a way out, so that several are looked at at once; most counters never fall.
+            if pairs().fold(false, |falls, (before, after)| falls | (after < before)) {
+                let falls = pairs().enumerate().filter(|(_, (before, after))| after < before);
+                self.resets.extend(falls.map(|(at, _)| at + 1));
+            }
         }
     }
 
@@ -278,7 +279,7 @@ impl Kernel for Extrapolated {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{run, samples};
+    use super::super::testing::{run, run_mixed, samples};
     use super::super::{PerWindow, Reach};
     use super::*;
     use crate::grid::Grid;
@@ -350,5 +351,41 @@ mod tests {
         let expected = run(&mut slow, &all, grid, reach);
         let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&got), bits(&expected));
+    }
+
+    #[test]
+    fn a_start_in_the_window_is_a_sample_of_zero() {
+        let all = |every: i64, start: i64| {
+            let mut all = Samples::default();
+            for i in 1..4 {
+                all.push_started(i * every, i as f64 * 10.0, start);
+            }
+            all
+        };
+        let increase = |samples: &Samples, at: i64, range: i64| {
+            let reach = Reach {
+                range,
+                before: 0,
+                after: 0,
+            };
+            let mut kernel = Extrapolated::new(RateKind::Increase, range);
+            run_mixed(&mut kernel, samples, Grid::single(at), reach).0.get(0)
+        };
+        // From 20 s on 30 in 160 s; nothing is added at the left, and at the right up to the edge.
+        assert_eq!(increase(&all(60_000, 20_000), 196_000, 190_000), Some(33.0));
+        // One sample is enough, and then nothing is added.
+        assert_eq!(increase(&all(60_000, 20_000), 90_000, 80_000), Some(10.0));
+        // On the edge or before it the start is not in the window.
+        assert_eq!(increase(&all(60_000, 20_000), 90_000, 70_000), None);
+        // A gauge has no start.
+        let reach = Reach {
+            range: 190_000,
+            before: 0,
+            after: 0,
+        };
+        let mut delta = Extrapolated::new(RateKind::Delta, 190_000);
+        let (column, notes) = run_mixed(&mut delta, &all(60_000, 20_000), Grid::single(180_000), reach);
+        assert_eq!(column.get(0), Some(25.0));
+        assert_eq!(notes, (vec![], vec![]));
     }
 }
