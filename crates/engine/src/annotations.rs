@@ -181,9 +181,8 @@ impl<'q> Annotations<'q> {
 
     /// Notes that buckets at `step_ms` did not grow with their bounds and were repaired.
     pub(crate) fn forced_monotonicity(&mut self, metric: &str, repair: BucketRepair, step_ms: i64, span: Span) {
-        let known = self.repairs.get_mut(metric);
-        // What was told of another place is replaced.
-        if let Some(known) = known.filter(|known| known.span == span) {
+        // Of several places it is told at the first, with the numbers of all.
+        if let Some(known) = self.repairs.get_mut(metric) {
             known.min_bucket = known.min_bucket.min(repair.min_bucket);
             known.max_bucket = known.max_bucket.max(repair.max_bucket);
             known.max_diff = known.max_diff.max(repair.max_diff);
@@ -192,18 +191,19 @@ impl<'q> Annotations<'q> {
             known.last_ms = known.last_ms.max(step_ms);
             return;
         }
-        let repair = Repair {
-            span,
-            min_bucket: repair.min_bucket,
-            max_bucket: repair.max_bucket,
-            max_diff: repair.max_diff,
-            samples: 1,
-            first_ms: step_ms,
-            last_ms: step_ms,
-        };
-        if self.repairs.insert(metric.to_owned(), repair).is_none() {
-            self.repair_order.push(metric.to_owned());
-        }
+        self.repair_order.push(metric.to_owned());
+        self.repairs.insert(
+            metric.to_owned(),
+            Repair {
+                span,
+                min_bucket: repair.min_bucket,
+                max_bucket: repair.max_bucket,
+                max_diff: repair.max_diff,
+                samples: 1,
+                first_ms: step_ms,
+                last_ms: step_ms,
+            },
+        );
     }
 
     /// Whether a text tells of particular steps, so that it is true for these steps of the query only.
@@ -238,8 +238,8 @@ impl<'q> Annotations<'q> {
                 fmt_f64_g(repair.max_bucket),
                 two_digits(repair.max_diff),
                 repair.samples,
-                rfc3339(repair.first_ms.div_euclid(1000)),
-                rfc3339(repair.last_ms.div_euclid(1000)),
+                rfc3339(repair.first_ms / 1000),
+                rfc3339(repair.last_ms / 1000),
             );
             self.info(&text, repair.span);
         }
@@ -394,7 +394,7 @@ mod tests {
                 ..repair
             },
             60_000,
-            Span::default(),
+            Span { start: 5, end: 6 },
         );
         let (_, infos) = notes.into_texts();
         assert_eq!(infos.len(), 1);

@@ -198,13 +198,39 @@ eval instant at 0 histogram_quantile(2, y_bucket)
 eval instant at 0 histogram_quantiles(y_bucket, \"__name__\", 0.5)
   {{__name__=\"0.5\"}} 0.6666666666666666
 
-# A text about several places names the last one.
+# Of several places it is told at the first, with the numbers of all.
+eval range from 0 to 2m step 1m histogram_quantile(0.5, y_bucket) + histogram_quantile(0.6, y_bucket)
+  expect info msg: PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets 2 to 2, with a max diff of 1, over 6 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:02:00Z (1:25)
+  {{}} 1.4666666666666666 1.4666666666666666 1.4666666666666666
+
+# Other texts about several places name the last one.
 eval instant at 0 histogram_quantile(2, y_bucket) + histogram_quantile(2, y_bucket)
   expect warn msg: PromQL warning: quantile value should be between 0 and 1, got 2 (1:54)
   {{}} +Inf
 "
         ),
     );
+}
+
+#[test]
+fn type_and_unit_stay_with_the_number_of_a_histogram() {
+    let data = "
+load 1m
+  h{__type__=\"histogram\", __unit__=\"s\"} {{schema:0 count:4 sum:7 buckets:[1 2 1]}}
+
+";
+    run(
+        false,
+        &format!(
+            "{data}eval instant at 0 histogram_count(h)\n  {{__type__=\"histogram\", __unit__=\"s\"}} 4\n\neval instant at 0 histogram_quantile(0.5, h)\n  {{}} 1.4142135623730951"
+        ),
+    );
+    run(true, &format!("{data}eval instant at 0 histogram_count(h)\n  {{}} 4"));
+}
+
+#[test]
+fn dates_before_the_epoch_are_those_of_whole_seconds_towards_it() {
+    check("eval instant at 0 max_over_time(hour()[1s:500ms])\n  {} 0");
 }
 
 #[test]

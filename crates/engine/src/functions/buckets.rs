@@ -65,7 +65,7 @@ pub(super) fn quantile(q: f64, buckets: &mut [Bucket]) -> (f64, Option<BucketRep
         return (f64::NAN, None);
     }
     let repaired = repair(buckets);
-    in_buckets(q, buckets).map_or((f64::NAN, None), |value| (value, repaired))
+    (in_buckets(q, buckets).unwrap_or(f64::NAN), repaired)
 }
 
 /// The index of the first bucket with at least `rank` observations, found by halving: where counts are NaN, which one
@@ -209,9 +209,9 @@ mod tests {
                 max_diff: 10.0
             })
         );
-        // Where there is no quantile, nothing is told of repairs.
-        let (got, repaired) = quantile(0.5, &mut buckets(&[(1.0, 0.0), (2.0, -1.0), (INF, 0.0)]));
-        assert!(got.is_nan() && repaired.is_none());
+        // Repairs come before the question whether there is a quantile at all.
+        let (got, repaired) = quantile(0.5, &mut buckets(&[(1.0, -1.0), (2.0, -2.0), (INF, 0.0)]));
+        assert!(got.is_nan() && repaired.is_some());
         let (_, rounding) = quantile(0.5, &mut buckets(&[(1.0, 1.0), (2.0, 1.0 - 1e-14), (INF, 2.0)]));
         assert_eq!(rounding, None);
     }

@@ -11,7 +11,7 @@ mod sort;
 pub(crate) mod time;
 
 use cupola_histogram::FloatHistogram;
-use cupola_model::is_stale_nan;
+use cupola_model::{METRIC_NAME, is_stale_nan};
 use cupola_promql::{Call, Expr, ExprKind};
 use cupola_storage::SampleValue;
 
@@ -123,7 +123,15 @@ impl<'q> Evaluator<'q> {
                 .map_histograms(|_, histogram| Some(SampleValue::Float(number(&histogram))));
             self.budget.work(grid.len())?;
         }
-        Ok(Value::Vector(self.drop_names(vector.without_empty())?))
+        let mut vector = vector.without_empty();
+        if self.options.delayed_name_removal {
+            return Ok(Value::Vector(self.drop_names(vector)?));
+        }
+        // Upstream drops the name alone here; type and unit stay.
+        for row in &mut vector.rows {
+            row.labels = row.labels.filtered(|name| name != METRIC_NAME);
+        }
+        Ok(Value::Vector(vector.merged()?))
     }
 
     pub(crate) fn scalar_arg(&mut self, call: &Call, index: usize, grid: Grid) -> Result<Scalar, QueryError> {

@@ -20,10 +20,33 @@ pub(crate) struct Date {
 
 const SECONDS_A_DAY: i64 = 86_400;
 
+// Go's calendar counts seconds from 292 billion years before, without a sign: what is earlier wraps around.
+const FIRST_SECOND: i64 = -9_223_372_028_741_760_000;
+
 impl Date {
+    /// The date of a sample's value, seconds since the epoch. As Go converts on amd64: NaN and what does not fit is the
+    /// smallest number there is.
+    fn of_value(seconds: f64) -> Self {
+        // 2^63.
+        const END: f64 = 9_223_372_036_854_775_808.0;
+        Self::of(if (-END..END).contains(&seconds) {
+            seconds as i64
+        } else {
+            i64::MIN
+        })
+    }
+
     /// The date of `seconds` since the epoch.
     pub(crate) fn of(seconds: i64) -> Self {
-        let (days, second) = (seconds.div_euclid(SECONDS_A_DAY), seconds.rem_euclid(SECONDS_A_DAY));
+        let (mut days, mut second) = (seconds.div_euclid(SECONDS_A_DAY), seconds.rem_euclid(SECONDS_A_DAY));
+        if seconds < FIRST_SECOND {
+            // 2^64 seconds are this many days and seconds.
+            days += 213_503_982_334_601;
+            second += 25_216;
+            if second >= SECONDS_A_DAY {
+                (days, second) = (days + 1, second - SECONDS_A_DAY);
+            }
+        }
         // Years are counted from March, so that the leap day is the last of the year; eras have 400 years.
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
@@ -101,17 +124,12 @@ impl Evaluator<'_> {
     /// A part of the date of every value, or of the evaluation time where there is no argument.
     pub(crate) fn date(&mut self, call: &Call, grid: Grid, part: fn(Date) -> i64) -> Result<Vector, QueryError> {
         if call.args.is_empty() {
-            let values = grid
-                .times()
-                .map(|ms| part(Date::of(ms.div_euclid(1000))) as f64)
-                .collect();
+            let values = grid.times().map(|ms| part(Date::of(ms / 1000)) as f64).collect();
             return Ok(Self::single_row(Column::of(values)));
         }
         let mut vector = self.floats_arg(call, grid)?;
         for row in &mut vector.rows {
-            // Far beyond any real date the calendar would overflow.
-            row.column
-                .map(|value| part(Date::of((value as i64).clamp(-(1 << 60), 1 << 60))) as f64);
+            row.column.map(|value| part(Date::of_value(value)) as f64);
             self.budget.work(grid.len())?;
         }
         self.drop_names(vector)
@@ -145,6 +163,13 @@ mod tests {
         check(1_483_191_420, [2016, 12, 31, 6, 366, 31, 13, 37]);
         check(1_485_907_200, [2017, 2, 1, 3, 32, 28, 0, 0]);
         check(-1, [1969, 12, 31, 3, 365, 31, 23, 59]);
+        // What is no date is one nevertheless, the same one as in Prometheus.
+        let nonsense = Date::of(i64::MIN);
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e19, -1e300] {
+            assert_eq!(Date::of_value(value), nonsense, "{value}");
+        }
+        check(i64::MIN, [292_277_026_596, 12, 4, 0, 339, 31, 15, 30]);
+        assert_eq!(Date::of_value(-0.5), Date::of(0));
         assert_eq!(rfc3339(1_136_239_445), "2006-01-02T22:04:05Z");
     }
 }

@@ -6,6 +6,8 @@ mod extended_histograms;
 mod hints;
 mod histograms;
 mod instant;
+#[cfg(test)]
+mod likeness;
 mod over_time;
 mod rate;
 mod regression;
