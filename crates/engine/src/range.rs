@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cupola_model::Labels;
+use cupola_model::{Labels, is_stale_nan};
 use cupola_promql::{Expr, ExprKind, ExtendedRange, Modifiers, Span, Subquery, VectorSelector};
 use cupola_storage::{Samples, Series};
 
@@ -341,6 +341,11 @@ impl<'q> Evaluator<'q> {
 
 /// The values of a column as samples at the times of its steps.
 pub(crate) fn points_of(column: &Column, grid: Grid, out: &mut Samples) {
+    if out.is_empty() && !column.values().iter().copied().any(is_stale_nan) {
+        out.ts.extend(grid.times());
+        out.values.extend_from_slice(column.values());
+        return;
+    }
     for (step, value) in column.present() {
         out.push(grid.at(step), value);
     }

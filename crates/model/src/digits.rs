@@ -49,11 +49,13 @@ pub fn push_4_digits(out: &mut Vec<u8>, n: u64) {
 /// Appends what [`write_f64`] writes, faster.
 pub fn push_f64(out: &mut Vec<u8>, value: f64) {
     let size = value.abs();
-    if size < WHOLE && size.trunc() == size {
+    // Truncates; the float type's own function is a call on older processors. What is too large becomes another number.
+    let whole = size as i64;
+    if size < WHOLE && whole as f64 == size {
         if value.is_sign_negative() {
             out.push(b'-');
         }
-        push_u64(out, size as u64);
+        push_u64(out, whole.unsigned_abs());
         return;
     }
     if size < WHOLE {

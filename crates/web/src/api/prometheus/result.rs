@@ -1,6 +1,7 @@
 //! The answer to a query as JSON, written piece by piece from the engine's columns.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use cupola_engine::{Memory, QueryResult, QueryStats, QueryValue};
 use cupola_histogram::FloatHistogram;
@@ -17,8 +18,7 @@ pub(super) struct ResultWriter {
     series: SeriesLeft,
     // Written after the series.
     tail: String,
-    seconds: Seconds,
-    numbers: Numbers,
+    points: Points,
     labels: String,
     // The columns' share of the ledger; they go, and it goes, when the answer is sent.
     _memory: Memory,
@@ -72,8 +72,7 @@ impl ResultWriter {
                 QueryValue::Matrix(rows) => SeriesLeft::Matrix(rows.into_iter()),
             },
             tail,
-            seconds: Seconds::default(),
-            numbers: Numbers::default(),
+            points: Points::default(),
             labels: String::new(),
             _memory: result.memory,
         }
@@ -84,10 +83,10 @@ impl ResultWriter {
         out.extend_from_slice(self.kind.as_bytes());
         out.extend_from_slice(b"\",\"result\":[");
         if let SeriesLeft::Point(at, point) = &self.series {
-            self.seconds.push(out, *at);
+            self.points.seconds.push(out, *at);
             out.push(b',');
             match point {
-                Point::Number(value) => self.numbers.push(out, *value),
+                Point::Number(value) => quoted(out, *value),
                 Point::Text(text) => {
                     self.labels.clear();
                     write_str(&mut self.labels, text);
@@ -112,11 +111,11 @@ impl ResultWriter {
                 match value {
                     SampleValue::Float(value) => {
                         out.extend_from_slice(b",\"value\":");
-                        sample(out, &mut self.seconds, &mut self.numbers, at, value);
+                        self.points.push(out, 0, at, value);
                     }
                     SampleValue::Histogram(value) => {
                         out.extend_from_slice(b",\"histogram\":");
-                        histogram_sample(out, &mut self.seconds, at, &value);
+                        histogram_sample(out, &mut self.points.seconds, at, &value);
                     }
                 }
                 out.push(b'}');
@@ -144,8 +143,10 @@ impl ResultWriter {
             if out.len() >= full {
                 return Place::Inside(row);
             }
-            out.extend_from_slice(if row.float == 0 { b",\"values\":[" } else { b"," });
-            sample(out, &mut self.seconds, &mut self.numbers, *at, *value);
+            if row.float == 0 {
+                out.extend_from_slice(b",\"values\":[");
+            }
+            self.points.push(out, row.float, *at, *value);
             row.float += 1;
             if row.float == row.samples.len() {
                 out.push(b']');
@@ -157,7 +158,7 @@ impl ResultWriter {
                 return Place::Inside(row);
             }
             out.extend_from_slice(if row.histogram == 0 { b",\"histograms\":[" } else { b"," });
-            histogram_sample(out, &mut self.seconds, *at, value);
+            histogram_sample(out, &mut self.points.seconds, *at, value);
             row.histogram += 1;
             if row.histogram == row.samples.histograms.len() {
                 out.push(b']');
@@ -171,6 +172,7 @@ impl ResultWriter {
 impl Pieces for ResultWriter {
     fn write(&mut self, out: &mut Vec<u8>, length: usize) -> bool {
         let full = out.len().saturating_add(length);
+        self.points.begin();
         loop {
             let next = match std::mem::replace(&mut self.at, Place::Done) {
                 Place::Head => self.head(out),
@@ -205,15 +207,6 @@ fn quoted(out: &mut Vec<u8>, value: f64) {
     out.push(b'"');
 }
 
-// `[time,"value"]`.
-fn sample(out: &mut Vec<u8>, seconds: &mut Seconds, numbers: &mut Numbers, ms: i64, value: f64) {
-    out.push(b'[');
-    seconds.push(out, ms);
-    out.push(b',');
-    numbers.push(out, value);
-    out.push(b']');
-}
-
 // `[time,{"count":"1","sum":"2","buckets":[[0,"1","2","3"]]}]`; the first number of a bucket says which of its bounds
 // belong to it.
 fn histogram_sample(out: &mut Vec<u8>, seconds: &mut Seconds, ms: i64, histogram: &FloatHistogram) {
@@ -239,22 +232,69 @@ fn histogram_sample(out: &mut Vec<u8>, seconds: &mut Seconds, ms: i64, histogram
     out.extend_from_slice(b"}]");
 }
 
-/// Writes values as strings. Many series do not change for long: what was just written is kept as text.
+/// Writes the points of a series. Series of one answer have the same times as a rule, and many do not change for long:
+/// what was written last is copied.
 #[derive(Default)]
-struct Numbers {
+struct Points {
+    seconds: Seconds,
+    // Of the points of a series, one after the other.
+    times: Vec<TimeText>,
+    // The bits of the last value, and where it was written.
     bits: u64,
-    // Empty before the first.
-    text: Vec<u8>,
+    written: Range<usize>,
 }
 
-impl Numbers {
-    fn push(&mut self, out: &mut Vec<u8>, value: f64) {
-        if self.bits != value.to_bits() || self.text.is_empty() {
-            self.bits = value.to_bits();
-            self.text.clear();
-            quoted(&mut self.text, value);
+// `,[time,"`
+struct TimeText {
+    ms: i64,
+    // The longest has 19 digits, a sign, a point, and what is around.
+    text: [u8; 32],
+    len: usize,
+}
+
+impl TimeText {
+    fn of(seconds: &mut Seconds, ms: i64) -> Self {
+        let mut bytes = Vec::with_capacity(32);
+        bytes.extend_from_slice(b",[");
+        seconds.push(&mut bytes, ms);
+        bytes.extend_from_slice(b",\"");
+        let mut text = [0; 32];
+        for (to, from) in text.iter_mut().zip(&bytes) {
+            *to = *from;
         }
-        out.extend_from_slice(&self.text);
+        let len = bytes.len();
+        Self { ms, text, len }
+    }
+}
+
+impl Points {
+    /// Begins a new buffer.
+    fn begin(&mut self) {
+        self.written = 0..0;
+    }
+
+    /// `,[time,"value"]` of the point at `index`; the first has no comma.
+    fn push(&mut self, out: &mut Vec<u8>, index: usize, ms: i64, value: f64) {
+        if self.times.get(index).is_none_or(|time| time.ms != ms) {
+            let time = TimeText::of(&mut self.seconds, ms);
+            match self.times.get_mut(index) {
+                Some(slot) => *slot = time,
+                // Points are written in their order.
+                None => self.times.push(time),
+            }
+        }
+        let Some(time) = self.times.get(index) else { return };
+        let text = time.text.get(usize::from(index == 0)..time.len).unwrap_or_default();
+        out.extend_from_slice(text);
+        if self.bits == value.to_bits() && !self.written.is_empty() {
+            out.extend_from_within(self.written.clone());
+        } else {
+            let start = out.len();
+            push_f64(out, value);
+            self.bits = value.to_bits();
+            self.written = start..out.len();
+        }
+        out.extend_from_slice(b"\"]");
     }
 }
 
