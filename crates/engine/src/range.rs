@@ -14,8 +14,8 @@ use crate::plan::unwrap_parens;
 use crate::query::samples_bytes;
 use crate::select::Sink;
 use crate::window::{
-    About, Anchor, Kernel, MixedWindow, Reach, Window, between, detect_hints, drop_stale, drop_starts, forget_hint,
-    knows_starts, mark, mark_mixed, window_ends,
+    About, Anchor, Held, Kernel, MixedWindow, Reach, Window, between, detect_hints, drop_stale, drop_starts,
+    forget_hint, knows_starts, mark, mark_mixed, window_ends,
 };
 
 // A kernel works on at most this many samples between two looks at the deadline.
@@ -204,34 +204,39 @@ impl<'q> Evaluator<'q> {
         let ends = window_ends(grid, range.fixed, range.offset_ms);
         kernel.begin(samples);
         if samples.histograms.is_empty() && !knows_starts(samples) {
-            mark(&samples.ts, ends, reach, windows);
-            self.budget.hold(widest(windows, Window::len))?;
+            let held = mark(&samples.ts, ends, reach, windows);
+            self.budget.hold(held.widest)?;
             self.budget.work(samples.len() + windows.len())?;
-            for part in parts(windows, Window::len) {
+            for (part, seen) in parts(windows, held, Window::len) {
                 kernel.run(samples, part, column.values_mut());
-                self.look(part, Window::len, |window| window.step)?;
+                self.look(part, seen, Window::len, |window| window.step)?;
             }
         } else {
-            mark_mixed(samples, ends, reach, mixed);
-            self.budget.hold(widest(mixed, MixedWindow::weighed))?;
+            let held = mark_mixed(samples, ends, reach, mixed);
+            self.budget.hold(held.widest)?;
             self.budget.work(samples.count() + mixed.len())?;
-            for part in parts(mixed, MixedWindow::weighed) {
+            for (part, seen) in parts(mixed, held, MixedWindow::weighed) {
                 let mut about = About {
                     notes: &mut self.notes,
                     labels,
                     span: range.span,
                 };
                 kernel.run_mixed(samples, part, &mut column, &mut about);
-                self.look(part, MixedWindow::weighed, |window| window.floats.step)?;
+                self.look(part, seen, MixedWindow::weighed, |window| window.floats.step)?;
             }
         }
         self.budget.release_to(held);
         Ok(column)
     }
 
-    // After a part of the windows: counts what they saw, looks at the deadline.
-    fn look<W>(&mut self, part: &[W], len: fn(&W) -> usize, step: fn(&W) -> usize) -> Result<(), QueryError> {
-        let seen = part.iter().map(len).sum::<usize>();
+    // After a part of the windows, which saw `seen` samples: counts them, looks at the deadline.
+    fn look<W>(
+        &mut self,
+        part: &[W],
+        seen: usize,
+        len: fn(&W) -> usize,
+        step: fn(&W) -> usize,
+    ) -> Result<(), QueryError> {
         if self.budget.per_step() {
             for window in part {
                 self.budget.note_step(step(window), len(window));
@@ -366,24 +371,29 @@ fn take_points(column: &mut Column, grid: Grid, out: &mut Samples) {
     });
 }
 
-// As upstream counts: the samples of one step's window, not those of the whole range.
-fn widest<W>(windows: &[W], len: fn(&W) -> usize) -> usize {
-    windows.iter().map(len).max().unwrap_or(0)
-}
-
-// Splits windows so that a part is no more work than `CHUNK`.
-fn parts<W>(windows: &[W], len: fn(&W) -> usize) -> impl Iterator<Item = &[W]> {
+// Splits windows so that a part is no more work than `CHUNK`; gives each with the number of its samples.
+fn parts<W>(windows: &[W], held: Held, len: fn(&W) -> usize) -> impl Iterator<Item = (&[W], usize)> {
     let mut rest = windows;
     std::iter::from_fn(move || {
-        let mut weight = 0;
+        if rest.is_empty() {
+            return None;
+        }
+        if held.total + windows.len() <= CHUNK {
+            return Some((std::mem::take(&mut rest), held.total));
+        }
+        let (mut weight, mut seen) = (0, 0);
         let heavy = |window: &W| {
             weight += len(window) + 1;
-            weight > CHUNK
+            let is_heavy = weight > CHUNK && seen > 0;
+            if !is_heavy {
+                seen += len(window);
+            }
+            is_heavy
         };
-        let count = rest.iter().position(heavy).unwrap_or(rest.len()).max(1);
+        let count = rest.iter().position(heavy).unwrap_or(rest.len());
         let (part, after) = rest.split_at_checked(count)?;
         rest = after;
-        Some(part)
+        Some((part, seen))
     })
 }
 

@@ -31,11 +31,26 @@ impl Labels {
 
     /// The set of `pairs`; sorts them, the last of equal names wins, empty values are left out.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let mut builder = LabelsBuilder::default();
-        for (name, value) in pairs {
-            builder.set(name.as_ref(), value.as_ref());
+        let mut pairs = pairs.into_iter();
+        let mut text = String::with_capacity(256);
+        // Where the last name lies in the text. Most sets come sorted: they are written as they come.
+        let mut last = 0..0;
+        while let Some((name, value)) = pairs.next() {
+            let (name, value) = (name.as_ref(), value.as_ref());
+            let follows = text.is_empty() || text.get(last.clone()).is_some_and(|last| last < name);
+            if !follows || value.is_empty() {
+                let mut builder = Self { text: text.into() }.to_builder();
+                builder.set(name, value);
+                for (name, value) in pairs {
+                    builder.set(name.as_ref(), value.as_ref());
+                }
+                return builder.build();
+            }
+            push_text(&mut text, name);
+            last = text.len() - name.len()..text.len();
+            push_text(&mut text, value);
         }
-        builder.build()
+        Self { text: text.into() }
     }
 
     /// The labels, names ascending.
@@ -345,6 +360,7 @@ mod tests {
     fn labels_are_sorted_and_empty_values_are_left_out() {
         let labels = Labels::from_pairs([("b", "2"), ("a", "1"), ("c", ""), ("a", "3")]);
         assert_eq!(labels.to_string(), r#"{a="3", b="2"}"#);
+        assert_eq!(Labels::from_pairs([("a", "1"), ("a", "3"), ("b", "2"), ("c", "4"), ("c", "")]), labels);
         assert_eq!(labels.get("c"), None);
         assert_eq!(labels.value("b"), "2");
     }
@@ -371,6 +387,7 @@ mod tests {
         #[test]
         fn pairs_come_back_as_they_went_in(pairs in proptest::collection::btree_map(".{1,80}", ".{1,5000}", 0..8)) {
             let labels = Labels::from_pairs(&pairs);
+            prop_assert_eq!(&labels, &Labels::from_pairs(pairs.iter().rev()));
             let back: Vec<_> = labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
             prop_assert_eq!(back, pairs.into_iter().collect::<Vec<_>>());
         }

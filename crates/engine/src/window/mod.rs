@@ -123,10 +123,31 @@ pub(crate) struct Reach {
     pub(crate) after: i64,
 }
 
+/// How many samples windows hold.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Held {
+    /// Those of the fullest one.
+    pub(crate) widest: usize,
+    /// Those of all.
+    pub(crate) total: usize,
+}
+
+impl Held {
+    fn add(&mut self, count: usize) {
+        self.widest = self.widest.max(count);
+        self.total += count;
+    }
+}
+
 /// Marks the window of every step of `ends`; the times of `ends` must not fall. Steps without samples are left out.
-pub(crate) fn mark(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach, out: &mut Vec<Window>) {
+pub(crate) fn mark(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach, out: &mut Vec<Window>) -> Held {
     out.clear();
-    out.extend(windows(ts, ends, reach).filter(|window| window.len() > 0));
+    let mut held = Held::default();
+    out.extend(windows(ts, ends, reach).filter(|window| {
+        held.add(window.len());
+        window.len() > 0
+    }));
+    held
 }
 
 /// As [`mark`], for a series that has native histograms.
@@ -135,7 +156,7 @@ pub(crate) fn mark_mixed(
     ends: impl Iterator<Item = i64> + Clone,
     reach: Reach,
     out: &mut Vec<MixedWindow>,
-) {
+) -> Held {
     out.clear();
     let mut total = 0;
     let mut weights = vec![0];
@@ -152,7 +173,12 @@ pub(crate) fn mark_mixed(
         hi: histograms.hi,
         weight: upto(histograms.hi) - upto(histograms.lo),
     });
-    out.extend(pairs.filter(|window| window.len() > 0));
+    let mut held = Held::default();
+    out.extend(pairs.filter(|window| {
+        held.add(window.weighed());
+        window.len() > 0
+    }));
+    held
 }
 
 fn windows(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach) -> impl Iterator<Item = Window> {

@@ -47,6 +47,22 @@ pub(crate) struct Extrapolated {
     // Positions of floats whose start overlaps the sample in front of them, ascending.
     overlaps: Vec<usize>,
     histograms: Neighbours,
+    last: Drawn,
+}
+
+// How far the line of a window is drawn on to both sides. Steps and scrapes are regular, so one window is like the next.
+#[derive(Debug, Clone, Copy, Default)]
+struct Drawn {
+    // From the left edge to the first sample, from that to the last, and on to the right edge, milliseconds.
+    gaps: [i64; 3],
+    // Samples.
+    count: usize,
+    // Seconds between the samples, before and behind them.
+    sampled: f64,
+    to_start: f64,
+    to_end: f64,
+    // By what the difference is multiplied.
+    factor: f64,
 }
 
 impl Extrapolated {
@@ -58,24 +74,51 @@ impl Extrapolated {
             next_reset: 0,
             overlaps: Vec::new(),
             histograms: Neighbours::default(),
+            last: Drawn::default(),
         }
     }
 
-    // By what the difference of a window's ends is multiplied; `grown` is how large the first sample is beside it, where
-    // the counter has grown from zero.
-    fn factor(&self, ends: Ends, window: &Window, grown: Option<f64>) -> f64 {
-        let mut to_start = seconds(ends.first_t - window.start);
-        let sampled = seconds(ends.last_t - ends.first_t);
-        let between = sampled / (ends.count - 1) as f64;
+    // By what the difference of a window's ends, `grown` from `first`, is multiplied. A counter was never below zero.
+    fn factor(&mut self, ends: Ends, window: &Window, first: f64, grown: f64) -> f64 {
+        let gaps = [
+            ends.first_t - window.start,
+            ends.last_t - ends.first_t,
+            window.end - ends.last_t,
+        ];
+        if self.last.gaps != gaps || self.last.count != ends.count {
+            self.last = self.drawn(gaps, ends.count);
+        }
+        let Drawn {
+            sampled,
+            to_start,
+            to_end,
+            factor,
+            ..
+        } = self.last;
+        // Whether it began less than `to_start` ago; a little more is looked at closely, for the sake of the last digit.
+        let is_young = grown > 0.0 && first >= 0.0 && first * sampled <= to_start * grown * 1.000_001;
+        if self.kind.is_counter() && is_young {
+            let to_start = to_start.min(sampled * (first / grown));
+            return self.per_range((sampled + to_start + to_end) / sampled);
+        }
+        factor
+    }
+
+    fn drawn(&self, gaps: [i64; 3], count: usize) -> Drawn {
+        let [to_start, sampled, to_end] = gaps.map(seconds);
+        let between = sampled / (count - 1) as f64;
         // A gap of up to 1.1 intervals is taken for regular; beyond it the series is assumed to begin or end half an
         // interval outside its samples.
-        if to_start >= between * 1.1 {
-            to_start = between / 2.0;
+        let drawn = |gap: f64| if gap >= between * 1.1 { between / 2.0 } else { gap };
+        let (to_start, to_end) = (drawn(to_start), drawn(to_end));
+        Drawn {
+            gaps,
+            count,
+            sampled,
+            to_start,
+            to_end,
+            factor: self.per_range((sampled + to_start + to_end) / sampled),
         }
-        if let Some(grown) = grown {
-            to_start = to_start.min(sampled * grown);
-        }
-        self.per_range((sampled + to_start + to_end(ends, window, between)) / sampled)
     }
 
     // As `factor`, where the counter is known to have been zero at `start`, within the window.
@@ -104,7 +147,12 @@ impl Extrapolated {
             .and_then(|first| first.within(window.start))
     }
 
-    fn histogram(&self, samples: &Samples, window: &MixedWindow, about: &mut About<'_, '_>) -> Option<FloatHistogram> {
+    fn histogram(
+        &mut self,
+        samples: &Samples,
+        window: &MixedWindow,
+        about: &mut About<'_, '_>,
+    ) -> Option<FloatHistogram> {
         let (histograms, times) = (window.histograms(samples), window.histogram_times(samples));
         let (first, is_counter) = (histograms.first()?, self.kind.is_counter());
         let ends = Ends {
@@ -136,11 +184,7 @@ impl Extrapolated {
         };
         let factor = match start {
             Some(start) => self.started_factor(ends, &window.floats, start),
-            None => {
-                let has_grown = is_counter && result.count > 0.0 && first.count >= 0.0;
-                let grown = has_grown.then(|| first.count / result.count);
-                self.factor(ends, &window.floats, grown)
-            }
+            None => self.factor(ends, &window.floats, first.count, result.count),
         };
         result.mul(factor);
         Some(result)
@@ -181,9 +225,7 @@ impl Extrapolated {
             last_t,
             count: values.len(),
         };
-        // A counter was never below zero.
-        let grown = (self.kind.is_counter() && result > 0.0 && first >= 0.0).then(|| first / result);
-        Some(result * self.factor(ends, window, grown))
+        Some(result * self.factor(ends, window, first, result))
     }
 
     // As `value`, for a window whose samples may be known to have started in it.
