@@ -14,8 +14,8 @@ use crate::plan::unwrap_parens;
 use crate::query::samples_bytes;
 use crate::select::Sink;
 use crate::window::{
-    About, Anchor, Held, Kernel, MixedWindow, Reach, Window, between, detect_hints, drop_stale, drop_starts,
-    forget_hint, knows_starts, mark, mark_mixed, window_ends,
+    About, Anchor, Edges, Held, Kernel, MixedWindow, Reach, Window, between, detect_hints, drop_stale, drop_starts,
+    edges, forget_hint, knows_starts, mark, mark_mixed, window_ends,
 };
 
 // A kernel works on at most this many samples between two looks at the deadline.
@@ -70,6 +70,7 @@ impl Range<'_> {
 #[derive(Default)]
 struct Scratch {
     samples: Samples,
+    steps: Vec<Edges>,
     windows: Vec<Window>,
     mixed: Vec<MixedWindow>,
 }
@@ -117,7 +118,13 @@ impl<'q> Evaluator<'q> {
             return Ok(());
         }
         let reach = range.reach(self.lookback_ms);
-        let mut scratch = Scratch::default();
+        let ends = window_ends(grid, range.fixed, range.offset_ms);
+        let mut scratch = Scratch {
+            steps: edges(ends, reach),
+            ..Scratch::default()
+        };
+        self.budget
+            .scratch(scratch.steps.len() * (size_of::<Edges>() + size_of::<Window>()))?;
         match range.arg {
             RangeArg::Selector(selector) => {
                 let first = range.fixed.unwrap_or(grid.start()).saturating_sub(range.offset_ms);
@@ -129,7 +136,7 @@ impl<'q> Evaluator<'q> {
                 let maxt = last.saturating_add(reach.after);
                 for series in self.series_of(selector, mint, maxt)? {
                     self.read_range(selector, &series, (mint, maxt), &mut scratch.samples)?;
-                    let column = self.run_kernel(range, grid, reach, &series.labels, &mut scratch, kernel)?;
+                    let column = self.run_kernel(range, grid, &series.labels, &mut scratch, kernel)?;
                     if !column.is_empty() {
                         let row = Row {
                             labels: series.labels,
@@ -149,7 +156,7 @@ impl<'q> Evaluator<'q> {
                 for mut row in inner.rows {
                     scratch.samples.clear();
                     take_points(&mut row.column, inner_grid, &mut scratch.samples);
-                    let column = self.run_kernel(range, grid, reach, &row.labels, &mut scratch, kernel)?;
+                    let column = self.run_kernel(range, grid, &row.labels, &mut scratch, kernel)?;
                     if !column.is_empty() {
                         sink(self, Row { column, ..row })?;
                     }
@@ -185,13 +192,13 @@ impl<'q> Evaluator<'q> {
         &mut self,
         range: &Range<'_>,
         grid: Grid,
-        reach: Reach,
         labels: &Labels,
         scratch: &mut Scratch,
         kernel: &mut dyn Kernel,
     ) -> Result<Column, QueryError> {
         let Scratch {
             samples,
+            steps,
             windows,
             mixed,
         } = scratch;
@@ -201,10 +208,9 @@ impl<'q> Evaluator<'q> {
         }
         let held = self.budget.held();
         self.budget.room(1, samples.count())?;
-        let ends = window_ends(grid, range.fixed, range.offset_ms);
         kernel.begin(samples);
         if samples.histograms.is_empty() && !knows_starts(samples) {
-            let held = mark(&samples.ts, ends, reach, windows);
+            let held = mark(&samples.ts, steps, windows);
             self.budget.hold(held.widest)?;
             self.budget.work(samples.len() + windows.len())?;
             for (part, seen) in parts(windows, held, Window::len) {
@@ -212,7 +218,7 @@ impl<'q> Evaluator<'q> {
                 self.look(part, seen, Window::len, |window| window.step)?;
             }
         } else {
-            let held = mark_mixed(samples, ends, reach, mixed);
+            let held = mark_mixed(samples, steps, mixed);
             self.budget.hold(held.widest)?;
             self.budget.work(samples.count() + mixed.len())?;
             for (part, seen) in parts(mixed, held, MixedWindow::weighed) {

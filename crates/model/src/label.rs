@@ -360,7 +360,10 @@ mod tests {
     fn labels_are_sorted_and_empty_values_are_left_out() {
         let labels = Labels::from_pairs([("b", "2"), ("a", "1"), ("c", ""), ("a", "3")]);
         assert_eq!(labels.to_string(), r#"{a="3", b="2"}"#);
-        assert_eq!(Labels::from_pairs([("a", "1"), ("a", "3"), ("b", "2"), ("c", "4"), ("c", "")]), labels);
+        assert_eq!(
+            Labels::from_pairs([("a", "1"), ("a", "3"), ("b", "2"), ("c", "4"), ("c", "")]),
+            labels
+        );
         assert_eq!(labels.get("c"), None);
         assert_eq!(labels.value("b"), "2");
     }

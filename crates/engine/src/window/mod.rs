@@ -139,24 +139,47 @@ impl Held {
     }
 }
 
-/// Marks the window of every step of `ends`; the times of `ends` must not fall. Steps without samples are left out.
-pub(crate) fn mark(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach, out: &mut Vec<Window>) -> Held {
+/// Where the window of one step begins and ends; the same for every series.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Edges {
+    // As in `Window`.
+    start: i64,
+    end: i64,
+    // Samples after the first time and up to the last are taken.
+    first: i64,
+    last: i64,
+}
+
+/// The edges of the windows that end at `ends`, which must not fall.
+pub(crate) fn edges(ends: impl Iterator<Item = i64>, reach: Reach) -> Vec<Edges> {
+    let edges = |end: i64| {
+        let start = end.saturating_sub(reach.range);
+        Edges {
+            start,
+            end,
+            first: start.saturating_sub(reach.before),
+            last: end.saturating_add(reach.after),
+        }
+    };
+    ends.map(edges).collect()
+}
+
+/// Marks the window of every step; steps without samples are left out.
+pub(crate) fn mark(ts: &[i64], steps: &[Edges], out: &mut Vec<Window>) -> Held {
     out.clear();
+    out.reserve(steps.len());
     let mut held = Held::default();
-    out.extend(windows(ts, ends, reach).filter(|window| {
-        held.add(window.len());
-        window.len() > 0
-    }));
+    for window in windows(ts, steps) {
+        if window.len() > 0 {
+            held.add(window.len());
+            out.push(window);
+        }
+    }
     held
 }
 
 /// As [`mark`], for a series that has native histograms.
-pub(crate) fn mark_mixed(
-    samples: &Samples,
-    ends: impl Iterator<Item = i64> + Clone,
-    reach: Reach,
-    out: &mut Vec<MixedWindow>,
-) -> Held {
+pub(crate) fn mark_mixed(samples: &Samples, steps: &[Edges], out: &mut Vec<MixedWindow>) -> Held {
     out.clear();
     let mut total = 0;
     let mut weights = vec![0];
@@ -165,8 +188,8 @@ pub(crate) fn mark_mixed(
         total
     }));
     let upto = |at: usize| weights.get(at).copied().unwrap_or(total);
-    let floats = windows(&samples.ts, ends.clone(), reach);
-    let histograms = windows(&samples.histograms.ts, ends, reach);
+    let floats = windows(&samples.ts, steps);
+    let histograms = windows(&samples.histograms.ts, steps);
     let pairs = floats.zip(histograms).map(|(floats, histograms)| MixedWindow {
         floats,
         lo: histograms.lo,
@@ -181,19 +204,14 @@ pub(crate) fn mark_mixed(
     held
 }
 
-fn windows(ts: &[i64], ends: impl Iterator<Item = i64>, reach: Reach) -> impl Iterator<Item = Window> {
+fn windows(ts: &[i64], steps: &[Edges]) -> impl Iterator<Item = Window> {
     let (mut lo, mut hi) = (Walk::default(), Walk::default());
-    ends.enumerate().map(move |(step, end)| {
-        let start = end.saturating_sub(reach.range);
-        let first = start.saturating_sub(reach.before);
-        let last = end.saturating_add(reach.after);
-        Window {
-            lo: lo.up_to(ts, first),
-            hi: hi.up_to(ts, last),
-            start,
-            end,
-            step,
-        }
+    steps.iter().enumerate().map(move |(step, edges)| Window {
+        lo: lo.up_to(ts, edges.first),
+        hi: hi.up_to(ts, edges.last),
+        start: edges.start,
+        end: edges.end,
+        step,
     })
 }
 
@@ -266,7 +284,7 @@ fn retain<T>(column: &mut Vec<T>, keep: &[bool]) {
 }
 
 /// The times windows end at: those of `grid`, or one fixed time for every step.
-pub(crate) fn window_ends(grid: Grid, fixed: Option<i64>, offset: i64) -> impl Iterator<Item = i64> + Clone {
+pub(crate) fn window_ends(grid: Grid, fixed: Option<i64>, offset: i64) -> impl Iterator<Item = i64> {
     grid.times().map(move |t| fixed.unwrap_or(t).saturating_sub(offset))
 }
 
@@ -324,7 +342,7 @@ pub(crate) mod testing {
     /// What a kernel gives over a grid for a series that has native histograms or starts.
     pub(crate) fn run_mixed(kernel: &mut dyn Kernel, samples: &Samples, grid: Grid, reach: Reach) -> (Column, Notes) {
         let mut windows = Vec::new();
-        mark_mixed(samples, grid.times(), reach, &mut windows);
+        mark_mixed(samples, &edges(grid.times(), reach), &mut windows);
         kernel.begin(samples);
         about(|about| {
             let mut out = Column::absent(grid.len());
@@ -336,7 +354,7 @@ pub(crate) mod testing {
     /// The values a kernel gives over a grid; windows are fed in two parts, as the engine may do.
     pub(crate) fn run(kernel: &mut dyn Kernel, samples: &Samples, grid: Grid, reach: Reach) -> Vec<f64> {
         let mut windows = Vec::new();
-        mark(&samples.ts, grid.times(), reach, &mut windows);
+        mark(&samples.ts, &edges(grid.times(), reach), &mut windows);
         let mut out = vec![STALE_NAN; grid.len()];
         kernel.begin(samples);
         let (first, second) = windows.split_at(windows.len() / 2);
@@ -358,7 +376,11 @@ mod tests {
             before: 0,
             after: 0,
         };
-        mark(&[0, 5, 10, 15, 20], [10, 20, 40].into_iter(), reach, &mut windows);
+        mark(
+            &[0, 5, 10, 15, 20],
+            &edges([10, 20, 40].into_iter(), reach),
+            &mut windows,
+        );
         assert_eq!(
             windows,
             [
@@ -388,7 +410,7 @@ mod tests {
             before: 6,
             after: 5,
         };
-        mark(&[0, 5, 10, 15, 20], [10, 20].into_iter(), reach, &mut windows);
+        mark(&[0, 5, 10, 15, 20], &edges([10, 20].into_iter(), reach), &mut windows);
         assert_eq!((windows[0].lo, windows[0].hi), (0, 4));
         assert_eq!((windows[1].lo, windows[1].hi), (1, 5));
     }

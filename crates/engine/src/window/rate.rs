@@ -50,13 +50,29 @@ pub(crate) struct Extrapolated {
     last: Drawn,
 }
 
+// The gaps of a window, and how many samples it has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gaps {
+    before: i64,
+    within: i64,
+    behind: i64,
+    count: usize,
+}
+
+impl Gaps {
+    // In registers: comparing what was just written to memory as a whole waits for it.
+    #[inline(always)]
+    fn differs(self, other: Self) -> bool {
+        let differs = (self.before ^ other.before) | (self.within ^ other.within) | (self.behind ^ other.behind);
+        differs != 0 || self.count != other.count
+    }
+}
+
 // How far the line of a window is drawn on to both sides. Steps and scrapes are regular, so one window is like the next.
 #[derive(Debug, Clone, Copy, Default)]
 struct Drawn {
     // From the left edge to the first sample, from that to the last, and on to the right edge, milliseconds.
-    gaps: [i64; 3],
-    // Samples.
-    count: usize,
+    gaps: Gaps,
     // Seconds between the samples, before and behind them.
     sampled: f64,
     to_start: f64,
@@ -80,13 +96,14 @@ impl Extrapolated {
 
     // By what the difference of a window's ends, `grown` from `first`, is multiplied. A counter was never below zero.
     fn factor(&mut self, ends: Ends, window: &Window, first: f64, grown: f64) -> f64 {
-        let gaps = [
-            ends.first_t - window.start,
-            ends.last_t - ends.first_t,
-            window.end - ends.last_t,
-        ];
-        if self.last.gaps != gaps || self.last.count != ends.count {
-            self.last = self.drawn(gaps, ends.count);
+        let gaps = Gaps {
+            before: ends.first_t - window.start,
+            within: ends.last_t - ends.first_t,
+            behind: window.end - ends.last_t,
+            count: ends.count,
+        };
+        if self.last.gaps.differs(gaps) {
+            self.last = self.drawn(gaps);
         }
         let Drawn {
             sampled,
@@ -104,16 +121,15 @@ impl Extrapolated {
         factor
     }
 
-    fn drawn(&self, gaps: [i64; 3], count: usize) -> Drawn {
-        let [to_start, sampled, to_end] = gaps.map(seconds);
-        let between = sampled / (count - 1) as f64;
+    fn drawn(&self, gaps: Gaps) -> Drawn {
+        let sampled = seconds(gaps.within);
+        let between = sampled / (gaps.count - 1) as f64;
         // A gap of up to 1.1 intervals is taken for regular; beyond it the series is assumed to begin or end half an
         // interval outside its samples.
         let drawn = |gap: f64| if gap >= between * 1.1 { between / 2.0 } else { gap };
-        let (to_start, to_end) = (drawn(to_start), drawn(to_end));
+        let (to_start, to_end) = (drawn(seconds(gaps.before)), drawn(seconds(gaps.behind)));
         Drawn {
             gaps,
-            count,
             sampled,
             to_start,
             to_end,
