@@ -53,6 +53,20 @@ impl State {
     /// Reads a value `used` bits behind `pos`; `word` holds the bits from there on, of which `57 - used` are real.
     #[inline(always)]
     fn advance_value(&mut self, bytes: &[u8], word: u64, used: u32) -> Result<(), &'static str> {
+        if word >> 62 == 0b11 || used + 2 + self.width > PEEKED {
+            return self.advance_window(bytes, word, used);
+        }
+        // The same value or one in the window: which of them cannot be foretold, so there is no branch.
+        let is_changed = word >> 63;
+        let bits = (word << 2) >> (64 - self.width);
+        self.value ^= (bits << self.trailing) & is_changed.wrapping_neg();
+        self.pos += (used + 1) as usize + (is_changed * u64::from(1 + self.width)) as usize;
+        Ok(())
+    }
+
+    /// [`State::advance_value`] for every case.
+    #[inline(always)]
+    fn advance_window(&mut self, bytes: &[u8], word: u64, used: u32) -> Result<(), &'static str> {
         if word >> 63 == 0 {
             self.pos += used as usize + 1;
             return Ok(());
@@ -71,12 +85,7 @@ impl State {
             13
         };
         let at = self.pos + (used + head) as usize;
-        let bits = if used + head + self.width <= PEEKED {
-            (word << head) >> (64 - self.width)
-        } else {
-            read(bytes, at, self.width)
-        };
-        self.value ^= bits << self.trailing;
+        self.value ^= read(bytes, at, self.width) << self.trailing;
         self.pos = at + self.width as usize;
         Ok(())
     }
