@@ -7,9 +7,10 @@ use std::sync::Arc;
 use cupola_chunk::Encoding;
 use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{Queryable, SampleSource, Samples, Selection, Series, StorageError};
+use parking_lot::Mutex;
 
 use crate::chunks::{self, ChunkMeta, Segments};
-use crate::file::Window;
+use crate::file::{WINDOW_NEAR, Window};
 use crate::index::matching::candidates;
 use crate::index::read::Index;
 use crate::index::series::Record;
@@ -19,6 +20,9 @@ use crate::{BlockError, BlockMeta, file};
 
 // Once per so many selected series it is asked whether selecting is to go on.
 const ASK_EVERY: usize = 1024;
+
+// Selected series that are no farther apart are read together: copying as much costs as much as asking the system again.
+const NEAR_BYTES: u64 = 8 << 10;
 
 /// An open block. Cloning is one reference count; its files stay readable while a clone or a selected series lives,
 /// even when the folder is removed.
@@ -140,11 +144,7 @@ impl Block {
     /// Reads chunks as they are stored.
     #[must_use]
     pub fn chunk_reader(&self) -> ChunkReader {
-        ChunkReader {
-            inner: self.inner.clone(),
-            segment: None,
-            window: Window::default(),
-        }
+        ChunkReader::new(self.inner.clone(), WINDOW_NEAR)
     }
 
     /// The series that satisfy `matchers`, whatever time they cover, for tombstones.
@@ -211,6 +211,7 @@ impl Queryable for Block {
             return Ok(out);
         }
         let inner = &self.inner;
+        let reader = Arc::new(Mutex::new(ChunkReader::new(inner.clone(), NEAR_BYTES)));
         inner.for_each_match(selection.matchers, |series, record| {
             if count.is_multiple_of(ASK_EVERY) && !go_on() {
                 return Err(BlockError::Stopped);
@@ -226,6 +227,7 @@ impl Queryable for Block {
                 let follow = |(a, b): (&ChunkMeta, &ChunkMeta)| a.maxt < b.mint;
                 let source = Box::new(BlockSource {
                     inner: inner.clone(),
+                    reader: reader.clone(),
                     series_ref,
                     overlaps: !record.chunks.iter().zip(record.chunks.iter().skip(1)).all(follow),
                     span: span(&record.chunks),
@@ -294,6 +296,9 @@ fn texts(index: &Index, symbols: BTreeSet<u32>) -> Vec<String> {
 /// The samples of one selected series.
 struct BlockSource {
     inner: Arc<Inner>,
+    // Shared by all series of a selection: they lie behind each other and are read in this order, so one look at the file
+    // is for many of them.
+    reader: Arc<Mutex<ChunkReader>>,
     series_ref: SeriesRef,
     chunks: Box<[ChunkMeta]>,
     // Whether a chunk begins before the one before it has ended.
@@ -305,11 +310,7 @@ impl SampleSource for BlockSource {
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
         let start = out.len();
         let wanted = self.chunks.iter().filter(|c| c.mint <= maxt && mint <= c.maxt);
-        let mut reader = ChunkReader {
-            inner: self.inner.clone(),
-            segment: None,
-            window: Window::default(),
-        };
+        let mut reader = self.reader.lock();
         let mut last_ref = wanted.clone().next_back().map_or(0, |c| c.chunk_ref);
         for chunk in wanted {
             // The chunks of a series lie behind each other: one read for all in the segment. The last one's size is
@@ -401,6 +402,14 @@ pub struct ChunkReader {
 }
 
 impl ChunkReader {
+    fn new(inner: Arc<Inner>, near: u64) -> Self {
+        Self {
+            inner,
+            segment: None,
+            window: Window::new(near),
+        }
+    }
+
     /// The encoding and bytes of a chunk, its checksum verified.
     ///
     /// # Errors

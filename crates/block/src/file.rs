@@ -150,17 +150,36 @@ impl Sealed {
 
 /// A part of a [`Sealed`] file in memory. Grows while what is asked for lies close by, so that a walk over many
 /// neighbours takes few reads and a single look-up reads little.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Window {
     buf: Vec<u8>,
     start: u64,
     ahead: u64,
+    near: u64,
 }
 
 const WINDOW_MIN: u64 = 1 << 10;
 const WINDOW_MAX: u64 = 256 << 10;
+/// What a walk over most of a file takes for near.
+pub(crate) const WINDOW_NEAR: u64 = WINDOW_MAX / 4;
+
+impl Default for Window {
+    fn default() -> Self {
+        Self::new(WINDOW_NEAR)
+    }
+}
 
 impl Window {
+    /// Neighbours are what lies no more than `near` bytes behind what was read last.
+    pub(crate) fn new(near: u64) -> Self {
+        Self {
+            buf: Vec::new(),
+            start: 0,
+            ahead: 0,
+            near,
+        }
+    }
+
     /// The bytes from `at` on: at least `need`, fewer only where the file ends; `hint` is how many more will be asked
     /// for next.
     pub(crate) fn get(
@@ -174,7 +193,7 @@ impl Window {
         let end = self.start + self.buf.len() as u64;
         let need = need.min(file.len().saturating_sub(at));
         if at < self.start || at + need > end {
-            let is_near = at >= self.start && at <= end + WINDOW_MAX / 4;
+            let is_near = at >= self.start && at <= end + self.near;
             self.ahead = if is_near {
                 (self.ahead * 4).min(WINDOW_MAX)
             } else {

@@ -1,14 +1,57 @@
 //! Sums, means and quantiles as Prometheus computes them.
 
 /// Adds `inc` to `sum` with Neumaier's compensation `c`. An infinite sum has no compensation.
+///
+/// Knuth's form, which gives the same error without asking which of the two is larger.
+#[inline]
 pub(crate) fn kahan_add(inc: f64, sum: f64, c: f64) -> (f64, f64) {
     let total = sum + inc;
     if total.is_infinite() {
-        (total, 0.0)
-    } else if sum.abs() >= inc.abs() {
-        (total, c + ((sum - total) + inc))
-    } else {
-        (total, c + ((inc - total) + sum))
+        return (total, 0.0);
+    }
+    (total, c + lost(inc, sum, total))
+}
+
+// What was lost when `inc` was added to `sum`.
+#[inline(always)]
+fn lost(inc: f64, sum: f64, total: f64) -> f64 {
+    let added = total - sum;
+    (sum - (total - added)) + (inc - added)
+}
+
+/// Several compensated sums at once, of as many terms each time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sums<const N: usize> {
+    sums: [f64; N],
+    compensations: [f64; N],
+}
+
+impl<const N: usize> Sums<N> {
+    pub(crate) fn new() -> Self {
+        Self {
+            sums: [0.0; N],
+            compensations: [0.0; N],
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(&mut self, terms: [f64; N]) {
+        for ((sum, c), term) in self.sums.iter_mut().zip(&mut self.compensations).zip(terms) {
+            let total = *sum + term;
+            *c += lost(term, *sum, total);
+            *sum = total;
+        }
+    }
+
+    /// What [`kahan_add`] gives, term by term. An infinite sum stays so, or becomes NaN.
+    pub(crate) fn values(self) -> [f64; N] {
+        let mut values = self.sums;
+        for (value, c) in values.iter_mut().zip(self.compensations) {
+            if !value.is_infinite() {
+                *value += c;
+            }
+        }
+        values
     }
 }
 
@@ -129,6 +172,33 @@ pub(crate) fn sums_exactly(values: &[f64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_neumaier(terms in proptest::collection::vec(prop_oneof![
+            any::<f64>(), -1e3..1e3, Just(1e100), Just(-1e100), Just(f64::INFINITY), Just(f64::NAN), Just(f64::MAX)
+        ], 0..30)) {
+            let (mut sum, mut c) = (0.0_f64, 0.0);
+            let (mut ours, mut many) = ((0.0, 0.0), Sums::<2>::new());
+            for term in terms {
+                let total = sum + term;
+                if total.is_infinite() {
+                    c = 0.0;
+                } else if sum.abs() >= term.abs() {
+                    c += (sum - total) + term;
+                } else {
+                    c += (term - total) + sum;
+                }
+                sum = total;
+                ours = kahan_add(term, ours.0, ours.1);
+                many.add([term, 1.0]);
+            }
+            let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+            prop_assert!(same(ours.0 + ours.1, sum + c), "{ours:?} {sum} {c}");
+            prop_assert!(same(many.values()[0], sum + c), "{many:?} {sum} {c}");
+        }
+    }
 
     #[test]
     fn sums_survive_large_values_that_cancel() {

@@ -4,7 +4,7 @@ use cupola_storage::Samples;
 
 use super::{About, Kernel, MixedWindow, Window};
 use crate::column::{Column, Scalar};
-use crate::numeric::kahan_add;
+use crate::numeric::Sums;
 
 /// The least-squares line through the window: its slope per second and its value at `at_ms`. `None` below two samples.
 pub(crate) fn linear_regression(samples: &Samples, window: &Window, at_ms: Option<i64>) -> Option<(f64, f64)> {
@@ -25,14 +25,12 @@ pub(crate) fn linear_regression(samples: &Samples, window: &Window, at_ms: Optio
     // A reference near the samples keeps the squares small.
     let reference = at_ms.unwrap_or(*first_t);
     let n = values.len() as f64;
-    let mut sums = [(0.0, 0.0); 4];
+    let mut sums = Sums::new();
     for (t, y) in times.iter().zip(values) {
         let x = (t - reference) as f64 / 1000.0;
-        for (sum, term) in sums.iter_mut().zip([x, *y, x * y, x * x]) {
-            *sum = kahan_add(term, sum.0, sum.1);
-        }
+        sums.add([x, *y, x * y, x * x]);
     }
-    let [x, y, xy, xx] = sums.map(|(sum, c)| sum + c);
+    let [x, y, xy, xx] = sums.values();
     let slope = (xy - x * y / n) / (xx - x * x / n);
     Some((slope, y / n - slope * x / n))
 }
