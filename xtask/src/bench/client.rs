@@ -41,6 +41,15 @@ impl Client {
         answer.with_context(|| format!("GET {path} on port {}", self.port))
     }
 
+    /// Sends `body` with POST and reads the whole answer.
+    pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer> {
+        let (port, length) = (self.port, body.len());
+        let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\r\n");
+        let request = [head.as_bytes(), body].concat();
+        self.send(&request)
+            .with_context(|| format!("POST {path} on port {port}"))
+    }
+
     /// Like [`Self::get`], but an answer other than 200 is an error.
     pub(crate) fn fetch(&mut self, path: &str) -> Result<Vec<u8>> {
         let answer = self.get(path)?;

@@ -13,6 +13,7 @@ mod host;
 mod machine;
 mod options;
 mod process;
+mod promql;
 mod queries;
 mod report;
 mod restart;
@@ -27,7 +28,7 @@ use anyhow::{Context as _, Result};
 
 use self::machine::Scratch;
 use self::options::{Measure, Options};
-use self::report::Report;
+use self::report::{Part, Report};
 use self::server::Contender;
 
 /// What all measures share.
@@ -52,9 +53,19 @@ pub(crate) fn run(root: &Path, target: &Path, args: &[String]) -> Result<()> {
         contenders,
         scratch,
     };
-    let mut report = Report::new(&bench, args);
+    let mut report = Report::new(Part::General, &bench, args);
     let measured = measure(&bench, &mut report);
-    // What was measured before something failed is worth reading, but not worth keeping.
+    finish(root, &bench, &report, measured)?;
+    if bench.options.wants(Measure::PromQl) {
+        let mut report = Report::new(Part::PromQl, &bench, args);
+        let measured = promql::run(&bench, &mut report).context("measuring PromQL");
+        finish(root, &bench, &report, measured)?;
+    }
+    Ok(())
+}
+
+// What was measured before something failed is worth reading, but not worth keeping.
+fn finish(root: &Path, bench: &Bench, report: &Report, measured: Result<()>) -> Result<()> {
     println!("{}", report.text());
     measured?;
     if bench.options.save {

@@ -18,23 +18,28 @@ pub(crate) enum Measure {
     Restart,
     /// Host metrics against node_exporter.
     Host,
+    /// Queries over hours of data, and over many series.
+    PromQl,
 }
 
-const MEASURES: [(&str, Measure); 5] = [
+const MEASURES: [(&str, Measure); 6] = [
     ("start", Measure::Start),
     ("scrape", Measure::Scrape),
     ("queries", Measure::Queries),
     ("restart", Measure::Restart),
     ("host", Measure::Host),
+    ("promql", Measure::PromQl),
 ];
 
-const USAGE: &str = "bench [start|scrape|queries|restart|host ...] (default: all; queries and restart scrape first)
+const USAGE: &str =
+    "bench [start|scrape|queries|restart|host|promql ...] (default: all; queries and restart scrape first)
   --targets=N      synthetic targets (50)
   --series=N       series of each target (1000)
   --interval=SEC   scrape interval, whole seconds (5)
   --seconds=SEC    how long scraping is measured (60)
   --idle=SEC       how long servers idle before their memory is read (30)
-  --runs=N         least runs of each query (20)
+  --runs=N         least runs of each query (20; with promql as many, 5 by default)
+  --only=TEXT      promql: only queries with this text in their name
   --no-gzip        targets send plain text
   --cupola=FILE    the binary to measure (default: release binary in cargo's target folder)
   --peers-only     measure the peers without Cupola
@@ -51,7 +56,8 @@ pub(crate) struct Options {
     pub(crate) interval: Duration,
     pub(crate) scraping: Duration,
     pub(crate) idle: Duration,
-    pub(crate) runs: usize,
+    pub(crate) runs: Option<usize>,
+    pub(crate) only: Option<String>,
     pub(crate) gzip: bool,
     pub(crate) cupola: Option<PathBuf>,
     pub(crate) peers_only: bool,
@@ -68,7 +74,8 @@ impl Options {
             interval: Duration::from_secs(5),
             scraping: Duration::from_mins(1),
             idle: Duration::from_secs(30),
-            runs: 20,
+            runs: None,
+            only: None,
             gzip: true,
             cupola: None,
             peers_only: false,
@@ -87,7 +94,8 @@ impl Options {
                 "--interval" => options.interval = Duration::from_secs(number()?.into()),
                 "--seconds" => options.scraping = Duration::from_secs(number()?.into()),
                 "--idle" => options.idle = Duration::from_secs(number()?.into()),
-                "--runs" => options.runs = number()? as usize,
+                "--runs" => options.runs = Some(number()? as usize),
+                "--only" => options.only = Some(value.to_owned()),
                 "--no-gzip" => options.gzip = false,
                 "--cupola" => options.cupola = Some(PathBuf::from(value)),
                 "--peers-only" => options.peers_only = true,

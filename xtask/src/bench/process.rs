@@ -1,10 +1,11 @@
 //! What a process has used, as the kernel counts it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 /// CPU time of process `pid` and of its ended children, user and system, in seconds.
 ///
@@ -13,6 +14,59 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64> {
     let text = read(pid, "stat")?;
     let ticks = cpu_ticks(&text).with_context(|| format!("/proc/{pid}/stat cannot be read: {text}"))?;
     Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// CPU time of one process in nanoseconds, summed over its threads.
+///
+/// A thread's clock vanishes with it: what it used since the last reading is lost, what was read before is kept.
+#[derive(Debug)]
+pub(crate) struct CpuClock {
+    pid: u32,
+    threads: BTreeMap<u32, u64>,
+    ended: u64,
+}
+
+impl CpuClock {
+    pub(crate) fn new(pid: u32) -> Self {
+        Self {
+            pid,
+            threads: BTreeMap::new(),
+            ended: 0,
+        }
+    }
+
+    /// CPU time so far, in milliseconds.
+    ///
+    /// # Errors
+    /// When the process has ended, or the kernel has no `schedstat`.
+    pub(crate) fn read_ms(&mut self) -> Result<f64> {
+        let dir = format!("/proc/{}/task", self.pid);
+        let mut now = BTreeMap::new();
+        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read {dir}; has the server ended?"))? {
+            let entry = entry.with_context(|| format!("cannot read {dir}"))?;
+            // A thread may end between the listing and the reading.
+            let Ok(text) = fs::read_to_string(entry.path().join("schedstat")) else {
+                continue;
+            };
+            let thread = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let used = text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok());
+            let (Some(thread), Some(used)) = (thread, used) else {
+                bail!("{}/schedstat cannot be read: {text}", entry.path().display());
+            };
+            now.insert(thread, used);
+        }
+        if now.is_empty() {
+            bail!("{dir}: no thread has a schedstat");
+        }
+        for (thread, used) in &self.threads {
+            // A number that counts less than before is another thread.
+            if now.get(thread).is_none_or(|later| later < used) {
+                self.ended += used;
+            }
+        }
+        self.threads = now;
+        Ok((self.ended + self.threads.values().sum::<u64>()) as f64 / 1e6)
+    }
 }
 
 // utime, stime, cutime and cstime are fields 14 to 17. The name before them may hold blanks and parentheses.
@@ -31,6 +85,11 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
 pub(crate) struct Memory {
     pub(crate) rss: u64,
     pub(crate) peak: u64,
+}
+
+/// Makes the highest memory of process `pid` what it is now. False where the kernel does not allow it.
+pub(crate) fn forget_peak(pid: u32) -> bool {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
 }
 
 pub(crate) fn memory(pid: u32) -> Result<Memory> {
@@ -90,5 +149,8 @@ mod tests {
         let memory = memory(pid).unwrap();
         assert!(memory.rss > 100_000 && memory.peak >= memory.rss);
         assert!(cpu_seconds(pid).unwrap() >= 0.0);
+        let mut clock = CpuClock::new(pid);
+        let before = clock.read_ms().unwrap();
+        assert!(before > 0.0 && clock.read_ms().unwrap() >= before);
     }
 }

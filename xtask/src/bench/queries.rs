@@ -120,6 +120,7 @@ struct Cost {
 
 pub(crate) fn run(bench: &Bench, session: &Session, paused_ms: i64, report: &mut Report) -> Result<()> {
     tell("queries");
+    let runs = bench.options.runs.unwrap_or(20);
     let interval = bench.options.interval_ms();
     let window = Window {
         // From here on, ranges hold no scrape that only some servers have done.
@@ -142,7 +143,7 @@ pub(crate) fn run(bench: &Bench, session: &Session, paused_ms: i64, report: &mut
             let outcome = Outcome::parse(&body).with_context(|| format!("{}: {}", server.kind.name(), query.name))?;
             outcomes.push((server.kind, outcome));
             let path = window.path(query, "bench", server.kind);
-            costs.push(cost(running, &mut client, &path, *idle, bench.options.runs)?);
+            costs.push(cost(running, &mut client, &path, *idle, runs)?);
         }
         cpu.row(query.name, costs.iter().map(|c| Some(c.cpu_ms)).collect());
         latency.row(query.name, costs.iter().map(|c| Some(c.latency_ms)).collect());
@@ -175,7 +176,7 @@ pub(crate) fn run(bench: &Bench, session: &Session, paused_ms: i64, report: &mut
         QUERIES.iter().filter(|q| q.is_range).count(),
         (window.end - window.start) / 1000,
         QUERIES.iter().filter(|q| !q.is_range).count(),
-        bench.options.runs,
+        runs,
     ));
     report.table(&cpu);
     report.table(&latency);
@@ -224,7 +225,7 @@ fn cost(running: &Running, client: &mut Client, path: &str, idle: f64, runs: usi
     }
 }
 
-fn verdict(kind: Kind, outcome: &Outcome, reference: Option<&Outcome>) -> String {
+pub(crate) fn verdict(kind: Kind, outcome: &Outcome, reference: Option<&Outcome>) -> String {
     if outcome.is_empty() {
         return "no: empty".to_owned();
     }
@@ -239,7 +240,8 @@ fn verdict(kind: Kind, outcome: &Outcome, reference: Option<&Outcome>) -> String
     }
 }
 
-fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
+/// The geometric mean of `values`; 1 where there are none.
+pub(crate) fn geometric_mean(values: impl Iterator<Item = f64>) -> f64 {
     let logs: Vec<f64> = values.map(|v| v.max(1e-9).ln()).collect();
     (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp()
 }

@@ -9,15 +9,36 @@ use super::Bench;
 use super::machine;
 use super::server::{Contender, Kind};
 
-const BEGIN: &str = "<!-- figures: written by `make bench ARGS=--save` -->";
-const END: &str = "<!-- end of figures -->";
+/// A part of `BENCHMARKS.md` that is saved for itself, so that a run of some measures keeps the figures of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    General,
+    PromQl,
+}
+
+impl Part {
+    fn marks(self) -> (&'static str, &'static str) {
+        match self {
+            Self::General => (
+                "<!-- figures: written by `make bench ARGS=--save` -->",
+                "<!-- end of figures -->",
+            ),
+            Self::PromQl => (
+                "<!-- promql figures: written by `make bench ARGS=\"promql --save\"` -->",
+                "<!-- end of promql figures -->",
+            ),
+        }
+    }
+}
 
 pub(crate) struct Report {
+    part: Part,
+    head: String,
     text: String,
 }
 
 impl Report {
-    pub(crate) fn new(bench: &Bench, args: &[String]) -> Self {
+    pub(crate) fn new(part: Part, bench: &Bench, args: &[String]) -> Self {
         let command = if args.is_empty() {
             "make bench".to_owned()
         } else {
@@ -28,13 +49,14 @@ impl Report {
             .iter()
             .map(|c| format!("{} {}", c.kind.name(), c.version))
             .collect();
-        let text = format!(
+        let head = format!(
             "Run of {}: `{command}`\n\nMachine: {}.\n\nServers: {}.\n",
             machine::date(machine::now_ms()),
             machine::name_tag(),
             names.join("; "),
         );
-        Self { text }
+        let text = String::new();
+        Self { part, head, text }
     }
 
     pub(crate) fn heading(&mut self, heading: &str) {
@@ -51,22 +73,31 @@ impl Report {
         self.text.push('\n');
     }
 
-    pub(crate) fn text(&self) -> &str {
-        &self.text
+    /// What was measured and how; empty where nothing was.
+    pub(crate) fn text(&self) -> String {
+        if self.text.is_empty() {
+            return String::new();
+        }
+        format!("{}{}", self.head, self.text)
     }
 
-    /// Puts the report between the marks in `file`, in place of the one before.
+    /// Puts the report between its marks in `file`, in place of the one before; one without figures changes nothing.
     pub(crate) fn save(&self, file: &Path) -> Result<()> {
+        let text = self.text();
+        if text.is_empty() {
+            return Ok(());
+        }
         let old = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let new = replaced(&old, &self.text).with_context(|| format!("{} has lost its marks", file.display()))?;
+        let new = replaced(&old, &text, self.part.marks())
+            .with_context(|| format!("{} has lost its marks", file.display()))?;
         fs::write(file, new).with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
-fn replaced(old: &str, figures: &str) -> Option<String> {
-    let (before, rest) = old.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{}\n\n{END}{after}", figures.trim_end()))
+fn replaced(old: &str, figures: &str, (begin, end): (&str, &str)) -> Option<String> {
+    let (before, rest) = old.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{}\n\n{end}{after}", figures.trim_end()))
 }
 
 /// One table. Each row has a figure for each server; where it is a cost, a ratio below 1 is in favour of Cupola.
@@ -75,12 +106,14 @@ pub(crate) struct Table {
     kinds: Vec<Kind>,
     rows: Vec<Row>,
     has_ratios: bool,
+    notes: Vec<String>,
 }
 
 struct Row {
     name: String,
     cells: Vec<String>,
     figures: Vec<Option<f64>>,
+    notes: Vec<String>,
 }
 
 impl Table {
@@ -91,7 +124,14 @@ impl Table {
             kinds: contenders.iter().map(|c| c.kind).collect(),
             rows: Vec::new(),
             has_ratios: true,
+            notes: Vec::new(),
         }
+    }
+
+    /// Adds columns of words behind the ratios; [`Self::noted_row`] fills them.
+    pub(crate) fn with_notes(mut self, heads: &[&str]) -> Self {
+        self.notes = heads.iter().map(|&head| head.to_owned()).collect();
+        self
     }
 
     /// A table of words, in which Cupola has no ratio to its peers.
@@ -104,9 +144,19 @@ impl Table {
 
     /// Adds a row with one figure for each server, in their order; None where it could not be had.
     pub(crate) fn row(&mut self, name: &str, figures: Vec<Option<f64>>) {
+        self.noted_row(name, figures, Vec::new());
+    }
+
+    /// Adds a row with figures, and words for the columns of [`Self::with_notes`].
+    pub(crate) fn noted_row(&mut self, name: &str, figures: Vec<Option<f64>>, notes: Vec<String>) {
         let cells = figures.iter().map(|f| f.map_or("-".to_owned(), rounded)).collect();
         let name = name.to_owned();
-        self.rows.push(Row { name, cells, figures });
+        self.rows.push(Row {
+            name,
+            cells,
+            figures,
+            notes,
+        });
     }
 
     /// Adds a row of words.
@@ -116,6 +166,7 @@ impl Table {
             name,
             cells,
             figures: Vec::new(),
+            notes: Vec::new(),
         });
     }
 
@@ -131,9 +182,11 @@ impl Table {
         let versus = peers
             .iter()
             .filter_map(|i| Some(format!("Cupola : {}", self.kinds.get(*i)?.name())));
-        let heads: Vec<String> = names.chain(versus).collect();
-        let mut out = format!("| {} | {} |\n|---|", self.what, heads.join(" | "));
-        out.push_str(&"--:|".repeat(heads.len()));
+        let mut heads: Vec<String> = names.chain(versus).collect();
+        let mut lines = "--:|".repeat(heads.len());
+        heads.extend(self.notes.iter().cloned());
+        lines.push_str(&"---|".repeat(self.notes.len()));
+        let mut out = format!("| {} | {} |\n|---|{lines}", self.what, heads.join(" | "));
         out.push('\n');
         for row in &self.rows {
             let figure = |index: usize| row.figures.get(index).copied().flatten();
@@ -142,7 +195,8 @@ impl Table {
                 (Some(ours), Some(theirs)) if theirs > 0.0 => rounded(ours / theirs),
                 _ => "-".to_owned(),
             });
-            let cells: Vec<String> = row.cells.iter().cloned().chain(ratios).collect();
+            let notes = (0..self.notes.len()).map(|note| row.notes.get(note).cloned().unwrap_or_default());
+            let cells: Vec<String> = row.cells.iter().cloned().chain(ratios).chain(notes).collect();
             out.push_str(&format!("| {} | {} |\n", row.name, cells.join(" | ")));
         }
         out
@@ -204,6 +258,7 @@ mod tests {
             kinds: vec![Kind::Cupola, Kind::Prometheus],
             rows: Vec::new(),
             has_ratios: true,
+            notes: Vec::new(),
         };
         table.row("RSS, MB", vec![Some(20.0), Some(40.0)]);
         table.row("lost", vec![Some(0.0), None]);
@@ -214,9 +269,12 @@ mod tests {
 
     #[test]
     fn a_report_replaces_the_one_before() {
-        let old = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let new = replaced(&old, "new\n").unwrap();
-        assert_eq!(new, format!("a\n{BEGIN}\nnew\n\n{END}\nb\n"));
-        assert_eq!(replaced("no marks", "new"), None);
+        for part in [Part::General, Part::PromQl] {
+            let marks @ (begin, end) = part.marks();
+            let old = format!("a\n{begin}\nold\n{end}\nb\n");
+            let new = replaced(&old, "new\n", marks).unwrap();
+            assert_eq!(new, format!("a\n{begin}\nnew\n\n{end}\nb\n"));
+            assert_eq!(replaced("no marks", "new", marks), None);
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 /// A small generator of pseudo-random numbers (splitmix64).
 #[derive(Debug, Clone)]
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -21,11 +21,11 @@ impl Random {
     }
 
     /// From 0 to below 1.
-    fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
     }
 
@@ -143,6 +143,38 @@ impl Target {
         target.add_pods(series * 49 / 100, number);
         target.add_service(series.saturating_sub(target.series()), number);
         target
+    }
+
+    /// Pods with `cpus` counters of CPU time each and nothing else: many series of one name.
+    pub(crate) fn cores(number: usize, pods: usize, cpus: usize) -> Self {
+        let mut target = Self {
+            families: Vec::new(),
+            histograms: Vec::new(),
+            random: Random(number as u64),
+            tick: 0,
+        };
+        for pod in 0..pods {
+            let namespace = NAMESPACES.get(pod % NAMESPACES.len()).copied().unwrap_or("default");
+            let app = format!("{namespace}-worker-{}", pod % 4);
+            let name = format!("{app}-{}-{}", target.random.hex(9), target.random.hex(5));
+            let scope = target.random.hex(64);
+            let id = format!("/kubepods.slice/kubepods-burstable.slice/cri-containerd-{scope}.scope");
+            for cpu in 0..cpus {
+                let labels = format!(
+                    "container=\"{app}\",id=\"{id}\",name=\"{scope}\",namespace=\"{namespace}\",pod=\"{name}\",cpu=\"cpu{cpu:02}\""
+                );
+                target.counter("container_cpu_usage_seconds_total", &labels, 3.0, 9, 0.8);
+            }
+        }
+        target
+    }
+
+    /// Every series: its name and labels as in the text format, whether it only grows, and its value now.
+    pub(crate) fn values(&self) -> impl Iterator<Item = (&str, bool, f64)> {
+        self.families.iter().flat_map(|family| {
+            let grows = family.kind != "gauge";
+            family.lines.iter().map(move |l| (l.series.as_str(), grows, l.value))
+        })
     }
 
     pub(crate) fn series(&self) -> usize {
@@ -494,7 +526,8 @@ fn smallest(decimals: i32) -> f64 {
     10f64.powi(-decimals)
 }
 
-fn rounded(value: f64, decimals: i32) -> f64 {
+/// `value` with `decimals` digits behind the point.
+pub(crate) fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     (value * scale).round() / scale
 }

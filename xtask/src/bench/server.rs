@@ -258,6 +258,8 @@ pub(crate) struct Server {
     pub(crate) kind: Kind,
     binary: PathBuf,
     dir: PathBuf,
+    data: PathBuf,
+    more: Vec<String>,
     port: u16,
 }
 
@@ -269,13 +271,22 @@ impl Server {
         Ok(Self {
             kind: contender.kind,
             binary: contender.binary.clone(),
+            data: dir.join("data"),
             dir,
+            more: Vec::new(),
             port: free_port()?,
         })
     }
 
+    /// Takes another data folder than the one in its own folder, and more arguments.
+    pub(crate) fn on(mut self, data: PathBuf, more: &[&str]) -> Self {
+        self.data = data;
+        self.more = more.iter().map(|&arg| arg.to_owned()).collect();
+        self
+    }
+
     pub(crate) fn data(&self) -> PathBuf {
-        self.dir.join("data")
+        self.data.clone()
     }
 
     /// Starts it; it is not ready yet.
@@ -306,6 +317,7 @@ impl Server {
                 ]);
             }
         }
+        command.args(&self.more);
         Running::start(self.kind.name(), &mut command, port, self.dir.join("log"))
     }
 }
