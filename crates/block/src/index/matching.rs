@@ -8,8 +8,12 @@ use cupola_goregex::Shape;
 use cupola_model::{MatchOp, Matcher};
 
 use crate::BlockError;
+use crate::file::Window;
 use crate::index::postings::{intersect, subtract, unite};
 use crate::index::read::Index;
+
+// Lists that are no farther apart are read together.
+const NEAR_BYTES: u64 = 8 << 10;
 
 /// Series that may match: all those that satisfy every matcher but the `deferred` ones.
 #[derive(Debug)]
@@ -81,10 +85,11 @@ fn literals(matcher: &Matcher) -> Option<Vec<&str>> {
 /// The union of the lists of the values that `matcher` accepts, or refuses where it `takes_away`.
 fn lists(index: &Index, matcher: &Matcher, takes_away: bool) -> Result<Vec<u32>, BlockError> {
     let mut out = Vec::new();
+    let mut window = Window::new(NEAR_BYTES);
     let values = index.values(matcher.name());
     if let Some(literals) = literals(matcher) {
         for offset in literals.into_iter().filter_map(|value| values.offset_of(value)) {
-            index.postings(offset, &mut out)?;
+            index.postings(offset, &mut window, &mut out)?;
         }
     } else {
         // `a.+b` needs no look at values that begin otherwise, where the expression's own matches are wanted.
@@ -94,7 +99,7 @@ fn lists(index: &Index, matcher: &Matcher, takes_away: bool) -> Result<Vec<u32>,
             _ => values,
         };
         for (_, offset) in values.iter().filter(|(value, _)| matcher.matches(value) != takes_away) {
-            index.postings(offset, &mut out)?;
+            index.postings(offset, &mut window, &mut out)?;
         }
     }
     unite(&mut out);

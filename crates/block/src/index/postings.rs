@@ -50,7 +50,8 @@ fn gallop(list: &[u32], r: u32) -> usize {
 /// Makes a set of several lists put behind each other.
 pub(crate) fn unite(lists: &mut Vec<u32>) {
     if !lists.is_sorted_by(|a, b| a < b) {
-        lists.sort_unstable();
+        // It is made of ascending runs, which the stable sort merges.
+        lists.sort();
         lists.dedup();
     }
 }

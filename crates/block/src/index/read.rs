@@ -102,16 +102,25 @@ impl Index {
     pub(crate) fn all_series(&self) -> Result<Vec<u32>, BlockError> {
         let mut out = Vec::new();
         if let Some(offset) = self.table.all() {
-            self.postings(offset, &mut out)?;
+            self.postings(offset, &mut Window::default(), &mut out)?;
         }
         Ok(out)
     }
 
-    /// Adds the list at `offset` to `out`.
-    pub(crate) fn postings(&self, offset: u64, out: &mut Vec<u32>) -> Result<(), BlockError> {
-        let mut buf = Vec::new();
-        let body = read_section(&self.file, offset, "postings", &mut buf)?;
-        postings::parse(body, offset + 4, out).map_err(|fault| self.file.place(Some("postings")).corrupt(fault))
+    /// Adds the list at `offset` to `out`. The lists of a label's values lie behind each other: `window` is for all of
+    /// them.
+    pub(crate) fn postings(&self, offset: u64, window: &mut Window, out: &mut Vec<u32>) -> Result<(), BlockError> {
+        let section = Some("postings");
+        let corrupt = |fault| self.file.place(section).corrupt(fault);
+        let mut dec = Dec::new(window.get(&self.file, offset, 4, 0, section)?, offset);
+        let len = dec.be32().map_err(corrupt)?;
+        let mut dec = Dec::new(window.get(&self.file, offset, u64::from(len) + 8, 0, section)?, offset);
+        dec.take(4).map_err(corrupt)?;
+        let body = dec.take(len as usize).map_err(corrupt)?;
+        if dec.be32().map_err(corrupt)? != crc32c::crc32c(body) {
+            return Err(corrupt(Fault::new(offset, "checksum mismatch")));
+        }
+        postings::parse(body, offset + 4, out).map_err(corrupt)
     }
 
     /// Reads a series into `record`.
