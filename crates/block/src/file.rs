@@ -195,7 +195,7 @@ impl Window {
         if at < self.start || at + need > end {
             let is_near = at >= self.start && at <= end + self.near;
             self.ahead = if is_near {
-                (self.ahead * 4).min(WINDOW_MAX)
+                (self.ahead * 4).clamp(WINDOW_MIN, WINDOW_MAX)
             } else {
                 WINDOW_MIN
             };
@@ -285,4 +285,41 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<(String, bool)>, BlockError> {
     }
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // How many reads a walk in steps of `step` takes.
+    fn reads(near: u64, first: u64, step: u64, count: u64) -> usize {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write_whole(&path, &vec![7; 1 << 20]).unwrap();
+        let file = Sealed::open(&path, "block".into(), "file".to_owned()).unwrap();
+        let mut window = Window::new(near);
+        let (mut reads, mut start) = (0, None);
+        for n in 0..count {
+            let bytes = window.get(&file, first + n * step, 10, 0, None).unwrap();
+            assert!(bytes.len() >= 10 && bytes.iter().all(|byte| *byte == 7));
+            if start != Some(window.start) {
+                start = Some(window.start);
+                reads += 1;
+            }
+        }
+        reads
+    }
+
+    #[test]
+    fn a_walk_that_begins_near_the_beginning_of_the_file_reads_ahead() {
+        for first in [1, 100, 50_000, 200_000] {
+            let reads = reads(WINDOW_NEAR, first, 100, 5_000);
+            assert!(reads < 10, "{reads} reads from {first} on");
+        }
+    }
+
+    #[test]
+    fn what_lies_far_apart_is_read_by_itself() {
+        assert_eq!(reads(1000, 1, 20_000, 50), 50);
+    }
 }
