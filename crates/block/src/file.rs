@@ -301,7 +301,7 @@ mod tests {
         let (mut reads, mut start) = (0, None);
         for n in 0..count {
             let bytes = window.get(&file, first + n * step, 10, 0, None).unwrap();
-            assert!(bytes.len() >= 10 && bytes.iter().all(|byte| *byte == 7));
+            assert_eq!(bytes.get(..10), Some(&[7; 10][..]));
             if start != Some(window.start) {
                 start = Some(window.start);
                 reads += 1;

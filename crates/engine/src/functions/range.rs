@@ -13,9 +13,9 @@ use crate::plan::unwrap_parens;
 use crate::range::Range;
 use crate::select::Sink;
 use crate::window::{
-    Average, Counted, ExtendedKind, ExtendedRate, Extrapolated, Extreme, InstantRate, Kernel, MixedWindow, PerWindow,
-    RateKind, Smoothing, Sum, Window, WithHistograms, counted_anchored, linear_regression, mad, outermost,
-    quantile_over_time, spread,
+    Average, Counted, ExtendedKind, ExtendedRate, Extrapolated, Extreme, InstantRate, Kernel, Lines, MixedWindow,
+    PerWindow, RateKind, Smoothing, Sum, Window, WithHistograms, counted_anchored, mad, outermost, quantile_over_time,
+    spread,
 };
 
 const ANCHORED: [&str; 5] = ["changes", "delta", "increase", "rate", "resets"];
@@ -66,10 +66,10 @@ impl<'q> Evaluator<'q> {
             "quantile_over_time" => self.quantile_over_time(call, &range, grid, sink),
             "predict_linear" => {
                 let ahead = self.scalar_arg(call, 1, grid)?;
-                let mut kernel = PerWindow(|s: &Samples, w: &Window| {
-                    let (slope, value) = linear_regression(s, w, Some(grid.at(w.step)))?;
-                    Some(slope * ahead.at(w.step) + value)
-                });
+                let mut kernel = Lines::new(
+                    |w: &Window| Some(grid.at(w.step)),
+                    |w: &Window, slope, value| slope * ahead.at(w.step) + value,
+                );
                 self.range_rows(&range, grid, &mut kernel, sink)
             }
             "double_exponential_smoothing" => self.smoothing(call, &range, grid, sink),
@@ -241,9 +241,7 @@ fn simple_kernel(name: &str, range: &Range<'_>) -> Option<Box<dyn Kernel>> {
         }
         "changes" => counted(Counted::changes()),
         "resets" => counted(Counted::resets()),
-        "deriv" => Box::new(PerWindow(|s: &Samples, w: &Window| {
-            Some(linear_regression(s, w, None)?.0)
-        })),
+        "deriv" => Box::new(Lines::new(|_: &Window| None, |_: &Window, slope, _| slope)),
         _ => return None,
     })
 }

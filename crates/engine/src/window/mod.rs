@@ -8,6 +8,7 @@ mod histograms;
 mod instant;
 #[cfg(test)]
 mod likeness;
+mod lines;
 mod over_time;
 mod rate;
 mod regression;
@@ -31,6 +32,7 @@ pub(crate) use extended_histograms::fill_smoothed_mixed;
 pub(crate) use hints::{detect_hints, forget_hint};
 pub(crate) use histograms::{WithHistograms, outermost};
 pub(crate) use instant::InstantRate;
+pub(crate) use lines::Lines;
 pub(crate) use over_time::{Average, Extreme, Sum, mad, quantile_over_time, spread};
 pub(crate) use rate::{Extrapolated, RateKind};
 pub(crate) use regression::{Smoothing, linear_regression};
