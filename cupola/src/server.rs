@@ -341,8 +341,11 @@ fn engine_options(settings: &Settings, loaded: &Loaded) -> EngineOptions {
         ..EngineOptions::default()
     };
     options.parse = load::parse_options(&settings.features);
-    options.delayed_name_removal = settings.features.iter().any(|f| f == "promql-delayed-name-removal");
-    options.type_and_unit_labels = settings.features.iter().any(|f| f == "type-and-unit-labels");
+    let has = |feature: &str| settings.features.iter().any(|f| f == feature);
+    options.delayed_name_removal = has("promql-delayed-name-removal");
+    options.type_and_unit_labels = has("type-and-unit-labels");
+    options.per_step_stats = has("promql-per-step-stats");
+    options.use_start_timestamps = has("use-start-timestamps");
     options
 }
 

@@ -154,7 +154,7 @@ impl Engine {
             budget: Budget::new(&cancel, query.text, self.options.max_samples, account, turn),
             notes: Annotations::new(query.text),
         };
-        if query.per_step_stats {
+        if self.counts_steps(query) {
             evaluator.budget.count_steps(grid.len());
         }
         let held = evaluator.budget.held();
@@ -188,10 +188,14 @@ impl Engine {
         })
     }
 
+    fn counts_steps(&self, query: &Query<'_>) -> bool {
+        query.per_step_stats && self.options.per_step_stats
+    }
+
     // The query as the cache knows it, if its answer may be kept.
     fn ask_cache<'q>(&self, query: &Query<'q>, grid: Grid, evaluator: &Evaluator<'_>) -> Option<Ask<'q>> {
         // Counts per step are those of a whole evaluation.
-        if !self.cache.takes(grid) || query.per_step_stats {
+        if !self.cache.takes(grid) || self.counts_steps(query) {
             return None;
         }
         let lookback_ms = evaluator.lookback_ms;

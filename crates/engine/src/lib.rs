@@ -2,7 +2,7 @@
 //! for all steps of the query and gives columns, one value per step.
 //!
 //! [`Engine::query`] is the way in. Instant selectors become columns at once; range functions read
-//! each series once into a reused buffer, mark every step's window with two pointers and hand all windows to a kernel;
+//! each series once into a reused buffer, mark every step's window by walking along it (`walk`) and hand all windows to a kernel;
 //! aggregations and operators number their groups once per query. What does not change from step to step is evaluated
 //! once. [`script`] runs Prometheus's test scripts against it.
 //!

@@ -37,6 +37,8 @@ pub struct EngineOptions {
     /// Lets `rate`, `increase`, `irate`, `resets` and `start_timestamp` know since when a counter counts (feature
     /// use-start-timestamps).
     pub use_start_timestamps: bool,
+    /// Counts the samples of each step where a query asks for it (feature promql-per-step-stats).
+    pub per_step_stats: bool,
 }
 
 impl Default for EngineOptions {
@@ -55,6 +57,7 @@ impl Default for EngineOptions {
             delayed_name_removal: false,
             type_and_unit_labels: false,
             use_start_timestamps: false,
+            per_step_stats: false,
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Query<'q> {
     pub cancel: Cancel,
     /// Who asks.
     pub asked_by: Asker,
-    /// Fills [`QueryStats::queryable_per_step`].
+    /// Fills [`QueryStats::queryable_per_step`], where the engine's options allow it.
     pub per_step_stats: bool,
 }
 

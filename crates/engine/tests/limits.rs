@@ -233,7 +233,10 @@ fn store(series: usize) -> MemoryStore {
 
 #[track_caller]
 fn check_stats(series: usize, text: &str, (start, end, step): (i64, i64, i64), per_step: &[u64]) {
-    let engine = Engine::new(EngineOptions::default());
+    let engine = Engine::new(EngineOptions {
+        per_step_stats: true,
+        ..EngineOptions::default()
+    });
     let expr = engine.parse(text).expect(text);
     let query = Query {
         per_step_stats: true,

@@ -195,6 +195,7 @@ const FEATURES: &[&str] = &[
     "promql-binop-fill-modifiers",
     "promql-duration-expr",
     "promql-delayed-name-removal",
+    "promql-per-step-stats",
     "type-and-unit-labels",
 ];
 

@@ -59,10 +59,14 @@ where
         let (Some(first), Some(last)) = (samples.ts.first(), samples.ts.last()) else {
             return false;
         };
+        let (Some(first_window), Some(last_window)) = (windows.first(), windows.last()) else {
+            return false;
+        };
         let held: usize = windows.iter().map(Window::len).sum();
+        let spanned = last_window.hi - first_window.lo;
         let fits = samples.len() <= MOST_SAMPLES && last.saturating_sub(*first) < LONGEST_MS;
         let is_tame = |value: &f64| value.abs() < LARGEST_VALUE;
-        if !fits || held < samples.len() * WORTH || !samples.values.iter().all(is_tame) {
+        if !fits || held < spanned * WORTH || !samples.values.iter().all(is_tame) {
             return false;
         }
         self.sums.clear();

@@ -147,6 +147,16 @@ async fn statistics_of_each_step_are_told_where_asked_for() {
     let sums = samples(server.get(&format!("{path}&stats=1")).await);
     assert_eq!(sums["totalQueryableSamples"], 9);
     assert_eq!(sums["totalQueryableSamplesPerStep"], serde_json::Value::Null);
+    // As upstream: without the feature promql-per-step-stats there are the sums.
+    assert_eq!(samples(server.get(&format!("{path}&stats=all")).await), sums);
+    let per_step = EngineOptions {
+        per_step_stats: true,
+        ..EngineOptions::default()
+    };
+    let server = start(|app| {
+        app.storage = Arc::new(Wide(3));
+        app.engine = Arc::new(Engine::new(per_step));
+    });
     let all = samples(server.get(&format!("{path}&stats=all")).await);
     let expected = serde_json::json!([[1_000_000, 3], [1_000_010, 3], [1_000_020, 3]]);
     assert_eq!(all["totalQueryableSamplesPerStep"], expected);

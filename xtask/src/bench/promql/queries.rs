@@ -126,7 +126,7 @@ pub(crate) const DAY: [Query; 44] = [
         r#"max_over_time(sum by (namespace) (container_memory_working_set_bytes{container!=""})[30m:1m])"#,
     ),
     range(
-        "CPU, 95th percentile of an hour",
+        "memory, 95th percentile of an hour",
         r#"quantile_over_time(0.95, container_memory_working_set_bytes{container!=""}[1h])"#,
     ),
     range(
@@ -190,10 +190,7 @@ pub(crate) const DAY: [Query; 44] = [
         r#"sum(rate(http_request_duration_seconds_count[5m])) / sum(rate(http_request_duration_seconds_count[5m] offset 1h))"#,
     ),
     range("targets up", r#"sum by (job) (up) / count by (job) (up)"#),
-    range(
-        "series by name",
-        r#"topk(10, count by (__name__) ({__name__=~"container_.+"}))"#,
-    ),
+    range("series by name", r#"count by (__name__) ({__name__=~"container_.+"})"#),
     instant("all series by name, now", r#"count by (__name__) ({__name__!=""})"#),
     instant("alert for targets, now", r#"up == 0 or absent(up{job="nothing"})"#),
     instant("uptime, now", r#"time() - node_boot_time_seconds{job="node-exporter"}"#),
@@ -234,10 +231,7 @@ pub(crate) const LARGE: [Query; 14] = [
         "namespace CPU, now",
         r#"sum by (namespace) (rate(container_cpu_usage_seconds_total{container!=""}[5m]))"#,
     ),
-    instant(
-        "all series by name, now",
-        r#"topk(10, count by (__name__) ({__name__!=""}))"#,
-    ),
+    instant("all series by name, now", r#"count by (__name__) ({__name__!=""})"#),
     path("values of label pod", "label/pod/values?match[]=kube_pod_info"),
     path("values of label namespace", "label/namespace/values"),
     path("names of labels", "labels?match[]=container_memory_rss"),
