@@ -7,7 +7,7 @@
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -95,9 +95,15 @@ enum State {
     TooLate,
 }
 
+struct Shared {
+    state: State,
+    // Who waits for a part that is being made: the deadline takes that part away, and nobody else would wake it.
+    waiting: Option<Waker>,
+}
+
 /// The body of an answer that is sent in parts.
 pub(crate) struct Streamed {
-    state: Arc<Mutex<State>>,
+    shared: Arc<Mutex<Shared>>,
     watch: Option<AbortHandle>,
 }
 
@@ -115,18 +121,28 @@ impl Streamed {
                 std::mem::take(packer.get_mut())
             }
         };
-        let state = Arc::new(Mutex::new(State::Ready(head.into(), Some(Maker { rest, packer }))));
+        let shared = Arc::new(Mutex::new(Shared {
+            state: State::Ready(head.into(), Some(Maker { rest, packer })),
+            waiting: None,
+        }));
         let watch = deadline.map(|deadline| {
-            let state = Arc::clone(&state);
+            let shared = Arc::clone(&shared);
             let watching = tokio::spawn(async move {
                 tokio::time::sleep_until(deadline.into()).await;
-                let late = std::mem::replace(&mut *state.lock(), State::TooLate);
+                let (late, waiting) = {
+                    let mut shared = shared.lock();
+                    let late = std::mem::replace(&mut shared.state, State::TooLate);
+                    (late, shared.waiting.take())
+                };
+                if let Some(waiting) = waiting {
+                    waiting.wake();
+                }
                 // The answer's columns may be large to free.
                 let _ = tokio::task::spawn_blocking(move || drop(late)).await;
             });
             watching.abort_handle()
         });
-        Self { state, watch }
+        Self { shared, watch }
     }
 }
 
@@ -135,9 +151,10 @@ impl Body for Streamed {
     type Error = BrokenOff;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        let mut state = self.state.lock();
+        let mut shared = self.shared.lock();
+        let Shared { state, waiting } = &mut *shared;
         loop {
-            match std::mem::replace(&mut *state, State::Done) {
+            match std::mem::replace(state, State::Done) {
                 State::Done => return Poll::Ready(None),
                 State::TooLate => return Poll::Ready(Some(Err(BrokenOff::TooLate))),
                 State::Ready(part, more) => {
@@ -151,6 +168,7 @@ impl Body for Streamed {
                 State::Making(mut making) => {
                     let Poll::Ready(made) = Pin::new(&mut making).poll(cx) else {
                         *state = State::Making(making);
+                        *waiting = Some(cx.waker().clone());
                         return Poll::Pending;
                     };
                     match made.unwrap_or(Err(BrokenOff::Failed)) {
@@ -252,6 +270,35 @@ mod tests {
             last = Some(frame.map(|_| ()));
         }
         assert_eq!(last, Some(Err(BrokenOff::TooLate)));
+    }
+
+    // Writes nothing before it is let go.
+    struct Slow(std::sync::mpsc::Receiver<()>);
+
+    impl Pieces for Slow {
+        fn write(&mut self, out: &mut Vec<u8>, _: usize) -> bool {
+            // The other end is dropped to let go.
+            let _ = self.0.recv();
+            out.push(b'x');
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_at_its_deadline_while_its_next_part_is_being_made() {
+        let (go, gate) = std::sync::mpsc::channel();
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let rest = Rest {
+            pieces: Box::new(Slow(gate)),
+            deadline: Some(deadline),
+        };
+        let mut body = Streamed::new(b"head".to_vec(), rest, false);
+        assert!(body.frame().await.unwrap().is_ok());
+        // The client has read what there is and waits for more.
+        let next = tokio::time::timeout(Duration::from_secs(60), body.frame()).await;
+        drop(go);
+        let next = next.expect("the answer hangs").map(|frame| frame.map(|_| ()));
+        assert_eq!(next, Some(Err(BrokenOff::TooLate)));
     }
 
     #[tokio::test]
