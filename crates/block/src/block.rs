@@ -1,6 +1,5 @@
 //! An open block.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -251,9 +250,16 @@ impl Queryable for Block {
         if selection.matchers.is_empty() {
             return Ok(index.names().map(str::to_owned).collect());
         }
-        let mut symbols = BTreeSet::new();
+        let mut symbols = Vec::new();
+        // Neighbours have the same names as a rule.
+        let mut last: Vec<u32> = Vec::new();
         self.inner.for_each_match(selection.matchers, |_, record| {
-            symbols.extend(record.labels.iter().map(|(name, _)| *name));
+            let names = record.labels.iter().map(|(name, _)| *name);
+            if !names.clone().eq(last.iter().copied()) {
+                last.clear();
+                last.extend(names);
+                symbols.extend_from_slice(&last);
+            }
             Ok(())
         })?;
         Ok(texts(index, symbols))
@@ -273,15 +279,11 @@ impl Queryable for Block {
         let Some(name) = index.symbols().find(name) else {
             return Ok(Vec::new());
         };
-        let mut symbols = BTreeSet::new();
+        let mut symbols = Vec::new();
         self.inner.for_each_match(selection.matchers, |_, record| {
-            symbols.extend(
-                record
-                    .labels
-                    .iter()
-                    .filter(|(n, _)| *n == name)
-                    .map(|(_, value)| *value),
-            );
+            let value = record.labels.iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+            // Neighbours have the same value as a rule.
+            symbols.extend(value.filter(|value| symbols.last() != Some(value)));
             Ok(())
         })?;
         Ok(texts(index, symbols))
@@ -289,7 +291,9 @@ impl Queryable for Block {
 }
 
 // Symbols ascend as their texts do.
-fn texts(index: &Index, symbols: BTreeSet<u32>) -> Vec<String> {
+fn texts(index: &Index, mut symbols: Vec<u32>) -> Vec<String> {
+    symbols.sort_unstable();
+    symbols.dedup();
     symbols.into_iter().map(|id| index.symbol(id).to_owned()).collect()
 }
 

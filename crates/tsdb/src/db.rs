@@ -305,11 +305,14 @@ impl Queryable for Tsdb {
     }
 
     fn series(&self, selection: &Selection<'_>) -> Result<Vec<Labels>, StorageError> {
-        let mut sets: BTreeSet<Labels> = self.inner.head.label_sets(selection).into_iter().collect();
+        let mut sets = self.inner.head.label_sets(selection);
         for block in self.overlapping(selection) {
             sets.extend(block.series(selection)?);
         }
-        Ok(sets.into_iter().collect())
+        // Sorted parts, which the stable sort merges.
+        sets.sort();
+        sets.dedup();
+        Ok(sets)
     }
 
     fn label_names(&self, selection: &Selection<'_>) -> Result<Vec<String>, StorageError> {
