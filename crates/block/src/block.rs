@@ -9,7 +9,7 @@ use cupola_storage::{Queryable, SampleSource, Samples, Selection, Series, Storag
 use parking_lot::Mutex;
 
 use crate::chunks::{self, ChunkMeta, Segments};
-use crate::file::{WINDOW_NEAR, Window};
+use crate::file::Window;
 use crate::index::matching::candidates;
 use crate::index::read::Index;
 use crate::index::series::Record;
@@ -22,6 +22,8 @@ const ASK_EVERY: usize = 1024;
 
 // Selected series that are no farther apart are read together: copying as much costs as much as asking the system again.
 const NEAR_BYTES: u64 = 8 << 10;
+// So much at once: a query over a month has as many of these buffers as there are blocks.
+const AHEAD_BYTES: u64 = 32 << 10;
 
 /// An open block. Cloning is one reference count; its files stay readable while a clone or a selected series lives,
 /// even when the folder is removed.
@@ -143,7 +145,7 @@ impl Block {
     /// Reads chunks as they are stored.
     #[must_use]
     pub fn chunk_reader(&self) -> ChunkReader {
-        ChunkReader::new(self.inner.clone(), WINDOW_NEAR)
+        ChunkReader::new(self.inner.clone(), Window::default())
     }
 
     /// The series that satisfy `matchers`, whatever time they cover, for tombstones.
@@ -210,7 +212,10 @@ impl Queryable for Block {
             return Ok(out);
         }
         let inner = &self.inner;
-        let reader = Arc::new(Mutex::new(ChunkReader::new(inner.clone(), NEAR_BYTES)));
+        let reader = Arc::new(Mutex::new(ChunkReader::new(
+            inner.clone(),
+            Window::new(NEAR_BYTES, AHEAD_BYTES),
+        )));
         inner.for_each_match(selection.matchers, |series, record| {
             if count.is_multiple_of(ASK_EVERY) && !go_on() {
                 return Err(BlockError::Stopped);
@@ -406,11 +411,11 @@ pub struct ChunkReader {
 }
 
 impl ChunkReader {
-    fn new(inner: Arc<Inner>, near: u64) -> Self {
+    fn new(inner: Arc<Inner>, window: Window) -> Self {
         Self {
             inner,
             segment: None,
-            window: Window::new(near),
+            window,
         }
     }
 

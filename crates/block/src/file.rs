@@ -156,27 +156,29 @@ pub(crate) struct Window {
     start: u64,
     ahead: u64,
     near: u64,
+    most: u64,
 }
 
 const WINDOW_MIN: u64 = 1 << 10;
-const WINDOW_MAX: u64 = 256 << 10;
-/// What a walk over most of a file takes for near.
-pub(crate) const WINDOW_NEAR: u64 = WINDOW_MAX / 4;
+pub(crate) const WINDOW_MAX: u64 = 256 << 10;
+// What a walk over most of a file takes for near.
+const WINDOW_NEAR: u64 = WINDOW_MAX / 4;
 
 impl Default for Window {
     fn default() -> Self {
-        Self::new(WINDOW_NEAR)
+        Self::new(WINDOW_NEAR, WINDOW_MAX)
     }
 }
 
 impl Window {
-    /// Neighbours are what lies no more than `near` bytes behind what was read last.
-    pub(crate) fn new(near: u64) -> Self {
+    /// Neighbours are what lies no more than `near` bytes behind what was read last; `most` bytes are read ahead.
+    pub(crate) fn new(near: u64, most: u64) -> Self {
         Self {
             buf: Vec::new(),
             start: 0,
             ahead: 0,
             near,
+            most,
         }
     }
 
@@ -195,7 +197,7 @@ impl Window {
         if at < self.start || at + need > end {
             let is_near = at >= self.start && at <= end + self.near;
             self.ahead = if is_near {
-                (self.ahead * 4).clamp(WINDOW_MIN, WINDOW_MAX)
+                (self.ahead * 4).clamp(WINDOW_MIN, self.most)
             } else {
                 WINDOW_MIN
             };
@@ -297,7 +299,7 @@ mod tests {
         let path = dir.path().join("file");
         write_whole(&path, &vec![7; 1 << 20]).unwrap();
         let file = Sealed::open(&path, "block".into(), "file".to_owned()).unwrap();
-        let mut window = Window::new(near);
+        let mut window = Window::new(near, WINDOW_MAX);
         let (mut reads, mut start) = (0, None);
         for n in 0..count {
             let bytes = window.get(&file, first + n * step, 10, 0, None).unwrap();

@@ -8,7 +8,7 @@ use cupola_goregex::Shape;
 use cupola_model::{MatchOp, Matcher};
 
 use crate::BlockError;
-use crate::file::Window;
+use crate::file::{WINDOW_MAX, Window};
 use crate::index::postings::{intersect, subtract, unite};
 use crate::index::read::Index;
 
@@ -85,7 +85,7 @@ fn literals(matcher: &Matcher) -> Option<Vec<&str>> {
 /// The union of the lists of the values that `matcher` accepts, or refuses where it `takes_away`.
 fn lists(index: &Index, matcher: &Matcher, takes_away: bool) -> Result<Vec<u32>, BlockError> {
     let mut out = Vec::new();
-    let mut window = Window::new(NEAR_BYTES);
+    let mut window = Window::new(NEAR_BYTES, WINDOW_MAX);
     let values = index.values(matcher.name());
     if let Some(literals) = literals(matcher) {
         for offset in literals.into_iter().filter_map(|value| values.offset_of(value)) {
