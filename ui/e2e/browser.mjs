@@ -207,6 +207,26 @@ async function shell() {
     await page.waitForSelector('h1:has-text("Alerts")');
     seen.quiet();
   });
+  await checks.run('shell: a dialog opened while another closes stays open', async () => {
+    await open(page, PAGES[0]);
+    for (const [key, modified] of [
+      ['?', false],
+      ['k', true],
+    ]) {
+      await page.keyboard.press(modified ? `Control+${key}` : key);
+      await page.waitForSelector('dialog[open]');
+      // Both in one task: the event that tells of the closing comes after the press.
+      await page.evaluate(() => {
+        document.querySelector('dialog[open]').close();
+        window.dispatchEvent(new KeyboardEvent('keydown', { key: 'k', ctrlKey: true, bubbles: true }));
+      });
+      await page.evaluate(() => new Promise((done) => setTimeout(() => requestAnimationFrame(done), 100)));
+      await page.waitForSelector('dialog[open] [role="option"]', { timeout: 2_000 });
+      await page.keyboard.press('Escape');
+      await page.waitForFunction(() => !document.querySelector('dialog'));
+    }
+    seen.quiet();
+  });
   await checks.run('shell: a chosen theme is remembered and set before the first paint', async () => {
     await page.click('button[aria-label="Switch to the dark theme"]');
     await page.waitForSelector('html[data-theme="dark"]');

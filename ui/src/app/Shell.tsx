@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Link, useLocation } from 'wouter-preact';
 import mark from '../assets/cupola.svg';
 import { refreshNow } from '../time/range';
@@ -48,10 +48,30 @@ function openTimeRange(): void {
   document.querySelector<HTMLElement>('[data-test="time-range"]')?.click();
 }
 
+interface OpenDialog {
+  what: 'search' | 'help';
+  nth: number;
+}
+
+/**
+ * The one dialog that is open. A browser tells of a dialog's closing a moment after it is gone from the screen, and the
+ * next may be open by then; so each opening has a number, and a dialog takes only itself away.
+ */
+function useDialogs() {
+  const [open, setOpen] = useState<OpenDialog | null>(null);
+  const show = useCallback((what: OpenDialog['what']) => {
+    setOpen((now) =>
+      now?.what === what && document.querySelector('dialog[open]') ? now : { what, nth: (now?.nth ?? 0) + 1 },
+    );
+  }, []);
+  const closed = useCallback((it: OpenDialog) => setOpen((now) => (now === it ? null : now)), []);
+  return { open, show, closed };
+}
+
 /** The frame around every page: rail, header, banner, dialogs and keyboard. */
 export function Shell({ children }: { children: ComponentChildren }) {
   const [path, navigate] = useLocation();
-  const [open, setOpen] = useState<'search' | 'help' | null>(null);
+  const { open, show, closed } = useDialogs();
   const place = placeOf(path);
   const title = place?.word ?? 'Not found';
 
@@ -62,13 +82,13 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const shortcuts = useMemo<Shortcut[]>(
     () => [
       ...PLACES.map((p) => ({ keys: `g ${p.key}`, words: `Go to ${p.word}`, run: () => navigate(p.path) })),
-      { keys: 'mod+k', words: 'Search', run: () => setOpen('search') },
-      { keys: '/', words: 'Search', run: () => setOpen('search') },
+      { keys: 'mod+k', words: 'Search', run: () => show('search') },
+      { keys: '/', words: 'Search', run: () => show('search') },
       { keys: 'r', words: 'Refresh now', run: refreshNow },
       { keys: 't', words: 'Choose the time range', run: openTimeRange },
-      { keys: '?', words: 'Show the keyboard shortcuts', run: () => setOpen('help') },
+      { keys: '?', words: 'Show the keyboard shortcuts', run: () => show('help') },
     ],
-    [navigate],
+    [navigate, show],
   );
   useEffect(() => listenForKeys(shortcuts), [shortcuts]);
 
@@ -78,7 +98,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <a class={css.skip} href="#main" onClick={(event) => skipToMain(event)}>
         Skip to the page
       </a>
-      <Rail path={path} onHelp={() => setOpen('help')} />
+      <Rail path={path} onHelp={() => show('help')} />
       <div class={css.body}>
         <header class={css.header}>
           <h1>{title}</h1>
@@ -101,7 +121,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
             <button
               type="button"
               class={css.searchButton}
-              onClick={() => setOpen('search')}
+              onClick={() => show('search')}
               aria-label="Search"
               title="Search (Ctrl K or /)"
             >
@@ -125,8 +145,10 @@ export function Shell({ children }: { children: ComponentChildren }) {
           {children}
         </main>
       </div>
-      {open === 'search' && <SearchDialog onClose={() => setOpen(null)} />}
-      {open === 'help' && <ShortcutsDialog shortcuts={shortcuts} onClose={() => setOpen(null)} />}
+      {open?.what === 'search' && <SearchDialog key={open.nth} onClose={() => closed(open)} />}
+      {open?.what === 'help' && (
+        <ShortcutsDialog key={open.nth} shortcuts={shortcuts} onClose={() => closed(open)} />
+      )}
     </>
   );
 }
