@@ -10,6 +10,7 @@ use http::header::{HeaderValue, LOCATION};
 use http::{StatusCode, Uri};
 use tokio::sync::Semaphore;
 
+use crate::api::costs::Costs;
 use crate::app::App;
 use crate::assets::Assets;
 use crate::telemetry::Telemetry;
@@ -27,6 +28,8 @@ pub(crate) struct Ctx {
     pub queries: Arc<Semaphore>,
     /// Places for everything else, so that a page of status does not wait for queries.
     pub others: Arc<Semaphore>,
+    /// What answers have cost.
+    pub costs: Costs,
 }
 
 /// The server as a tower service, without sockets. Registers its metrics in `app.registry`, so it is to be made once per
@@ -49,6 +52,7 @@ impl Ctx {
             telemetry,
             queries,
             others,
+            costs: Costs::new(),
         })
     }
 }

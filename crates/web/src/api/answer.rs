@@ -1,7 +1,9 @@
-//! From a request to its answer: reading parameters, computing on the blocking pool, stopping when nobody waits.
+//! From a request to its answer: reading parameters, computing (on the blocking pool, or in place what is known to be
+//! cheap), stopping when nobody waits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -11,8 +13,10 @@ use cupola_engine::{Cancel, QueryError, Stage};
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::error;
 
+use super::costs::Question;
 use super::json::{Answer, ApiError, ErrorKind};
 use super::params::Params;
 use crate::app::App;
@@ -23,6 +27,9 @@ use crate::router::Ctx;
 // Go's http.Request.ParseForm reads no more of a form either.
 const LARGEST_FORM: usize = 10 << 20;
 const FORM_TIMEOUT: Duration = Duration::from_secs(300);
+
+// A query that was cheap and takes longer now is asked anew where it hurts nobody.
+const LONGEST_HERE: Duration = Duration::from_millis(10);
 
 /// What is asked.
 pub(crate) struct Ask<'a> {
@@ -36,6 +43,8 @@ pub(crate) struct Ask<'a> {
     pub params: &'a Params,
     /// Set when the client has gone away.
     pub cancel: &'a Cancel,
+    /// Until when a query may be evaluated on this thread.
+    pub here_until: Option<Instant>,
 }
 
 /// Computes an answer. It may block and take long.
@@ -102,26 +111,78 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
         })
         .into_response(false);
     };
+    let question = Question::new(parts.uri.path(), &params);
+    let asked = Asked {
+        ctx,
+        parts,
+        params,
+        cancel,
+        handler,
+        question,
+    };
+    if let Some(response) = asked.compute_here(takes_gzip) {
+        return response;
+    }
     let computed = tokio::task::spawn_blocking(move || {
         let _place = place;
-        let ask = Ask {
-            app: &ctx.app,
-            ctx: &ctx,
-            path: parts.uri.path(),
-            params: &params,
-            cancel: &cancel,
-        };
-        handler(&ask).unwrap_or_else(Answer::from).into_response(takes_gzip)
+        asked.compute(takes_gzip, None)
     });
-    computed.await.unwrap_or_else(|panic| {
-        error!(error = %panic, "an answer broke off");
-        let message = "the server made a mistake while answering; its log says more".to_owned();
-        Answer::from(ApiError {
-            kind: ErrorKind::Internal,
-            message,
-        })
-        .into_response(false)
+    computed.await.unwrap_or_else(|panic| broken_off(&panic))
+}
+
+// A request that is read and has a place.
+struct Asked {
+    ctx: Arc<Ctx>,
+    parts: Parts,
+    params: Params,
+    cancel: Cancel,
+    handler: Handler,
+    question: Question,
+}
+
+impl Asked {
+    // Computes a cheap answer on the thread that read the request; the other sockets' work goes on on another thread
+    // meanwhile. `None` where the answer is not known to be cheap, or proves to be dear.
+    fn compute_here(&self, takes_gzip: bool) -> Option<Response> {
+        if !self.ctx.costs.is_cheap(self.question) || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
+            return None;
+        }
+        let until = Instant::now() + LONGEST_HERE;
+        let compute = || catch_unwind(AssertUnwindSafe(|| self.compute(takes_gzip, Some(until))));
+        let computed = tokio::task::block_in_place(compute);
+        match computed {
+            Ok(response) if response.status() == ErrorKind::Timeout.status() && Instant::now() >= until => None,
+            Ok(response) => Some(response),
+            Err(_) => Some(broken_off(&"it panicked")),
+        }
+    }
+
+    fn compute(&self, takes_gzip: bool, here_until: Option<Instant>) -> Response {
+        let begin = Instant::now();
+        let ask = Ask {
+            app: &self.ctx.app,
+            ctx: &self.ctx,
+            path: self.parts.uri.path(),
+            params: &self.params,
+            cancel: &self.cancel,
+            here_until,
+        };
+        let response = (self.handler)(&ask)
+            .unwrap_or_else(Answer::from)
+            .into_response(takes_gzip);
+        self.ctx.costs.note(self.question, begin.elapsed());
+        response
+    }
+}
+
+fn broken_off(panic: &dyn std::fmt::Display) -> Response {
+    error!(error = %panic, "an answer broke off");
+    let message = "the server made a mistake while answering; its log says more".to_owned();
+    Answer::from(ApiError {
+        kind: ErrorKind::Internal,
+        message,
     })
+    .into_response(false)
 }
 
 async fn read_params(parts: &Parts, body: Body) -> Result<Params, ApiError> {

@@ -1,6 +1,7 @@
 //! The HTTP API: Prometheus's `/api/v1` in its own JSON, and the little that only our pages ask.
 
 pub(crate) mod answer;
+pub(crate) mod costs;
 pub(crate) mod json;
 mod params;
 mod prometheus;

@@ -29,6 +29,11 @@ impl Params {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
+    /// All names and values.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
+    }
+
     /// A time in milliseconds; `absent` where the parameter is not given.
     pub(crate) fn time(&self, name: &str, absent: i64) -> Result<i64, ApiError> {
         match self.get(name) {

@@ -4,7 +4,10 @@ use super::*;
 use crate::serve::serve_router;
 use cupola_storage::{SampleSource, Samples, Selection, Series, StorageError};
 use flate2::read::GzDecoder;
+use parking_lot::Mutex;
 use std::io::Read as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -189,5 +192,52 @@ async fn a_query_over_its_memory_is_refused_and_counted() {
         "prometheus_engine_queries 0",
     ] {
         assert!(metrics.lines().any(|l| l == line), "{line} in {metrics}");
+    }
+}
+
+// Answers at once; while it is slow, only when it is told to stop, which makes it quick again.
+#[derive(Default)]
+struct Moody {
+    is_slow: AtomicBool,
+    asked_by: Mutex<Vec<ThreadId>>,
+}
+
+impl Queryable for Moody {
+    fn select(&self, _: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
+        self.asked_by.lock().push(std::thread::current().id());
+        let began = Instant::now();
+        while self.is_slow.load(Ordering::SeqCst) && began.elapsed() < LONGEST {
+            if !go_on() {
+                self.is_slow.store(false, Ordering::SeqCst);
+            }
+        }
+        self.select(selection)
+    }
+
+    fn label_names(&self, _: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_was_cheap_and_is_not_goes_on_where_it_holds_up_nobody() {
+    let storage = Arc::new(Moody::default());
+    let server = start(|app| app.storage = storage.clone());
+    let here = std::thread::current().id();
+    // Unknown, cheap; then dear: begun here and ended elsewhere.
+    for (is_slow, asked_here) in [(false, vec![false]), (false, vec![true]), (true, vec![true, false])] {
+        storage.is_slow.store(is_slow, Ordering::SeqCst);
+        let reply = server.get("/api/v1/query?query=x").await;
+        assert_eq!(reply.json()["status"], "success");
+        let asked: Vec<bool> = storage.asked_by.lock().drain(..).map(|by| by == here).collect();
+        assert_eq!(asked, asked_here);
     }
 }

@@ -96,6 +96,31 @@ impl Costs {
     }
 }
 
+/// What the queries of a set have used: for each of them, the costs of each server.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    cold: Vec<Vec<Costs>>,
+    warm: Vec<Vec<Costs>>,
+    refreshed: Vec<Vec<Costs>>,
+    peaks: Vec<u64>,
+}
+
+impl Measured {
+    /// Both sets as one, where both were measured.
+    pub(crate) fn with(mut self, other: Self) -> Option<Self> {
+        if self.warm.is_empty() || other.warm.is_empty() {
+            return None;
+        }
+        self.cold.extend(other.cold);
+        self.warm.extend(other.warm);
+        self.refreshed.extend(other.refreshed);
+        for (peak, other) in self.peaks.iter_mut().zip(other.peaks) {
+            *peak = (*peak).max(other);
+        }
+        Some(self)
+    }
+}
+
 /// A server that is asked, with its clock.
 pub(crate) struct Asking<'a> {
     pub(crate) kind: Kind,
@@ -152,10 +177,10 @@ pub(crate) fn run(
     queries: &[Query],
     windows: &[Window],
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Measured> {
     let asked = all(queries, windows, bench.options.only.as_deref());
     if asked.is_empty() {
-        return Ok(());
+        return Ok(Measured::default());
     }
     let runs = bench.options.runs.unwrap_or(RUNS) as i64;
     let warm_up = warm_end(loaded, &asked);
@@ -213,11 +238,17 @@ pub(crate) fn run(
         loaded.samples,
         asked.len(),
     ));
-    summary(bench, &cold, &warm, &refreshed, &peaks, report);
+    let measured = Measured {
+        cold,
+        warm,
+        refreshed,
+        peaks,
+    };
+    summary(bench, &measured, report);
     let notes = ["latency, ms", "as Prometheus"];
     let mut table = Table::new("warm: CPU ms per query", &bench.contenders).with_notes(&notes);
     let mut slower = Vec::new();
-    for ((asked, costs), verdict) in asked.iter().zip(&warm).zip(verdicts) {
+    for ((asked, costs), verdict) in asked.iter().zip(&measured.warm).zip(verdicts) {
         let latencies: Vec<String> = costs.iter().map(|c| rounded(c.latency())).collect();
         let figures: Vec<f64> = costs.iter().map(Costs::cpu).collect();
         if is_slowest(bench, &figures) {
@@ -232,7 +263,7 @@ pub(crate) fn run(
         format!("More CPU time than both peers: {}.", slower.join("; "))
     });
     report.table(&table);
-    Ok(())
+    Ok(measured)
 }
 
 // The end of the first run; those after it are later by less than a step.
@@ -274,14 +305,8 @@ fn told(outcomes: &[(Kind, Outcome)]) -> String {
     }
 }
 
-fn summary(
-    bench: &Bench,
-    cold: &[Vec<Costs>],
-    warm: &[Vec<Costs>],
-    refreshed: &[Vec<Costs>],
-    peaks: &[u64],
-    report: &mut Report,
-) {
+/// The figures of a whole set.
+pub(crate) fn summary(bench: &Bench, measured: &Measured, report: &mut Report) {
     let mut table = Table::new("all queries", &bench.contenders);
     let servers = bench.contenders.len();
     let each = |costs: &[Vec<Costs>], figure: fn(&Costs) -> f64, of: fn(Vec<f64>) -> f64| -> Vec<Option<f64>> {
@@ -296,7 +321,11 @@ fn summary(
     };
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let geomean = |values: Vec<f64>| geometric_mean(values.into_iter());
-    for (name, costs) in [("warm", warm), ("cold", cold), ("refresh", refreshed)] {
+    for (name, costs) in [
+        ("warm", &measured.warm),
+        ("cold", &measured.cold),
+        ("refresh", &measured.refreshed),
+    ] {
         if costs.iter().flatten().all(|c| c.cpu_ms.is_empty()) {
             continue;
         }
@@ -312,7 +341,7 @@ fn summary(
     }
     table.row(
         "highest RSS, MB",
-        peaks.iter().map(|peak| Some(*peak as f64 / 1e6)).collect(),
+        measured.peaks.iter().map(|peak| Some(*peak as f64 / 1e6)).collect(),
     );
     report.table(&table);
 }

@@ -66,11 +66,15 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> Result<()> {
     let end_ms = (machine::now_ms() - 30 * MINUTE_MS) / BLOCK_MS * BLOCK_MS;
     let windows = [HOUR_BY_15_S, SIX_HOURS_BY_1_MIN, DAY_BY_2_MIN];
     let day = Loaded::new(bench, &DAY, end_ms, "day").with_context(|| DAY.name)?;
-    ask::run(bench, &day, &queries::DAY, &windows, report).with_context(|| DAY.name)?;
+    let of_day = ask::run(bench, &day, &queries::DAY, &windows, report).with_context(|| DAY.name)?;
     dashboard::panels(bench, &day, &queries::DAY, SIX_HOURS_BY_1_MIN, report).with_context(|| DAY.name)?;
     let large = Loaded::new(bench, &LARGE, end_ms, "large").with_context(|| LARGE.name)?;
-    ask::run(bench, &large, &queries::LARGE, &[HOUR_BY_15_S], report).with_context(|| LARGE.name)?;
+    let of_large = ask::run(bench, &large, &queries::LARGE, &[HOUR_BY_15_S], report).with_context(|| LARGE.name)?;
     drop(large);
+    if let Some(both) = of_day.with(of_large) {
+        report.heading("PromQL: all of these queries, over both sets of data");
+        ask::summary(bench, &both, report);
+    }
     let cores = Loaded::new(bench, &CORES, end_ms, "cores").with_context(|| CORES.name)?;
     dashboard::memory(bench, &cores, DAY_BY_2_MIN, report).with_context(|| CORES.name)?;
     tell("promql is done");

@@ -121,6 +121,7 @@ fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiE
         .cancel
         .no_later_than(Instant::now().checked_add(engine.options().timeout))
         .deadline();
+    query.cancel = query.cancel.no_later_than(ask.here_until);
     let result = engine.query(&*ask.app.storage, &query).map_err(|e| refusal(&e))?;
     Ok(answer(result, limit, stats, deadline))
 }
