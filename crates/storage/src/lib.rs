@@ -172,6 +172,13 @@ pub trait Appender: Send {
         value: f64,
     ) -> Result<SeriesRef, AppendError>;
 
+    /// Adds a sample of a series that an earlier call named. `false`, and nothing is added, where the storage has
+    /// forgotten the series: it then takes [`Appender::append`] with its labels.
+    ///
+    /// # Errors
+    /// As [`Appender::append`].
+    fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError>;
+
     /// Writes the batch to the log, then shows it to readers. Dropping an appender without this discards the batch.
     ///
     /// # Errors

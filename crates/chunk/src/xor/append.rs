@@ -6,6 +6,10 @@ use crate::{ChunkError, XorCursor, num_samples};
 /// No window of significant bits has been written yet.
 const NO_WINDOW: u8 = 0xff;
 
+// A sample takes at most 4 + 64 bits of time and 2 + 5 + 6 + 64 bits of value.
+const LONGEST_SAMPLE: usize = 19;
+const GROW_BYTES: usize = 32;
+
 /// Grows an XOR chunk sample by sample. After every append [`XorAppender::bytes`] is a whole, valid chunk.
 #[derive(Debug, Clone)]
 pub struct XorAppender {
@@ -85,6 +89,10 @@ impl XorAppender {
         let count = self.num_samples();
         let next = count.checked_add(1).ok_or(ChunkError::Full)?;
         let value = value.to_bits();
+        if self.bytes.capacity() - self.bytes.len() < LONGEST_SAMPLE {
+            // Open chunks are most of what a database keeps in memory: they grow in steps, not by doubling.
+            self.bytes.reserve_exact(GROW_BYTES);
+        }
         match count {
             0 => {
                 write_varint(&mut self.bytes, &mut self.free, ts);

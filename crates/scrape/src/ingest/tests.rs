@@ -13,6 +13,7 @@ use super::*;
 struct Recorder {
     samples: Arc<Mutex<Vec<String>>>,
     series: Mutex<Vec<Labels>>,
+    is_forgetful: bool,
 }
 
 struct Batch<'a> {
@@ -27,6 +28,15 @@ impl Appendable for Recorder {
             lines: Vec::new(),
         })
     }
+}
+
+fn line(labels: &Labels, ts: i64, value: f64) -> String {
+    let value = if is_stale_nan(value) {
+        "stale".to_owned()
+    } else {
+        value.to_string()
+    };
+    format!("{labels} {value} @{ts}")
 }
 
 impl Appender for Batch<'_> {
@@ -46,13 +56,17 @@ impl Appender for Batch<'_> {
             known.is_none_or(|k| k.0 == at as u64),
             "a reference must name the series it came from"
         );
-        let value = if is_stale_nan(value) {
-            "stale".to_owned()
-        } else {
-            value.to_string()
-        };
-        self.lines.push(format!("{labels} {value} @{ts}"));
+        self.lines.push(line(labels, ts, value));
         Ok(SeriesRef(at as u64))
+    }
+
+    fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError> {
+        if self.recorder.is_forgetful {
+            return Ok(false);
+        }
+        let known = self.recorder.series.lock();
+        self.lines.push(line(&known[series.0 as usize], ts, value));
+        Ok(true)
     }
 
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
@@ -113,6 +127,16 @@ fn samples_get_the_targets_labels() {
         "a{x=\"1\"} 5\n",
         &[r#"{__name__="a", instance="t:1", job="j", x="1"} 5 @1000"#],
     );
+}
+
+#[test]
+fn a_series_that_the_storage_forgot_is_named_again() {
+    let mut bench = Bench::new("  metric_relabel_configs: [{action: labeldrop, regex: x}]\n");
+    for (ts, is_forgetful) in [(1000, false), (2000, true), (3000, false)] {
+        bench.recorder.is_forgetful = is_forgetful;
+        let lines = bench.scrape(ts, "a{x=\"1\"} 5\n").unwrap();
+        assert_eq!(lines, [format!(r#"{{__name__="a", instance="t:1", job="j"}} 5 @{ts}"#)]);
+    }
 }
 
 #[test]

@@ -113,19 +113,26 @@ impl Inner {
     }
 
     fn find(&self, labels: &Labels) -> Option<u64> {
-        let hash = self.hasher.hash_one(labels);
+        self.find_ids(&self.index.find(labels)?)
+    }
+
+    fn find_ids(&self, ids: &[u32]) -> Option<u64> {
         let has = |slot: &u32| {
-            self.slots
-                .get(*slot as usize)
-                .and_then(|s| s.series.as_ref())
-                .is_some_and(|s| s.labels == *labels)
+            let entry = self.slots.get(*slot as usize);
+            let series = entry.and_then(|entry| entry.series.as_ref());
+            series.is_some_and(|series| *series.labels == *ids)
         };
-        let slot = *self.by_labels.find(hash, has)?;
+        let slot = *self.by_labels.find(self.hasher.hash_one(ids), has)?;
         Some(series_ref(slot, self.slots.get(slot as usize)?.generation))
     }
 
+    fn labels(&self, series: &MemSeries) -> Labels {
+        self.index.labels(&series.labels)
+    }
+
     fn create(&mut self, labels: &Labels) -> u64 {
-        if let Some(id) = self.find(labels) {
+        let ids = self.index.intern(labels);
+        if let Some(id) = self.find_ids(&ids) {
             return id;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -133,17 +140,17 @@ impl Inner {
             (self.slots.len() - 1) as u32
         });
         let entry = &mut self.slots[slot as usize];
-        entry.series = Some(MemSeries::new(labels.clone()));
         let id = series_ref(slot, entry.generation);
-        let hash = self.hasher.hash_one(labels);
+        self.index.insert(slot, &ids);
+        let hash = self.hasher.hash_one(&*ids);
+        entry.series = Some(MemSeries::new(ids));
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.by_labels.insert_unique(hash, slot, |slot| {
             slots
                 .get(*slot as usize)
                 .and_then(|s| s.series.as_ref())
-                .map_or(0, |s| hasher.hash_one(&s.labels))
+                .map_or(0, |s| hasher.hash_one(&*s.labels))
         });
-        self.index.insert(slot, labels);
         id
     }
 
@@ -199,12 +206,8 @@ impl Replay {
                 }
             }
             Entry::Chunk(chunk) => {
-                let Some(series) = self
-                    .ids
-                    .get(&chunk.series)
-                    .copied()
-                    .and_then(|id| self.inner.get_mut(id))
-                else {
+                let id = self.ids.get(&chunk.series).copied();
+                let Some(series) = id.and_then(|id| self.inner.get_mut(id)) else {
                     return;
                 };
                 if chunk.maxt < self.floor {
@@ -212,7 +215,11 @@ impl Replay {
                 }
                 match series.restore(&chunk) {
                     Ok(()) => self.inner.maxt = self.inner.maxt.max(chunk.maxt),
-                    Err(error) => self.damage.push(format!("checkpoint: {}: {error}", series.labels)),
+                    Err(error) => {
+                        let series = id.and_then(|id| self.inner.get(id));
+                        let labels = series.map(|series| self.inner.labels(series)).unwrap_or_default();
+                        self.damage.push(format!("checkpoint: {labels}: {error}"));
+                    }
                 }
             }
         }
@@ -261,7 +268,7 @@ impl Head {
             };
             if let Some(source) = series.snapshot(mint, selection.maxt) {
                 found.push(Series {
-                    labels: series.labels.clone(),
+                    labels: inner.labels(series),
                     source: Box::new(source),
                 });
             }
@@ -271,40 +278,43 @@ impl Head {
 
     /// The label sets of matching series with samples in the range.
     pub(crate) fn label_sets(&self, selection: &Selection<'_>) -> Vec<Labels> {
-        let mint = selection.mint.max(self.floor.load(Ordering::Acquire));
         let inner = self.inner.read();
+        let series = self.in_range(&inner, selection);
+        series.map(|series| inner.labels(series)).collect()
+    }
+
+    fn in_range<'a>(&self, inner: &'a Inner, selection: &Selection<'_>) -> impl Iterator<Item = &'a MemSeries> {
+        let (mint, maxt) = (selection.mint.max(self.floor.load(Ordering::Acquire)), selection.maxt);
         let slots = inner.index.select(selection.matchers).into_iter();
         let series = slots.filter_map(|slot| inner.slots.get(slot as usize)?.series.as_ref());
-        let in_range = |s: &&MemSeries| {
-            s.bounds()
-                .is_some_and(|(first, last)| last >= mint && first <= selection.maxt)
-        };
-        series.filter(in_range).map(|s| s.labels.clone()).collect()
+        series.filter(move |series| {
+            let bounds = series.bounds();
+            bounds.is_some_and(|(first, last)| last >= mint && first <= maxt)
+        })
     }
 
     /// Label names of matching series. Without matchers all there are, whatever the range.
     pub(crate) fn label_names(&self, selection: &Selection<'_>) -> Vec<String> {
+        let inner = self.inner.read();
         if selection.matchers.is_empty() {
-            return self.inner.read().index.label_names().map(str::to_owned).collect();
+            return inner.index.label_names().map(str::to_owned).collect();
         }
-        let sets = self.label_sets(selection);
-        let names: BTreeSet<&str> = sets.iter().flatten().map(|(name, _)| name).collect();
+        let series = self.in_range(&inner, selection);
+        let names: BTreeSet<&str> = series.flat_map(|series| inner.index.names_of(&series.labels)).collect();
         names.into_iter().map(str::to_owned).collect()
     }
 
     /// Values of a label on matching series. Without matchers all there are, whatever the range.
     pub(crate) fn label_values(&self, name: &str, selection: &Selection<'_>) -> Vec<String> {
+        let inner = self.inner.read();
         if selection.matchers.is_empty() {
-            return self
-                .inner
-                .read()
-                .index
-                .label_values(name)
-                .map(|(v, _)| v.to_owned())
-                .collect();
+            let values = inner.index.label_values(name);
+            return values.map(|(value, _)| value.to_owned()).collect();
         }
-        let sets = self.label_sets(selection);
-        let values: BTreeSet<&str> = sets.iter().filter_map(|labels| labels.get(name)).collect();
+        let series = self.in_range(&inner, selection);
+        let values: BTreeSet<&str> = series
+            .filter_map(|series| inner.index.value(&series.labels, name))
+            .collect();
         values.into_iter().map(str::to_owned).collect()
     }
 
@@ -323,11 +333,7 @@ impl Head {
                 stats.maxt = stats.maxt.max(last);
             }
         }
-        stats.label_pairs = inner
-            .index
-            .label_names()
-            .map(|n| inner.index.label_values(n).count())
-            .sum();
+        stats.label_pairs = inner.index.pair_count();
         stats
     }
 
@@ -429,7 +435,7 @@ impl Head {
         }
         inner.index.remove(&removed);
         for (slot, labels) in &removed {
-            let hash = inner.hasher.hash_one(labels);
+            let hash = inner.hasher.hash_one(&**labels);
             if let Ok(entry) = inner.by_labels.find_entry(hash, |s| s == slot) {
                 entry.remove();
             }
@@ -455,7 +461,7 @@ impl Head {
                 inner.slots.get(slot).and_then(|entry| {
                     let series = entry.series.as_ref()?;
                     let id = series_ref(slot as u32, entry.generation);
-                    Some((id, series.labels.clone(), series.chunks(id)))
+                    Some((id, inner.labels(series), series.chunks(id)))
                 })
             };
             if let Some((id, labels, chunks)) = entry {
@@ -477,6 +483,40 @@ pub(crate) struct HeadAppender {
     samples: Vec<LoggedSample>,
 }
 
+impl HeadAppender {
+    // Whether a sample of this time can be taken at all.
+    fn check_age(&self, inner: &Inner, ts: i64) -> Result<(), AppendError> {
+        let head = &*self.head;
+        let floor = head.floor.load(Ordering::Acquire);
+        if ts < floor.max(inner.maxt.saturating_sub(head.late_ms)) {
+            head.metrics.out_of_bounds.inc();
+            return Err(AppendError::OutOfBounds);
+        }
+        Ok(())
+    }
+
+    // Takes a sample into the batch unless it is refused or there already.
+    fn take(
+        &mut self,
+        checked: Result<bool, AppendError>,
+        series: u64,
+        ts: i64,
+        value: f64,
+    ) -> Result<(), AppendError> {
+        match checked {
+            Ok(true) => self.samples.push(LoggedSample { series, ts, value }),
+            Ok(false) => {}
+            Err(error) => {
+                if error == AppendError::OutOfOrder {
+                    self.head.metrics.out_of_order.inc();
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Appender for HeadAppender {
     fn append(
         &mut self,
@@ -485,38 +525,40 @@ impl Appender for HeadAppender {
         ts: i64,
         value: f64,
     ) -> Result<SeriesRef, AppendError> {
-        let head = &*self.head;
+        if let Some(series) = known
+            && self.append_known(series, ts, value)?
+        {
+            return Ok(series);
+        }
         let found = {
-            let inner = head.inner.read();
-            let oldest = head
-                .floor
-                .load(Ordering::Acquire)
-                .max(inner.maxt.saturating_sub(head.late_ms));
-            if ts < oldest {
-                head.metrics.out_of_bounds.inc();
-                return Err(AppendError::OutOfBounds);
-            }
-            let known = known.map(|r| r.0).filter(|id| inner.get(*id).is_some());
-            let id = known.or_else(|| inner.find(labels));
-            id.map(|id| (id, inner.get(id).map_or(Ok(true), |s| s.check(ts, value))))
+            let inner = self.head.inner.read();
+            self.check_age(&inner, ts)?;
+            let id = inner.find(labels);
+            id.map(|id| (id, inner.get(id).map_or(Ok(true), |series| series.check(ts, value))))
         };
-        let id = match found {
-            Some((id, Ok(true))) => id,
-            Some((id, Ok(false))) => return Ok(SeriesRef(id)),
-            Some((_, Err(error))) => {
-                if error == AppendError::OutOfOrder {
-                    head.metrics.out_of_order.inc();
-                }
-                return Err(error);
-            }
+        let (id, checked) = match found {
+            Some(found) => found,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
             None => {
-                head.metrics.series_created.inc();
-                head.inner.write().create(labels)
+                self.head.metrics.series_created.inc();
+                (self.head.inner.write().create(labels), Ok(true))
             }
         };
-        self.samples.push(LoggedSample { series: id, ts, value });
+        self.take(checked, id, ts, value)?;
         Ok(SeriesRef(id))
+    }
+
+    fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError> {
+        let checked = {
+            let inner = self.head.inner.read();
+            let Some(known) = inner.get(series.0) else {
+                return Ok(false);
+            };
+            self.check_age(&inner, ts)?;
+            known.check(ts, value)
+        };
+        self.take(checked, series.0, ts, value)?;
+        Ok(true)
     }
 
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
@@ -529,10 +571,8 @@ impl Appender for HeadAppender {
         let mut fresh: Vec<(u64, Labels)> = {
             let inner = head.inner.read();
             let unlogged = |s: &LoggedSample| {
-                inner
-                    .get(s.series)
-                    .filter(|m| !m.logged)
-                    .map(|m| (s.series, m.labels.clone()))
+                let series = inner.get(s.series).filter(|series| !series.logged)?;
+                Some((s.series, inner.labels(series)))
             };
             self.samples.iter().filter_map(unlogged).collect()
         };

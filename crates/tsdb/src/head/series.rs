@@ -3,30 +3,33 @@
 use std::sync::Arc;
 
 use cupola_chunk::XorAppender;
-use cupola_model::Labels;
 use cupola_storage::{AppendError, SampleSource, Samples, StorageError};
 
+use super::index::PairIds;
 use crate::wal::LoggedChunk;
 
 // As Prometheus: a chunk is sealed at this many samples.
 const SAMPLES_PER_CHUNK: usize = 120;
 
 /// A chunk that no longer changes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sealed {
     pub mint: i64,
     pub maxt: i64,
-    pub bytes: Box<[u8]>,
+    pub bytes: Arc<[u8]>,
 }
 
 pub(crate) struct MemSeries {
-    pub labels: Labels,
+    /// Its labels, as the index knows them.
+    pub labels: PairIds,
+    pub sealed: Vec<Sealed>,
+    open: Option<Open>,
+    // Time and bits of the newest sample, where there is one.
+    last_ts: i64,
+    last_bits: u64,
+    has_last: bool,
     /// Whether the log holds this series' labels.
     pub logged: bool,
-    pub sealed: Vec<Arc<Sealed>>,
-    open: Option<Open>,
-    /// Newest sample; `None` before the first.
-    last: Option<(i64, u64)>,
 }
 
 struct Open {
@@ -35,22 +38,33 @@ struct Open {
 }
 
 impl MemSeries {
-    pub(crate) fn new(labels: Labels) -> Self {
+    pub(crate) fn new(labels: PairIds) -> Self {
         Self {
             labels,
-            logged: false,
             sealed: Vec::new(),
             open: None,
-            last: None,
+            last_ts: 0,
+            last_bits: 0,
+            has_last: false,
+            logged: false,
         }
+    }
+
+    // Time of the newest sample.
+    fn last(&self) -> Option<i64> {
+        self.has_last.then_some(self.last_ts)
+    }
+
+    fn set_last(&mut self, ts: i64, bits: u64) {
+        (self.last_ts, self.last_bits, self.has_last) = (ts, bits, true);
     }
 
     /// Whether a sample may follow the newest one. `Ok(false)`: it is the newest one, again.
     pub(crate) fn check(&self, ts: i64, value: f64) -> Result<bool, AppendError> {
-        match self.last {
-            Some((last, _)) if ts < last => Err(AppendError::OutOfOrder),
-            Some((last, bits)) if ts == last && bits == value.to_bits() => Ok(false),
-            Some((last, _)) if ts == last => Err(AppendError::Duplicate),
+        match self.last() {
+            Some(last) if ts < last => Err(AppendError::OutOfOrder),
+            Some(last) if ts == last && self.last_bits == value.to_bits() => Ok(false),
+            Some(last) if ts == last => Err(AppendError::Duplicate),
             _ => Ok(true),
         }
     }
@@ -63,22 +77,26 @@ impl MemSeries {
         });
         let appended = open.appender.append(ts, value);
         debug_assert!(appended.is_ok(), "a chunk is sealed long before it is full");
-        self.last = Some((ts, value.to_bits()));
-        if usize::from(open.appender.num_samples()) >= SAMPLES_PER_CHUNK {
+        let is_full = usize::from(open.appender.num_samples()) >= SAMPLES_PER_CHUNK;
+        self.set_last(ts, value.to_bits());
+        if is_full {
             self.seal();
         }
     }
 
     fn seal(&mut self) {
-        let (Some(open), Some((maxt, _))) = (self.open.take(), self.last) else {
-            return;
-        };
-        let bytes = open.appender.bytes().into();
-        self.sealed.push(Arc::new(Sealed {
+        let Some(open) = self.open.take() else { return };
+        self.add_sealed(Sealed {
             mint: open.mint,
-            maxt,
-            bytes,
-        }));
+            maxt: self.last_ts,
+            bytes: open.appender.bytes().into(),
+        });
+    }
+
+    fn add_sealed(&mut self, chunk: Sealed) {
+        // There are a handful of them: room for more is not made in advance.
+        self.sealed.reserve_exact(1);
+        self.sealed.push(chunk);
     }
 
     /// Takes over a chunk of a checkpoint; chunks come oldest first.
@@ -88,16 +106,15 @@ impl MemSeries {
         let (Some(ts), Some(value)) = (samples.ts.last(), samples.values.last()) else {
             return Ok(());
         };
-        if self.last.is_some_and(|(last, _)| chunk.mint <= last) {
+        if self.last().is_some_and(|last| chunk.mint <= last) {
             return Ok(());
         }
-        self.last = Some((*ts, value.to_bits()));
-        let bytes = chunk.bytes.clone().into();
-        self.sealed.push(Arc::new(Sealed {
+        self.set_last(*ts, value.to_bits());
+        self.add_sealed(Sealed {
             mint: chunk.mint,
             maxt: chunk.maxt,
-            bytes,
-        }));
+            bytes: chunk.bytes.as_slice().into(),
+        });
         Ok(())
     }
 
@@ -108,7 +125,7 @@ impl MemSeries {
             .first()
             .map(|c| c.mint)
             .or(self.open.as_ref().map(|o| o.mint))?;
-        Some((first, self.last?.0))
+        Some((first, self.last()?))
     }
 
     /// Number of chunks, the open one included.
@@ -119,7 +136,8 @@ impl MemSeries {
     /// Forgets chunks that end before `mint`. True where nothing is left.
     pub(crate) fn truncate(&mut self, mint: i64) -> bool {
         self.sealed.retain(|chunk| chunk.maxt >= mint);
-        if self.last.is_some_and(|(last, _)| last < mint) {
+        self.sealed.shrink_to_fit();
+        if self.last().is_some_and(|last| last < mint) {
             self.open = None;
         }
         self.sealed.is_empty() && self.open.is_none()
@@ -137,11 +155,11 @@ impl MemSeries {
                 bytes: c.bytes.to_vec(),
             })
             .collect();
-        if let (Some(open), Some((maxt, _))) = (&self.open, self.last) {
+        if let Some(open) = &self.open {
             all.push(LoggedChunk {
                 series,
                 mint: open.mint,
-                maxt,
+                maxt: self.last_ts,
                 bytes: open.appender.bytes().to_vec(),
             });
         }
@@ -150,21 +168,21 @@ impl MemSeries {
 
     /// What a reader of `mint..=maxt` needs, detached from the head: sealed chunks are shared, the open one is copied.
     pub(crate) fn snapshot(&self, mint: i64, maxt: i64) -> Option<HeadSource> {
-        let mut chunks: Vec<Arc<Sealed>> = self
+        let mut chunks: Vec<Sealed> = self
             .sealed
             .iter()
             .filter(|c| c.maxt >= mint && c.mint <= maxt)
             .cloned()
             .collect();
-        if let (Some(open), Some((last, _))) = (&self.open, self.last)
-            && last >= mint
+        if let Some(open) = &self.open
+            && self.last_ts >= mint
             && open.mint <= maxt
         {
-            chunks.push(Arc::new(Sealed {
+            chunks.push(Sealed {
                 mint: open.mint,
-                maxt: last,
+                maxt: self.last_ts,
                 bytes: open.appender.bytes().into(),
-            }));
+            });
         }
         (!chunks.is_empty()).then_some(HeadSource { chunks, floor: mint })
     }
@@ -172,7 +190,7 @@ impl MemSeries {
 
 /// The samples of one series as they were when it was selected.
 pub(crate) struct HeadSource {
-    chunks: Vec<Arc<Sealed>>,
+    chunks: Vec<Sealed>,
     // Samples older than this are a block's.
     floor: i64,
 }

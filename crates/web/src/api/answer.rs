@@ -28,6 +28,12 @@ use crate::router::Ctx;
 const LARGEST_FORM: usize = 10 << 20;
 const FORM_TIMEOUT: Duration = Duration::from_secs(300);
 
+// Going to another thread and back costs 50 to 100 µs. What has cost no more than `CHEAP` the last time is computed by the
+// thread that read the request; its other sockets move to another thread meanwhile, which costs 25 µs. What has cost no
+// more than `TINY` is not worth that either: where it needs a page that is no longer in memory, the other sockets wait as
+// long as the disk takes.
+const CHEAP: Duration = Duration::from_millis(2);
+const TINY: Duration = Duration::from_micros(500);
 // A query that was cheap and takes longer now is asked anew where it hurts nobody.
 const LONGEST_HERE: Duration = Duration::from_millis(10);
 
@@ -141,15 +147,20 @@ struct Asked {
 }
 
 impl Asked {
-    // Computes a cheap answer on the thread that read the request; the other sockets' work goes on on another thread
-    // meanwhile. `None` where the answer is not known to be cheap, or proves to be dear.
+    // Computes a cheap answer on the thread that read the request. `None` where the answer is not known to be cheap, or
+    // proves to be dear.
     fn compute_here(&self, takes_gzip: bool) -> Option<Response> {
-        if !self.ctx.costs.is_cheap(self.question) || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
+        let cost = self.ctx.costs.of(self.question)?;
+        if cost > CHEAP || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
             return None;
         }
         let until = Instant::now() + LONGEST_HERE;
         let compute = || catch_unwind(AssertUnwindSafe(|| self.compute(takes_gzip, Some(until))));
-        let computed = tokio::task::block_in_place(compute);
+        let computed = if cost <= TINY {
+            compute()
+        } else {
+            tokio::task::block_in_place(compute)
+        };
         match computed {
             Ok(response) if response.status() == ErrorKind::Timeout.status() && Instant::now() >= until => None,
             Ok(response) => Some(response),

@@ -10,15 +10,11 @@ use super::params::Params;
 const PLACES: usize = 1024;
 const PLACES_MASK: u64 = PLACES as u64 - 1;
 
-// Up to this an answer is cheap: going to another thread and back costs 50 to 100 µs.
-const CHEAP_US: u64 = 2_000;
-
 // The low bits of a place hold microseconds, the others tell whose they are.
 const COST_BITS: u32 = 20;
 const MOST_US: u64 = (1 << COST_BITS) - 1;
 
-/// The last cost of each of the last questions. A question that is forgotten, because another took its place, is not
-/// known to be cheap.
+/// The last cost of each of the last questions; a question may be forgotten, because another took its place.
 pub(crate) struct Costs(Box<[AtomicU64]>);
 
 /// One question, whenever it is asked: a range moved on in time is the same.
@@ -48,11 +44,11 @@ impl Costs {
         Self((0..PLACES).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// Whether `question` was cheap when it was asked last.
-    pub(crate) fn is_cheap(&self, question: Question) -> bool {
+    /// What the answer to `question` has cost when it was asked last, if that is known.
+    pub(crate) fn of(&self, question: Question) -> Option<Duration> {
         let noted = self.place(question).load(Ordering::Relaxed);
         let is_same = (noted ^ question.0) >> COST_BITS == 0;
-        is_same && noted & MOST_US <= CHEAP_US
+        is_same.then(|| Duration::from_micros(noted & MOST_US))
     }
 
     /// Notes what its answer has cost.
@@ -90,15 +86,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_cheap_the_last_time_is_cheap() {
+    fn the_last_cost_is_known() {
         let (costs, question) = (Costs::new(), ask("query=up"));
-        assert!(!costs.is_cheap(question), "unknown");
-        costs.note(question, Duration::from_micros(300));
-        assert!(costs.is_cheap(question));
-        assert!(!costs.is_cheap(ask("query=down")));
-        costs.note(question, Duration::from_millis(3));
-        assert!(!costs.is_cheap(question));
+        assert_eq!(costs.of(question), None);
+        for cost in [Duration::from_micros(300), Duration::from_millis(3), Duration::ZERO] {
+            costs.note(question, cost);
+            assert_eq!(costs.of(question), Some(cost));
+        }
+        assert_eq!(costs.of(ask("query=down")), None);
         costs.note(question, Duration::from_hours(5));
-        assert!(!costs.is_cheap(question));
+        assert!(costs.of(question) >= Some(Duration::from_secs(1)));
     }
 }
