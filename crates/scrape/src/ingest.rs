@@ -5,7 +5,6 @@
 //! missing now ends with a staleness marker.
 
 use std::collections::HashSet;
-use std::collections::hash_map::Entry as Place;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use cupola_exposition::{Entry, Format, LabelPairs, Parser, Series};
 use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, SeriesRef};
 use cupola_storage::{AppendError, Appendable, Appender};
 use foldhash::HashMap;
+use hashbrown::HashTable;
 use thiserror::Error;
 
 use crate::metadata::MetadataCell;
@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 // A target's own timestamp may be this far in the future (Prometheus: `maxAheadTime`).
 const MAX_AHEAD_MS: i64 = 10 * 60_000;
 // Lines that have not been seen for this many scrapes are forgotten.
-const FORGET_AFTER: u64 = 10;
+const FORGET_AFTER: u32 = 10;
 
 /// Why a body makes the whole scrape fail. The texts are Prometheus's where it has some.
 #[derive(Debug, Error)]
@@ -71,11 +71,14 @@ pub(crate) struct Counts {
 
 // A line as it is remembered: its labels are the storage's affair, and found anew from the line where it forgot them.
 struct Known {
-    series: Option<SeriesRef>,
+    hash: LineHash,
+    // Its series; `None` is told by `has_series`, which takes 8 bytes less.
+    series: SeriesRef,
+    has_series: bool,
     // The last scrape that had the line, and the one before that: a body that breaks off has marked some lines as seen
     // although nothing of it counts.
-    seen: u64,
-    seen_before: u64,
+    seen: u32,
+    seen_before: u32,
     // Whether relabelling drops the line.
     dropped: bool,
     // Whether its sample came without an own timestamp.
@@ -86,15 +89,73 @@ struct Known {
 // million lines are the same with a probability of 10^-27.
 type LineHash = (u64, u64);
 
+/// The lines of a target, in the order in which they were seen first.
+#[derive(Default)]
+struct Lines {
+    all: Vec<Known>,
+    by_hash: HashTable<u32>,
+    hashers: (foldhash::quality::RandomState, foldhash::quality::RandomState),
+    // Behind the line that was found last: bodies keep their order.
+    next: usize,
+}
+
+impl Lines {
+    fn hash(&self, raw: &[u8]) -> LineHash {
+        (self.hashers.0.hash_one(raw), self.hashers.1.hash_one(raw))
+    }
+
+    fn find(&mut self, hash: LineHash) -> Option<&mut Known> {
+        if self.all.get(self.next).is_none_or(|known| known.hash != hash) {
+            let is_it = |at: &u32| self.all.get(*at as usize).is_some_and(|known| known.hash == hash);
+            self.next = *self.by_hash.find(hash.0, is_it)? as usize;
+        }
+        self.next += 1;
+        self.all.get_mut(self.next - 1)
+    }
+
+    // A body has fewer lines than fit in 32 bits: it is limited in bytes.
+    fn insert(&mut self, known: Known) -> &mut Known {
+        let (all, at) = (&self.all, self.all.len() as u32);
+        let hash_of = |at: &u32| all.get(*at as usize).map_or(0, |known| known.hash.0);
+        self.by_hash.insert_unique(known.hash.0, at, hash_of);
+        self.next = self.all.len() + 1;
+        self.all.push_mut(known)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Known) -> bool) {
+        let before = self.all.len();
+        self.all.retain(keep);
+        if self.all.len() < before {
+            self.by_hash.clear();
+            for (at, known) in self.all.iter().enumerate() {
+                self.by_hash.insert_unique(known.hash.0, at as u32, |at| {
+                    self.all.get(*at as usize).map_or(0, |known| known.hash.0)
+                });
+            }
+            self.by_hash
+                .shrink_to_fit(|at| self.all.get(*at as usize).map_or(0, |known| known.hash.0));
+        }
+        self.all.shrink_to_fit();
+    }
+}
+
 impl Known {
-    fn see(&mut self, scrape: u64) {
+    fn series(&self) -> Option<SeriesRef> {
+        self.has_series.then_some(self.series)
+    }
+
+    fn set_series(&mut self, series: SeriesRef) {
+        (self.series, self.has_series) = (series, true);
+    }
+
+    fn see(&mut self, scrape: u32) {
         if self.seen != scrape {
             self.seen_before = std::mem::replace(&mut self.seen, scrape);
         }
     }
 
     // Whether the line was last seen in `good`, leaving out what a later body that broke off had.
-    fn is_missing_since(&self, good: u64, broken: Option<u64>) -> bool {
+    fn is_missing_since(&self, good: u32, broken: Option<u32>) -> bool {
         self.seen == good || (broken == Some(self.seen) && self.seen_before == good)
     }
 }
@@ -103,12 +164,11 @@ impl Known {
 pub(crate) struct Ingester {
     target: Labels,
     metadata: Arc<MetadataCell>,
-    lines: HashMap<LineHash, Known>,
-    hashers: (foldhash::quality::RandomState, foldhash::quality::RandomState),
+    lines: Lines,
     reports: HashMap<&'static str, (Labels, Option<SeriesRef>)>,
-    scrape: u64,
+    scrape: u32,
     // The last scrape that succeeded; series seen then and not now are stale.
-    last_good: Option<u64>,
+    last_good: Option<u32>,
 }
 
 impl Ingester {
@@ -117,8 +177,7 @@ impl Ingester {
         Self {
             target,
             metadata,
-            lines: HashMap::default(),
-            hashers: Default::default(),
+            lines: Lines::default(),
             reports: HashMap::default(),
             scrape: 0,
             last_good: None,
@@ -146,20 +205,22 @@ impl Ingester {
         for entry in Parser::new(format, body) {
             let entry = entry?;
             let Entry::Sample(sample) = entry else {
-                self.metadata.line(&entry, scrape);
+                self.metadata.line(&entry, scrape.into());
                 continue;
             };
             counts.scraped += 1;
             let raw = sample.series.raw();
-            let hash = (self.hashers.0.hash_one(raw), self.hashers.1.hash_one(raw));
+            let hash = self.lines.hash(raw);
             let mut fresh = None;
-            let known = match self.lines.entry(hash) {
-                Place::Occupied(entry) => entry.into_mut(),
-                Place::Vacant(entry) => {
+            let known = match self.lines.find(hash) {
+                Some(known) => known,
+                None => {
                     fresh = labels(config, &self.target, &sample.series)?;
                     counts.added += usize::from(fresh.is_some());
-                    entry.insert(Known {
-                        series: None,
+                    self.lines.insert(Known {
+                        hash,
+                        series: SeriesRef(0),
+                        has_series: false,
                         seen: 0,
                         seen_before: 0,
                         dropped: fresh.is_none(),
@@ -184,12 +245,12 @@ impl Ingester {
                 metrics.out_of_bounds.inc();
                 continue;
             }
-            if own.is_none() && known.series.is_some_and(|series| seen.contains(&series)) {
+            if own.is_none() && known.series().is_some_and(|series| seen.contains(&series)) {
                 // The same series twice in one body: the first one counts.
                 metrics.duplicate.inc();
                 continue;
             }
-            let mut appended = known.series.map_or(Ok(None), |series| {
+            let mut appended = known.series().map_or(Ok(None), |series| {
                 let is_known = appender.append_known(series, at, sample.value)?;
                 Ok(is_known.then_some(series))
             });
@@ -203,8 +264,10 @@ impl Ingester {
             }
             match appended {
                 Ok(series) => {
-                    known.series = series;
-                    seen.extend(series);
+                    if let Some(series) = series {
+                        known.set_series(series);
+                        seen.insert(series);
+                    }
                 }
                 Err(AppendError::OutOfOrder) => metrics.out_of_order.inc(),
                 Err(AppendError::Duplicate) => metrics.duplicate.inc(),
@@ -221,8 +284,8 @@ impl Ingester {
     fn forget(&mut self) {
         let scrape = self.scrape;
         if scrape.is_multiple_of(FORGET_AFTER) {
-            self.lines.retain(|_, known| scrape - known.seen < FORGET_AFTER);
-            self.metadata.forget(scrape);
+            self.lines.retain(|known| scrape - known.seen < FORGET_AFTER);
+            self.metadata.forget(scrape.into());
         }
     }
 
@@ -232,15 +295,16 @@ impl Ingester {
         ts: i64,
         appender: &mut dyn Appender,
         seen: &HashSet<SeriesRef, foldhash::fast::RandomState>,
-        broken: Option<u64>,
+        broken: Option<u32>,
     ) {
         let Some(last_good) = self.last_good else { return };
         let missing = self
             .lines
-            .values()
+            .all
+            .iter()
             .filter(|k| k.is_missing_since(last_good, broken) && k.tracked);
         for known in missing {
-            let Some(series) = known.series else { continue };
+            let Some(series) = known.series() else { continue };
             // Another line may have brought the same series.
             if !seen.contains(&series) {
                 // Refused only where something newer is there: then the series has not ended. What the storage has

@@ -21,6 +21,8 @@ pub struct XorAppender {
     trailing: u8,
     // Unused low bits of the last byte; 8 where it is empty.
     free: u8,
+    // Whether `ts` and `value` are those of a sample.
+    any: bool,
 }
 
 impl Default for XorAppender {
@@ -49,6 +51,7 @@ impl XorAppender {
             leading: NO_WINDOW,
             trailing: 0,
             free: 0,
+            any: false,
         }
     }
 
@@ -65,6 +68,7 @@ impl XorAppender {
         let end = cursor.end();
         // Only bits behind the last sample are cleared; a valid chunk has zeros there anyway.
         let free = (bytes.len() * 8 - end.pos) as u8;
+        let any = num_samples(&bytes)? > 0;
         if let Some(last) = bytes.last_mut() {
             *last &= (0xff_u16 << free) as u8;
         }
@@ -77,6 +81,7 @@ impl XorAppender {
             leading,
             trailing,
             free,
+            any,
         })
     }
 
@@ -95,6 +100,7 @@ impl XorAppender {
         }
         match count {
             0 => {
+                self.begin();
                 write_varint(&mut self.bytes, &mut self.free, ts);
                 self.write(value, 64);
             }
@@ -112,6 +118,7 @@ impl XorAppender {
         }
         self.ts = ts;
         self.value = value;
+        self.any = true;
         if let Some(head) = self.bytes.first_chunk_mut::<2>() {
             *head = next.to_be_bytes();
         }
@@ -124,16 +131,28 @@ impl XorAppender {
         num_samples(&self.bytes).unwrap_or(0)
     }
 
-    /// Time of the newest sample, `None` while there is none.
-    #[must_use]
-    pub fn last_ts(&self) -> Option<i64> {
-        (self.num_samples() > 0).then_some(self.ts)
+    // What a chunk starts with, whatever was written before.
+    fn begin(&mut self) {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&[0, 0]);
+        (self.leading, self.trailing, self.free) = (NO_WINDOW, 0, 0);
     }
 
-    /// The newest value, `None` while there is none.
+    /// Time of the newest sample, `None` before the first; that of a chunk that was taken counts, too.
+    #[must_use]
+    pub fn last_ts(&self) -> Option<i64> {
+        self.any.then_some(self.ts)
+    }
+
+    /// The newest value, as [`XorAppender::last_ts`].
     #[must_use]
     pub fn last_value(&self) -> Option<f64> {
-        (self.num_samples() > 0).then(|| f64::from_bits(self.value))
+        self.any.then(|| f64::from_bits(self.value))
+    }
+
+    /// Hands out the chunk so far and goes on with an empty one, without a heap allocation until its first sample.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
     }
 
     /// The chunk so far.

@@ -295,6 +295,6 @@ fn a_target_that_breaks_off_with_new_lines_each_time_does_not_fill_the_memory() 
         })
         .unwrap()
         .unwrap();
-        assert!(bench.ingester.lines.len() <= 2 * FORGET_AFTER as usize);
+        assert!(bench.ingester.lines.all.len() <= 2 * FORGET_AFTER as usize);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cupola_chunk::XorAppender;
+use cupola_chunk::{ChunkError, XorAppender};
 use cupola_storage::{AppendError, SampleSource, Samples, StorageError};
 
 use super::index::PairIds;
@@ -22,125 +22,115 @@ pub(crate) struct Sealed {
 pub(crate) struct MemSeries {
     /// Its labels, as the index knows them.
     pub labels: PairIds,
-    pub sealed: Vec<Sealed>,
-    open: Option<Open>,
-    // Time and bits of the newest sample, where there is one.
-    last_ts: i64,
-    last_bits: u64,
-    has_last: bool,
+    /// Oldest first; there are a handful of them.
+    pub sealed: Box<[Sealed]>,
+    // The chunk that grows, empty after one was sealed, and the newest sample.
+    open: XorAppender,
+    // Its oldest sample, where it has one.
+    open_mint: i64,
     /// Whether the log holds this series' labels.
     pub logged: bool,
-}
-
-struct Open {
-    mint: i64,
-    appender: XorAppender,
 }
 
 impl MemSeries {
     pub(crate) fn new(labels: PairIds) -> Self {
         Self {
             labels,
-            sealed: Vec::new(),
-            open: None,
-            last_ts: 0,
-            last_bits: 0,
-            has_last: false,
+            sealed: Box::default(),
+            open: XorAppender::new(),
+            open_mint: 0,
             logged: false,
         }
     }
 
-    // Time of the newest sample.
-    fn last(&self) -> Option<i64> {
-        self.has_last.then_some(self.last_ts)
+    fn has_open(&self) -> bool {
+        self.open.num_samples() > 0
     }
 
-    fn set_last(&mut self, ts: i64, bits: u64) {
-        (self.last_ts, self.last_bits, self.has_last) = (ts, bits, true);
+    // Time of the newest sample.
+    fn last(&self) -> Option<i64> {
+        self.open.last_ts()
     }
 
     /// Whether a sample may follow the newest one. `Ok(false)`: it is the newest one, again.
     pub(crate) fn check(&self, ts: i64, value: f64) -> Result<bool, AppendError> {
-        match self.last() {
-            Some(last) if ts < last => Err(AppendError::OutOfOrder),
-            Some(last) if ts == last && self.last_bits == value.to_bits() => Ok(false),
-            Some(last) if ts == last => Err(AppendError::Duplicate),
-            _ => Ok(true),
+        let (Some(last_ts), Some(last)) = (self.open.last_ts(), self.open.last_value()) else {
+            return Ok(true);
+        };
+        if ts > last_ts {
+            Ok(true)
+        } else if ts < last_ts {
+            Err(AppendError::OutOfOrder)
+        } else if last.to_bits() == value.to_bits() {
+            Ok(false)
+        } else {
+            Err(AppendError::Duplicate)
         }
     }
 
     /// Adds a sample that `check` allowed.
     pub(crate) fn push(&mut self, ts: i64, value: f64) {
-        let open = self.open.get_or_insert_with(|| Open {
-            mint: ts,
-            appender: XorAppender::new(),
-        });
-        let appended = open.appender.append(ts, value);
-        debug_assert!(appended.is_ok(), "a chunk is sealed long before it is full");
-        let is_full = usize::from(open.appender.num_samples()) >= SAMPLES_PER_CHUNK;
-        self.set_last(ts, value.to_bits());
-        if is_full {
-            self.seal();
+        if !self.has_open() {
+            self.open_mint = ts;
         }
+        let appended = self.open.append(ts, value);
+        debug_assert!(appended.is_ok(), "a chunk is sealed long before it is full");
+        self.seal(SAMPLES_PER_CHUNK);
     }
 
-    fn seal(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        self.add_sealed(Sealed {
-            mint: open.mint,
-            maxt: self.last_ts,
-            bytes: open.appender.bytes().into(),
+    // Ends the open chunk where it has `least` samples.
+    fn seal(&mut self, least: usize) {
+        let Some(maxt) = self.last().filter(|_| usize::from(self.open.num_samples()) >= least) else {
+            return;
+        };
+        let bytes = self.open.take();
+        let mut all = std::mem::take(&mut self.sealed).into_vec();
+        all.reserve_exact(1);
+        all.push(Sealed {
+            mint: self.open_mint,
+            maxt,
+            bytes: bytes.into(),
         });
-    }
-
-    fn add_sealed(&mut self, chunk: Sealed) {
-        // There are a handful of them: room for more is not made in advance.
-        self.sealed.reserve_exact(1);
-        self.sealed.push(chunk);
+        self.sealed = all.into();
     }
 
     /// Takes over a chunk of a checkpoint; chunks come oldest first.
     pub(crate) fn restore(&mut self, chunk: &LoggedChunk) -> Result<(), StorageError> {
-        let mut samples = Samples::default();
-        decode(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
-        let (Some(ts), Some(value)) = (samples.ts.last(), samples.values.last()) else {
-            return Ok(());
-        };
         if self.last().is_some_and(|last| chunk.mint <= last) {
             return Ok(());
         }
-        self.set_last(*ts, value.to_bits());
-        self.add_sealed(Sealed {
-            mint: chunk.mint,
-            maxt: chunk.maxt,
-            bytes: chunk.bytes.as_slice().into(),
-        });
+        // Going on where the chunk ends costs its decoding, which tells whether it can be read.
+        let open = XorAppender::resume(chunk.bytes.clone()).map_err(|e| corrupt(&e))?;
+        if open.num_samples() > 0 {
+            self.seal(1);
+            (self.open, self.open_mint) = (open, chunk.mint);
+            self.seal(SAMPLES_PER_CHUNK);
+        }
         Ok(())
     }
 
     /// Oldest and newest sample.
     pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
-        let first = self
-            .sealed
-            .first()
-            .map(|c| c.mint)
-            .or(self.open.as_ref().map(|o| o.mint))?;
+        let open = self.has_open().then_some(self.open_mint);
+        let first = self.sealed.first().map(|chunk| chunk.mint).or(open)?;
         Some((first, self.last()?))
     }
 
     /// Number of chunks, the open one included.
     pub(crate) fn chunk_count(&self) -> usize {
-        self.sealed.len() + usize::from(self.open.is_some())
+        self.sealed.len() + usize::from(self.has_open())
     }
 
     /// Forgets chunks that end before `mint`. True where nothing is left.
     pub(crate) fn truncate(&mut self, mint: i64) -> bool {
-        self.sealed.retain(|chunk| chunk.maxt >= mint);
-        self.sealed.shrink_to_fit();
-        if self.last().is_some_and(|last| last < mint) {
-            self.open = None;
+        if self.sealed.first().is_some_and(|chunk| chunk.maxt < mint) {
+            let kept = std::mem::take(&mut self.sealed).into_iter();
+            self.sealed = kept.filter(|chunk| chunk.maxt >= mint).collect();
         }
-        self.sealed.is_empty() && self.open.is_none()
+        if self.last().is_some_and(|last| last < mint) {
+            self.open.take();
+        }
+        self.sealed.is_empty() && !self.has_open()
     }
 
     /// All chunks as a checkpoint keeps them, oldest first.
@@ -155,12 +145,12 @@ impl MemSeries {
                 bytes: c.bytes.to_vec(),
             })
             .collect();
-        if let Some(open) = &self.open {
+        if self.has_open() {
             all.push(LoggedChunk {
                 series,
-                mint: open.mint,
-                maxt: self.last_ts,
-                bytes: open.appender.bytes().to_vec(),
+                mint: self.open_mint,
+                maxt: self.last().unwrap_or(self.open_mint),
+                bytes: self.open.bytes().to_vec(),
             });
         }
         all
@@ -174,14 +164,13 @@ impl MemSeries {
             .filter(|c| c.maxt >= mint && c.mint <= maxt)
             .cloned()
             .collect();
-        if let Some(open) = &self.open
-            && self.last_ts >= mint
-            && open.mint <= maxt
+        if let Some(last) = self.last().filter(|last| self.has_open() && *last >= mint)
+            && self.open_mint <= maxt
         {
             chunks.push(Sealed {
-                mint: open.mint,
-                maxt: self.last_ts,
-                bytes: open.appender.bytes().into(),
+                mint: self.open_mint,
+                maxt: last,
+                bytes: self.open.bytes().into(),
             });
         }
         (!chunks.is_empty()).then_some(HeadSource { chunks, floor: mint })
@@ -214,6 +203,9 @@ impl SampleSource for HeadSource {
 }
 
 fn decode(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-    cupola_chunk::decode_into(bytes, mint, maxt, &mut out.ts, &mut out.values)
-        .map_err(|e| StorageError::Corrupt(format!("head chunk: {e}")))
+    cupola_chunk::decode_into(bytes, mint, maxt, &mut out.ts, &mut out.values).map_err(|e| corrupt(&e))
+}
+
+fn corrupt(error: &ChunkError) -> StorageError {
+    StorageError::Corrupt(format!("head chunk: {error}"))
 }

@@ -1,0 +1,111 @@
+//! What the head costs per series and per sample: `cargo bench -p cupola-tsdb`.
+//!
+//! 200 targets with 1,000 series of 12 labels each, one batch a target and scrape, 15 s apart, 40 % of the values
+//! constant; one run, without `fdatasync`. Memory is the growth of the resident set.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cupola_env::{ManualClock, RealFs};
+use cupola_metrics::Registry;
+use cupola_model::{Labels, SeriesRef};
+use cupola_storage::{Appendable, Queryable, Selection};
+use cupola_tsdb::{Options, Tsdb};
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+const TARGETS: usize = 200;
+const SERIES: usize = 1000;
+
+fn labels(target: usize, series: usize) -> Labels {
+    let pod = format!("app-{:x}-{target:03}", target * 7919 % 65_536);
+    Labels::from_pairs([
+        ("__name__", format!("container_metric_{:03}_total", series / 10)),
+        ("cluster", "europe".to_owned()),
+        ("container", format!("container-{}", series % 10)),
+        ("endpoint", "https-metrics".to_owned()),
+        (
+            "id",
+            format!(
+                "/kubepods/burstable/pod{target:08x}/{:08x}",
+                series * 2_654_435 % 1_000_003
+            ),
+        ),
+        ("image", format!("registry.example/app:{}", series % 10)),
+        ("instance", format!("10.1.{}.{}:10250", target / 250, target % 250)),
+        ("job", "kubelet".to_owned()),
+        ("metrics_path", "/metrics/cadvisor".to_owned()),
+        ("namespace", format!("namespace-{}", target % 20)),
+        ("node", format!("node-{:02}", target % 50)),
+        ("pod", pod),
+    ])
+}
+
+fn resident_bytes() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: f64 = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .expect("a number of pages");
+    pages * 4096.0
+}
+
+fn main() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let options = Options::new(dir.path().to_path_buf());
+    let clock = Arc::new(ManualClock::new(0));
+    let tsdb = Tsdb::open(options, clock, Arc::new(RealFs), &Registry::default()).expect("an empty database");
+    let all = (TARGETS * SERIES) as f64;
+    let empty = resident_bytes();
+    let mut known: Vec<Vec<SeriesRef>> = vec![Vec::with_capacity(SERIES); TARGETS];
+    let mut scrapes = 0;
+    let mut scrape = |times: i64| {
+        let begin = Instant::now();
+        for _ in 0..times {
+            for (target, known) in known.iter_mut().enumerate() {
+                let mut appender = tsdb.appender();
+                let ts = scrapes * 15_000 + target as i64 * 73 + (scrapes * target as i64 * 31) % 4;
+                for series in 0..SERIES {
+                    let rate = if series % 5 < 2 {
+                        0
+                    } else {
+                        (series as i64 * 37 + scrapes * 11) % 97
+                    };
+                    let value = (series as i64 * 1000 + scrapes * rate) as f64;
+                    match known.get(series) {
+                        Some(series) => drop(appender.append_known(*series, ts, value).expect("in order")),
+                        None => known.push(
+                            appender
+                                .append(None, &labels(target, series), ts, value)
+                                .expect("a new series"),
+                        ),
+                    }
+                }
+                appender.commit().expect("a writable folder");
+            }
+            scrapes += 1;
+        }
+        let each = begin.elapsed().as_secs_f64() / times as f64 / all * 1e6;
+        println!(
+            "{scrapes:>4} scrapes: {:>7.0} B per series, the last {times} took {each:.3} us per sample",
+            (resident_bytes() - empty) / all
+        );
+    };
+    for times in [1, 1, 38, 120, 160, 160] {
+        scrape(times);
+    }
+    let begin = Instant::now();
+    let selection = Selection {
+        matchers: &[],
+        mint: 0,
+        maxt: i64::MAX,
+    };
+    let found = tsdb.select(&selection).expect("a readable head").len();
+    println!(
+        "selecting all {found}: {:.3} us per series",
+        begin.elapsed().as_secs_f64() / all * 1e6
+    );
+}
