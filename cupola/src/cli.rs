@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use cupola_config::ByteSize;
+use cupola_tsdb::SeriesLimits;
 
 use crate::logging::LogFormat;
 
@@ -52,6 +53,7 @@ pub(crate) struct Settings {
     pub retention_ms: i64,
     pub retention_bytes: u64,
     pub no_lockfile: bool,
+    pub series_limits: SeriesLimits,
     pub lookback_ms: i64,
     pub query_timeout: Duration,
     pub query_max_concurrency: usize,
@@ -226,6 +228,7 @@ fn up(up: Up) -> Command {
         retention_ms: 15 * 24 * 3_600_000,
         retention_bytes: 0,
         no_lockfile: false,
+        series_limits: SeriesLimits::default(),
         lookback_ms: 300_000,
         query_timeout: Duration::from_secs(120),
         query_max_concurrency: 20,

@@ -8,6 +8,8 @@ mod changes;
 mod merge;
 mod samples;
 
+use std::fmt;
+
 use cupola_model::{Labels, Matcher, SeriesRef};
 use thiserror::Error;
 
@@ -142,6 +144,40 @@ pub enum AppendError {
     /// The label set has no label or names none twice.
     #[error("invalid label set")]
     InvalidLabels,
+    /// The series is new, and there are as many as there may be. Ours; Prometheus has no such limit.
+    #[error("{0}")]
+    TooManySeries(SeriesLimit),
+}
+
+/// A limit on the number of series that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeriesLimit {
+    /// Of what.
+    pub scope: SeriesScope,
+    /// How many there may be.
+    pub limit: usize,
+}
+
+/// What a limit on series counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SeriesScope {
+    /// All series in memory.
+    All,
+    /// Those of one metric name.
+    Metric,
+    /// Those with one value of the label `job`.
+    Job,
+}
+
+impl fmt::Display for SeriesLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = match self.scope {
+            SeriesScope::All => "in memory",
+            SeriesScope::Metric => "of one metric",
+            SeriesScope::Job => "of one job",
+        };
+        write!(f, "limit of {} series {of} reached, new series are refused", self.limit)
+    }
 }
 
 /// Why a batch could not be acknowledged; nothing of it is visible then.

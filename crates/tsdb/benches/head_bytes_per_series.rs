@@ -60,7 +60,7 @@ fn main() {
     let tsdb = Tsdb::open(options, clock, Arc::new(RealFs), &Registry::default()).expect("an empty database");
     let all = (TARGETS * SERIES) as f64;
     let empty = resident_bytes();
-    let mut known: Vec<Vec<SeriesRef>> = vec![Vec::with_capacity(SERIES); TARGETS];
+    let mut known: Vec<Vec<SeriesRef>> = (0..TARGETS).map(|_| Vec::with_capacity(SERIES)).collect();
     let mut scrapes = 0;
     let mut scrape = |times: i64| {
         let begin = Instant::now();

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{error, info, warn};
 
-use crate::head::{Cardinality, Head, HeadStats, Replay};
+use crate::head::{Cardinality, Head, HeadStats, RefusedSeries, Replay};
 use crate::lock::{FolderLock, LockError};
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -127,7 +127,7 @@ impl Tsdb {
             error!(damage, "the write-ahead log is damaged; what could be read is served");
             metrics.wal_corruptions.inc();
         }
-        let head = Arc::new(Head::new(replay, wal, options.block_ms / 2, metrics.clone()));
+        let head = Arc::new(Head::new(replay, wal, &options, metrics.clone()));
         let took = started.elapsed();
         metrics.replay_seconds.set(took.as_secs_f64());
         info!(
@@ -255,6 +255,12 @@ impl Tsdb {
     #[must_use]
     pub fn head_stats(&self) -> HeadStats {
         self.inner.head.stats()
+    }
+
+    /// Which series were refused under which limit, most refusals first.
+    #[must_use]
+    pub fn refused_series(&self) -> Vec<RefusedSeries> {
+        self.inner.head.refused()
     }
 
     /// The `limit` largest names and labels of the head.

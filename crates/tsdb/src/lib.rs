@@ -15,5 +15,5 @@ mod options;
 mod wal;
 
 pub use db::{BlockInfo, OpenError, Tsdb};
-pub use head::{Cardinality, Counts, HeadStats};
-pub use options::Options;
+pub use head::{Cardinality, Counts, HeadStats, RefusedSeries};
+pub use options::{Options, SeriesLimits};

@@ -1,6 +1,7 @@
 //! What the storage counts, under the names Prometheus 3.14 gives.
 
 use cupola_metrics::{Counter, Gauge, Registry};
+use cupola_storage::SeriesScope;
 
 pub(crate) struct Metrics {
     pub samples_appended: Counter,
@@ -19,6 +20,8 @@ pub(crate) struct Metrics {
     pub size_retentions: Counter,
     pub replay_seconds: Gauge,
     pub fsync_failed: Counter,
+    // In the order of `SeriesScope`.
+    refused: [Counter; 3],
 }
 
 impl Metrics {
@@ -37,6 +40,11 @@ impl Metrics {
             "prometheus_tsdb_out_of_bound_samples_total",
             "Total number of out of bound samples ingestion failed attempts.",
             &["type"],
+        );
+        let refused = registry.counter_vec(
+            "cupola_tsdb_series_refused_total",
+            "Total number of samples of new series that were refused because of a limit on series.",
+            &["limit"],
         );
         let counter = |name: &str, help: &str| registry.counter(&format!("prometheus_tsdb_{name}"), help);
         Self {
@@ -83,6 +91,17 @@ impl Metrics {
                 "cupola_tsdb_wal_fsync_failed_total",
                 "Total number of failed attempts to bring the write-ahead log to the device.",
             ),
+            refused: ["total", "metric", "job"].map(|limit| refused.with(&[limit])),
+        }
+    }
+
+    /// Samples refused because of this limit.
+    pub(crate) fn refused(&self, scope: SeriesScope) -> &Counter {
+        let [total, metric, job] = &self.refused;
+        match scope {
+            SeriesScope::All => total,
+            SeriesScope::Metric => metric,
+            SeriesScope::Job => job,
         }
     }
 }

@@ -15,6 +15,20 @@ pub struct Options {
     pub block_ms: i64,
     /// Whether to do without the lock file (`--storage.tsdb.no-lockfile`).
     pub no_lockfile: bool,
+    /// How many series the head may have.
+    pub limits: SeriesLimits,
+}
+
+/// How many series there may be in the head; 0 for no limit. Those that have ended count until the head forgets them,
+/// which takes up to three hours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeriesLimits {
+    /// All of them.
+    pub total: usize,
+    /// Of one metric name.
+    pub per_metric: usize,
+    /// Of one value of the label `job`.
+    pub per_job: usize,
 }
 
 impl Options {
@@ -27,6 +41,7 @@ impl Options {
             retention_bytes: 0,
             block_ms: 2 * 3_600_000,
             no_lockfile: false,
+            limits: SeriesLimits::default(),
         }
     }
 }

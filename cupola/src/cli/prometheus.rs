@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cupola_config::ByteSize;
 use cupola_model::parse_duration;
+use cupola_tsdb::SeriesLimits;
 
 use super::{Command, Exit, Memory, Mode, Settings};
 use crate::logging::LogFormat;
@@ -81,6 +82,24 @@ const FLAGS: &[Flag] = &[
         "false",
         Done,
         "Do not create lockfile in data directory.",
+    ),
+    (
+        "storage.tsdb.max-series",
+        "0",
+        Done,
+        "Maximum number of series in memory; samples of new ones beyond it are refused. 0 is no limit. Not in Prometheus.",
+    ),
+    (
+        "storage.tsdb.max-series-per-metric",
+        "0",
+        Done,
+        "Maximum number of series in memory with the same metric name. 0 is no limit. Not in Prometheus.",
+    ),
+    (
+        "storage.tsdb.max-series-per-job",
+        "0",
+        Done,
+        "Maximum number of series in memory with the same job. 0 is no limit. Not in Prometheus.",
     ),
     (
         "query.lookback-delta",
@@ -337,6 +356,11 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         retention_ms: ms("storage.tsdb.retention.time")?,
         retention_bytes: size,
         no_lockfile: switch("storage.tsdb.no-lockfile")?,
+        series_limits: SeriesLimits {
+            total: number("storage.tsdb.max-series")?,
+            per_metric: number("storage.tsdb.max-series-per-metric")?,
+            per_job: number("storage.tsdb.max-series-per-job")?,
+        },
         lookback_ms: ms("query.lookback-delta")?,
         query_timeout: Duration::from_millis(ms("query.timeout")?.unsigned_abs()),
         query_max_concurrency: number("query.max-concurrency")?.max(1),

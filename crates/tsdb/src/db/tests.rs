@@ -418,3 +418,79 @@ fn changes_tell_the_oldest_time_that_was_touched() {
     drop(tsdb);
     assert_eq!(open(&dir).changes(&last).unwrap().oldest_touched, Some(i64::MIN));
 }
+
+// Metric `name_N` and job `jM`.
+fn of_job(name: usize, job: usize) -> Labels {
+    Labels::from_pairs([("__name__", format!("name_{name}")), ("job", format!("j{job}"))])
+}
+
+#[test]
+fn limits_refuse_new_series_and_keep_known_ones() {
+    use cupola_storage::{SeriesLimit, SeriesScope};
+    for (limits, scope, limit, refused, name) in [
+        ((3, 0, 0), SeriesScope::All, 3, (2, 9), "j9"),
+        ((0, 2, 0), SeriesScope::Metric, 2, (0, 9), "name_0"),
+        ((0, 0, 2), SeriesScope::Job, 2, (9, 0), "j0"),
+    ] {
+        let dir = TempDir::new().unwrap();
+        let (total, per_metric, per_job) = limits;
+        let limits = crate::SeriesLimits {
+            total,
+            per_metric,
+            per_job,
+        };
+        let tsdb = open_with(&dir, Arc::new(RealFs), |options| options.limits = limits).unwrap();
+        let known = [of_job(0, 0), of_job(0, 1), of_job(1, 0)];
+        let reached = SeriesLimit { scope, limit };
+        for ts in [1000, 2000] {
+            let mut appender = tsdb.appender();
+            for labels in &known {
+                appender.append(None, labels, ts, 1.0).unwrap();
+            }
+            let error = appender
+                .append(None, &of_job(refused.0, refused.1), ts, 1.0)
+                .unwrap_err();
+            assert_eq!(error, AppendError::TooManySeries(reached));
+            appender.commit().unwrap();
+        }
+        assert_eq!(dump(&tsdb).len(), 3);
+        let seen: Vec<_> = tsdb
+            .refused_series()
+            .into_iter()
+            .map(|r| (r.limit, r.name, r.count))
+            .collect();
+        assert_eq!(seen, [(reached, name.to_owned(), 2)]);
+    }
+}
+
+#[test]
+fn the_heads_figures_are_those_of_its_series() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    let seen = |tsdb: &Tsdb| {
+        let stats = tsdb.head_stats();
+        (stats.series, stats.chunks, stats.label_pairs, stats.mint, stats.maxt)
+    };
+    assert_eq!(seen(&tsdb), (0, 0, 0, i64::MAX, i64::MIN));
+    for minute in 0..250 {
+        write(&tsdb, &of_job(0, 0), minute * MINUTE, minute as f64).unwrap();
+        if minute < 10 {
+            write(&tsdb, &of_job(1, 0), minute * MINUTE + 1, 1.0).unwrap();
+        }
+    }
+    assert_eq!(seen(&tsdb), (2, 4, 3, 0, 249 * MINUTE));
+    drop(tsdb);
+    let tsdb = open(&dir);
+    assert_eq!(seen(&tsdb), (2, 4, 3, 0, 249 * MINUTE));
+    tsdb.maintain();
+    // The first two hours are in a block, and the series that ended in them is gone.
+    assert_eq!(tsdb.blocks().len(), 1);
+    let (series, chunks, pairs, mint, maxt) = seen(&tsdb);
+    assert_eq!(
+        (series, chunks, pairs, mint, maxt),
+        (1, 2, 2, 120 * MINUTE, 249 * MINUTE)
+    );
+    tsdb.close();
+    drop(tsdb);
+    assert_eq!(seen(&open(&dir)), (1, 2, 2, 120 * MINUTE, 249 * MINUTE));
+}

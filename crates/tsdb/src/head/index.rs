@@ -98,6 +98,11 @@ impl Index {
             .filter_map(|id| Some(self.name_of(self.pairs.get(*id as usize)?)))
     }
 
+    /// How many series have this label.
+    pub(crate) fn series_with(&self, name: &str, value: &str) -> usize {
+        self.pair(name, value).map_or(0, |id| self.series_of(id).len())
+    }
+
     /// How many pairs there are.
     pub(crate) fn pair_count(&self) -> usize {
         self.pairs.len() - self.free_pairs.len()

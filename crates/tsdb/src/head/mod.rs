@@ -6,6 +6,7 @@
 //! Lock order: log, then head.
 
 mod index;
+mod limits;
 mod series;
 
 use std::collections::BTreeSet;
@@ -21,8 +22,11 @@ use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
 use crate::metrics::Metrics;
+use crate::options::{Options, SeriesLimits};
 use crate::wal::{Entry, LoggedChunk, LoggedSample, Wal};
 use index::Index;
+use limits::Refusals;
+pub use limits::RefusedSeries;
 use series::MemSeries;
 
 // Once per so many selected series it is asked whether selecting is to go on.
@@ -36,6 +40,8 @@ pub(crate) struct Head {
     /// A sample this much older than the newest one is refused (Prometheus: half a block), so that one target with a
     /// wrong clock cannot stretch the head over years.
     late_ms: i64,
+    limits: SeriesLimits,
+    refusals: Mutex<Refusals>,
     metrics: Arc<Metrics>,
 }
 
@@ -48,8 +54,12 @@ struct Inner {
     by_labels: HashTable<u32>,
     hasher: foldhash::fast::RandomState,
     index: Index,
-    maxt: i64,
     changes: ChangeLog,
+    series: usize,
+    chunks: usize,
+    // No sample is older, none newer; `i64::MAX` and `i64::MIN` where there is none.
+    mint: i64,
+    maxt: i64,
 }
 
 #[derive(Default)]
@@ -141,6 +151,7 @@ impl Inner {
         });
         let entry = &mut self.slots[slot as usize];
         let id = series_ref(slot, entry.generation);
+        self.series += 1;
         self.index.insert(slot, &ids);
         let hash = self.hasher.hash_one(&*ids);
         entry.series = Some(MemSeries::new(ids));
@@ -154,11 +165,11 @@ impl Inner {
         id
     }
 
-    fn series(&self) -> impl Iterator<Item = (u64, &MemSeries)> {
-        self.slots
-            .iter()
-            .enumerate()
-            .filter_map(|(slot, entry)| Some((series_ref(slot as u32, entry.generation), entry.series.as_ref()?)))
+    // Notes samples between two times, and chunks that were begun for them.
+    fn count(&mut self, mint: i64, maxt: i64, chunks: usize) {
+        self.mint = self.mint.min(mint);
+        self.maxt = self.maxt.max(maxt);
+        self.chunks += chunks;
     }
 }
 
@@ -175,6 +186,7 @@ impl Replay {
     /// Leaves out samples older than `floor`: blocks have them.
     pub(crate) fn new(floor: i64) -> Self {
         let inner = Inner {
+            mint: i64::MAX,
             maxt: i64::MIN,
             ..Inner::default()
         };
@@ -201,8 +213,8 @@ impl Replay {
                     return;
                 };
                 if sample.ts >= self.floor && series.check(sample.ts, sample.value) == Ok(true) {
-                    series.push(sample.ts, sample.value);
-                    self.inner.maxt = self.inner.maxt.max(sample.ts);
+                    let chunks = series.push(sample.ts, sample.value);
+                    self.inner.count(sample.ts, sample.ts, chunks);
                 }
             }
             Entry::Chunk(chunk) => {
@@ -214,7 +226,8 @@ impl Replay {
                     return;
                 }
                 match series.restore(&chunk) {
-                    Ok(()) => self.inner.maxt = self.inner.maxt.max(chunk.maxt),
+                    Ok(true) => self.inner.count(chunk.mint, chunk.maxt, 1),
+                    Ok(false) => {}
                     Err(error) => {
                         let series = id.and_then(|id| self.inner.get(id));
                         let labels = series.map(|series| self.inner.labels(series)).unwrap_or_default();
@@ -227,13 +240,15 @@ impl Replay {
 }
 
 impl Head {
-    pub(crate) fn new(replay: Replay, wal: Wal, late_ms: i64, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(replay: Replay, wal: Wal, options: &Options, metrics: Arc<Metrics>) -> Self {
         let floor = AtomicI64::new(replay.floor);
         Self {
             inner: RwLock::new(replay.inner),
             wal: Mutex::new(Some(wal)),
             floor,
-            late_ms,
+            late_ms: options.block_ms / 2,
+            limits: options.limits,
+            refusals: Mutex::default(),
             metrics,
         }
     }
@@ -320,21 +335,18 @@ impl Head {
 
     pub(crate) fn stats(&self) -> HeadStats {
         let inner = self.inner.read();
-        let mut stats = HeadStats {
-            mint: i64::MAX,
-            maxt: i64::MIN,
-            ..HeadStats::default()
-        };
-        for (_, series) in inner.series() {
-            stats.series += 1;
-            stats.chunks += series.chunk_count();
-            if let Some((first, last)) = series.bounds() {
-                stats.mint = stats.mint.min(first);
-                stats.maxt = stats.maxt.max(last);
-            }
+        HeadStats {
+            series: inner.series,
+            chunks: inner.chunks,
+            label_pairs: inner.index.pair_count(),
+            mint: inner.mint,
+            maxt: inner.maxt,
         }
-        stats.label_pairs = inner.index.pair_count();
-        stats
+    }
+
+    /// Which series were refused under which limit, most refusals first.
+    pub(crate) fn refused(&self) -> Vec<RefusedSeries> {
+        self.refusals.lock().list()
     }
 
     pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
@@ -383,12 +395,8 @@ impl Head {
     /// Oldest sample at or after the floor.
     pub(crate) fn mint(&self) -> Option<i64> {
         let floor = self.floor.load(Ordering::Acquire);
-        let inner = self.inner.read();
-        inner
-            .series()
-            .filter_map(|(_, s)| s.bounds())
-            .map(|(first, _)| first.max(floor))
-            .min()
+        let mint = self.inner.read().mint;
+        (mint != i64::MAX).then(|| mint.max(floor))
     }
 
     /// The oldest sample at or after `ts`. Decodes chunks, so it is only for when [`Head::mint`] is not exact enough.
@@ -425,14 +433,20 @@ impl Head {
         self.floor.fetch_max(mint, Ordering::AcqRel);
         let mut inner = self.inner.write();
         let mut removed = Vec::new();
+        let (mut oldest, mut chunks) = (i64::MAX, 0);
         for (slot, entry) in inner.slots.iter_mut().enumerate() {
-            if entry.series.as_mut().is_some_and(|s| s.truncate(mint))
-                && let Some(series) = entry.series.take()
-            {
+            let Some(series) = entry.series.as_mut() else { continue };
+            series.truncate(mint);
+            chunks += series.chunk_count();
+            if let Some((first, _)) = series.bounds() {
+                oldest = oldest.min(first);
+            } else if let Some(series) = entry.series.take() {
                 entry.generation = entry.generation.wrapping_add(1);
                 removed.push((slot as u32, series.labels));
             }
         }
+        (inner.mint, inner.chunks) = (oldest, chunks);
+        inner.series -= removed.len();
         inner.index.remove(&removed);
         for (slot, labels) in &removed {
             let hash = inner.hasher.hash_one(&**labels);
@@ -484,6 +498,23 @@ pub(crate) struct HeadAppender {
 }
 
 impl HeadAppender {
+    fn create(&self, labels: &Labels) -> Result<u64, AppendError> {
+        let head = &*self.head;
+        let mut inner = head.inner.write();
+        if let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
+            // Another batch may have been faster since `append` looked.
+            if let Some(id) = inner.find(labels) {
+                return Ok(id);
+            }
+            drop(inner);
+            head.metrics.refused(limit.scope).inc();
+            head.refusals.lock().note(limit, labels);
+            return Err(AppendError::TooManySeries(limit));
+        }
+        head.metrics.series_created.inc();
+        Ok(inner.create(labels))
+    }
+
     // Whether a sample of this time can be taken at all.
     fn check_age(&self, inner: &Inner, ts: i64) -> Result<(), AppendError> {
         let head = &*self.head;
@@ -539,10 +570,7 @@ impl Appender for HeadAppender {
         let (id, checked) = match found {
             Some(found) => found,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => {
-                self.head.metrics.series_created.inc();
-                (self.head.inner.write().create(labels), Ok(true))
-            }
+            None => (self.create(labels)?, Ok(true)),
         };
         self.take(checked, id, ts, value)?;
         Ok(SeriesRef(id))
@@ -589,21 +617,20 @@ impl Appender for HeadAppender {
             }
         }
         let mut appended = 0_u64;
-        let mut maxt = inner.maxt;
-        let mut oldest = i64::MAX;
+        let (mut oldest, mut newest, mut chunks) = (i64::MAX, i64::MIN, 0);
         for sample in &self.samples {
             let Some(series) = inner.get_mut(sample.series) else {
                 continue;
             };
             // Another batch may have been faster since `append` looked.
             if series.check(sample.ts, sample.value) == Ok(true) {
-                series.push(sample.ts, sample.value);
-                maxt = maxt.max(sample.ts);
+                chunks += series.push(sample.ts, sample.value);
                 oldest = oldest.min(sample.ts);
+                newest = newest.max(sample.ts);
                 appended += 1;
             }
         }
-        inner.maxt = maxt;
+        inner.count(oldest, newest, chunks);
         if appended > 0 {
             inner.changes.note(oldest);
         }

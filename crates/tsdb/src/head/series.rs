@@ -68,14 +68,16 @@ impl MemSeries {
         }
     }
 
-    /// Adds a sample that `check` allowed.
-    pub(crate) fn push(&mut self, ts: i64, value: f64) {
-        if !self.has_open() {
+    /// Adds a sample that `check` allowed; 1 where it begins a chunk, otherwise 0.
+    pub(crate) fn push(&mut self, ts: i64, value: f64) -> usize {
+        let begins = !self.has_open();
+        if begins {
             self.open_mint = ts;
         }
         let appended = self.open.append(ts, value);
         debug_assert!(appended.is_ok(), "a chunk is sealed long before it is full");
         self.seal(SAMPLES_PER_CHUNK);
+        usize::from(begins)
     }
 
     // Ends the open chunk where it has `least` samples.
@@ -94,19 +96,20 @@ impl MemSeries {
         self.sealed = all.into();
     }
 
-    /// Takes over a chunk of a checkpoint; chunks come oldest first.
-    pub(crate) fn restore(&mut self, chunk: &LoggedChunk) -> Result<(), StorageError> {
+    /// Takes over a chunk of a checkpoint, unless it is there already; chunks come oldest first.
+    pub(crate) fn restore(&mut self, chunk: &LoggedChunk) -> Result<bool, StorageError> {
         if self.last().is_some_and(|last| chunk.mint <= last) {
-            return Ok(());
+            return Ok(false);
         }
         // Going on where the chunk ends costs its decoding, which tells whether it can be read.
         let open = XorAppender::resume(chunk.bytes.clone()).map_err(|e| corrupt(&e))?;
-        if open.num_samples() > 0 {
-            self.seal(1);
-            (self.open, self.open_mint) = (open, chunk.mint);
-            self.seal(SAMPLES_PER_CHUNK);
+        if open.num_samples() == 0 {
+            return Ok(false);
         }
-        Ok(())
+        self.seal(1);
+        (self.open, self.open_mint) = (open, chunk.mint);
+        self.seal(SAMPLES_PER_CHUNK);
+        Ok(true)
     }
 
     /// Oldest and newest sample.
@@ -121,8 +124,8 @@ impl MemSeries {
         self.sealed.len() + usize::from(self.has_open())
     }
 
-    /// Forgets chunks that end before `mint`. True where nothing is left.
-    pub(crate) fn truncate(&mut self, mint: i64) -> bool {
+    /// Forgets chunks that end before `mint`.
+    pub(crate) fn truncate(&mut self, mint: i64) {
         if self.sealed.first().is_some_and(|chunk| chunk.maxt < mint) {
             let kept = std::mem::take(&mut self.sealed).into_iter();
             self.sealed = kept.filter(|chunk| chunk.maxt >= mint).collect();
@@ -130,7 +133,6 @@ impl MemSeries {
         if self.last().is_some_and(|last| last < mint) {
             self.open.take();
         }
-        self.sealed.is_empty() && !self.has_open()
     }
 
     /// All chunks as a checkpoint keeps them, oldest first.

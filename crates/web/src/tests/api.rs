@@ -303,6 +303,27 @@ async fn the_heads_largest_names_are_told() {
 }
 
 #[tokio::test]
+async fn who_was_refused_new_series_is_told() {
+    let dir = TempDir::new().unwrap();
+    let mut options = Options::new(PathBuf::from(dir.path()));
+    options.limits.per_metric = 1;
+    let clock = Arc::new(ManualClock::new(NOW));
+    let tsdb = Tsdb::open(options, clock, Arc::new(RealFs), &Registry::default()).unwrap();
+    let mut appender = tsdb.appender();
+    for pod in ["a", "b", "c"] {
+        let labels = Labels::from_pairs([("__name__", "up"), ("pod", pod)]);
+        let appended = appender.append(None, &labels, NOW, 1.0);
+        assert_eq!(appended.is_ok(), pod == "a");
+    }
+    appender.commit().unwrap();
+    let server = start(|app| app.tsdb = tsdb.clone());
+    let status = server.get("/api/v1/status/tsdb").await.json();
+    assert_eq!(status["data"]["headStats"]["numSeries"], 1);
+    let refused = serde_json::json!([{"limit": "metric", "most": 1, "name": "up", "value": 2}]);
+    assert_eq!(status["data"]["refusedSeries"], refused);
+}
+
+#[tokio::test]
 async fn federation_gives_the_newest_samples() {
     let server = start(|_| {});
     let reply = server

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use cupola_exposition::TEXT_CONTENT_TYPE;
 use cupola_metrics::SeriesValue;
 use cupola_model::format_duration;
+use cupola_storage::SeriesScope;
 
 use crate::PROMETHEUS_VERSION;
 use crate::api::answer::Ask;
@@ -178,6 +179,19 @@ pub(super) fn tsdb(ask: &Ask<'_>) -> Result<Answer, ApiError> {
             let _ = write!(out, ",\"value\":{count}}}");
         });
     }
+    // Ours: who was refused new series under which limit.
+    data.push_str(",\"refusedSeries\":");
+    write_list(&mut data, ask.app.tsdb.refused_series(), |out, refused| {
+        let (scope, most) = (refused.limit.scope, refused.limit.limit);
+        let limit = match scope {
+            SeriesScope::All => "total",
+            SeriesScope::Metric => "metric",
+            SeriesScope::Job => "job",
+        };
+        let _ = write!(out, "{{\"limit\":\"{limit}\",\"most\":{most},\"name\":");
+        write_str(out, &refused.name);
+        let _ = write!(out, ",\"value\":{}}}", refused.count);
+    });
     data.push('}');
     Ok(success(&data))
 }
