@@ -7,6 +7,7 @@
 //! *Invariant:* knows no PromQL and reads no configuration file. *Invariant:* nothing is deleted to repair something;
 //! only retention deletes, and it deletes whole blocks.
 
+mod by_slot;
 mod db;
 mod head;
 mod lock;

@@ -21,6 +21,7 @@ use cupola_storage::{
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
+use crate::by_slot::BySlot;
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
 use crate::wal::{Entry, LoggedChunk, LoggedSample, Wal};
@@ -177,7 +178,8 @@ impl Inner {
 #[derive(Default)]
 pub(crate) struct Replay {
     inner: Inner,
-    ids: foldhash::HashMap<u64, u64>,
+    // One more than the id here, 0 where there is none.
+    ids: BySlot<u64>,
     floor: i64,
     pub damage: Vec<String>,
 }
@@ -197,28 +199,30 @@ impl Replay {
         }
     }
 
-    pub(crate) fn entry(&mut self, entry: Entry) {
+    fn id(&self, logged: u64) -> Option<u64> {
+        self.ids.get(logged).checked_sub(1)
+    }
+
+    pub(crate) fn entry(&mut self, entry: Entry<'_>) {
         match entry {
             Entry::Series(id, labels) => {
                 let here = self.inner.create(&labels);
-                self.ids.insert(id, here);
+                self.ids.announce(id);
+                self.ids.replace(id, here + 1);
             }
-            Entry::Sample(sample) => {
-                let Some(series) = self
-                    .ids
-                    .get(&sample.series)
-                    .copied()
-                    .and_then(|id| self.inner.get_mut(id))
-                else {
-                    return;
-                };
-                if sample.ts >= self.floor && series.check(sample.ts, sample.value) == Ok(true) {
-                    let chunks = series.push(sample.ts, sample.value);
-                    self.inner.count(sample.ts, sample.ts, chunks);
+            Entry::Samples(samples) => {
+                for sample in samples.iter().filter(|sample| sample.ts >= self.floor) {
+                    let Some(series) = self.id(sample.series).and_then(|id| self.inner.get_mut(id)) else {
+                        continue;
+                    };
+                    if series.check(sample.ts, sample.value) == Ok(true) {
+                        let chunks = series.push(sample.ts, sample.value);
+                        self.inner.count(sample.ts, sample.ts, chunks);
+                    }
                 }
             }
             Entry::Chunk(chunk) => {
-                let id = self.ids.get(&chunk.series).copied();
+                let id = self.id(chunk.series);
                 let Some(series) = id.and_then(|id| self.inner.get_mut(id)) else {
                     return;
                 };

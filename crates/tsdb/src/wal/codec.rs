@@ -1,8 +1,9 @@
 //! What one log record holds, byte for byte. `docs/format/wal.md` is the specification.
 
 use cupola_model::Labels;
-use foldhash::HashMap;
 use thiserror::Error;
+
+use crate::by_slot::BySlot;
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -35,10 +36,10 @@ pub(crate) struct LoggedChunk {
 }
 
 /// What replay hands to the head.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Entry {
+#[derive(Debug, PartialEq)]
+pub(crate) enum Entry<'a> {
     Series(u64, Labels),
-    Sample(LoggedSample),
+    Samples(&'a [LoggedSample]),
     Chunk(LoggedChunk),
 }
 
@@ -51,7 +52,8 @@ const CHUNKS: u8 = 3;
 /// Writer and reader hold one each and both forget at a segment's start.
 #[derive(Debug, Default)]
 pub(crate) struct Codec {
-    last: HashMap<u64, u64>,
+    last: BySlot<u64>,
+    samples: Vec<LoggedSample>,
 }
 
 impl Codec {
@@ -59,13 +61,18 @@ impl Codec {
         self.last.clear();
     }
 
-    pub(crate) fn encode_series<'a>(out: &mut Vec<u8>, series: impl ExactSizeIterator<Item = (u64, &'a Labels)>) {
+    pub(crate) fn encode_series<'a>(
+        &mut self,
+        out: &mut Vec<u8>,
+        series: impl ExactSizeIterator<Item = (u64, &'a Labels)>,
+    ) {
         if series.len() == 0 {
             return;
         }
         out.push(SERIES);
         put_uvarint(out, series.len() as u64);
         for (id, labels) in series {
+            self.last.announce(id);
             put_uvarint(out, id);
             put_uvarint(out, labels.len() as u64);
             for (name, value) in labels {
@@ -91,7 +98,7 @@ impl Codec {
         }
         for sample in samples {
             let bits = sample.value.to_bits();
-            let xor = bits ^ self.last.insert(sample.series, bits).unwrap_or(0);
+            let xor = bits ^ self.last.replace(sample.series, bits);
             // Neighbouring values share their leading bits and often end in zeros: keep the middle.
             let zeros = if xor == 0 { 0 } else { xor.trailing_zeros() as u8 };
             out.push(zeros);
@@ -110,7 +117,7 @@ impl Codec {
     }
 
     /// Reads all entries of one record and gives them to `each`.
-    pub(crate) fn decode(&mut self, record: &[u8], each: &mut dyn FnMut(Entry)) -> Result<(), CodecError> {
+    pub(crate) fn decode(&mut self, record: &[u8], each: &mut dyn FnMut(Entry<'_>)) -> Result<(), CodecError> {
         let mut rest = Reader(record);
         while let Some((&kind, after)) = rest.0.split_first() {
             rest.0 = after;
@@ -124,6 +131,7 @@ impl Codec {
                         for _ in 0..pairs {
                             labels.push((rest.text()?, rest.text()?));
                         }
+                        self.last.announce(id);
                         each(Entry::Series(id, Labels::from_pairs(labels)));
                     }
                 }
@@ -152,7 +160,7 @@ impl Codec {
         &mut self,
         count: u64,
         rest: &mut Reader<'_>,
-        each: &mut dyn FnMut(Entry),
+        each: &mut dyn FnMut(Entry<'_>),
     ) -> Result<(), CodecError> {
         let base = rest.varint("a time")?;
         // Each sample takes at least four bytes; a count beyond that is garbage and must not allocate.
@@ -160,7 +168,24 @@ impl Codec {
             .ok()
             .filter(|n| *n <= rest.0.len())
             .ok_or(CodecError::Range("sample count"))?;
-        let mut samples = Vec::with_capacity(count);
+        let mut samples = std::mem::take(&mut self.samples);
+        samples.clear();
+        samples.reserve(count);
+        let decoded = self.decode_columns(base, count, rest, &mut samples);
+        if decoded.is_ok() {
+            each(Entry::Samples(&samples));
+        }
+        self.samples = samples;
+        decoded
+    }
+
+    fn decode_columns(
+        &mut self,
+        base: i64,
+        count: usize,
+        rest: &mut Reader<'_>,
+        samples: &mut Vec<LoggedSample>,
+    ) -> Result<(), CodecError> {
         let mut before = 0_u64;
         for _ in 0..count {
             before = before.wrapping_add(rest.varint("a series id")? as u64);
@@ -170,7 +195,7 @@ impl Codec {
                 value: 0.0,
             });
         }
-        for sample in &mut samples {
+        for sample in samples.iter_mut() {
             sample.ts = base.wrapping_add(rest.varint("a time")?);
         }
         for sample in samples {
@@ -179,12 +204,9 @@ impl Codec {
             let xor = middle
                 .checked_shl(u32::from(zeros))
                 .ok_or(CodecError::Range("value shift"))?;
-            let last = self.last.entry(sample.series).or_insert(0);
-            *last ^= xor;
-            each(Entry::Sample(LoggedSample {
-                value: f64::from_bits(*last),
-                ..sample
-            }));
+            let bits = self.last.get(sample.series) ^ xor;
+            self.last.replace(sample.series, bits);
+            sample.value = f64::from_bits(bits);
         }
         Ok(())
     }
@@ -254,9 +276,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn decoded(codec: &mut Codec, record: &[u8]) -> Result<Vec<Entry>, CodecError> {
+    #[derive(Debug, PartialEq)]
+    enum Decoded {
+        Series(u64, Labels),
+        Sample(LoggedSample),
+        Chunk(LoggedChunk),
+    }
+
+    fn decoded(codec: &mut Codec, record: &[u8]) -> Result<Vec<Decoded>, CodecError> {
         let mut all = Vec::new();
-        codec.decode(record, &mut |entry| all.push(entry))?;
+        codec.decode(record, &mut |entry| match entry {
+            Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
+            Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
+            Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
+        })?;
         Ok(all)
     }
 
@@ -276,7 +309,7 @@ mod tests {
                 let back = decoded(&mut reader, &record).unwrap();
                 prop_assert_eq!(back.len(), batch.len());
                 for (entry, sample) in back.into_iter().zip(batch) {
-                    let Entry::Sample(got) = entry else { panic!("not a sample") };
+                    let Decoded::Sample(got) = entry else { panic!("not a sample") };
                     prop_assert_eq!((got.series, got.ts), (sample.series, sample.ts));
                     prop_assert_eq!(got.value.to_bits(), sample.value.to_bits());
                 }
@@ -288,7 +321,7 @@ mod tests {
     fn series_and_chunks_come_back() {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
         let mut record = Vec::new();
-        Codec::encode_series(&mut record, [(7, &labels)].into_iter());
+        Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
         Codec::encode_chunk(&mut record, 7, -5, 10, b"abc");
         let chunk = LoggedChunk {
             series: 7,
@@ -298,7 +331,7 @@ mod tests {
         };
         assert_eq!(
             decoded(&mut Codec::default(), &record).unwrap(),
-            vec![Entry::Series(7, labels), Entry::Chunk(chunk)]
+            vec![Decoded::Series(7, labels), Decoded::Chunk(chunk)]
         );
     }
 
@@ -306,7 +339,7 @@ mod tests {
     fn garbage_never_panics() {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
         let mut record = Vec::new();
-        Codec::encode_series(&mut record, [(7, &labels)].into_iter());
+        Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
         Codec::default().encode_samples(
             &mut record,
             &[LoggedSample {

@@ -53,7 +53,7 @@ impl Wal {
     /// # Errors
     /// Where the folder cannot be made, listed or read. Damage inside a file is no error: it is reported in
     /// [`Replayed::damage`].
-    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, each: &mut dyn FnMut(Entry)) -> io::Result<(Self, Replayed)> {
+    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, each: &mut dyn FnMut(Entry<'_>)) -> io::Result<(Self, Replayed)> {
         vfs.create_dir_all(dir)?;
         let mut replayed = Replayed::default();
         let names = vfs.list(dir)?;
@@ -63,12 +63,19 @@ impl Wal {
             .max();
         let mut segments: Vec<u64> = names.iter().filter_map(|n| n.parse().ok()).collect();
         segments.sort_unstable();
+        let mut codec = Codec::default();
         if let Some(number) = checkpoint {
             let path = dir.join(format!("{CHECKPOINT}{number:08}"));
-            replay_file(&*vfs, &path, each, &mut replayed)?;
+            replay_file(&*vfs, &path, &mut codec, each, &mut replayed)?;
         }
         for number in segments.iter().filter(|n| **n >= checkpoint.unwrap_or(0)) {
-            replay_file(&*vfs, &dir.join(format!("{number:08}")), each, &mut replayed)?;
+            replay_file(
+                &*vfs,
+                &dir.join(format!("{number:08}")),
+                &mut codec,
+                each,
+                &mut replayed,
+            )?;
             replayed.segments += 1;
         }
         let number = segments.last().copied().max(checkpoint).unwrap_or(0) + 1;
@@ -98,7 +105,8 @@ impl Wal {
         }
         self.record.clear();
         self.framed.clear();
-        Codec::encode_series(&mut self.record, series.iter().map(|(id, labels)| (*id, labels)));
+        self.codec
+            .encode_series(&mut self.record, series.iter().map(|(id, labels)| (*id, labels)));
         self.codec.encode_samples(&mut self.record, samples);
         frame::put(&mut self.framed, &self.record);
         let Some(file) = self.file.as_mut() else {
@@ -175,10 +183,16 @@ impl Wal {
     }
 }
 
-fn replay_file(vfs: &dyn Vfs, path: &Path, each: &mut dyn FnMut(Entry), replayed: &mut Replayed) -> io::Result<()> {
+fn replay_file(
+    vfs: &dyn Vfs,
+    path: &Path,
+    codec: &mut Codec,
+    each: &mut dyn FnMut(Entry<'_>),
+    replayed: &mut Replayed,
+) -> io::Result<()> {
     let bytes = vfs.read(path)?;
     let mut rest = bytes.as_slice();
-    let mut codec = Codec::default();
+    codec.reset();
     loop {
         let broken = match frame::take(rest) {
             frame::Frame::End => return Ok(()),
@@ -209,6 +223,7 @@ pub(crate) struct Checkpoint {
     dir: PathBuf,
     number: u64,
     file: Box<dyn VfsFile>,
+    codec: Codec,
     record: Vec<u8>,
 }
 
@@ -228,6 +243,7 @@ impl Checkpoint {
             dir,
             number,
             file,
+            codec: Codec::default(),
             record: Vec::new(),
         })
     }
@@ -237,7 +253,7 @@ impl Checkpoint {
     /// # Errors
     /// What the system says; the checkpoint must then be dropped.
     pub(crate) fn add(&mut self, id: u64, labels: &Labels, chunks: &[LoggedChunk]) -> io::Result<()> {
-        Codec::encode_series(&mut self.record, [(id, labels)].into_iter());
+        self.codec.encode_series(&mut self.record, [(id, labels)].into_iter());
         for chunk in chunks {
             Codec::encode_chunk(&mut self.record, id, chunk.mint, chunk.maxt, &chunk.bytes);
         }
