@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub route_prefix: Option<String>,
     pub enable_lifecycle: bool,
     pub cors_origin: Option<String>,
+    pub remote_write_receiver: bool,
     pub max_connections: usize,
     pub retention_ms: i64,
     pub retention_bytes: u64,
@@ -224,6 +225,7 @@ fn up(up: Up) -> Command {
         // Whoever can send a signal can reload; over HTTP it takes a flag, as in Prometheus.
         enable_lifecycle: false,
         cors_origin: None,
+        remote_write_receiver: false,
         max_connections: 512,
         retention_ms: 15 * 24 * 3_600_000,
         retention_bytes: 0,

@@ -11,6 +11,7 @@ use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, RealFs, SystemClock};
 use cupola_goregex::Regex;
 use cupola_metrics::{Gauge, Registry};
+use cupola_remote::WriteReceiver;
 use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
@@ -269,6 +270,9 @@ async fn serve(
         scrape: scrape.clone(),
         rules: rules.clone(),
         alertmanager: local.clone(),
+        remote_write: settings
+            .remote_write_receiver
+            .then(|| Arc::new(WriteReceiver::new(&registry))),
         registry,
         host: parts
             .jobs

@@ -87,7 +87,7 @@ impl NodeExporter {
     }
 }
 
-/// Debian's Prometheus on a loopback port, scraping nothing.
+/// Debian's Prometheus on a loopback port.
 #[derive(Debug)]
 pub struct Prometheus {
     _child: Background,
@@ -96,15 +96,24 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts it on the data of `home`; `None` where it is not installed.
+    /// Starts it on the data of `home`, scraping nothing; `None` where it is not installed.
     ///
     /// # Panics
     /// Where it does not come up, and in CI where it is missing.
     #[must_use]
     pub fn start(home: Home, args: &[&str]) -> Option<Self> {
+        Self::with_config(home, "global: {evaluation_interval: 1m}\n", args)
+    }
+
+    /// As [`Prometheus::start`], with a `prometheus.yml` of this text.
+    ///
+    /// # Panics
+    /// As [`Prometheus::start`].
+    #[must_use]
+    pub fn with_config(home: Home, yaml: &str, args: &[&str]) -> Option<Self> {
         let program = neighbour("prometheus")?;
         let address = free_address();
-        let config = home.write("prometheus.yml", "global: {evaluation_interval: 1m}\n");
+        let config = home.write("prometheus.yml", yaml);
         let mut command = Command::new(program);
         command
             .arg(format!("--web.listen-address={address}"))

@@ -23,8 +23,8 @@ const LAYERS: [(u8, &[&str]); 5] = [
             "metrics",
         ],
     ),
-    (1, &["storage", "block", "tsdb", "engine", "node"]),
-    (2, &["net", "scrape", "rules", "alert", "notify"]),
+    (1, &["storage", "block", "wlog", "tsdb", "engine", "node"]),
+    (2, &["net", "remote", "scrape", "rules", "alert", "notify"]),
     (3, &["web"]),
     (4, &["cupola"]),
 ];
@@ -50,7 +50,7 @@ const NEVER: [(&str, &str, &str); 8] = [
 ];
 
 // A dependency and the only crates that may name it.
-const ONLY: [(&str, &[&str]); 10] = [
+const ONLY: [(&str, &[&str]); 11] = [
     ("tokio", &["net", "scrape", "rules", "alert", "notify", "web", "cupola"]),
     ("hyper", &["net", "web"]),
     ("rustls", &["net", "cupola"]),
@@ -58,7 +58,8 @@ const ONLY: [(&str, &[&str]); 10] = [
     ("serde-saphyr", &["config"]),
     ("regex", &["goregex"]),
     ("regex-syntax", &["goregex"]),
-    ("zstd", &["tsdb"]),
+    ("zstd", &["tsdb", "wlog"]),
+    ("snap", &["remote", "wlog"]),
     ("mimalloc", &["cupola"]),
     ("clap", &["cupola"]),
 ];

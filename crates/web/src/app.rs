@@ -11,6 +11,7 @@ use cupola_env::Clock;
 use cupola_goregex::Regex;
 use cupola_metrics::Registry;
 use cupola_model::Labels;
+use cupola_remote::WriteReceiver;
 use cupola_rules::RuleManager;
 use cupola_scrape::{LocalTarget, ScrapeManager};
 use cupola_storage::Queryable;
@@ -107,6 +108,8 @@ pub struct App {
     pub rules: RuleManager,
     /// The Alertmanager inside this process, if there is one.
     pub alertmanager: Option<Alertmanager>,
+    /// Takes remote write, where it is enabled (`--web.enable-remote-write-receiver`).
+    pub remote_write: Option<Arc<WriteReceiver>>,
     /// Where requests are counted; all of it is what `/metrics` shows.
     pub registry: Registry,
     /// The host's own metrics, answered at `/metrics/node`, where this process collects them.

@@ -64,6 +64,12 @@ const FLAGS: &[Flag] = &[
         Done,
         "Maximum number of simultaneous connections.",
     ),
+    (
+        "web.enable-remote-write-receiver",
+        "false",
+        Done,
+        "Enable API endpoint accepting remote write requests.",
+    ),
     ("storage.tsdb.path", "data/", Done, "Base path for metrics storage."),
     (
         "storage.tsdb.retention.time",
@@ -222,7 +228,6 @@ const FEATURES: &[&str] = &[
 const UNSUPPORTED: &[&str] = &[
     "agent",
     "web.config.file",
-    "web.enable-remote-write-receiver",
     "web.remote-write-receiver.accepted-protobuf-messages",
     "web.enable-otlp-receiver",
     "storage.agent.path",
@@ -352,6 +357,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         route_prefix: optional("web.route-prefix"),
         enable_lifecycle: switch("web.enable-lifecycle")?,
         cors_origin: optional("web.cors.origin"),
+        remote_write_receiver: switch("web.enable-remote-write-receiver")?,
         max_connections: number("web.max-connections")?,
         retention_ms: ms("storage.tsdb.retention.time")?,
         retention_bytes: size,

@@ -164,6 +164,7 @@ async fn serving_ends_in_not_being_ready() {
         external_url: String::new(),
         route_prefix: String::new(),
         alertmanager: None,
+        remote_write: None,
         flags: BTreeMap::new(),
         reload: None,
         cors_origin: None,

@@ -8,10 +8,12 @@ mod result;
 mod rules;
 mod status;
 mod targets;
+mod write;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::routing::post;
 
 use super::answer::{on_get, on_get_always, on_get_or_post, on_query};
 use crate::router::Ctx;
@@ -40,6 +42,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/status/tsdb/blocks", on_get(status::tsdb_blocks))
         // Asked while the server starts, to show how far it is.
         .route("/api/v1/status/walreplay", on_get_always(status::wal_replay))
+        .route("/api/v1/write", post(write::write))
         .route("/federate", on_get(federate::federate))
         .route("/metrics", on_get_always(status::metrics))
         .route("/metrics/node", on_get(status::node_metrics))

@@ -1,0 +1,230 @@
+use cupola_metrics::SeriesValue;
+use cupola_model::SeriesRef;
+use cupola_storage::{SeriesLimit, SeriesScope};
+use parking_lot::Mutex;
+
+use super::*;
+
+const NOW: i64 = 1_700_000_000_000;
+
+// A storage that writes down what is committed, with room for so many series.
+struct Recorder {
+    lines: Mutex<Vec<String>>,
+    series: Mutex<Vec<Labels>>,
+    // How often labels had to be told.
+    named: Mutex<usize>,
+    room: usize,
+}
+
+struct Batch<'a>(&'a Recorder, Vec<String>);
+
+impl Appendable for Recorder {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(Batch(self, Vec::new()))
+    }
+}
+
+impl Appender for Batch<'_> {
+    fn append(&mut self, _: Option<SeriesRef>, labels: &Labels, ts: i64, value: f64) -> Result<SeriesRef, AppendError> {
+        *self.0.named.lock() += 1;
+        let at = {
+            let mut series = self.0.series.lock();
+            match series.iter().position(|known| known == labels) {
+                Some(at) => at,
+                None if series.len() == self.0.room => {
+                    return Err(AppendError::TooManySeries(SeriesLimit {
+                        scope: SeriesScope::All,
+                        limit: self.0.room,
+                    }));
+                }
+                None => {
+                    series.push(labels.clone());
+                    series.len() - 1
+                }
+            }
+        };
+        self.append_known(SeriesRef(at as u64), ts, value)?;
+        Ok(SeriesRef(at as u64))
+    }
+
+    fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError> {
+        if ts < 0 {
+            return Err(AppendError::OutOfOrder);
+        }
+        let labels = self.0.series.lock()[series.0 as usize].clone();
+        self.1.push(format!("{labels} {value} @{ts}"));
+        Ok(true)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), CommitError> {
+        self.0.lines.lock().extend(self.1);
+        Ok(())
+    }
+}
+
+struct Bench {
+    recorder: Recorder,
+    receiver: WriteReceiver,
+    registry: Registry,
+}
+
+impl Bench {
+    fn new(room: usize) -> Self {
+        let registry = Registry::default();
+        Self {
+            recorder: Recorder {
+                lines: Mutex::default(),
+                series: Mutex::default(),
+                named: Mutex::default(),
+                room,
+            },
+            receiver: WriteReceiver::new(&registry),
+            registry,
+        }
+    }
+
+    fn write(&self, message: &[u8]) -> Result<Vec<String>, (String, Vec<String>)> {
+        let packed = snap::raw::Encoder::new().compress_vec(message).unwrap();
+        let outcome = self.receiver.write(&self.recorder, &packed, 1 << 20, NOW);
+        let lines = std::mem::take(&mut *self.recorder.lines.lock());
+        match outcome {
+            Ok(()) => Ok(lines),
+            Err(error) => Err((error.to_string(), lines)),
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.extend([number << 3 | 2, bytes.len() as u8]);
+    out.extend_from_slice(bytes);
+}
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in labels {
+        let mut label = Vec::new();
+        put(&mut label, 1, name.as_bytes());
+        put(&mut label, 2, value.as_bytes());
+        put(&mut out, 1, &label);
+    }
+    for (ts, value) in samples {
+        let mut sample = vec![1 << 3 | 1];
+        sample.extend(value.to_le_bytes());
+        sample.push(2 << 3);
+        let mut rest = *ts as u64;
+        while rest >= 0x80 {
+            sample.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        sample.push(rest as u8);
+        put(&mut out, 2, &sample);
+    }
+    out
+}
+
+fn request(all: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for series in all {
+        put(&mut out, 1, series);
+    }
+    // Metadata, which is left out, and a field of the future.
+    put(&mut out, 3, b"\x08\x01");
+    out.extend([15 << 3, 1]);
+    out
+}
+
+const UP: [(&str, &str); 2] = [("__name__", "up"), ("job", "a")];
+
+#[test]
+fn samples_become_one_batch_and_known_series_are_not_named_again() {
+    let bench = Bench::new(10);
+    for round in 0..3 {
+        let message = request(&[
+            series(&UP, &[(NOW + round, 1.5), (NOW + 10 + round, -0.0)]),
+            series(
+                &[("job", "b"), ("__name__", "up"), ("empty", "")],
+                &[(NOW, f64::INFINITY)],
+            ),
+        ]);
+        let expected = [
+            format!(r#"{{__name__="up", job="a"}} 1.5 @{}"#, NOW + round),
+            format!(r#"{{__name__="up", job="a"}} -0 @{}"#, NOW + 10 + round),
+            format!(r#"{{__name__="up", job="b"}} inf @{NOW}"#),
+        ];
+        assert_eq!(bench.write(&message).unwrap(), expected);
+    }
+    assert_eq!(*bench.recorder.named.lock(), 2);
+}
+
+#[test]
+fn invalid_labels_are_left_out_and_counted() {
+    let bench = Bench::new(10);
+    let message = request(&[
+        series(&[("job", "a")], &[(NOW, 1.0)]),
+        series(
+            &[("__name__", "up"), ("a", "1"), ("a", "2")],
+            &[(NOW, 1.0), (NOW + 1, 1.0)],
+        ),
+        series(&[("__name__", "up"), ("", "x")], &[(NOW, 1.0)]),
+        series(&UP, &[(NOW, 1.0)]),
+    ]);
+    assert_eq!(bench.write(&message).unwrap().len(), 1);
+    let families = bench.registry.snapshot();
+    let counted: Vec<_> = families
+        .iter()
+        .flat_map(|f| f.series.iter().map(|(_, value)| value))
+        .collect();
+    assert!(matches!(counted[..], [SeriesValue::Number(4.0)]), "{counted:?}");
+}
+
+#[test]
+fn a_sample_that_is_refused_takes_the_whole_message_with_it() {
+    let good = || series(&UP, &[(NOW, 1.0)]);
+    for (ts, text) in [(-1, "out of order sample"), (NOW + MAX_AHEAD_MS + 1, "out of bounds")] {
+        let bench = Bench::new(10);
+        let message = request(&[good(), series(&[("__name__", "x")], &[(ts, 1.0)]), good()]);
+        assert_eq!(bench.write(&message).unwrap_err(), (text.to_owned(), vec![]));
+    }
+    let limit = request(&[good(), series(&[("__name__", "x")], &[(NOW, 1.0)]), good()]);
+    let (error, lines) = Bench::new(1).write(&limit).unwrap_err();
+    assert_eq!(
+        error,
+        "1 samples were refused, the others are written: limit of 1 series in memory reached, new series are refused"
+    );
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn what_is_no_message_is_told() {
+    let bench = Bench::new(10);
+    let write = |bytes: &[u8], largest| {
+        let outcome = bench.receiver.write(&bench.recorder, bytes, largest, NOW);
+        outcome.unwrap_err().to_string()
+    };
+    assert_eq!(write(b"", 100), "snappy: corrupt input (empty)");
+    let packed = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+    assert_eq!(
+        write(&packed(&[0; 101]), 100),
+        "the message takes 101 bytes, more than 100 are not taken"
+    );
+    assert_eq!(
+        write(&packed(&[0x0a, 5]), 100),
+        "proto: the message ends in the middle of a field"
+    );
+    let mut message = request(&[series(&UP, &[(NOW, 1.0)])]);
+    let at = message.iter().position(|byte| *byte == b'u').unwrap();
+    message[at] = 0xff;
+    assert_eq!(write(&packed(&message), 100), "proto: a label is not UTF-8");
+}
+
+#[test]
+fn garbage_never_panics() {
+    let bench = Bench::new(1000);
+    let message = request(&[series(&UP, &[(NOW, 1.0)]), series(&[("__name__", "x")], &[(NOW, 1.0)])]);
+    let packed = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+    cupola_testkit::fuzz(10_000, &[message, packed], &[], |bytes| {
+        // Any answer will do; what counts is that there is one.
+        let _ = bench.receiver.write(&bench.recorder, bytes, 1 << 20, NOW);
+        let _ = bench.write(bytes);
+    });
+}
