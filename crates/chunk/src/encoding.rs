@@ -94,7 +94,10 @@ mod tests {
     fn an_encoding_that_cannot_be_read_says_its_name() {
         let (mut ts, mut values) = (Vec::new(), Vec::new());
         let read = crate::decode(Encoding::Histogram, &[0, 0], 0, 1, &mut ts, &mut values);
-        assert_eq!(read.unwrap_err().to_string(), "histogram chunks are not supported yet");
+        assert_eq!(
+            read.unwrap_err().to_string(),
+            "histogram chunks do not hold samples of this kind"
+        );
         assert_eq!(
             Encoding::try_from(0).unwrap_err().to_string(),
             "unknown chunk encoding 0"

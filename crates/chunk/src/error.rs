@@ -30,8 +30,11 @@ pub enum ChunkError {
     /// The chunk holds 65,535 samples, the most its header can count.
     #[error("chunk is full")]
     Full,
-    /// The encoding is known by name, but this version cannot read it.
-    #[error("{0} chunks are not supported yet")]
+    /// A histogram's spans and buckets do not belong together, or it has a schema that does not exist.
+    #[error("histogram cannot be encoded: its schema, spans and buckets do not belong together")]
+    Layout,
+    /// The encoding does not hold what was asked for: floats or histograms.
+    #[error("{0} chunks do not hold samples of this kind")]
     Unsupported(Encoding),
     /// No encoding has this number.
     #[error("unknown chunk encoding {0}")]

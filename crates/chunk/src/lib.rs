@@ -1,8 +1,10 @@
 //! The bytes of one chunk: a run of samples of one series, compressed.
 //!
-//! Today this is Prometheus's XOR chunk (encoding 1), bit for bit: [`XorAppender`] writes it sample by sample,
-//! [`XorCursor`] reads it sample by sample, [`decode_into`] reads a whole chunk into two columns and is the form that
-//! queries use. The other encodings have their names in [`Encoding`], so that whoever meets one can say which it is.
+//! They are Prometheus's, bit for bit. Floats are in XOR chunks (encoding 1): [`XorAppender`] writes one sample by
+//! sample, [`XorCursor`] reads it sample by sample, [`decode_into`] reads a whole chunk into two columns and is the form
+//! that queries use. Native histograms are in chunks of integers or floats (2 and 3): [`HistogramAppender`] writes
+//! either, [`HistogramCursor`] and [`decode_histograms`] read them. The encodings with start timestamps (4, 5 and 6) are
+//! read: by [`decode_xor2`] and as the other histograms.
 //!
 //! *Invariant:* values only. No I/O, no clock; the same samples give the same bytes forever.
 //! *Invariant:* a decoder never panics and never allocates more than 65,535 samples, whatever the bytes.
@@ -10,16 +12,25 @@
 mod bits;
 mod encoding;
 mod error;
+mod histogram;
+mod starts;
 mod xor;
+mod xor2;
+#[cfg(test)]
+mod xor2_tests;
 
 pub use encoding::Encoding;
 pub use error::ChunkError;
+pub use histogram::{Appended, HistogramAppender, HistogramCursor, counter_reset_header, decode_histograms};
+use starts::Starts;
 pub use xor::{XorAppender, XorCursor, decode_into};
+pub use xor2::decode_xor2;
 
-/// Decodes a chunk of any encoding that holds floats; see [`decode_into`] for the range and the buffers.
+/// Decodes a chunk of any encoding that holds floats; see [`decode_into`] for the range and the buffers. Start
+/// timestamps are left out, [`decode_xor2`] gives them.
 ///
 /// # Errors
-/// [`ChunkError::Unsupported`] for the encodings that are only known by name, else as [`decode_into`].
+/// [`ChunkError::Unsupported`] for chunks that hold histograms, else as [`decode_into`].
 pub fn decode(
     encoding: Encoding,
     bytes: &[u8],
@@ -30,11 +41,36 @@ pub fn decode(
 ) -> Result<(), ChunkError> {
     match encoding {
         Encoding::Xor => decode_into(bytes, mint, maxt, ts, values),
+        Encoding::Xor2 => {
+            let before = (ts.len(), values.len());
+            let read = decode_xor2(bytes, mint, maxt, |t, value, _| {
+                ts.push(t);
+                values.push(value);
+            });
+            if read.is_err() {
+                ts.truncate(before.0);
+                values.truncate(before.1);
+            }
+            read
+        }
         other => Err(ChunkError::Unsupported(other)),
     }
 }
 
-/// The number of samples that a chunk says it holds; all encodings begin with it as a big-endian `u16`.
+/// The number of samples that a chunk of `encoding` says it holds.
+///
+/// # Errors
+/// [`ChunkError::Truncated`] where there are fewer than two bytes.
+pub fn count_samples(encoding: Encoding, bytes: &[u8]) -> Result<u16, ChunkError> {
+    let count = num_samples(bytes)?;
+    Ok(match encoding {
+        // The top two bits are the counter reset header.
+        Encoding::HistogramSt | Encoding::FloatHistogramSt => count & 0x3fff,
+        _ => count,
+    })
+}
+
+/// The big-endian `u16` that all encodings begin with: the number of samples, but see [`count_samples`] for 5 and 6.
 ///
 /// # Errors
 /// [`ChunkError::Truncated`] where there are fewer than two bytes.

@@ -3,6 +3,7 @@
 use cupola_model::fmt_f64_g;
 
 use crate::float::{CUSTOM_BUCKETS_SCHEMA, FloatHistogram, Span};
+use crate::integer::{Histogram, populations};
 
 /// What is wrong with a histogram.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -30,6 +31,26 @@ pub enum Invalid {
     /// Bounds are listed although the schema has its own.
     #[error("histogram with exponential schema must not have custom bounds")]
     UnusedBounds,
+    /// The buckets of an integer histogram hold more or less than it says it observed.
+    #[error(
+        "{found} observations found in buckets, but the Count field is {count}: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)"
+    )]
+    CountMismatch {
+        /// How many the buckets hold.
+        found: u64,
+        /// How many it says there are.
+        count: u64,
+    },
+    /// The same where the sum is NaN: the buckets hold more than was observed.
+    #[error(
+        "{found} observations found in buckets, but the Count field is {count}: histogram's observation count should be at least the number of observations found in the buckets"
+    )]
+    CountTooSmall {
+        /// How many the buckets hold.
+        found: u64,
+        /// How many it says there are.
+        count: u64,
+    },
 }
 
 /// What is wrong with buckets, spans or bounds.
@@ -46,6 +67,11 @@ pub enum Flaw {
     /// A bucket, counted from 1, holds less than nothing.
     #[error("bucket number {0} has observation count of {count}: histogram has a bucket whose observation count is negative", count = fmt_f64_g(*.1))]
     BucketCount(usize, f64),
+    /// A bucket of an integer histogram, counted from 1, holds less than nothing.
+    #[error(
+        "bucket number {0} has observation count of {1}: histogram has a bucket whose observation count is negative"
+    )]
+    IntegerBucketCount(usize, i64),
     /// A bound is no number.
     #[error("histogram custom bounds must not be NaN")]
     BoundNan,
@@ -115,44 +141,96 @@ impl FloatHistogram {
     }
 
     fn check_custom(&self) -> Result<(), Flaw> {
-        let bounds = &self.custom_values;
-        if bounds.iter().any(|bound| bound.is_nan()) {
-            return Err(Flaw::BoundNan);
+        check_bounds(&self.custom_values, &self.positive_spans, self.positive_buckets.len())?;
+        check_only_positive(
+            (self.zero_count != 0.0, self.zero_threshold),
+            &self.negative_spans,
+            self.negative_buckets.len(),
+        )
+    }
+}
+
+/// [`Histogram::validate`].
+pub(crate) fn check_integer(h: &Histogram) -> Result<(), Invalid> {
+    let mut found = h.zero_count;
+    match h.schema {
+        CUSTOM_BUCKETS_SCHEMA => {
+            check_bounds(&h.custom_values, &h.positive_spans, h.positive_buckets.len())
+                .and_then(|()| {
+                    check_only_positive(
+                        (h.zero_count != 0, h.zero_threshold),
+                        &h.negative_spans,
+                        h.negative_buckets.len(),
+                    )
+                })
+                .map_err(Invalid::Custom)?;
         }
-        for (&previous, &current) in bounds.iter().zip(bounds.iter().skip(1)) {
-            if current <= previous {
-                return Err(Flaw::BoundOrder(previous, current));
+        -4..=8 => {
+            check_spans(&h.positive_spans, h.positive_buckets.len()).map_err(Invalid::Positive)?;
+            check_spans(&h.negative_spans, h.negative_buckets.len()).map_err(Invalid::Negative)?;
+            let negative = count_buckets(&h.negative_buckets).map_err(Invalid::Negative)?;
+            found = found.wrapping_add(negative);
+            if !h.custom_values.is_empty() {
+                return Err(Invalid::UnusedBounds);
             }
         }
-        if bounds.last() == Some(&f64::INFINITY) {
-            return Err(Flaw::BoundInfinite);
-        }
-        if let Some((at, span)) = (1..).zip(&self.positive_spans).find(|(_, span)| span.offset < 0) {
-            return Err(Flaw::SpanOffset(at, span.offset));
-        }
-        check_spans(&self.positive_spans, self.positive_buckets.len())?;
-        let covered = self
-            .positive_spans
-            .iter()
-            .map(|span| i64::from(span.offset) + i64::from(span.length))
-            .sum::<i64>();
-        if usize::try_from(covered).is_ok_and(|covered| covered > bounds.len() + 1) {
-            return Err(Flaw::BoundNumber(bounds.len(), covered));
-        }
-        if self.zero_count != 0.0 {
-            return Err(Flaw::ZeroCount);
-        }
-        if self.zero_threshold != 0.0 {
-            return Err(Flaw::ZeroThreshold);
-        }
-        if !self.negative_spans.is_empty() {
-            return Err(Flaw::NegativeSpans);
-        }
-        if !self.negative_buckets.is_empty() {
-            return Err(Flaw::NegativeBuckets);
-        }
-        Ok(())
+        schema => return Err(Invalid::Schema(schema)),
     }
+    let positive = count_buckets(&h.positive_buckets).map_err(Invalid::Positive)?;
+    found = found.wrapping_add(positive);
+    let count = h.count;
+    if h.sum.is_nan() {
+        if found > count {
+            return Err(Invalid::CountTooSmall { found, count });
+        }
+    } else if found != count {
+        return Err(Invalid::CountMismatch { found, count });
+    }
+    Ok(())
+}
+
+fn check_bounds(bounds: &[f64], spans: &[Span], buckets: usize) -> Result<(), Flaw> {
+    if bounds.iter().any(|bound| bound.is_nan()) {
+        return Err(Flaw::BoundNan);
+    }
+    for (&previous, &current) in bounds.iter().zip(bounds.iter().skip(1)) {
+        if current <= previous {
+            return Err(Flaw::BoundOrder(previous, current));
+        }
+    }
+    if bounds.last() == Some(&f64::INFINITY) {
+        return Err(Flaw::BoundInfinite);
+    }
+    if let Some((at, span)) = (1..).zip(spans).find(|(_, span)| span.offset < 0) {
+        return Err(Flaw::SpanOffset(at, span.offset));
+    }
+    check_spans(spans, buckets)?;
+    let covered = spans
+        .iter()
+        .map(|span| i64::from(span.offset) + i64::from(span.length))
+        .sum::<i64>();
+    if usize::try_from(covered).is_ok_and(|covered| covered > bounds.len() + 1) {
+        return Err(Flaw::BoundNumber(bounds.len(), covered));
+    }
+    Ok(())
+}
+
+// Custom buckets know neither a zero bucket nor a negative side. `zero` tells whether there is a zero count, and the
+// threshold.
+fn check_only_positive(zero: (bool, f64), spans: &[Span], buckets: usize) -> Result<(), Flaw> {
+    if zero.0 {
+        return Err(Flaw::ZeroCount);
+    }
+    if zero.1 != 0.0 {
+        return Err(Flaw::ZeroThreshold);
+    }
+    if !spans.is_empty() {
+        return Err(Flaw::NegativeSpans);
+    }
+    if buckets != 0 {
+        return Err(Flaw::NegativeBuckets);
+    }
+    Ok(())
 }
 
 fn check_spans(spans: &[Span], buckets: usize) -> Result<(), Flaw> {
@@ -171,4 +249,14 @@ fn check_buckets(buckets: &[f64]) -> Result<(), Flaw> {
         Some((at, &count)) => Err(Flaw::BucketCount(at, count)),
         None => Ok(()),
     }
+}
+
+// How many observations the buckets of one side hold; sums wrap as upstream's do.
+fn count_buckets(deltas: &[i64]) -> Result<u64, Flaw> {
+    let mut count = 0_u64;
+    for (at, population) in (1..).zip(populations(deltas)) {
+        let population = u64::try_from(population).map_err(|_| Flaw::IntegerBucketCount(at, population))?;
+        count = count.wrapping_add(population);
+    }
+    Ok(count)
 }
