@@ -161,6 +161,23 @@ impl Block {
         Ok(out)
     }
 
+    /// Each series that satisfies all matchers, with its chunks.
+    pub(crate) fn for_each_series(
+        &self,
+        matchers: &[Matcher],
+        mut visit: impl FnMut(SeriesRef, &[ChunkMeta]),
+    ) -> Result<(), BlockError> {
+        self.inner.for_each_match(matchers, |series, record| {
+            visit(SeriesRef(u64::from(series)), &record.chunks);
+            Ok(())
+        })
+    }
+
+    /// A chunk of this block is intact, but cannot be decoded.
+    pub(crate) fn undecodable(&self, chunk: &ChunkMeta, source: cupola_chunk::ChunkError) -> BlockError {
+        self.inner.undecodable(chunk, source)
+    }
+
     fn overlaps(&self, selection: &Selection<'_>) -> bool {
         self.inner.meta.overlaps(selection.mint, selection.maxt)
     }
@@ -192,6 +209,15 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    fn undecodable(&self, chunk: &ChunkMeta, source: cupola_chunk::ChunkError) -> BlockError {
+        BlockError::Chunk {
+            block: self.name.clone(),
+            place: format!("chunk segment {:06}", (chunk.chunk_ref >> 32) + 1),
+            offset: chunk.chunk_ref & u64::from(u32::MAX),
+            source,
+        }
     }
 
     fn value_of(&self, record: &Record, name: Option<u32>) -> &str {
@@ -330,7 +356,7 @@ impl SampleSource for BlockSource {
             }
             let (encoding, bytes) = reader.read_ahead(chunk.chunk_ref, last_ref - chunk.chunk_ref + 1024)?;
             cupola_chunk::decode(encoding, bytes, mint, maxt, &mut out.ts, &mut out.values)
-                .map_err(|source| self.undecodable(chunk, source))?;
+                .map_err(|source| self.inner.undecodable(chunk, source))?;
         }
         if self.overlaps {
             put_in_order(out, start);
@@ -350,20 +376,9 @@ fn span(chunks: &[ChunkMeta]) -> (i64, i64) {
     first.zip(last).unwrap_or((i64::MIN, i64::MAX))
 }
 
-impl BlockSource {
-    fn undecodable(&self, chunk: &ChunkMeta, source: cupola_chunk::ChunkError) -> BlockError {
-        BlockError::Chunk {
-            block: self.inner.name.clone(),
-            place: format!("chunk segment {:06}", (chunk.chunk_ref >> 32) + 1),
-            offset: chunk.chunk_ref & u64::from(u32::MAX),
-            source,
-        }
-    }
-}
-
 // Chunks follow each other in every block written today. In old ones they may overlap; then the samples from `start` on
 // are sorted, and of those of one moment the first chunk's stays.
-fn put_in_order(samples: &mut Samples, start: usize) {
+pub(crate) fn put_in_order(samples: &mut Samples, start: usize) {
     let tail = samples.ts.get(start..).unwrap_or_default();
     if tail.is_sorted_by(|a, b| a < b) {
         return;

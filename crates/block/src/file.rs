@@ -245,6 +245,18 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BlockError> {
     file.sync_all().map_err(io_error("sync", path))
 }
 
+/// Writes a whole small file in the place of another, safely against a crash at any moment.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BlockError> {
+    let temporary = path.with_extension("tmp");
+    write_whole(&temporary, bytes)?;
+    rename(&temporary, path)
+}
+
+/// Gives a file a second name.
+pub(crate) fn link(from: &Path, to: &Path) -> Result<(), BlockError> {
+    fs::hard_link(from, to).map_err(io_error("link", from))
+}
+
 /// Makes one new folder.
 pub(crate) fn create_dir(path: &Path) -> Result<(), BlockError> {
     fs::create_dir(path).map_err(io_error("create folder", path))

@@ -10,13 +10,18 @@
 //! query needs them, in windows of 1 to 256 KiB; the system's page cache is the only cache. Each checksum is verified
 //! at the moment its bytes are read: tables when the block is opened, everything else at each read.
 //!
-//! *Invariant:* nothing here deletes or repairs a block. Only a [`BlockWriter`] removes its own unfinished folder.
+//! [`merge_blocks`] makes one block of several; [`Block::delete`] notes samples as deleted, which merging drops.
+//!
+//! *Invariant:* nothing here deletes or repairs a block. A [`BlockWriter`] and [`Block::link_into`] remove their own
+//! unfinished folder, no other.
 //! *Invariant:* bytes from disk never make it panic; every error names the block, the section and the byte.
 //! *Invariant:* only `file` names `std::fs`.
 
 mod block;
 mod bytes;
 mod chunks;
+mod compact;
+mod delete;
 mod error;
 mod file;
 mod index;
@@ -28,6 +33,7 @@ mod writer;
 
 pub use block::{Block, BlockSeries, ChunkReader, SeriesIter};
 pub use chunks::ChunkMeta;
+pub use compact::merge_blocks;
 pub use error::{BlockError, Refusal};
 pub use list::{BlockList, Broken, list_blocks};
 pub use meta::{BlockMeta, BlockStats, Compaction, ParentBlock};

@@ -121,9 +121,7 @@ impl Tombstones {
 /// # Errors
 /// [`BlockError::Io`]; the old file is then still there.
 pub fn write_tombstones(block_dir: &Path, tombstones: &Tombstones) -> Result<(), BlockError> {
-    let temporary = block_dir.join("tombstones.tmp");
-    file::write_whole(&temporary, &tombstones.encode())?;
-    file::rename(&temporary, &block_dir.join(FILE_NAME))
+    file::replace(&block_dir.join(FILE_NAME), &tombstones.encode())
 }
 
 /// Removes the samples from `start` on that lie in `deleted`, which ascends.

@@ -46,7 +46,15 @@ impl BlockSpec {
         }
     }
 
-    /// A block merged from `parents`: a level above the highest, all their sources.
+    /// The same block without what is deleted: its level and its sources stay, and it is the parent.
+    #[must_use]
+    pub fn rewritten(ulid: Ulid, block: &BlockMeta) -> Self {
+        let mut spec = Self::merged(ulid, &[block]);
+        spec.compaction.level = block.compaction.level;
+        spec
+    }
+
+    /// A block merged from `parents`: a level above the highest, all their sources, the hints that all of them have.
     #[must_use]
     pub fn merged(ulid: Ulid, parents: &[&BlockMeta]) -> Self {
         let mut sources: Vec<Ulid> = parents
@@ -60,16 +68,25 @@ impl BlockSpec {
             min_time: p.min_time,
             max_time: p.max_time,
         };
+        // A block merged of out-of-order blocks alone is still one.
+        let hints = parents.first().map_or(&[][..], |p| &p.compaction.hints);
+        let shared = |hint: &&String| parents.iter().all(|p| p.compaction.hints.contains(hint));
         let compaction = Compaction {
             level: parents.iter().map(|p| p.compaction.level).max().unwrap_or(0) + 1,
             sources,
             parents: parents.iter().map(parent).collect(),
+            hints: hints.iter().filter(shared).cloned().collect(),
             ..Compaction::default()
         };
         Self {
             ulid,
             min_time: parents.iter().map(|p| p.min_time).min().unwrap_or(0),
-            max_time: parents.iter().map(|p| p.max_time).max().unwrap_or(0),
+            // A block of one moment may say minTime == maxTime.
+            max_time: parents
+                .iter()
+                .map(|p| p.max_time.max(p.min_time.saturating_add(1)))
+                .max()
+                .unwrap_or(0),
             compaction,
             max_segment_bytes: SEGMENT_BYTES,
         }
@@ -166,6 +183,9 @@ impl BlockWriter {
             samples += count;
             if !matches!(chunk.encoding, Encoding::Xor | Encoding::Xor2) {
                 self.stats.num_histogram_samples += count;
+            } else if !self.spec.compaction.parents.is_empty() {
+                // Older Prometheus versions, whose level 1 blocks ours equal byte for byte, do not know this count.
+                self.stats.num_float_samples += count;
             }
             let chunk_ref = segments.write(chunk.encoding, chunk.bytes)?;
             self.metas.push(ChunkMeta {

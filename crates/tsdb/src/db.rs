@@ -1,12 +1,13 @@
-//! The database as a whole: opening, reading over blocks and head, cutting blocks, retention.
+//! The database as a whole: opening, reading over blocks and head, cutting and merging blocks, retention, deletion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use cupola_block::Block;
+use cupola_block::{Block, Ulid};
 use cupola_env::{Clock, Vfs};
 use cupola_metrics::{Kind, Registry};
 use cupola_model::Labels;
@@ -23,7 +24,9 @@ use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::wal::Wal;
 
+mod compact;
 mod cut;
+mod plan;
 
 use cut::{block_info, open_blocks};
 
@@ -75,8 +78,12 @@ struct Inner {
     vfs: Arc<dyn Vfs>,
     head: Arc<Head>,
     blocks: ArcSwap<Vec<Arc<Block>>>,
-    // Held while blocks are cut or deleted, so that maintenance never runs twice at once.
+    // Held while blocks are cut, merged or deleted, so that maintenance never runs twice at once.
     maintenance: Mutex<()>,
+    // Blocks that could not be merged, and when that was, milliseconds.
+    unmergeable: Mutex<BTreeMap<Ulid, i64>>,
+    // Merging ends early.
+    closing: AtomicBool,
     metrics: Arc<Metrics>,
     _lock: FolderLock,
 }
@@ -117,7 +124,8 @@ impl Tsdb {
         }
         let started = std::time::Instant::now();
         let metrics = Arc::new(Metrics::new(registry));
-        let blocks = open_blocks(&dir).map_err(io("cannot be listed"))?;
+        let mut blocks = open_blocks(&dir, &*vfs).map_err(io("cannot be listed"))?;
+        let superseded = compact::take_superseded(&mut blocks);
         let floor = blocks.iter().map(|b| b.meta().max_time).max().unwrap_or(i64::MIN);
 
         let mut replay = Replay::new(floor);
@@ -145,9 +153,12 @@ impl Tsdb {
             head,
             blocks: ArcSwap::from_pointee(blocks),
             maintenance: Mutex::new(()),
+            unmergeable: Mutex::default(),
+            closing: AtomicBool::new(false),
             metrics,
             _lock: lock,
         };
+        inner.delete_blocks(&superseded, "merged into another");
         let tsdb = Self { inner: Arc::new(inner) };
         tsdb.register(registry);
         Ok(tsdb)
@@ -235,16 +246,18 @@ impl Tsdb {
         }
     }
 
-    /// Cuts blocks that are due and deletes what is older than the retention. To be called about once a minute; takes
-    /// seconds when there is something to do.
+    /// Cuts blocks that are due, deletes what is older than the retention, and merges blocks. To be called about once a
+    /// minute; takes seconds when there is something to do, minutes when much is merged.
     pub fn maintain(&self) {
         let _running = self.inner.maintenance.lock();
         self.inner.cut_due_blocks();
         self.inner.apply_retention();
+        self.inner.compact_blocks();
     }
 
     /// Writes a checkpoint and ends writing. Reading goes on as long as a clone lives.
     pub fn close(&self) {
+        self.inner.closing.store(true, Ordering::Relaxed);
         let _running = self.inner.maintenance.lock();
         self.inner.checkpoint();
         self.sync();
@@ -348,5 +361,7 @@ impl Appendable for Tsdb {
     }
 }
 
+#[cfg(test)]
+mod compact_tests;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //! one.
 //!
 //! *Invariant:* knows no PromQL and reads no configuration file. *Invariant:* nothing is deleted to repair something;
-//! only retention deletes, and it deletes whole blocks.
+//! only retention and operators delete. Blocks that were merged go once the block made of them is on the device.
 
 mod by_slot;
 mod db;

@@ -13,6 +13,7 @@ pub(crate) struct Metrics {
     pub wal_corruptions: Counter,
     pub compactions: Counter,
     pub compactions_failed: Counter,
+    pub vertical_compactions: Counter,
     pub checkpoints: Counter,
     pub checkpoints_failed: Counter,
     pub truncations: Counter,
@@ -66,6 +67,10 @@ impl Metrics {
             wal_corruptions: counter("wal_corruptions_total", "Total number of write log corruptions."),
             compactions: counter("compactions_total", "Total number of compactions that were executed."),
             compactions_failed: counter("compactions_failed_total", "Total number of compactions that failed."),
+            vertical_compactions: counter(
+                "vertical_compactions_total",
+                "Total number of compactions done on overlapping blocks.",
+            ),
             checkpoints: counter(
                 "checkpoint_creations_total",
                 "Total number of checkpoint creations attempted.",

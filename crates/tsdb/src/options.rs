@@ -13,6 +13,9 @@ pub struct Options {
     pub retention_bytes: u64,
     /// The length of a block; milliseconds (Prometheus: 2 h).
     pub block_ms: i64,
+    /// How long a merged block may become; milliseconds, 0 for a tenth of the retention, at most 31 days (Prometheus's
+    /// default).
+    pub max_block_ms: i64,
     /// Whether to do without the lock file (`--storage.tsdb.no-lockfile`).
     pub no_lockfile: bool,
     /// How many series the head may have.
@@ -40,6 +43,7 @@ impl Options {
             retention_ms: 15 * 24 * 3_600_000,
             retention_bytes: 0,
             block_ms: 2 * 3_600_000,
+            max_block_ms: 0,
             no_lockfile: false,
             limits: SeriesLimits::default(),
         }

@@ -5,13 +5,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use cupola_block::{Block, BlockError, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
+use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
 use cupola_chunk::{Encoding, XorAppender};
+use cupola_env::Vfs;
 use cupola_model::Labels;
 use cupola_storage::{Samples, Selection, StorageError};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
+use super::compact::sort;
 use super::{BlockInfo, Inner};
 
 // As Prometheus: samples of one chunk in a block.
@@ -19,11 +21,20 @@ const SAMPLES_PER_CHUNK: usize = 120;
 
 /// Why a block could not be cut; the head keeps everything then.
 #[derive(Debug, Error)]
-enum CutError {
+pub(super) enum CutError {
     #[error(transparent)]
     Block(#[from] BlockError),
     #[error("reading the head: {0}")]
     Head(#[from] StorageError),
+}
+
+impl From<CutError> for StorageError {
+    fn from(error: CutError) -> Self {
+        match error {
+            CutError::Block(error) => error.into(),
+            CutError::Head(error) => error,
+        }
+    }
 }
 
 impl Inner {
@@ -52,13 +63,16 @@ impl Inner {
         }
     }
 
-    // Makes the block of `begin..end` and lets the head forget it.
-    fn cut(&self, begin: i64, end: i64) -> Result<(), CutError> {
-        let dir = &self.options.dir;
+    /// A name for a new block.
+    pub(super) fn new_ulid(&self) -> Ulid {
         let now = self.clock.now_ms();
         // The random part tells blocks of one millisecond apart; the hasher's keys are the system's randomness.
         let random = || u128::from(RandomState::new().hash_one(now));
-        let ulid = Ulid::new(now, random() << 64 | random());
+        Ulid::new(now, random() << 64 | random())
+    }
+
+    /// Writes what the head holds of `begin..end` as a block in `dir`; `None`, and no block, where that is nothing.
+    pub(super) fn write_block(&self, dir: &Path, begin: i64, end: i64) -> Result<Option<BlockMeta>, CutError> {
         let selection = Selection {
             matchers: &[],
             mint: begin,
@@ -66,7 +80,7 @@ impl Inner {
         };
         let mut series = self.head.select(&selection);
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let mut writer = BlockWriter::create(dir, BlockSpec::new(ulid, begin, end))?;
+        let mut writer = BlockWriter::create(dir, BlockSpec::new(self.new_ulid(), begin, end))?;
         let mut samples = Samples::default();
         for one in &series {
             samples.clear();
@@ -74,20 +88,27 @@ impl Inner {
             add(&mut writer, &one.labels, &samples)?;
         }
         if writer.series_count() == 0 {
+            return Ok(None);
+        }
+        Ok(Some(writer.finish()?))
+    }
+
+    // Makes the block of `begin..end` and lets the head forget it.
+    fn cut(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        let dir = &self.options.dir;
+        let Some(meta) = self.write_block(dir, begin, end)? else {
             // Nothing was scraped in these two hours, and perhaps not in many after them: on to the next sample.
-            drop(writer);
             let next = self.head.first_sample_from(end)?.unwrap_or(end);
             self.metrics.truncations.inc();
             self.head
                 .truncate(next.div_euclid(self.options.block_ms) * self.options.block_ms);
             return Ok(());
-        }
-        let meta = writer.finish()?;
+        };
+        let ulid = meta.ulid;
         let block = Block::open(&dir.join(ulid.to_string()))?;
         let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
         blocks.push(Arc::new(block));
-        blocks.sort_by_key(|b| b.meta().min_time);
-        self.blocks.store(Arc::new(blocks));
+        self.set_blocks(blocks);
         info!(%ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
         self.metrics.truncations.inc();
         self.head.truncate(end);
@@ -139,21 +160,7 @@ impl Inner {
         if let Some(oldest) = gone.iter().map(|b| b.meta().min_time).min() {
             self.head.note_change(oldest);
         }
-        for block in gone {
-            let dir = block.dir().to_path_buf();
-            let doomed = dir.with_extension("tmp-for-deletion");
-            // Renamed first, so that an interrupted deletion leaves no half block under a block's name.
-            let deleted = self
-                .vfs
-                .rename(&dir, &doomed)
-                .and_then(|()| self.vfs.remove_dir_all(&doomed));
-            match deleted {
-                Ok(()) => info!(block = %block.meta().ulid, "block deleted: past the retention"),
-                Err(error) => {
-                    warn!(block = %block.meta().ulid, %error, "cannot delete a block that is past the retention")
-                }
-            }
-        }
+        self.delete_blocks(&gone, "past the retention");
     }
 }
 
@@ -188,13 +195,23 @@ fn add(writer: &mut BlockWriter, labels: &Labels, samples: &Samples) -> Result<(
 }
 
 /// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.
-pub(super) fn open_blocks(dir: &Path) -> io::Result<Vec<Arc<Block>>> {
+pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block>>> {
     let list = list_blocks(dir).map_err(io::Error::other)?;
     for broken in &list.broken {
         error!(dir = %broken.dir.display(), error = %broken.error, "block cannot be read and is left out");
     }
     for leftover in &list.leftovers {
-        warn!(dir = %leftover.display(), "an interrupted run left this folder; it is not used and may be deleted");
+        let dir = leftover.display();
+        // Unfinished blocks, whose samples are still where they were taken from, and half deleted ones. Prometheus removes
+        // both as well; else each interrupted merge would cost the disk of a block.
+        let is_ours = leftover
+            .extension()
+            .is_some_and(|e| e == "tmp-for-creation" || e == "tmp-for-deletion");
+        match is_ours.then(|| vfs.remove_dir_all(leftover)) {
+            Some(Ok(())) => info!(%dir, "removed a folder that an interrupted run left"),
+            Some(Err(error)) => warn!(%dir, %error, "cannot remove a folder that an interrupted run left"),
+            None => warn!(%dir, "an interrupted run left this folder; it is not used and may be deleted"),
+        }
     }
     let mut blocks = Vec::new();
     for (dir, _) in &list.blocks {
@@ -203,7 +220,7 @@ pub(super) fn open_blocks(dir: &Path) -> io::Result<Vec<Arc<Block>>> {
             Err(error) => error!(dir = %dir.display(), %error, "block cannot be opened and is left out"),
         }
     }
-    blocks.sort_by_key(|b| b.meta().min_time);
+    sort(&mut blocks);
     Ok(blocks)
 }
 

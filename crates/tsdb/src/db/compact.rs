@@ -1,0 +1,267 @@
+//! Merging blocks, and what an operator asks for: deleting series, clearing up after deletions, snapshots.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, Ulid, merge_blocks};
+use cupola_model::Matcher;
+use cupola_storage::StorageError;
+use tracing::{error, info, warn};
+
+use super::plan::{plan, ranges};
+use super::{Inner, Tsdb};
+
+// Upstream's longest block, where the retention does not make it shorter.
+const MAX_BLOCK_MS: i64 = 31 * 24 * 3_600_000;
+
+// Blocks that could not be merged are left alone for so long: reading a month of data in vain once a minute helps nobody.
+const RETRY_AFTER_MS: i64 = 10 * 60_000;
+
+impl Inner {
+    /// Merges blocks until the plan has nothing left. A set that cannot be merged is logged and stays as it is; others
+    /// go on, and it is tried again later.
+    pub(super) fn compact_blocks(&self) {
+        let longest = if self.options.max_block_ms > 0 {
+            self.options.max_block_ms
+        } else if self.options.retention_ms > 0 {
+            MAX_BLOCK_MS.min(self.options.retention_ms / 10)
+        } else {
+            MAX_BLOCK_MS
+        };
+        let ranges = ranges(self.options.block_ms.max(1), longest);
+        while !self.closing.load(Ordering::Relaxed) {
+            let now = self.clock.now_ms();
+            let blocks = self.blocks.load_full();
+            let mut failed = self.unmergeable.lock();
+            // A clock that was set back makes nobody wait for longer.
+            failed.retain(|_, at| (0..RETRY_AFTER_MS).contains(&now.saturating_sub(*at)));
+            let metas: Vec<BlockMeta> = blocks
+                .iter()
+                .map(|block| {
+                    let mut meta = block.meta().clone();
+                    meta.compaction.failed |= failed.contains_key(&meta.ulid);
+                    meta
+                })
+                .collect();
+            drop(failed);
+            let planned = plan(&metas, &ranges);
+            if planned.is_empty() {
+                break;
+            }
+            // In the order in which they are read, so that of samples of one moment the same stays.
+            let sources: Vec<Arc<Block>> = blocks
+                .iter()
+                .filter(|b| planned.contains(&b.meta().ulid))
+                .cloned()
+                .collect();
+            self.metrics.compactions.inc();
+            match self.replace(&sources, BlockSpec::merged) {
+                Ok(()) => {}
+                Err(BlockError::Stopped) => break,
+                Err(error) => {
+                    self.metrics.compactions_failed.inc();
+                    let blocks = names(&sources);
+                    error!(%error, blocks, "cannot merge blocks; they stay as they are, it is tried again");
+                    self.unmergeable
+                        .lock()
+                        .extend(planned.into_iter().map(|ulid| (ulid, now)));
+                }
+            }
+            // Merging a month takes a while; the head is not to grow meanwhile.
+            self.cut_due_blocks();
+        }
+    }
+
+    /// Puts one block, merged of `sources`, in their place; none where nothing is left of them.
+    fn replace(
+        &self,
+        sources: &[Arc<Block>],
+        spec: impl FnOnce(Ulid, &[&BlockMeta]) -> BlockSpec,
+    ) -> Result<(), BlockError> {
+        let metas: Vec<&BlockMeta> = sources.iter().map(|block| block.meta()).collect();
+        let mut end = i64::MIN;
+        let mut overlaps = false;
+        for meta in &metas {
+            overlaps |= meta.min_time < end;
+            end = end.max(meta.max_time);
+        }
+        if overlaps {
+            self.metrics.vertical_compactions.inc();
+        }
+        let dir = &self.options.dir;
+        let spec = spec(self.new_ulid(), &metas);
+        let refs: Vec<&Block> = sources.iter().map(|block| &**block).collect();
+        let keep_going = || !self.closing.load(Ordering::Relaxed);
+        let merged = match merge_blocks(&refs, dir, spec, &keep_going)? {
+            Some(meta) => Some(self.open_new(&dir.join(meta.ulid.to_string()))?),
+            None => None,
+        };
+        let gone: BTreeSet<Ulid> = metas.iter().map(|meta| meta.ulid).collect();
+        let into = merged
+            .as_ref()
+            .map_or_else(String::new, |block| block.meta().ulid.to_string());
+        info!(blocks = names(sources), into, "blocks merged");
+        let rest = self.blocks.load();
+        let rest = rest.iter().filter(|b| !gone.contains(&b.meta().ulid)).cloned();
+        self.set_blocks(rest.chain(merged.map(Arc::new)).collect());
+        self.delete_blocks(sources, "merged into another");
+        Ok(())
+    }
+
+    // The block that was just written. One that cannot be opened goes, or it would take its sources' place at the next
+    // start.
+    fn open_new(&self, dir: &Path) -> Result<Block, BlockError> {
+        Block::open(dir).inspect_err(|_| {
+            let doomed = dir.with_extension("tmp-for-deletion");
+            let removed = self
+                .vfs
+                .rename(dir, &doomed)
+                .and_then(|()| self.vfs.remove_dir_all(&doomed));
+            if let Err(error) = removed {
+                warn!(dir = %dir.display(), %error, "cannot remove a block that was written and cannot be read");
+            }
+        })
+    }
+
+    /// Shows these blocks to readers.
+    pub(super) fn set_blocks(&self, mut blocks: Vec<Arc<Block>>) {
+        sort(&mut blocks);
+        self.blocks.store(Arc::new(blocks));
+    }
+
+    /// Deletes the folders of blocks that readers do not see any more. What cannot be deleted is logged.
+    pub(super) fn delete_blocks(&self, blocks: &[Arc<Block>], why: &'static str) {
+        for block in blocks {
+            let dir = block.dir().to_path_buf();
+            let doomed = dir.with_extension("tmp-for-deletion");
+            // Renamed first, so that an interrupted deletion leaves no half block under a block's name.
+            let deleted = self
+                .vfs
+                .rename(&dir, &doomed)
+                .and_then(|()| self.vfs.remove_dir_all(&doomed));
+            match deleted {
+                Ok(()) => info!(block = %block.meta().ulid, why, "block deleted"),
+                Err(error) => warn!(block = %block.meta().ulid, why, %error, "cannot delete a block"),
+            }
+        }
+    }
+
+    fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
+        let mut first_error = None;
+        let mut blocks: Vec<Arc<Block>> = Vec::new();
+        let mut oldest: Option<i64> = None;
+        for block in self.blocks.load().iter() {
+            match block.delete(sets, mint, maxt) {
+                Ok(Some(anew)) => {
+                    let touched = mint.max(block.meta().min_time);
+                    oldest = Some(oldest.map_or(touched, |oldest| oldest.min(touched)));
+                    blocks.push(Arc::new(anew));
+                }
+                Ok(None) => blocks.push(block.clone()),
+                Err(error) => {
+                    error!(block = %block.meta().ulid, %error, "cannot delete series of a block");
+                    first_error.get_or_insert(error);
+                    blocks.push(block.clone());
+                }
+            }
+        }
+        self.set_blocks(blocks);
+        if let Some(oldest) = oldest {
+            self.head.note_change(oldest);
+        }
+        first_error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn clean_tombstones(&self) -> Result<(), StorageError> {
+        let mut first_error = None;
+        for block in self.blocks.load_full().iter().filter(|b| !b.tombstones().is_empty()) {
+            let rewritten = |ulid, _: &[&BlockMeta]| BlockSpec::rewritten(ulid, block.meta());
+            match self.replace(std::slice::from_ref(block), rewritten) {
+                Ok(()) => {}
+                Err(BlockError::Stopped) => return Err(BlockError::Stopped.into()),
+                Err(error) => {
+                    error!(block = %block.meta().ulid, %error, "cannot rewrite a block without what is deleted");
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+impl Tsdb {
+    /// Deletes the samples from `mint` to `maxt` (milliseconds, both inclusive) of each series that satisfies all
+    /// matchers of one of `sets`. They are in no answer from then on; [`Tsdb::clean_tombstones`] or merging frees their
+    /// space.
+    ///
+    /// What the head still holds is not deleted yet. Waits for running maintenance.
+    ///
+    /// # Errors
+    /// The first [`StorageError`], where a block cannot be read or its tombstones cannot be written; the other blocks
+    /// are done all the same. Deleting again is harmless.
+    pub fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
+        let _running = self.inner.maintenance.lock();
+        self.inner.delete_series(sets, mint, maxt)
+    }
+
+    /// Rewrites all blocks of which something is deleted, so that it is gone from the disk. Waits for running
+    /// maintenance.
+    ///
+    /// # Errors
+    /// The first [`StorageError`], where a block cannot be read or written; it stays as it is, the others are done all
+    /// the same. [`StorageError::Stopped`] where the database is being closed.
+    pub fn clean_tombstones(&self) -> Result<(), StorageError> {
+        let _running = self.inner.maintenance.lock();
+        self.inner.clean_tombstones()
+    }
+
+    /// Makes a copy of all blocks in `dir`, by hard links, and with `with_head` of what is in the head as one more
+    /// block. `dir` is a data folder afterwards that [`Tsdb::open`] and Prometheus open; it is made if it is not there,
+    /// and must be on the same file system. Waits for running maintenance.
+    ///
+    /// # Errors
+    /// [`StorageError`] where a block cannot be linked or the head cannot be written; what was copied so far stays.
+    pub fn snapshot(&self, dir: &Path, with_head: bool) -> Result<(), StorageError> {
+        let inner = &self.inner;
+        let _running = inner.maintenance.lock();
+        inner.vfs.create_dir_all(dir).map_err(|source| StorageError::Io {
+            what: format!("create folder {}", dir.display()),
+            source,
+        })?;
+        if with_head && let Some(mint) = inner.head.mint() {
+            inner.write_block(dir, mint, inner.head.maxt().saturating_add(1))?;
+        }
+        for block in inner.blocks.load().iter() {
+            block.link_into(dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// The order in which blocks are read.
+pub(super) fn sort(blocks: &mut [Arc<Block>]) {
+    blocks.sort_by_key(|b| (b.meta().min_time, b.meta().max_time, b.meta().ulid));
+}
+
+/// Takes the blocks out of `blocks` that were merged into another of them: an interrupted run did not get to deleting
+/// them. Gives them.
+pub(super) fn take_superseded(blocks: &mut Vec<Arc<Block>>) -> Vec<Arc<Block>> {
+    let parents_of = |block: &Arc<Block>| {
+        let own = block.meta().ulid;
+        let parents = block.meta().compaction.parents.iter().map(|parent| parent.ulid);
+        parents.filter(move |ulid| *ulid != own).collect::<Vec<_>>()
+    };
+    let merged: BTreeSet<Ulid> = blocks.iter().flat_map(parents_of).collect();
+    let (gone, kept) = std::mem::take(blocks)
+        .into_iter()
+        .partition(|block| merged.contains(&block.meta().ulid));
+    *blocks = kept;
+    gone
+}
+
+fn names(blocks: &[Arc<Block>]) -> String {
+    let names: Vec<String> = blocks.iter().map(|block| block.meta().ulid.to_string()).collect();
+    names.join(" ")
+}
