@@ -14,8 +14,10 @@ use crate::logging::LogFormat;
 
 mod prometheus;
 mod promtool;
+mod tsdb;
 
 pub(crate) use promtool::Promtool;
+pub(crate) use tsdb::TsdbTool;
 
 /// What to do.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     Serve(Box<Settings>),
     /// Do what promtool does.
     Promtool(Box<Promtool>),
+    /// Look after a data folder.
+    Tsdb(TsdbTool),
 }
 
 /// How the server was asked for.
@@ -148,8 +152,10 @@ enum Sub {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
         flags: Vec<String>,
     },
-    /// Format queries, check rules, run PromQL test scripts.
+    /// Format queries, check rules, run PromQL test scripts, look into data folders.
     Promtool(Promtool),
+    /// Look after a data folder: verify its blocks.
+    Tsdb(TsdbTool),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -208,6 +214,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Sub::Up(up_flags)) => Ok(up(up_flags)),
         Some(Sub::Prometheus { flags }) => prometheus::parse(&flags),
         Some(Sub::Promtool(promtool)) => Ok(promtool.into()),
+        Some(Sub::Tsdb(tool)) => Ok(Command::Tsdb(tool)),
     }
 }
 
@@ -265,7 +272,7 @@ mod tests {
     fn parsed(line: &str) -> Result<Settings, Exit> {
         parse(line.split(' ').map(OsString::from)).map(|command| match command {
             Command::Serve(settings) => *settings,
-            Command::Promtool(promtool) => panic!("{line}: {promtool:?}"),
+            other => panic!("{line}: {other:?}"),
         })
     }
 
@@ -351,6 +358,16 @@ mod tests {
             ("promtool test promql", "<FILE>..."),
             ("promtool promql format", "<QUERY>"),
             ("promtool nope", "nope"),
+            ("promtool tsdb nope", "nope"),
+            ("promtool tsdb analyze --limit x d", "--limit"),
+            ("promtool tsdb dump --format x d", "seriesjson"),
+            ("promtool tsdb create-blocks-from openmetrics", "<INPUT FILE>"),
+            (
+                "promtool tsdb create-blocks-from openmetrics --label x in",
+                "NAME=VALUE",
+            ),
+            ("promtool tsdb create-blocks-from rules r.yml", "--start"),
+            ("cupola tsdb", "verify"),
         ] {
             let exit = parsed(line).unwrap_err();
             assert_eq!((exit.code, exit.to_stdout), (1, false), "{line}");
@@ -369,6 +386,8 @@ mod tests {
             "promtool --version",
             "cupola promtool --help",
             "cupola promtool check rules --help",
+            "cupola promtool tsdb create-blocks-from rules --help",
+            "cupola tsdb verify --help",
         ] {
             let exit = parsed(line).unwrap_err();
             assert_eq!((exit.code, exit.to_stdout), (0, true), "{line}");

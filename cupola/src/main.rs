@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     let settings = match command {
         Command::Serve(settings) => settings,
         Command::Promtool(promtool) => return ExitCode::from(promtool.run()),
+        Command::Tsdb(tool) => return ExitCode::from(tool.run()),
     };
     if let Err(error) = logging::init(&settings.log_level, settings.log_format) {
         eprintln!("cupola: {error:#}");

@@ -29,6 +29,7 @@ mod list;
 mod meta;
 mod tombstones;
 mod ulid;
+mod verify;
 mod writer;
 
 pub use block::{Block, BlockSeries, ChunkReader, SeriesIter};
@@ -39,4 +40,5 @@ pub use list::{BlockList, Broken, list_blocks};
 pub use meta::{BlockMeta, BlockStats, Compaction, ParentBlock};
 pub use tombstones::{Interval, Tombstones, write_tombstones};
 pub use ulid::{Ulid, UlidError};
+pub use verify::{Verified, verify};
 pub use writer::{BlockSpec, BlockWriter, NewChunk};

@@ -1,8 +1,9 @@
-//! `cupola promtool`: what Prometheus's promtool does for people who write queries and rules.
+//! `cupola promtool`: what Prometheus's promtool does for people who write queries and rules and look after data.
 
 mod promql;
 mod rules;
 mod scripts;
+mod tsdb;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -53,6 +54,9 @@ enum Tool {
     /// Run tests.
     #[command(subcommand)]
     Test(Test),
+    /// Look into data folders and make blocks.
+    #[command(subcommand)]
+    Tsdb(tsdb::Tsdb),
 }
 
 #[derive(Debug, Subcommand)]
@@ -164,6 +168,7 @@ impl Promtool {
             Tool::Promql(Promql::Format { query }) => promql::format(query, &options, io),
             Tool::Promql(Promql::Parse { query }) => promql::tree(query, &options, io),
             Tool::Test(Test::Promql { files }) => scripts::test(files, io),
+            Tool::Tsdb(command) => tsdb::run(command, &options, io),
         }
     }
 
