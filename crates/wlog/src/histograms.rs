@@ -1,75 +1,24 @@
 //! Native histograms in the log: whole, each by itself.
 
-use cupola_histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span};
-use cupola_model::is_stale_nan;
+use cupola_histogram::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Histogram, NativeHistogram, Span};
 
 use crate::bytes::{Dec, Fault, Parsed};
 
-/// A native histogram with whole numbers, as it was scraped.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct IntegerHistogram {
-    /// What is known of a reset before it.
-    pub counter_reset_hint: CounterResetHint,
-    /// Resolution: -4 to 8, or [`CUSTOM_BUCKETS_SCHEMA`].
-    pub schema: i32,
-    /// Half the width of the zero bucket.
-    pub zero_threshold: f64,
-    /// Population of the zero bucket.
-    pub zero_count: u64,
-    /// How many observations there are.
-    pub count: u64,
-    /// Their sum; the staleness marker here makes the whole histogram one.
-    pub sum: f64,
-    /// Where the positive buckets lie.
-    pub positive_spans: Vec<Span>,
-    /// Where the negative buckets lie.
-    pub negative_spans: Vec<Span>,
-    /// The first positive bucket's population, then what each has more than the one before.
-    pub positive_deltas: Vec<i64>,
-    /// The same of the negative buckets.
-    pub negative_deltas: Vec<i64>,
-    /// Upper bounds of custom buckets, without infinity.
-    pub custom_values: Vec<f64>,
+/// Whether buckets of this schema mean something to us. Upstream reserves -9 to -5 and 9 to 52 for later versions.
+pub(crate) fn has_known_schema(histogram: &NativeHistogram) -> bool {
+    let schema = match histogram {
+        NativeHistogram::Integer(histogram) => histogram.schema,
+        NativeHistogram::Float(histogram) => histogram.schema,
+    };
+    matches!(schema, -4..=8 | CUSTOM_BUCKETS_SCHEMA)
 }
 
-/// A native histogram of either kind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LoggedHistogram {
-    /// Whole numbers.
-    Integer(IntegerHistogram),
-    /// Floats, as recording rules and some clients make them.
-    Float(FloatHistogram),
-}
-
-impl LoggedHistogram {
-    /// Whether it marks the end of its series.
-    #[must_use]
-    pub fn is_stale(&self) -> bool {
-        is_stale_nan(match self {
-            Self::Integer(histogram) => histogram.sum,
-            Self::Float(histogram) => histogram.sum,
-        })
-    }
-
-    fn schema(&self) -> i32 {
-        match self {
-            Self::Integer(histogram) => histogram.schema,
-            Self::Float(histogram) => histogram.schema,
-        }
-    }
-
-    /// Whether buckets of this schema mean something to us. Upstream reserves -9 to -5 and 9 to 52 for later versions.
-    pub(crate) fn has_known_schema(&self) -> bool {
-        matches!(self.schema(), -4..=8 | CUSTOM_BUCKETS_SCHEMA)
-    }
-
-    /// Reads one; `is_float` by the kind of the record.
-    pub(crate) fn decode(dec: &mut Dec<'_>, is_float: bool) -> Parsed<Self> {
-        if is_float {
-            float(dec).map(Self::Float)
-        } else {
-            integer(dec).map(Self::Integer)
-        }
+/// Reads one; `is_float` by the kind of the record.
+pub(crate) fn decode(dec: &mut Dec<'_>, is_float: bool) -> Parsed<NativeHistogram> {
+    if is_float {
+        float(dec).map(NativeHistogram::Float)
+    } else {
+        integer(dec).map(NativeHistogram::Integer)
     }
 }
 
@@ -113,10 +62,10 @@ fn custom_values(dec: &mut Dec<'_>, schema: i32) -> Parsed<Vec<f64>> {
     }
 }
 
-fn integer(dec: &mut Dec<'_>) -> Parsed<IntegerHistogram> {
+fn integer(dec: &mut Dec<'_>) -> Parsed<Histogram> {
     let counter_reset_hint = hint(dec.byte()?);
     let schema = schema(dec)?;
-    Ok(IntegerHistogram {
+    Ok(Histogram {
         counter_reset_hint,
         schema,
         zero_threshold: dec.float()?,
@@ -125,9 +74,9 @@ fn integer(dec: &mut Dec<'_>) -> Parsed<IntegerHistogram> {
         sum: dec.float()?,
         positive_spans: spans(dec)?,
         negative_spans: spans(dec)?,
-        positive_deltas: deltas(dec)?,
-        negative_deltas: deltas(dec)?,
-        custom_values: custom_values(dec, schema)?,
+        positive_buckets: deltas(dec)?,
+        negative_buckets: deltas(dec)?,
+        custom_values: custom_values(dec, schema)?.into(),
     })
 }
 

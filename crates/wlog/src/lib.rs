@@ -47,7 +47,6 @@ mod tests;
 
 pub use frame::MAX_RECORD_BYTES;
 pub use head_chunks::{ChunkRef, HeadChunk};
-pub use histograms::{IntegerHistogram, LoggedHistogram};
 pub use record::{
     Event, LoggedExemplar, LoggedHistogramSample, LoggedMetadata, LoggedSample, LoggedSeries, LoggedTombstone,
     MetricType, MmapMarker, Source,

@@ -1,10 +1,11 @@
 //! What records say.
 
+use cupola_histogram::NativeHistogram;
 use cupola_model::{Labels, SeriesRef};
 
 use crate::bytes::{Dec, Fault, Parsed};
 use crate::head_chunks::{ChunkRef, HeadChunk};
-use crate::histograms::LoggedHistogram;
+use crate::histograms;
 
 /// Where an [`Event`] was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,7 +52,7 @@ pub struct LoggedHistogramSample {
     /// Milliseconds since the epoch.
     pub ts: i64,
     /// The value.
-    pub histogram: LoggedHistogram,
+    pub histogram: NativeHistogram,
 }
 
 /// A deletion of what a series had at that time.
@@ -227,12 +228,12 @@ impl Record {
     }
 }
 
-fn known_schemas(mut histograms: Vec<LoggedHistogramSample>) -> Record {
-    let read = histograms.len();
-    histograms.retain(|sample| sample.histogram.has_known_schema());
+fn known_schemas(mut list: Vec<LoggedHistogramSample>) -> Record {
+    let read = list.len();
+    list.retain(|sample| histograms::has_known_schema(&sample.histogram));
     Record::Histograms {
-        unknown_schemas: (read - histograms.len()) as u64,
-        histograms,
+        unknown_schemas: (read - list.len()) as u64,
+        histograms: list,
     }
 }
 
@@ -323,7 +324,7 @@ fn histogram(
         series_ref,
         start_ts,
         ts,
-        histogram: LoggedHistogram::decode(dec, is_float)?,
+        histogram: histograms::decode(dec, is_float)?,
     })
 }
 

@@ -171,7 +171,8 @@ impl Inner {
         if let Some(oldest) = oldest {
             self.head.note_change(oldest);
         }
-        first_error.map_or(Ok(()), |error| Err(error.into()))
+        let of_blocks = first_error.map_or(Ok(()), |error| Err(error.into()));
+        of_blocks.and(self.head.delete(sets, mint, maxt))
     }
 
     fn clean_tombstones(&self) -> Result<(), StorageError> {
@@ -193,10 +194,8 @@ impl Inner {
 
 impl Tsdb {
     /// Deletes the samples from `mint` to `maxt` (milliseconds, both inclusive) of each series that satisfies all
-    /// matchers of one of `sets`. They are in no answer from then on; [`Tsdb::clean_tombstones`] or merging frees their
-    /// space.
-    ///
-    /// What the head still holds is not deleted yet. Waits for running maintenance.
+    /// matchers of one of `sets`. They are in no answer from then on, also after a crash; [`Tsdb::clean_tombstones`] or
+    /// merging frees the space that they take in blocks. Waits for running maintenance.
     ///
     /// # Errors
     /// The first [`StorageError`], where a block cannot be read or its tombstones cannot be written; the other blocks

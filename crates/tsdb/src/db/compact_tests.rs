@@ -481,6 +481,56 @@ fn deleted_series_are_in_no_answer_and_cleaning_frees_their_space() {
 }
 
 #[test]
+fn what_is_deleted_of_the_head_stays_deleted_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let mut model = Model::new();
+    let samples: Vec<_> = (0..300).map(|n| ("a", n * 15_000, n as f64)).collect();
+    {
+        let opened = Opened::flat(dir.path());
+        write(&opened.tsdb, &mut model, &samples);
+        write(
+            &opened.tsdb,
+            &mut model,
+            &[("b", 280 * 15_000, 1.0), ("b", 281 * 15_000, 2.0)],
+        );
+    }
+    // After a restart the log does not know these series by the numbers they have now.
+    let opened = Opened::flat(dir.path());
+    let delete = |model: &mut Model, which: &str, mint: i64, maxt: i64| {
+        let sets = [
+            vec![Matcher::equal("__name__", which)],
+            vec![Matcher::equal("__name__", "nothing")],
+        ];
+        opened.tsdb.delete_series(&sets, mint, maxt).unwrap();
+        model
+            .get_mut(&name(which))
+            .unwrap()
+            .retain(|ts, _| *ts < mint || *ts > maxt);
+        model.retain(|_, run| !run.is_empty());
+        assert_eq!(dump(&opened.tsdb), *model);
+    };
+    // Over the border of two chunks, at the end, a whole series, nothing.
+    delete(&mut model, "a", 100 * 15_000, 130 * 15_000);
+    delete(&mut model, "a", 299 * 15_000, i64::MAX);
+    delete(&mut model, "b", i64::MIN, i64::MAX);
+    delete(&mut model, "a", 110 * 15_000, 120 * 15_000);
+    write(
+        &opened.tsdb,
+        &mut model,
+        &[("a", 299 * 15_000, -5.0), ("b", 299 * 15_000, 3.0)],
+    );
+    assert_eq!(dump(&opened.tsdb), model);
+    let stats = opened.tsdb.head_stats();
+    assert_eq!((stats.series, stats.chunks), (2, 4));
+    drop(opened);
+    let opened = Opened::flat(dir.path());
+    assert_eq!(dump(&opened.tsdb), model);
+    opened.tsdb.close();
+    drop(opened);
+    assert_eq!(dump(&Opened::flat(dir.path()).tsdb), model);
+}
+
+#[test]
 fn deleting_is_a_change_from_the_oldest_sample_it_touches_on() {
     let dir = TempDir::new().unwrap();
     let opened = Opened::flat(dir.path());

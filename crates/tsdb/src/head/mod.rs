@@ -14,7 +14,7 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use cupola_model::{Labels, SeriesRef};
+use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{
     AppendError, Appender, ChangeLog, Changes, CommitError, Samples, Selection, Series, StorageError, Version,
 };
@@ -24,7 +24,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::by_slot::BySlot;
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
-use crate::wal::{Entry, LoggedChunk, LoggedSample, Wal};
+use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Wal};
 use index::Index;
 use limits::Refusals;
 pub use limits::RefusedSeries;
@@ -166,6 +166,18 @@ impl Inner {
         id
     }
 
+    // Deletes samples of a series; whether there were any.
+    fn delete(&mut self, id: u64, mint: i64, maxt: i64) -> Result<bool, StorageError> {
+        let Some(series) = self.get_mut(id) else {
+            return Ok(false);
+        };
+        let before = series.chunk_count();
+        let deleted = series.delete(mint, maxt);
+        let after = series.chunk_count();
+        self.chunks = self.chunks + after - before;
+        deleted
+    }
+
     // Notes samples between two times, and chunks that were begun for them.
     fn count(&mut self, mint: i64, maxt: i64, chunks: usize) {
         self.mint = self.mint.min(mint);
@@ -218,6 +230,14 @@ impl Replay {
                     if series.check(sample.ts, sample.value) == Ok(true) {
                         let chunks = series.push(sample.ts, sample.value);
                         self.inner.count(sample.ts, sample.ts, chunks);
+                    }
+                }
+            }
+            Entry::Deletion(deletion) => {
+                for series in &deletion.series {
+                    let Some(id) = self.id(*series) else { continue };
+                    if let Err(error) = self.inner.delete(id, deletion.mint, deletion.maxt) {
+                        self.damage.push(format!("deletion: {error}"));
                     }
                 }
             }
@@ -461,6 +481,60 @@ impl Head {
         }
         self.metrics.series_removed.add(removed.len() as f64);
         removed.len()
+    }
+
+    /// Deletes the samples from `mint` to `maxt`, both inclusive, of each series that satisfies all matchers of one of
+    /// `sets`: in the log first, then in memory.
+    pub(crate) fn delete(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
+        let io = |source| StorageError::Io {
+            what: "log a deletion".to_owned(),
+            source,
+        };
+        let mut wal = self.wal.lock();
+        let closed = || io(std::io::Error::other("the storage is closed"));
+        let wal = wal.as_mut().ok_or_else(closed)?;
+        let mut deletion = LoggedDeletion {
+            series: Vec::new(),
+            mint,
+            maxt,
+        };
+        let mut fresh = Vec::new();
+        {
+            let inner = self.inner.read();
+            let slots: BTreeSet<u32> = sets.iter().flat_map(|matchers| inner.index.select(matchers)).collect();
+            for slot in slots {
+                let Some(entry) = inner.slots.get(slot as usize) else {
+                    continue;
+                };
+                let Some(series) = &entry.series else { continue };
+                let in_range = |(first, last)| first <= maxt && mint <= last;
+                if series.bounds().is_some_and(in_range) {
+                    let id = series_ref(slot, entry.generation);
+                    deletion.series.push(id);
+                    if !series.logged {
+                        fresh.push((id, inner.labels(series)));
+                    }
+                }
+            }
+        }
+        if deletion.series.is_empty() {
+            return Ok(());
+        }
+        wal.delete(&fresh, &deletion).map_err(io)?;
+        let mut inner = self.inner.write();
+        for (id, _) in &fresh {
+            if let Some(series) = inner.get_mut(*id) {
+                series.logged = true;
+            }
+        }
+        // What cannot be decoded cannot be deleted, nor read; the others are deleted all the same.
+        let mut outcome = Ok(());
+        for id in &deletion.series {
+            outcome = outcome.and(inner.delete(*id, mint, maxt).map(|_| ()));
+        }
+        let oldest = inner.mint.max(mint);
+        inner.changes.note(oldest);
+        outcome
     }
 
     /// Writes a checkpoint of everything in the head, so that a restart reads it instead of the log so far.

@@ -135,6 +135,29 @@ impl MemSeries {
         }
     }
 
+    /// Deletes the samples from `mint` to `maxt`, both inclusive; whether there were any.
+    pub(crate) fn delete(&mut self, mint: i64, maxt: i64) -> Result<bool, StorageError> {
+        if self.bounds().is_none_or(|(first, last)| last < mint || maxt < first) {
+            return Ok(false);
+        }
+        let mut samples = Samples::default();
+        for chunk in &self.sealed {
+            decode(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
+        }
+        if self.has_open() {
+            decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples)?;
+        }
+        let mut left = Self::new(std::mem::take(&mut self.labels));
+        left.logged = self.logged;
+        for (ts, value) in samples.ts.iter().zip(&samples.values) {
+            if !(mint..=maxt).contains(ts) {
+                left.push(*ts, *value);
+            }
+        }
+        *self = left;
+        Ok(true)
+    }
+
     /// All chunks as a checkpoint keeps them, oldest first.
     pub(crate) fn chunks(&self, series: u64) -> Vec<LoggedChunk> {
         let mut all: Vec<LoggedChunk> = self

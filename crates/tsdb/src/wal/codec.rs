@@ -35,17 +35,27 @@ pub(crate) struct LoggedChunk {
     pub bytes: Vec<u8>,
 }
 
+/// Samples of series that were deleted: those logged before this, between two times, both inclusive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoggedDeletion {
+    pub series: Vec<u64>,
+    pub mint: i64,
+    pub maxt: i64,
+}
+
 /// What replay hands to the head.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Entry<'a> {
     Series(u64, Labels),
     Samples(&'a [LoggedSample]),
     Chunk(LoggedChunk),
+    Deletion(LoggedDeletion),
 }
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
 const CHUNKS: u8 = 3;
+const DELETION: u8 = 4;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -116,6 +126,16 @@ impl Codec {
         out.extend_from_slice(bytes);
     }
 
+    pub(crate) fn encode_deletion(out: &mut Vec<u8>, deletion: &LoggedDeletion) {
+        out.push(DELETION);
+        put_uvarint(out, deletion.series.len() as u64);
+        put_varint(out, deletion.mint);
+        put_varint(out, deletion.maxt);
+        for series in &deletion.series {
+            put_uvarint(out, *series);
+        }
+    }
+
     /// Reads all entries of one record and gives them to `each`.
     pub(crate) fn decode(&mut self, record: &[u8], each: &mut dyn FnMut(Entry<'_>)) -> Result<(), CodecError> {
         let mut rest = Reader(record);
@@ -149,6 +169,15 @@ impl Codec {
                             bytes,
                         }));
                     }
+                }
+                DELETION => {
+                    let mint = rest.varint("a time")?;
+                    let maxt = rest.varint("a time")?;
+                    let mut series = Vec::new();
+                    for _ in 0..count {
+                        series.push(rest.uvarint("a series id")?);
+                    }
+                    each(Entry::Deletion(LoggedDeletion { series, mint, maxt }));
                 }
                 other => return Err(CodecError::Kind(other)),
             }
@@ -281,6 +310,7 @@ mod tests {
         Series(u64, Labels),
         Sample(LoggedSample),
         Chunk(LoggedChunk),
+        Deletion(LoggedDeletion),
     }
 
     fn decoded(codec: &mut Codec, record: &[u8]) -> Result<Vec<Decoded>, CodecError> {
@@ -289,6 +319,7 @@ mod tests {
             Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
+            Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
         })?;
         Ok(all)
     }
@@ -318,11 +349,17 @@ mod tests {
     }
 
     #[test]
-    fn series_and_chunks_come_back() {
+    fn series_chunks_and_deletions_come_back() {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
         let mut record = Vec::new();
         Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
         Codec::encode_chunk(&mut record, 7, -5, 10, b"abc");
+        let deletion = LoggedDeletion {
+            series: vec![7, u64::MAX],
+            mint: i64::MIN,
+            maxt: 5,
+        };
+        Codec::encode_deletion(&mut record, &deletion);
         let chunk = LoggedChunk {
             series: 7,
             mint: -5,
@@ -331,7 +368,11 @@ mod tests {
         };
         assert_eq!(
             decoded(&mut Codec::default(), &record).unwrap(),
-            vec![Decoded::Series(7, labels), Decoded::Chunk(chunk)]
+            vec![
+                Decoded::Series(7, labels),
+                Decoded::Chunk(chunk),
+                Decoded::Deletion(deletion)
+            ]
         );
     }
 

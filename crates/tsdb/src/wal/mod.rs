@@ -19,7 +19,7 @@ use cupola_model::Labels;
 use tracing::warn;
 
 use codec::Codec;
-pub(crate) use codec::{Entry, LoggedChunk, LoggedSample};
+pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedSample};
 
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
@@ -100,14 +100,33 @@ impl Wal {
     /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
     /// batch starts a new segment, so nothing after it can be lost behind the damage.
     pub(crate) fn append(&mut self, series: &[(u64, Labels)], samples: &[LoggedSample]) -> io::Result<()> {
+        self.begin(series)?;
+        self.codec.encode_samples(&mut self.record, samples);
+        self.write()
+    }
+
+    /// Appends a deletion, with the labels of those of its series that the log does not know.
+    ///
+    /// # Errors
+    /// As [`Wal::append`].
+    pub(crate) fn delete(&mut self, series: &[(u64, Labels)], deletion: &LoggedDeletion) -> io::Result<()> {
+        self.begin(series)?;
+        Codec::encode_deletion(&mut self.record, deletion);
+        self.write()
+    }
+
+    fn begin(&mut self, series: &[(u64, Labels)]) -> io::Result<()> {
         if self.file.is_none() || self.len >= SEGMENT_BYTES {
             self.next_segment()?;
         }
         self.record.clear();
-        self.framed.clear();
         self.codec
             .encode_series(&mut self.record, series.iter().map(|(id, labels)| (*id, labels)));
-        self.codec.encode_samples(&mut self.record, samples);
+        Ok(())
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.framed.clear();
         frame::put(&mut self.framed, &self.record);
         let Some(file) = self.file.as_mut() else {
             return Err(io::ErrorKind::NotFound.into());

@@ -1,6 +1,6 @@
 //! Records, decoded.
 
-use cupola_histogram::{CounterResetHint, FloatHistogram, Span};
+use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, NativeHistogram, Span};
 use cupola_model::{Labels, STALE_NAN, SeriesRef};
 use proptest::prelude::*;
 
@@ -8,8 +8,7 @@ use super::write::{self, Enc};
 use crate::bytes::Fault;
 use crate::record::{LoggedHistogramSample, Record};
 use crate::{
-    ChunkRef, IntegerHistogram, LoggedExemplar, LoggedHistogram, LoggedMetadata, LoggedSample, LoggedSeries,
-    LoggedTombstone, MetricType, MmapMarker,
+    ChunkRef, LoggedExemplar, LoggedMetadata, LoggedSample, LoggedSeries, LoggedTombstone, MetricType, MmapMarker,
 };
 
 fn sample(series_ref: u64, ts: i64, value: f64) -> LoggedSample {
@@ -36,7 +35,7 @@ fn float_histogram() -> FloatHistogram {
     }
 }
 
-fn histogram_sample(series_ref: u64, ts: i64, histogram: LoggedHistogram) -> LoggedHistogramSample {
+fn histogram_sample(series_ref: u64, ts: i64, histogram: NativeHistogram) -> LoggedHistogramSample {
     LoggedHistogramSample {
         series_ref: SeriesRef(series_ref),
         start_ts: 0,
@@ -50,21 +49,21 @@ fn one_of_each() -> Vec<(Vec<u8>, Record)> {
     let labels = Labels::from_pairs([("__name__", "up"), ("job", "a\u{fc}")]);
     let series_ref = SeriesRef(u64::MAX);
     let integers = vec![
-        histogram_sample(7, 1_000, LoggedHistogram::Integer(write::integer_histogram(3))),
-        histogram_sample(2, -5, LoggedHistogram::Integer(write::integer_histogram(9))),
+        histogram_sample(7, 1_000, NativeHistogram::Integer(write::integer_histogram(3))),
+        histogram_sample(2, -5, NativeHistogram::Integer(write::integer_histogram(9))),
     ];
-    let custom = IntegerHistogram {
+    let custom = Histogram {
         schema: -53,
-        custom_values: vec![0.5, 1.0, f64::NEG_INFINITY],
-        ..IntegerHistogram::default()
+        custom_values: vec![0.5, 1.0, f64::NEG_INFINITY].into(),
+        ..Histogram::default()
     };
-    let custom = vec![histogram_sample(1, 1, LoggedHistogram::Integer(custom))];
-    let floats = vec![histogram_sample(8, 5, LoggedHistogram::Float(float_histogram()))];
+    let custom = vec![histogram_sample(1, 1, NativeHistogram::Integer(custom))];
+    let floats = vec![histogram_sample(8, 5, NativeHistogram::Float(float_histogram()))];
     let plain = FloatHistogram {
         schema: 8,
         ..FloatHistogram::default()
     };
-    let plain = vec![histogram_sample(8, 5, LoggedHistogram::Float(plain))];
+    let plain = vec![histogram_sample(8, 5, NativeHistogram::Float(plain))];
     let known = |histograms: &Vec<LoggedHistogramSample>| Record::Histograms {
         histograms: histograms.clone(),
         unknown_schemas: 0,
@@ -204,8 +203,8 @@ fn a_histogram_of_a_schema_to_come_is_left_out_and_counted() {
     let mut later = write::integer_histogram(1);
     later.schema = 20;
     let list = [
-        histogram_sample(1, 1, LoggedHistogram::Integer(later)),
-        histogram_sample(1, 2, LoggedHistogram::Integer(write::integer_histogram(1))),
+        histogram_sample(1, 1, NativeHistogram::Integer(later)),
+        histogram_sample(1, 2, NativeHistogram::Integer(write::integer_histogram(1))),
     ];
     let expected = Record::Histograms {
         histograms: list[1..].to_vec(),
@@ -226,16 +225,16 @@ fn labels_that_are_no_utf8_are_read_with_a_replacement() {
 
 #[test]
 fn staleness_is_seen_in_both_kinds_of_histograms() {
-    let integer = IntegerHistogram {
+    let integer = Histogram {
         sum: STALE_NAN,
-        ..IntegerHistogram::default()
+        ..Histogram::default()
     };
     let float = FloatHistogram {
         sum: STALE_NAN,
         ..FloatHistogram::default()
     };
-    assert!(LoggedHistogram::Integer(integer).is_stale() && LoggedHistogram::Float(float).is_stale());
-    assert!(!LoggedHistogram::Float(float_histogram()).is_stale());
+    assert!(NativeHistogram::Integer(integer).is_stale() && NativeHistogram::Float(float).is_stale());
+    assert!(!NativeHistogram::Float(float_histogram()).is_stale());
 }
 
 proptest! {
@@ -266,8 +265,8 @@ proptest! {
 
         for kind in [12, 13] {
             let value = |i: usize| match kind {
-                12 => LoggedHistogram::Integer(write::integer_histogram(i as u64)),
-                _ => LoggedHistogram::Float(float_histogram()),
+                12 => NativeHistogram::Integer(write::integer_histogram(i as u64)),
+                _ => NativeHistogram::Float(float_histogram()),
             };
             let bytes = write::chained(kind, &list, |i, enc| enc.histogram(&value(i)));
             let histograms = list.iter().enumerate().map(|(i, (series_ref, start_ts, ts))| LoggedHistogramSample {

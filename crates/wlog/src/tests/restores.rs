@@ -6,13 +6,14 @@ use std::path::Path;
 
 use cupola_chunk::{Encoding, XorAppender, decode};
 use cupola_env::RealFs;
+use cupola_histogram::NativeHistogram;
 use cupola_model::{Labels, SeriesRef};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::write::{self, Chunk, Compression, Enc, Segment};
 use crate::record::LoggedHistogramSample;
-use crate::{Event, LoggedHistogram, LoggedSample, Options, Replayed, Restored, Source, replay, restore};
+use crate::{Event, LoggedSample, Options, Replayed, Restored, Source, replay, restore};
 
 /// Samples by series; what came out of order stands by itself.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -345,7 +346,7 @@ fn samples_in_chunks_are_not_taken_from_the_log_again() {
 fn what_is_older_than_the_blocks_is_left_out() {
     let data = Data::new();
     let histogram = |ts| {
-        let histogram = LoggedHistogram::Integer(write::integer_histogram(1));
+        let histogram = NativeHistogram::Integer(write::integer_histogram(1));
         write::histograms(
             7,
             &[LoggedHistogramSample {

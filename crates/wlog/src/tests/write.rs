@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use cupola_histogram::{CounterResetHint, Span};
+use cupola_histogram::{CounterResetHint, Histogram, NativeHistogram, Span};
 use cupola_model::Labels;
 
 use crate::frame::{HEADER, PAGE};
 use crate::head_chunks::MAGIC;
-use crate::{IntegerHistogram, LoggedHistogram, LoggedHistogramSample, LoggedSample};
+use crate::{LoggedHistogramSample, LoggedSample};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compression {
@@ -147,13 +147,13 @@ impl Enc {
         })
     }
 
-    pub(super) fn histogram(mut self, histogram: &LoggedHistogram) -> Self {
+    pub(super) fn histogram(mut self, histogram: &NativeHistogram) -> Self {
         match histogram {
-            LoggedHistogram::Integer(h) => {
+            NativeHistogram::Integer(h) => {
                 self = self.hint(h.counter_reset_hint).varint(i64::from(h.schema));
                 self = self.float(h.zero_threshold).uvarint(h.zero_count).uvarint(h.count);
                 self = self.float(h.sum).spans(&h.positive_spans).spans(&h.negative_spans);
-                for deltas in [&h.positive_deltas, &h.negative_deltas] {
+                for deltas in [&h.positive_buckets, &h.negative_buckets] {
                     self = self.uvarint(deltas.len() as u64);
                     for delta in deltas {
                         self = self.varint(*delta);
@@ -165,7 +165,7 @@ impl Enc {
                     self
                 }
             }
-            LoggedHistogram::Float(h) => {
+            NativeHistogram::Float(h) => {
                 self = self.hint(h.counter_reset_hint).varint(i64::from(h.schema));
                 self = self.float(h.zero_threshold).float(h.zero_count).float(h.count);
                 self = self.float(h.sum).spans(&h.positive_spans).spans(&h.negative_spans);
@@ -262,8 +262,8 @@ pub(super) fn head_chunks(chunks: &[Chunk]) -> (Vec<u8>, Vec<usize>) {
     (out, places)
 }
 
-pub(super) fn integer_histogram(seed: u64) -> IntegerHistogram {
-    IntegerHistogram {
+pub(super) fn integer_histogram(seed: u64) -> Histogram {
+    Histogram {
         counter_reset_hint: CounterResetHint::NotCounterReset,
         schema: (seed % 13) as i32 - 4,
         zero_threshold: 0.001,
@@ -272,8 +272,8 @@ pub(super) fn integer_histogram(seed: u64) -> IntegerHistogram {
         sum: seed as f64 * -1.5,
         positive_spans: vec![Span { offset: -3, length: 2 }, Span { offset: 5, length: 1 }],
         negative_spans: vec![Span { offset: 0, length: 1 }],
-        positive_deltas: vec![seed as i64, -1, 40],
-        negative_deltas: vec![i64::MIN],
-        custom_values: Vec::new(),
+        positive_buckets: vec![seed as i64, -1, 40],
+        negative_buckets: vec![i64::MIN],
+        custom_values: [].into(),
     }
 }
