@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use crate::child::Background;
 use crate::http;
 use crate::wait::eventually;
@@ -90,8 +92,8 @@ impl NodeExporter {
 /// Debian's Prometheus on a loopback port.
 #[derive(Debug)]
 pub struct Prometheus {
-    _child: Background,
-    _home: Home,
+    child: Background,
+    home: Home,
     address: SocketAddr,
 }
 
@@ -125,17 +127,30 @@ impl Prometheus {
             assert!(child.ended().is_none(), "prometheus ended");
             http::get(address, "/-/ready").ok().filter(|r| r.status == 200)
         });
-        Some(Self {
-            _child: child,
-            _home: home,
-            address,
-        })
+        Some(Self { child, home, address })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+impl Prometheus {
+    /// `kill -9`; gives what it leaves behind.
+    #[must_use]
+    pub fn kill(mut self) -> Home {
+        self.child.kill();
+        self.home
+    }
+
+    /// Lets it end by itself; gives what it leaves behind.
+    #[must_use]
+    pub fn stop(mut self) -> Home {
+        self.child.signal(Signal::TERM);
+        self.child.wait(30);
+        self.home
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -26,9 +26,14 @@ use crate::wal::Wal;
 
 mod compact;
 mod cut;
+mod import;
 mod plan;
 
 use cut::{block_info, open_blocks};
+use import::Imported;
+
+// The hint of blocks that were cut for samples that came out of order.
+const OUT_OF_ORDER_HINT: &str = "from-out-of-order";
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, Error)]
@@ -115,22 +120,16 @@ impl Tsdb {
                 LockError::Io(source) => io("its lock file cannot be written")(source),
             })?
         };
-        if vfs.list(&dir.join("wal")).is_ok_and(|names| !names.is_empty()) {
-            // Its blocks are read; what a Prometheus had not yet written to blocks lies in a log of its own format.
-            warn!(
-                dir = %dir.join("wal").display(),
-                "this is Prometheus's write-ahead log: this version does not read it and leaves it as it is"
-            );
-        }
         let started = std::time::Instant::now();
         let metrics = Arc::new(Metrics::new(registry));
         let mut blocks = open_blocks(&dir, &*vfs).map_err(io("cannot be listed"))?;
         let superseded = compact::take_superseded(&mut blocks);
-        let floor = blocks.iter().map(|b| b.meta().max_time).max().unwrap_or(i64::MIN);
-
+        let floor = written_until(&blocks);
         let mut replay = Replay::new(floor);
-        let (wal, replayed) = Wal::open(vfs.clone(), &dir.join("cupola-wal"), &mut |entry| replay.entry(entry))
+        let log = dir.join("cupola-wal");
+        let (wal, replayed) = Wal::open(vfs.clone(), &log, &mut |entry| replay.entry(entry))
             .map_err(io("its write-ahead log cannot be opened"))?;
+        let imported = take_over(&*vfs, &dir, &log, floor, &mut replay, &metrics);
         for damage in replayed.damage.iter().chain(&replay.damage) {
             error!(damage, "the write-ahead log is damaged; what could be read is served");
             metrics.wal_corruptions.inc();
@@ -159,6 +158,12 @@ impl Tsdb {
             _lock: lock,
         };
         inner.delete_blocks(&superseded, "merged into another");
+        if let Some(imported) = imported
+            && inner.checkpoint()
+            && let Err(error) = imported.note(&*inner.vfs, &log)
+        {
+            warn!(%error, "cannot note that Prometheus's log was taken over; it is read again at the next start");
+        }
         let tsdb = Self { inner: Arc::new(inner) };
         tsdb.register(registry);
         Ok(tsdb)
@@ -301,8 +306,56 @@ impl Tsdb {
     }
 }
 
+// Up to when all samples that came in order are in blocks. Those of samples that came out of order say nothing of that.
+fn written_until(blocks: &[Arc<Block>]) -> i64 {
+    let is_in_order = |block: &&Arc<Block>| {
+        let mut hints = block.meta().compaction.hints.iter();
+        !hints.any(|hint| hint == OUT_OF_ORDER_HINT)
+    };
+    let ends = blocks.iter().filter(is_in_order).map(|block| block.meta().max_time);
+    ends.max().unwrap_or(i64::MIN)
+}
+
+// Puts what a stopped Prometheus left beside its blocks into the head. What cannot be read is told and left as it is.
+fn take_over(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    log: &Path,
+    written_until: i64,
+    replay: &mut Replay,
+    metrics: &Metrics,
+) -> Option<Imported> {
+    let imported = match import::import(vfs, dir, log, written_until, replay) {
+        Ok(imported) => imported?,
+        Err(error) => {
+            metrics.wal_corruptions.inc();
+            error!(dir = %dir.display(), %error, "Prometheus's log cannot be read; its newest samples are missing and left as they are");
+            return None;
+        }
+    };
+    for damage in &imported.restored.replayed.damage {
+        metrics.wal_corruptions.inc();
+        error!(%damage, "Prometheus's log is damaged; what could be read is served");
+    }
+    let restored = &imported.restored;
+    info!(
+        series = restored.series,
+        chunks = restored.chunks,
+        samples = restored.samples,
+        "Prometheus's log was taken over; its files stay as they are"
+    );
+    if imported.histograms + imported.out_of_order > 0 {
+        warn!(
+            histograms = imported.histograms,
+            out_of_order = imported.out_of_order,
+            "native histograms and out-of-order samples of Prometheus's log are not taken over by this version"
+        );
+    }
+    Some(imported)
+}
+
 // What cannot be read counts nothing.
-fn wal_size(vfs: &dyn Vfs, dir: &std::path::Path) -> u64 {
+fn wal_size(vfs: &dyn Vfs, dir: &Path) -> u64 {
     let names = vfs.list(dir).unwrap_or_default();
     names.iter().filter_map(|name| vfs.len(&dir.join(name)).ok()).sum()
 }

@@ -117,12 +117,15 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn checkpoint(&self) {
+    /// Writes a checkpoint; whether that worked.
+    pub(super) fn checkpoint(&self) -> bool {
         self.metrics.checkpoints.inc();
-        if let Err(error) = self.head.checkpoint() {
+        let outcome = self.head.checkpoint();
+        if let Err(error) = &outcome {
             self.metrics.checkpoints_failed.inc();
             warn!(%error, "cannot write a checkpoint; the log stays longer than needed");
         }
+        outcome.is_ok()
     }
 
     /// Deletes whole blocks that are past the retention.

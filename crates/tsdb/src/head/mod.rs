@@ -211,6 +211,11 @@ impl Replay {
         }
     }
 
+    /// What comes next is of another log, in which ids mean other series.
+    pub(crate) fn next_log(&mut self) {
+        self.ids = BySlot::default();
+    }
+
     fn id(&self, logged: u64) -> Option<u64> {
         self.ids.get(logged).checked_sub(1)
     }

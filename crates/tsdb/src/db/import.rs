@@ -1,0 +1,126 @@
+//! Taking over a data folder from a Prometheus that was stopped: what it had not yet written to blocks is put into the
+//! head.
+//!
+//! Its files stay as they are, so that one can go back. Once everything is in a checkpoint of our own log, a note beside
+//! it says which files that were: they are not read again, unless Prometheus has run on the folder since.
+
+use std::io;
+use std::path::Path;
+
+use cupola_chunk::Encoding;
+use cupola_env::Vfs;
+use cupola_wlog::{Event, LoggedTombstone, Options, Restored, Source, restore};
+
+use crate::head::Replay;
+use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample};
+
+const FOLDERS: [&str; 3] = ["wal", "wbl", "chunks_head"];
+const NOTE: &str = "imported";
+
+/// What was taken over, and what not.
+#[derive(Debug, Default)]
+pub(super) struct Imported {
+    /// Which files were there; to be noted.
+    files: String,
+    pub restored: Restored,
+    /// Chunks and samples of native histograms, which the head does not hold yet.
+    pub histograms: u64,
+    /// Chunks and samples that came out of order.
+    pub out_of_order: u64,
+}
+
+/// Reads what Prometheus left in `dir` into `replay`; `None` where it left nothing, or nothing new.
+pub(super) fn import(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    log: &Path,
+    min_valid_time: i64,
+    replay: &mut Replay,
+) -> io::Result<Option<Imported>> {
+    let files = files(vfs, dir)?;
+    let noted = vfs.read(&log.join(NOTE)).unwrap_or_default();
+    if files.is_empty() || noted == files.as_bytes() {
+        return Ok(None);
+    }
+    let mut imported = Imported {
+        files,
+        ..Imported::default()
+    };
+    replay.next_log();
+    let (mut histograms, mut out_of_order) = (0, 0);
+    let mut samples: Vec<LoggedSample> = Vec::new();
+    imported.restored = restore(vfs, dir, Options { min_valid_time }, &mut |source, event| {
+        match event {
+            Event::Series(all) => {
+                for series in all {
+                    replay.entry(Entry::Series(series.series_ref.0, series.labels.clone()));
+                }
+            }
+            Event::HeadChunk(chunk) if chunk.is_out_of_order => out_of_order += 1,
+            Event::HeadChunk(chunk) if chunk.encoding != Encoding::Xor => histograms += 1,
+            Event::HeadChunk(chunk) => replay.entry(Entry::Chunk(LoggedChunk {
+                series: chunk.series_ref.0,
+                mint: chunk.mint,
+                maxt: chunk.maxt,
+                bytes: chunk.bytes.to_vec(),
+            })),
+            Event::Samples(all) if source == Source::Wbl => out_of_order += all.len() as u64,
+            Event::Samples(all) => {
+                samples.clear();
+                samples.extend(all.iter().map(|sample| LoggedSample {
+                    series: sample.series_ref.0,
+                    ts: sample.ts,
+                    value: sample.value,
+                }));
+                replay.entry(Entry::Samples(&samples));
+            }
+            Event::Histograms(all) => histograms += all.len() as u64,
+            Event::Tombstones(all) => all.iter().for_each(|tombstone| delete(replay, tombstone)),
+            // Not held by the head.
+            Event::Exemplars(_) | Event::Metadata(_) | Event::MmapMarkers(_) | Event::MinValidTime(_) => {}
+        }
+        Ok(())
+    })?;
+    (imported.histograms, imported.out_of_order) = (histograms, out_of_order);
+    Ok(Some(imported))
+}
+
+fn delete(replay: &mut Replay, tombstone: &LoggedTombstone) {
+    replay.entry(Entry::Deletion(LoggedDeletion {
+        series: vec![tombstone.series_ref.0],
+        mint: tombstone.mint,
+        maxt: tombstone.maxt,
+    }));
+}
+
+impl Imported {
+    /// Notes beside our log that everything is in it by now.
+    pub(super) fn note(&self, vfs: &dyn Vfs, log: &Path) -> io::Result<()> {
+        let temporary = log.join("imported.tmp");
+        if vfs.len(&temporary).is_ok() {
+            vfs.remove_file(&temporary)?;
+        }
+        let mut file = vfs.open_append(&temporary)?;
+        file.append(self.files.as_bytes())?;
+        file.sync()?;
+        vfs.rename(&temporary, &log.join(NOTE))
+    }
+}
+
+// The files with their sizes, a line each: different once Prometheus has run again.
+fn files(vfs: &dyn Vfs, dir: &Path) -> io::Result<String> {
+    let mut out = String::new();
+    for folder in FOLDERS {
+        let path = dir.join(folder);
+        let names = match vfs.list(&path) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for name in names {
+            let bytes = vfs.len(&path.join(&name))?;
+            out.push_str(&format!("{folder}/{name} {bytes}\n"));
+        }
+    }
+    Ok(out)
+}
