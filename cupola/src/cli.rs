@@ -53,6 +53,7 @@ pub(crate) struct Settings {
     pub route_prefix: Option<String>,
     pub enable_lifecycle: bool,
     pub cors_origin: Option<String>,
+    pub admin_api: bool,
     pub remote_write_receiver: bool,
     pub max_connections: usize,
     pub retention_ms: i64,
@@ -232,6 +233,7 @@ fn up(up: Up) -> Command {
         // Whoever can send a signal can reload; over HTTP it takes a flag, as in Prometheus.
         enable_lifecycle: false,
         cors_origin: None,
+        admin_api: false,
         remote_write_receiver: false,
         max_connections: 512,
         retention_ms: 15 * 24 * 3_600_000,

@@ -270,6 +270,7 @@ async fn serve(
         scrape: scrape.clone(),
         rules: rules.clone(),
         alertmanager: local.clone(),
+        admin_api: settings.admin_api,
         remote_write: settings
             .remote_write_receiver
             .then(|| Arc::new(WriteReceiver::new(&registry))),

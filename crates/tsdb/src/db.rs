@@ -269,6 +269,12 @@ impl Tsdb {
         self.inner.head.close();
     }
 
+    /// The data folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.options.dir
+    }
+
     /// Figures of the head.
     #[must_use]
     pub fn head_stats(&self) -> HeadStats {

@@ -108,6 +108,8 @@ pub struct App {
     pub rules: RuleManager,
     /// The Alertmanager inside this process, if there is one.
     pub alertmanager: Option<Alertmanager>,
+    /// Whether series may be deleted and snapshots made (`--web.enable-admin-api`).
+    pub admin_api: bool,
     /// Takes remote write, where it is enabled (`--web.enable-remote-write-receiver`).
     pub remote_write: Option<Arc<WriteReceiver>>,
     /// Where requests are counted; all of it is what `/metrics` shows.

@@ -65,6 +65,12 @@ const FLAGS: &[Flag] = &[
         "Maximum number of simultaneous connections.",
     ),
     (
+        "web.enable-admin-api",
+        "false",
+        Done,
+        "Enable API endpoints for admin control actions.",
+    ),
+    (
         "web.enable-remote-write-receiver",
         "false",
         Done,
@@ -179,7 +185,6 @@ const FLAGS: &[Flag] = &[
     ("web.read-timeout", "5m", Ignored, ""),
     ("web.max-notifications-subscribers", "16", Ignored, ""),
     ("web.user-assets", "", Ignored, ""),
-    ("web.enable-admin-api", "false", Ignored, ""),
     ("web.console.templates", "consoles", Ignored, ""),
     ("web.console.libraries", "console_libraries", Ignored, ""),
     ("web.page-title", "", Ignored, ""),
@@ -357,6 +362,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         route_prefix: optional("web.route-prefix"),
         enable_lifecycle: switch("web.enable-lifecycle")?,
         cors_origin: optional("web.cors.origin"),
+        admin_api: switch("web.enable-admin-api")?,
         remote_write_receiver: switch("web.enable-remote-write-receiver")?,
         max_connections: number("web.max-connections")?,
         retention_ms: ms("storage.tsdb.retention.time")?,

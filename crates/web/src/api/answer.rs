@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use cupola_engine::{Cancel, QueryError, Stage};
 use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap};
@@ -72,6 +72,12 @@ pub(crate) fn on_get_or_post(handler: Handler) -> MethodRouter<Arc<Ctx>> {
     get(run).post(run)
 }
 
+/// POST and PUT to `handler`, for what changes something.
+pub(crate) fn on_post_or_put(handler: Handler) -> MethodRouter<Arc<Ctx>> {
+    let run = move |State(ctx): State<Arc<Ctx>>, request: Request| answer(ctx, request, handler, Kind::Change);
+    post(run).put(run)
+}
+
 /// As [`on_get_or_post`], for what is evaluated by the engine.
 pub(crate) fn on_query(handler: Handler) -> MethodRouter<Arc<Ctx>> {
     let run = move |State(ctx): State<Arc<Ctx>>, request: Request| answer(ctx, request, handler, Kind::Query);
@@ -84,6 +90,7 @@ enum Kind {
     Query,
     Other,
     Always,
+    Change,
 }
 
 // Cancels when it is dropped: hyper drops the answering future when its client goes away.
@@ -126,7 +133,10 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
         handler,
         question,
     };
-    if let Some(response) = asked.compute_here(takes_gzip) {
+    // What changes something may have more to do than the last time.
+    if kind != Kind::Change
+        && let Some(response) = asked.compute_here(takes_gzip)
+    {
         return response;
     }
     let computed = tokio::task::spawn_blocking(move || {

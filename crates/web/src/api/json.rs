@@ -29,6 +29,7 @@ pub(crate) enum ErrorKind {
     Timeout,
     Internal,
     NotFound,
+    Unavailable,
 }
 
 impl ErrorKind {
@@ -40,6 +41,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::Internal => "internal",
             Self::NotFound => "not_found",
+            Self::Unavailable => "unavailable",
         }
     }
 
@@ -49,7 +51,7 @@ impl ErrorKind {
             Self::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             // Go knows no 499; Prometheus sends it as nginx does.
             Self::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound => StatusCode::NOT_FOUND,
         }

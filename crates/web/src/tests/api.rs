@@ -303,6 +303,57 @@ async fn the_heads_largest_names_are_told() {
 }
 
 #[tokio::test]
+async fn series_are_deleted_and_snapshots_made_only_where_that_is_enabled() {
+    let post = |path: &str| format!("/api/v1/admin/tsdb/{path}");
+    let paths = ["delete_series?match[]=temp", "clean_tombstones", "snapshot"].map(post);
+    let closed = start(|_| {});
+    for path in &paths {
+        let reply = closed.request("POST", path, &[], "").await;
+        assert_eq!(reply.status, 503);
+        assert_eq!(reply.json()["errorType"], "unavailable");
+        assert_eq!(reply.json()["error"], "admin APIs disabled");
+    }
+    let server = start(|app| app.admin_api = true);
+    let count = || async {
+        server.get("/api/v1/series?match[]={__name__=~\".%2B\"}").await.json()["data"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(count().await, 4);
+    for path in &paths[..2] {
+        let reply = server.request("PUT", path, &[], "").await;
+        assert_eq!((reply.status.as_u16(), reply.text()), (204, String::new()));
+        assert_eq!(count().await, 3);
+    }
+    let reply = server.request("POST", &paths[2], &[], "").await;
+    let name = reply.json()["data"]["name"].as_str().unwrap().to_owned();
+    assert!(name.starts_with("19700112T134640Z-"), "{name}");
+    let dir = server.ctx.app.tsdb.dir().join("snapshots").join(&name);
+    assert_eq!(
+        std::fs::read_dir(dir).unwrap().count(),
+        1,
+        "the head is a block of the snapshot"
+    );
+    for (path, error) in [
+        ("delete_series", "no match[] parameter provided"),
+        (
+            "delete_series?match[]=a{",
+            "invalid parameter \"match[]\": 1:3: parse error: unexpected end of input inside braces",
+        ),
+        (
+            "snapshot?skip_head=maybe",
+            "invalid parameter \"skip_head\": unable to parse boolean: strconv.ParseBool: parsing \"maybe\": invalid syntax",
+        ),
+    ] {
+        let reply = server.request("POST", &post(path), &[], "").await;
+        assert_eq!(reply.status, 400);
+        assert_eq!(reply.json()["error"], error);
+    }
+    assert_eq!(server.get(&paths[2]).await.status, 405);
+}
+
+#[tokio::test]
 async fn who_was_refused_new_series_is_told() {
     let dir = TempDir::new().unwrap();
     let mut options = Options::new(PathBuf::from(dir.path()));

@@ -147,6 +147,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         scrape: ScrapeManager::new(sink, now.clone(), &registry, stop.clone()),
         rules: RuleManager::new(Context::new(parts, &registry), stop.clone()),
         alertmanager: None,
+        admin_api: false,
         remote_write: None,
         registry,
         host: None,

@@ -164,6 +164,7 @@ async fn serving_ends_in_not_being_ready() {
         external_url: String::new(),
         route_prefix: String::new(),
         alertmanager: None,
+        admin_api: false,
         remote_write: None,
         flags: BTreeMap::new(),
         reload: None,

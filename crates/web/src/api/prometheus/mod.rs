@@ -1,5 +1,6 @@
 //! `/api/v1` as Prometheus 3.14 answers it, and the two addresses beside it that speak its text format.
 
+mod admin;
 mod federate;
 mod labels;
 mod metadata;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::post;
 
-use super::answer::{on_get, on_get_always, on_get_or_post, on_query};
+use super::answer::{on_get, on_get_always, on_get_or_post, on_post_or_put, on_query};
 use crate::router::Ctx;
 
 pub(crate) fn routes() -> Router<Arc<Ctx>> {
@@ -42,6 +43,12 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/status/tsdb/blocks", on_get(status::tsdb_blocks))
         // Asked while the server starts, to show how far it is.
         .route("/api/v1/status/walreplay", on_get_always(status::wal_replay))
+        .route("/api/v1/admin/tsdb/delete_series", on_post_or_put(admin::delete_series))
+        .route(
+            "/api/v1/admin/tsdb/clean_tombstones",
+            on_post_or_put(admin::clean_tombstones),
+        )
+        .route("/api/v1/admin/tsdb/snapshot", on_post_or_put(admin::snapshot))
         .route("/api/v1/write", post(write::write))
         .route("/federate", on_get(federate::federate))
         .route("/metrics", on_get_always(status::metrics))
