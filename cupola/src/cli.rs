@@ -58,6 +58,9 @@ pub(crate) struct Settings {
     pub max_connections: usize,
     pub retention_ms: i64,
     pub retention_bytes: u64,
+    pub min_block_ms: i64,
+    /// 0 leaves it to the retention.
+    pub max_block_ms: i64,
     pub no_lockfile: bool,
     pub series_limits: SeriesLimits,
     pub lookback_ms: i64,
@@ -238,6 +241,8 @@ fn up(up: Up) -> Command {
         max_connections: 512,
         retention_ms: 15 * 24 * 3_600_000,
         retention_bytes: 0,
+        min_block_ms: 2 * 3_600_000,
+        max_block_ms: 0,
         no_lockfile: false,
         series_limits: SeriesLimits::default(),
         lookback_ms: 300_000,

@@ -93,6 +93,8 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     let mut options = Options::new(settings.data.clone());
     options.retention_ms = retention.time.map_or(settings.retention_ms, |t| t.as_millis() as i64);
     options.retention_bytes = retention.size.map_or(settings.retention_bytes, |s| s.0);
+    options.block_ms = settings.min_block_ms;
+    options.max_block_ms = settings.max_block_ms;
     options.no_lockfile = settings.no_lockfile;
     options.limits = settings.series_limits;
     Ok(Tsdb::open(options, clock, Arc::new(RealFs), registry)?)

@@ -191,8 +191,18 @@ const FLAGS: &[Flag] = &[
     ("web.search.max-limit", "10000", Ignored, ""),
     ("storage.tsdb.head-chunks-write-queue-size", "0", Ignored, ""),
     ("storage.tsdb.delay-compact-file.path", "", Ignored, ""),
-    ("storage.tsdb.min-block-duration", "2h", Ignored, ""),
-    ("storage.tsdb.max-block-duration", "", Ignored, ""),
+    (
+        "storage.tsdb.min-block-duration",
+        "2h",
+        Done,
+        "Minimum duration of a data block before being persisted.",
+    ),
+    (
+        "storage.tsdb.max-block-duration",
+        "",
+        Done,
+        "Maximum duration compacted blocks may span (defaults to 10% of the retention period). As long as the minimum: nothing is merged.",
+    ),
     ("storage.tsdb.max-block-chunk-segment-size", "", Ignored, ""),
     ("storage.tsdb.wal-segment-size", "", Ignored, ""),
     ("storage.tsdb.wal-compression", "true", Ignored, ""),
@@ -241,6 +251,9 @@ const UNSUPPORTED: &[&str] = &[
     "storage.agent.retention.max-time",
     "storage.agent.no-lockfile",
 ];
+
+// Blocks of seconds would be folders by the thousand.
+const SHORTEST_BLOCK_MS: i64 = 60_000;
 
 /// Reads the flags of `cupola prometheus`.
 pub(super) fn parse(args: &[String]) -> Result<Command, Exit> {
@@ -367,6 +380,14 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         max_connections: number("web.max-connections")?,
         retention_ms: ms("storage.tsdb.retention.time")?,
         retention_bytes: size,
+        min_block_ms: match ms("storage.tsdb.min-block-duration")? {
+            ms if ms >= SHORTEST_BLOCK_MS => ms,
+            _ => return Err(bad("storage.tsdb.min-block-duration", &"must be at least 1m")),
+        },
+        max_block_ms: match text("storage.tsdb.max-block-duration").as_str() {
+            "" => 0,
+            _ => ms("storage.tsdb.max-block-duration")?,
+        },
         no_lockfile: switch("storage.tsdb.no-lockfile")?,
         series_limits: SeriesLimits {
             total: number("storage.tsdb.max-series")?,
