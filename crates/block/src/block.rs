@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cupola_chunk::Encoding;
+use cupola_chunk::{ChunkError, Encoding};
 use cupola_model::{Labels, Matcher, SeriesRef};
-use cupola_storage::{Queryable, SampleSource, Samples, Selection, Series, StorageError};
+use cupola_storage::{Queryable, SampleSource, SampleValue, Samples, Selection, Series, StorageError};
 use parking_lot::Mutex;
 
 use crate::chunks::{self, ChunkMeta, Segments};
@@ -343,7 +343,7 @@ struct BlockSource {
 
 impl SampleSource for BlockSource {
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-        let start = out.len();
+        let start = Mark::of(out);
         let wanted = self.chunks.iter().filter(|c| c.mint <= maxt && mint <= c.maxt);
         let mut reader = self.reader.lock();
         let mut last_ref = wanted.clone().next_back().map_or(0, |c| c.chunk_ref);
@@ -355,8 +355,7 @@ impl SampleSource for BlockSource {
                 last_ref = chunk.chunk_ref;
             }
             let (encoding, bytes) = reader.read_ahead(chunk.chunk_ref, last_ref - chunk.chunk_ref + 1024)?;
-            cupola_chunk::decode(encoding, bytes, mint, maxt, &mut out.ts, &mut out.values)
-                .map_err(|source| self.inner.undecodable(chunk, source))?;
+            decode(encoding, bytes, mint, maxt, out).map_err(|source| self.inner.undecodable(chunk, source))?;
         }
         if self.overlaps {
             put_in_order(out, start);
@@ -376,21 +375,66 @@ fn span(chunks: &[ChunkMeta]) -> (i64, i64) {
     first.zip(last).unwrap_or((i64::MIN, i64::MAX))
 }
 
-// Chunks follow each other in every block written today. In old ones they may overlap; then the samples from `start` on
+/// Where a reader began to append.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mark {
+    pub(crate) floats: usize,
+    pub(crate) histograms: usize,
+}
+
+impl Mark {
+    pub(crate) fn of(samples: &Samples) -> Self {
+        Self {
+            floats: samples.len(),
+            histograms: samples.histograms.len(),
+        }
+    }
+}
+
+/// Appends the samples of a chunk of any encoding.
+pub(crate) fn decode(
+    encoding: Encoding,
+    bytes: &[u8],
+    mint: i64,
+    maxt: i64,
+    out: &mut Samples,
+) -> Result<(), ChunkError> {
+    match encoding {
+        // Where starts are known, they are a column as long as the others.
+        Encoding::Xor if out.starts.is_empty() => {
+            cupola_chunk::decode(encoding, bytes, mint, maxt, &mut out.ts, &mut out.values)
+        }
+        Encoding::Xor => {
+            let decoded = cupola_chunk::decode(encoding, bytes, mint, maxt, &mut out.ts, &mut out.values);
+            out.starts.resize(out.ts.len(), 0);
+            decoded
+        }
+        Encoding::Xor2 => {
+            cupola_chunk::decode_xor2(bytes, mint, maxt, |ts, value, start| out.push_started(ts, value, start))
+        }
+        Encoding::Histogram | Encoding::FloatHistogram | Encoding::HistogramSt | Encoding::FloatHistogramSt => {
+            let histograms = &mut out.histograms;
+            cupola_chunk::decode_histograms(encoding, bytes, mint, maxt, |ts, value, start| {
+                histograms.push(ts, value, start);
+            })
+        }
+    }
+}
+
+// Chunks follow each other in every block written today. In old ones they may overlap; then the samples behind `mark`
 // are sorted, and of those of one moment the first chunk's stays.
-pub(crate) fn put_in_order(samples: &mut Samples, start: usize) {
-    let tail = samples.ts.get(start..).unwrap_or_default();
-    if tail.is_sorted_by(|a, b| a < b) {
+pub(crate) fn put_in_order(samples: &mut Samples, mark: Mark) {
+    let floats = samples.ts.get(mark.floats..).unwrap_or_default();
+    let histograms = samples.histograms.ts.get(mark.histograms..).unwrap_or_default();
+    let ascends = |ts: &[i64]| ts.is_sorted_by(|a, b| a < b);
+    if ascends(floats) && ascends(histograms) && (floats.is_empty() || histograms.is_empty()) {
         return;
     }
-    let values = samples.values.get(start..).unwrap_or_default();
-    let mut pairs: Vec<(i64, f64)> = tail.iter().copied().zip(values.iter().copied()).collect();
-    pairs.sort_by_key(|(ts, _)| *ts);
-    pairs.dedup_by_key(|(ts, _)| *ts);
-    samples.ts.truncate(start);
-    samples.values.truncate(start);
-    for (ts, value) in pairs {
-        samples.push(ts, value);
+    let mut tail: Vec<(i64, SampleValue, i64)> = samples.split_off(mark.floats, mark.histograms).iter().collect();
+    tail.sort_by_key(|(ts, _, _)| *ts);
+    tail.dedup_by_key(|(ts, _, _)| *ts);
+    for (ts, value, start) in tail {
+        samples.push_value(ts, value, start);
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use cupola_chunk::{ChunkError, Encoding, XorAppender};
 use cupola_storage::Samples;
 
-use crate::block::put_in_order;
+use crate::block::{Mark, put_in_order};
 use crate::tombstones::{Interval, remove_deleted};
 use crate::{
     Block, BlockError, BlockMeta, BlockSeries, BlockSpec, BlockWriter, ChunkMeta, ChunkReader, NewChunk, SeriesIter,
@@ -121,7 +121,7 @@ impl<'a> Walk<'a> {
 
     /// Adds the samples of a chunk to `out`, without those that are deleted.
     fn decode(&mut self, meta: &ChunkMeta, out: &mut Samples) -> Result<(), BlockError> {
-        let start = out.len();
+        let start = Mark::of(out);
         let (encoding, bytes) = self.reader.read(meta)?;
         let decoded = match encoding {
             Encoding::Xor => cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut out.ts, &mut out.values),
@@ -202,7 +202,7 @@ fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merg
                 walk.decode(&piece.meta, &mut samples)?;
             }
         }
-        put_in_order(&mut samples, 0);
+        put_in_order(&mut samples, Mark::default());
         encode(&samples, &mut out);
     }
     Ok(out)

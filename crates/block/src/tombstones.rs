@@ -11,6 +11,7 @@ use cupola_model::SeriesRef;
 use cupola_storage::Samples;
 
 use crate::BlockError;
+use crate::block::Mark;
 use crate::bytes::{Dec, Fault, Parsed, put_be32, put_uvarint, put_varint};
 use crate::file;
 
@@ -124,14 +125,27 @@ pub fn write_tombstones(block_dir: &Path, tombstones: &Tombstones) -> Result<(),
     file::replace(&block_dir.join(FILE_NAME), &tombstones.encode())
 }
 
-/// Removes the samples from `start` on that lie in `deleted`, which ascends.
-pub(crate) fn remove_deleted(samples: &mut Samples, start: usize, deleted: &[Interval]) {
+/// Removes the samples behind `mark` that lie in `deleted`, which ascends.
+pub(crate) fn remove_deleted(samples: &mut Samples, mark: Mark, deleted: &[Interval]) {
     for interval in deleted {
-        let tail = samples.ts.get(start..).unwrap_or_default();
-        let from = start + tail.partition_point(|ts| *ts < interval.mint);
-        let to = start + tail.partition_point(|ts| *ts <= interval.maxt);
-        samples.ts.drain(from..to);
-        samples.values.drain(from..to);
+        let within = |ts: &[i64], start: usize| {
+            let tail = ts.get(start..).unwrap_or_default();
+            let from = start + tail.partition_point(|ts| *ts < interval.mint);
+            from..start + tail.partition_point(|ts| *ts <= interval.maxt)
+        };
+        let floats = within(&samples.ts, mark.floats);
+        samples.ts.drain(floats.clone());
+        samples.values.drain(floats.clone());
+        if !samples.starts.is_empty() {
+            samples.starts.drain(floats);
+        }
+        let histograms = &mut samples.histograms;
+        let range = within(&histograms.ts, mark.histograms);
+        histograms.ts.drain(range.clone());
+        histograms.values.drain(range.clone());
+        if !histograms.starts.is_empty() {
+            histograms.starts.drain(range);
+        }
     }
 }
 
@@ -194,7 +208,11 @@ mod tests {
             for ts in -60..60 {
                 let deleted = intervals.iter().any(|(s, a, b)| *s == 1 && *a <= ts && ts <= *b);
                 let mut samples = Samples::floats(vec![-99, ts], vec![0.0, 1.0]);
-                remove_deleted(&mut samples, 1, read.of(SeriesRef(1)));
+                let mark = Mark {
+                    floats: 1,
+                    histograms: 0,
+                };
+                remove_deleted(&mut samples, mark, read.of(SeriesRef(1)));
                 prop_assert_eq!(samples.len() == 1, deleted);
             }
         }

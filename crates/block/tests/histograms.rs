@@ -7,11 +7,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use cupola_block::{Block, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
 use cupola_chunk::{Appended, Encoding, HistogramAppender, HistogramCursor};
 use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, NativeHistogram, Span};
 use cupola_model::Labels;
+use cupola_storage::{Queryable as _, Samples, Selection};
 use serde_json::Value;
 
 const START: i64 = 1_700_000_000_000;
@@ -216,6 +218,40 @@ fn parse_told(h: &Value) -> Vec<f64> {
         all.extend(bucket.as_array().unwrap().iter().map(number));
     }
     all
+}
+
+#[test]
+fn histograms_are_selected_without_what_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model();
+    write_block(dir.path(), &model);
+    let block = Block::open(&dir.path().join(Ulid::new(START + 120 * STEP, 7).to_string())).unwrap();
+    let (from, to) = (START + 30 * STEP, START + 40 * STEP);
+    let block = block.delete(&[vec![]], from, to).unwrap().unwrap();
+    let (mint, maxt) = (START + 5 * STEP, START + 100 * STEP);
+    let selection = Selection {
+        matchers: &[],
+        mint,
+        maxt,
+    };
+    let found = block.select(&selection).unwrap();
+    assert_eq!(found.len(), model.len());
+    for series in found {
+        let mut samples = Samples::default();
+        // What is there already stays.
+        samples.push(1, 2.0);
+        samples.histograms.push(1, Arc::default(), 0);
+        series.source.read(mint, maxt, &mut samples).unwrap();
+        assert_eq!((samples.len(), samples.histograms.ts[0]), (1, 1));
+        let expected: Vec<_> = model[&series.labels]
+            .iter()
+            .filter(|(ts, _)| (mint..=maxt).contains(ts) && !(from..=to).contains(ts))
+            .map(|(ts, h)| (*ts, told(&h.to_float())))
+            .collect();
+        let read = samples.histograms.ts.iter().zip(&samples.histograms.values).skip(1);
+        let read: Vec<_> = read.map(|(ts, h)| (*ts, told(h))).collect();
+        assert_eq!(read, expected, "{}", series.labels);
+    }
 }
 
 #[test]

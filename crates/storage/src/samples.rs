@@ -91,6 +91,29 @@ impl Samples {
         own.values.extend_from_slice(&other.values);
     }
 
+    /// Takes away all floats but the first `floats`, and all histograms but the first `histograms`, and gives them.
+    #[must_use]
+    pub fn split_off(&mut self, floats: usize, histograms: usize) -> Self {
+        let take = |starts: &mut Vec<i64>, at: usize| {
+            if starts.len() > at {
+                starts.split_off(at)
+            } else {
+                Vec::new()
+            }
+        };
+        let (floats, histograms) = (floats.min(self.len()), histograms.min(self.histograms.len()));
+        Self {
+            ts: self.ts.split_off(floats),
+            values: self.values.split_off(floats),
+            starts: take(&mut self.starts, floats),
+            histograms: HistogramSamples {
+                ts: self.histograms.ts.split_off(histograms),
+                values: self.histograms.values.split_off(histograms),
+                starts: take(&mut self.histograms.starts, histograms),
+            },
+        }
+    }
+
     /// How many floats.
     #[must_use]
     pub fn len(&self) -> usize {
