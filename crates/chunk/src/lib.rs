@@ -6,10 +6,13 @@
 //! either, [`HistogramCursor`] and [`decode_histograms`] read them. The encodings with start timestamps (4, 5 and 6) are
 //! read: by [`decode_xor2`] and as the other histograms.
 //!
+//! [`columnar`] is our own: a run of float samples that is complete.
+//!
 //! *Invariant:* values only. No I/O, no clock; the same samples give the same bytes forever.
 //! *Invariant:* a decoder never panics and never allocates more than 65,535 samples, whatever the bytes.
 
 mod bits;
+pub mod columnar;
 mod encoding;
 mod error;
 mod histogram;

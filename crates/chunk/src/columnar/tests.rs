@@ -1,0 +1,314 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const EVERYTHING: (i64, i64) = (i64::MIN, i64::MAX);
+const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
+
+fn encoded(ts: &[i64], values: &[f64]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(ts, values, &mut bytes).unwrap();
+    bytes
+}
+
+fn decoded(bytes: &[u8], range: (i64, i64)) -> Result<Vec<(i64, u64)>, ChunkError> {
+    let (mut ts, mut values) = (Vec::new(), Vec::new());
+    let read = decode(bytes, range.0, range.1, &mut ts, &mut values);
+    assert_eq!(ts.len(), values.len());
+    read.map(|()| ts.into_iter().zip(values.into_iter().map(f64::to_bits)).collect())
+}
+
+fn bits(ts: &[i64], values: &[f64]) -> Vec<(i64, u64)> {
+    ts.iter().copied().zip(values.iter().map(|v| v.to_bits())).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
+}
+
+#[track_caller]
+fn times(ts: &[i64], expected: &str) {
+    let (mut bytes, mut back) = (Vec::new(), Vec::new());
+    encode_times(ts, &mut bytes).unwrap();
+    assert_eq!(hex(&bytes), expected);
+    assert_eq!(decode_times(&bytes, ts.len() as u16, &mut back).unwrap(), bytes.len());
+    assert_eq!(back, ts);
+}
+
+#[track_caller]
+fn values(values: &[f64], expected: &str) {
+    let (mut bytes, mut back) = (Vec::new(), Vec::new());
+    encode_values(values, &mut bytes).unwrap();
+    assert_eq!(hex(&bytes), expected);
+    assert_eq!(
+        decode_values(&bytes, values.len() as u16, &mut back).unwrap(),
+        bytes.len()
+    );
+    let back: Vec<_> = back.into_iter().map(f64::to_bits).collect();
+    assert_eq!(back, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+}
+
+// The bytes follow from docs/format/columnar.md. In the first one: 0-1 model, 2-3 patches, 10 shift, 20 reference, 40 width.
+#[test]
+fn bytes_of_times_are_those_of_the_format() {
+    times(&[], "");
+    // Flat, nothing else: all are the first one. Varints are zigzag: 5 is 0a.
+    times(&[5], "00 0a");
+    times(&[7; 9], "00 0e");
+    // Delta with a reference of 15 and no bits.
+    times(&[1000, 1015, 1030, 1045], "22 d0 0f 1e");
+    // Delta, reference 14,997, 3 bits: 4 5 0 5 2 5 0 4.
+    times(
+        &[0, 15001, 30003, 45000, 60002, 75001, 90003, 105_000, 120_001],
+        "62 00 aa ea 01 03 2c aa 82",
+    );
+    // Delta of delta: first difference 1, reference 1, no bits.
+    times(&[0, 1, 3, 6, 10, 15, 21, 28, 36, 45], "23 00 02 02");
+    // Flat, 2 bits: 0 3 1 3, 0 2 1 0, 3 2 0 1.
+    times(&[0, 3, 1, 3, 0, 2, 1, 0, 3, 2, 0, 1], "40 00 02 dc 18 4b");
+    // A line with a step of 100, 1 bit: every third is late by 1.
+    let late: Vec<i64> = (0..24).map(|n| n * 100 + i64::from(n % 3 == 1)).collect();
+    times(&late, "41 00 c8 01 01 92 24 49");
+    // A list of patches: 1 of them, position 12 in 5 bits, 8 bits: -113 is zigzag e1.
+    let reset: Vec<i64> = (0..20).map(|n| if n < 13 { 100 + n } else { n - 13 }).collect();
+    times(&reset, "26 c8 01 02 01 0c 08 e1");
+    // A shift of 2 and a bitmap of patches: the differences 2, 5, 11, 17 and 19 are 175 << 2, zigzag 350 in 9 bits.
+    let burst: Vec<i64> = (0..25)
+        .map(|n| [3, 6, 12, 18, 20].iter().filter(|at| n >= **at).count() as i64 * 7 * 100)
+        .collect();
+    times(&burst, "1a 00 02 24 08 0a 09 5e bd 7a f5 ea 15");
+    // A shift of 12: 0 1 0 3 2.
+    times(&[4096, 8192, 4096, 16384, 12288], "50 80 40 0c 02 c4 02");
+    times(
+        &[i64::MIN, i64::MAX, 0],
+        "23 ff ff ff ff ff ff ff ff ff 01 01 fb ff ff ff ff ff ff ff ff 01",
+    );
+}
+
+// In the first byte: 0-4 exponent or 1f for patterns, 5-6 patches.
+#[test]
+fn bytes_of_values_are_those_of_the_format() {
+    values(&[], "");
+    values(&[42.0; 5], "00 00 54");
+    // Hundredths: 50, 75, 125; delta of delta.
+    values(&[0.5, 0.75, 1.25], "02 23 64 32 32");
+    // Tenths with a bitmap of patches: place 1 has code 0; 15 20 25 30 is a delta of 5.
+    values(&[1.5, STALE, 2.5, 3.0], "41 02 00 22 1e 0a");
+    // The codes 2, raw, 3, 4, raw; then sixteen times 1.
+    let mut odd = [1.0; 16];
+    odd[1..6].copy_from_slice(&[
+        -0.0,
+        f64::from_bits(0x7ff8_0000_0000_0000),
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        1.0 / 3.0,
+    ]);
+    values(
+        &odd,
+        "40 3e 00 02 ff 00 00 00 00 00 00 f8 7f 03 04 ff 55 55 55 55 55 55 d5 3f 00 02",
+    );
+    // A list: 1, place 40 of 64.
+    let mut stale = [0.0; 64];
+    stale[40] = STALE;
+    values(&stale, "20 01 28 00 00 00");
+    values(&[STALE; 3], "1f 00 84 80 80 80 80 80 80 f0 ff 01");
+    values(
+        &[-1.0 / 3.0, 1.0 / 3.0],
+        "1f 22 ab d5 aa d5 aa d5 aa d5 7f d6 aa d5 aa d5 aa d5 aa ff 01",
+    );
+}
+
+fn shaped() -> impl Strategy<Value = Vec<f64>> {
+    let special = prop::sample::select(vec![
+        0.0,
+        -0.0,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        f64::MIN,
+        f64::NAN,
+        STALE,
+        f64::from_bits(0x7ff8_0000_0000_0001),
+        f64::from_bits(1),
+        9_007_199_254_740_991.0,
+        9_007_199_254_740_993.0,
+        -9_007_199_254_740_992.0,
+        4_503_599_627_370_497.0,
+        2_251_799_813_685_249.0,
+        1e22,
+        1e-22,
+        0.1 + 0.2,
+    ]);
+    let start = prop_oneof![-1_000_i64..1000, -(1_i64 << 50)..1 << 50, any::<i64>()];
+    let most = prop::sample::select(vec![0_i64, 1, 7, 250, 100_000, 1 << 33, 1 << 52]);
+    let seldom = prop::sample::select(vec![1_usize, 1, 9, 60]);
+    let step = prop::sample::select(vec![0_i64, 0, 15, -3, 4096]);
+    let power = prop::sample::select(vec![1.0, 1.0, 10.0, 100.0, 1e3, 1e9, 3.0, 1.0 / 4096.0]);
+    let patches = prop_oneof![
+        3 => Just(Vec::new()),
+        3 => prop::collection::vec((any::<prop::sample::Index>(), special.clone()), 0..4),
+        1 => prop::collection::vec((any::<prop::sample::Index>(), special), 0..200),
+        1 => prop::collection::vec((any::<prop::sample::Index>(), any::<u64>().prop_map(f64::from_bits)), 0..200),
+    ];
+    let noise = prop::collection::vec(any::<u64>(), 1..400);
+    ((start, most, seldom, step), (power, any::<bool>()), patches, noise).prop_map(
+        |((start, most, seldom, step), (power, is_counter), patches, noise)| {
+            let mut int = start;
+            let mut values: Vec<f64> = noise
+                .iter()
+                .enumerate()
+                .map(|(n, noise)| {
+                    let more = match n % seldom {
+                        0 => (noise % (most as u64 + 1)) as i64 - if is_counter { 0 } else { most / 2 },
+                        _ => 0,
+                    };
+                    int = int.wrapping_add(step).wrapping_add(more);
+                    int as f64 / power
+                })
+                .collect();
+            for (place, patch) in patches {
+                *place.get_mut(&mut values) = patch;
+            }
+            values
+        },
+    )
+}
+
+fn scraped(len: usize) -> impl Strategy<Value = Vec<i64>> {
+    let jitter = prop_oneof![
+        3 => Just(0_i64..1), 3 => Just(0_i64..5), 1 => Just(-40_000_i64..40_000), 1 => Just(i64::MIN..i64::MAX),
+    ];
+    jitter.prop_flat_map(move |jitter| {
+        (any::<i64>(), prop::collection::vec(jitter, len)).prop_map(|(start, jitter)| {
+            (0_i64..)
+                .zip(jitter)
+                .map(|(n, jitter)| start.wrapping_add(n * 15_000).wrapping_add(jitter))
+                .collect()
+        })
+    })
+}
+
+fn samples() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
+    shaped().prop_flat_map(|values| (scraped(values.len()), Just(values)))
+}
+
+proptest! {
+    #[test]
+    fn samples_come_back_bit_for_bit((ts, values) in samples()) {
+        let bytes = encoded(&ts, &values);
+        prop_assert_eq!(num_samples(&bytes), Ok(ts.len() as u16));
+        prop_assert_eq!(decoded(&bytes, EVERYTHING).unwrap(), bits(&ts, &values));
+        // A column takes at most 64 bits each and its fields: two tags, three varints, shift and width.
+        prop_assert!(bytes.len() <= 2 + 2 * (34 + 8 * ts.len()), "{} bytes for {}", bytes.len(), ts.len());
+    }
+
+    #[test]
+    fn any_bits_at_all_come_back(samples in prop::collection::vec((any::<i64>(), any::<u64>()), 0..300)) {
+        let (ts, values): (Vec<_>, Vec<_>) = samples.into_iter().map(|(t, v)| (t, f64::from_bits(v))).unzip();
+        prop_assert_eq!(decoded(&encoded(&ts, &values), EVERYTHING).unwrap(), bits(&ts, &values));
+    }
+
+    #[test]
+    fn a_range_gives_what_xor_gives((ts, values) in samples(), a in any::<prop::sample::Index>(), b in any::<prop::sample::Index>()) {
+        let mut xor = crate::XorAppender::new();
+        for (ts, value) in ts.iter().zip(&values) {
+            xor.append(*ts, *value).unwrap();
+        }
+        for range in [(*a.get(&ts), *b.get(&ts)), (*b.get(&ts), i64::MAX), (i64::MIN, *a.get(&ts))] {
+            let (mut xor_ts, mut xor_values) = (Vec::new(), Vec::new());
+            crate::decode_into(xor.bytes(), range.0, range.1, &mut xor_ts, &mut xor_values).unwrap();
+            prop_assert_eq!(decoded(&encoded(&ts, &values), range).unwrap(), bits(&xor_ts, &xor_values));
+        }
+    }
+
+    #[test]
+    fn a_chunk_cut_short_or_too_long_is_refused((ts, values) in samples(), cut in 1_usize..20) {
+        let mut bytes = encoded(&ts, &values);
+        prop_assert!(decoded(&bytes[..bytes.len().saturating_sub(cut)], EVERYTHING).is_err());
+        bytes.extend([0, 0]);
+        prop_assert_eq!(decoded(&bytes, EVERYTHING), Err(ChunkError::TrailingBytes { left: 2 }));
+    }
+}
+
+#[test]
+fn decoding_adds_to_the_columns_and_an_error_leaves_them() {
+    let bytes = encoded(&[1, 2, 3], &[1.0, 2.0, 3.5]);
+    let (mut ts, mut values) = (vec![0], vec![0.5]);
+    decode(&bytes, 2, 9, &mut ts, &mut values).unwrap();
+    assert_eq!(
+        (ts.as_slice(), values.as_slice()),
+        ([0, 2, 3].as_slice(), [0.5, 2.0, 3.5].as_slice())
+    );
+    for len in 0..bytes.len() {
+        assert!(decode(&bytes[..len], 0, 9, &mut ts, &mut values).is_err(), "{len}");
+        assert_eq!((ts.len(), values.len()), (3, 3));
+    }
+}
+
+#[test]
+fn columns_of_all_lengths_come_back_and_too_long_ones_are_refused() {
+    for len in [0, 1, 2, 3, 7, 8, 9, 63, 64, 65, 1024, 65_535] {
+        let ts: Vec<i64> = (0..len).map(|n| n * 15_000 + n * n % 5).collect();
+        let values: Vec<f64> = (0..len).map(|n| (n * n % 1001) as f64 / 100.0).collect();
+        assert_eq!(decoded(&encoded(&ts, &values), EVERYTHING).unwrap(), bits(&ts, &values));
+    }
+    let mut out = vec![1];
+    assert_eq!(encode(&[0; 65_536], &[0.0; 65_536], &mut out), Err(ChunkError::Full));
+    assert!(matches!(
+        encode(&[0; 2], &[0.0; 3], &mut out),
+        Err(ChunkError::Malformed { sample: 2, .. })
+    ));
+    assert_eq!(out, [1]);
+}
+
+// How many bytes a column of values takes without what it holds from the first: a limit that a worse choice breaks.
+#[track_caller]
+fn takes(values: &[f64], at_most: usize) {
+    let mut bytes = Vec::new();
+    encode_values(values, &mut bytes).unwrap();
+    assert!(bytes.len() <= at_most, "{} bytes: {}", bytes.len(), hex(&bytes));
+}
+
+#[test]
+fn one_that_does_not_fit_costs_a_patch_and_not_a_width() {
+    let jitter = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+    let counted = |n: u64| (n * 1000 + jitter(n)) as f64 / 100.0;
+    let counter: Vec<f64> = (0..120).map(counted).collect();
+    // Three or four bits each.
+    takes(&counter, 75);
+    let reset: Vec<f64> = (0..120).map(|n| counted(if n < 70 { n } else { n - 70 })).collect();
+    takes(&reset, 75 + 10);
+    let mut stale = counter.clone();
+    stale[30] = STALE;
+    takes(&stale, 75 + 5);
+    let mut odd = counter;
+    odd[30] = 1.0 / 3.0;
+    takes(&odd, 75 + 12);
+}
+
+#[test]
+fn no_bytes_make_a_decoder_panic() {
+    let ts: Vec<i64> = (0..120).map(|n| n * 15_000 + n * n % 5).collect();
+    let run = |value: fn(i64) -> f64| encoded(&ts, &(0..120).map(value).collect::<Vec<_>>());
+    let corpus = [
+        vec![],
+        encoded(&[], &[]),
+        encoded(&[5], &[1.0]),
+        run(|n| n as f64),
+        run(|n| (n as f64 * 0.37).sin()),
+        run(|n| (n * n % 101) as f64 / 100.0),
+        run(|n| (n / 9) as f64),
+        run(|n| if n % 7 == 3 { STALE } else { (n * n) as f64 * 4096.0 }),
+        run(|n| if n == 50 { 1.0 / 3.0 } else { -((n * n) as f64) }),
+        encoded(&[i64::MIN, i64::MAX, 0, 3], &[f64::MAX, f64::MIN, 0.0, 1.0]),
+    ];
+    cupola_testkit::fuzz(40_000, &corpus, &["\0", "\u{7f}", "\u{1f}"], |bytes| {
+        let (mut ts, mut values) = (Vec::new(), Vec::new());
+        if decode(bytes, i64::MIN, i64::MAX, &mut ts, &mut values).is_ok() {
+            // Whatever was read can be written.
+            let back = decoded(&encoded(&ts, &values), EVERYTHING).unwrap();
+            assert_eq!(back, bits(&ts, &values));
+        }
+    });
+}
