@@ -55,6 +55,19 @@ impl XorAppender {
         }
     }
 
+    /// An empty chunk that follows another one: [`XorAppender::last_ts`] and [`XorAppender::last_value`] are its newest
+    /// sample. Takes no heap memory before its first sample.
+    #[must_use]
+    pub fn after(ts: i64, value: f64) -> Self {
+        Self {
+            bytes: Vec::new(),
+            ts,
+            value: value.to_bits(),
+            any: true,
+            ..Self::new()
+        }
+    }
+
     /// An appender that goes on where the chunk `bytes` ends, as after a restart. It then writes what the appender
     /// that made `bytes` would have written.
     ///

@@ -12,7 +12,7 @@ use cupola_env::Vfs;
 use cupola_wlog::{Event, LoggedTombstone, Options, Restored, Source, restore};
 
 use crate::head::Replay;
-use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample};
+use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Packing};
 
 const FOLDERS: [&str; 3] = ["wal", "wbl", "chunks_head"];
 const NOTE: &str = "imported";
@@ -60,6 +60,7 @@ pub(super) fn import(
             Event::HeadChunk(chunk) if chunk.encoding != Encoding::Xor => histograms += 1,
             Event::HeadChunk(chunk) => replay.entry(Entry::Chunk(LoggedChunk {
                 series: chunk.series_ref.0,
+                packing: Packing::Xor,
                 mint: chunk.mint,
                 maxt: chunk.maxt,
                 bytes: chunk.bytes.to_vec(),

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use cupola_chunk::{ChunkError, XorAppender};
+use cupola_chunk::{ChunkError, XorAppender, columnar};
 use cupola_storage::{AppendError, SampleSource, Samples, StorageError};
 
 use super::index::PairIds;
-use crate::wal::LoggedChunk;
+use crate::wal::{LoggedChunk, Packing};
 
 // As Prometheus: a chunk is sealed at this many samples.
 const SAMPLES_PER_CHUNK: usize = 120;
 
-/// A chunk that no longer changes.
+/// A chunk that no longer changes, in our columnar encoding: a third to a half of the XOR chunk, and faster to read.
 #[derive(Debug, Clone)]
 pub(crate) struct Sealed {
     pub mint: i64,
@@ -85,14 +85,27 @@ impl MemSeries {
         let Some(maxt) = self.last().filter(|_| usize::from(self.open.num_samples()) >= least) else {
             return;
         };
-        let bytes = self.open.take();
-        let mut all = std::mem::take(&mut self.sealed).into_vec();
-        all.reserve_exact(1);
-        all.push(Sealed {
+        let mut bytes = Vec::new();
+        let mut samples = Samples::default();
+        let decoded = decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples);
+        let encoded = columnar::encode(&samples.ts, &samples.values, &mut bytes);
+        if decoded.is_err() || encoded.is_err() {
+            debug_assert!(false, "what was appended a moment ago can be read");
+            // It stays open: nothing is lost.
+            return;
+        }
+        self.open.take();
+        self.add_sealed(Sealed {
             mint: self.open_mint,
             maxt,
             bytes: bytes.into(),
         });
+    }
+
+    fn add_sealed(&mut self, chunk: Sealed) {
+        let mut all = std::mem::take(&mut self.sealed).into_vec();
+        all.reserve_exact(1);
+        all.push(chunk);
         self.sealed = all.into();
     }
 
@@ -100,6 +113,21 @@ impl MemSeries {
     pub(crate) fn restore(&mut self, chunk: &LoggedChunk) -> Result<bool, StorageError> {
         if self.last().is_some_and(|last| chunk.mint <= last) {
             return Ok(false);
+        }
+        if chunk.packing == Packing::Columnar {
+            let mut samples = Samples::default();
+            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
+            let (Some(ts), Some(value)) = (samples.ts.last(), samples.values.last()) else {
+                return Ok(false);
+            };
+            self.seal(1);
+            self.open = XorAppender::after(*ts, *value);
+            self.add_sealed(Sealed {
+                mint: chunk.mint,
+                maxt: chunk.maxt,
+                bytes: chunk.bytes.as_slice().into(),
+            });
+            return Ok(true);
         }
         // Going on where the chunk ends costs its decoding, which tells whether it can be read.
         let open = XorAppender::resume(chunk.bytes.clone()).map_err(|e| corrupt(&e))?;
@@ -142,7 +170,7 @@ impl MemSeries {
         }
         let mut samples = Samples::default();
         for chunk in &self.sealed {
-            decode(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
+            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
         }
         if self.has_open() {
             decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples)?;
@@ -165,6 +193,7 @@ impl MemSeries {
             .iter()
             .map(|c| LoggedChunk {
                 series,
+                packing: Packing::Columnar,
                 mint: c.mint,
                 maxt: c.maxt,
                 bytes: c.bytes.to_vec(),
@@ -173,6 +202,7 @@ impl MemSeries {
         if self.has_open() {
             all.push(LoggedChunk {
                 series,
+                packing: Packing::Xor,
                 mint: self.open_mint,
                 maxt: self.last().unwrap_or(self.open_mint),
                 bytes: self.open.bytes().to_vec(),
@@ -183,52 +213,64 @@ impl MemSeries {
 
     /// What a reader of `mint..=maxt` needs, detached from the head: sealed chunks are shared, the open one is copied.
     pub(crate) fn snapshot(&self, mint: i64, maxt: i64) -> Option<HeadSource> {
-        let mut chunks: Vec<Sealed> = self
-            .sealed
-            .iter()
-            .filter(|c| c.maxt >= mint && c.mint <= maxt)
-            .cloned()
-            .collect();
-        if let Some(last) = self.last().filter(|last| self.has_open() && *last >= mint)
-            && self.open_mint <= maxt
-        {
-            chunks.push(Sealed {
-                mint: self.open_mint,
-                maxt: last,
-                bytes: self.open.bytes().into(),
-            });
-        }
-        (!chunks.is_empty()).then_some(HeadSource { chunks, floor: mint })
+        let sealed = self.sealed.iter().filter(|c| c.maxt >= mint && c.mint <= maxt);
+        let sealed: Vec<Sealed> = sealed.cloned().collect();
+        let open = self.last().filter(|last| self.has_open() && *last >= mint);
+        let open = open.filter(|_| self.open_mint <= maxt).map(|last| Open {
+            mint: self.open_mint,
+            maxt: last,
+            bytes: self.open.bytes().into(),
+        });
+        (!sealed.is_empty() || open.is_some()).then_some(HeadSource {
+            sealed,
+            open,
+            floor: mint,
+        })
     }
 }
 
 /// The samples of one series as they were when it was selected.
 pub(crate) struct HeadSource {
-    chunks: Vec<Sealed>,
+    sealed: Vec<Sealed>,
+    open: Option<Open>,
     // Samples older than this are a block's.
     floor: i64,
+}
+
+// A copy of the open chunk, XOR.
+struct Open {
+    mint: i64,
+    maxt: i64,
+    bytes: Box<[u8]>,
 }
 
 impl SampleSource for HeadSource {
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
         let mint = mint.max(self.floor);
-        for chunk in self.chunks.iter().filter(|c| c.maxt >= mint && c.mint <= maxt) {
-            decode(&chunk.bytes, mint, maxt, out)?;
+        for chunk in self.sealed.iter().filter(|c| c.maxt >= mint && c.mint <= maxt) {
+            decode_sealed(&chunk.bytes, mint, maxt, out)?;
         }
-        Ok(())
+        match &self.open {
+            Some(open) if open.maxt >= mint && open.mint <= maxt => decode(&open.bytes, mint, maxt, out),
+            _ => Ok(()),
+        }
     }
 
     fn span(&self) -> (i64, i64) {
-        let first = self
-            .chunks
-            .first()
-            .map_or(self.floor, |chunk| chunk.mint.max(self.floor));
-        (first, self.chunks.last().map_or(first, |chunk| chunk.maxt))
+        let sealed = self.sealed.iter().map(|chunk| (chunk.mint, chunk.maxt));
+        let all = sealed.chain(self.open.iter().map(|open| (open.mint, open.maxt)));
+        let span = all.reduce(|(first, _), (_, last)| (first, last));
+        let (first, last) = span.unwrap_or((self.floor, self.floor));
+        (first.max(self.floor), last)
     }
 }
 
 fn decode(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
     cupola_chunk::decode_into(bytes, mint, maxt, &mut out.ts, &mut out.values).map_err(|e| corrupt(&e))
+}
+
+fn decode_sealed(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+    columnar::decode(bytes, mint, maxt, &mut out.ts, &mut out.values).map_err(|e| corrupt(&e))
 }
 
 fn corrupt(error: &ChunkError) -> StorageError {

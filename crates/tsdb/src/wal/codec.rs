@@ -26,10 +26,20 @@ pub(crate) struct LoggedSample {
     pub value: f64,
 }
 
+/// How a chunk of a checkpoint is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// Prometheus's XOR chunk.
+    Xor,
+    /// `docs/format/columnar.md`.
+    Columnar,
+}
+
 /// A sealed or open chunk of the head, as checkpoints keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LoggedChunk {
     pub series: u64,
+    pub packing: Packing,
     pub mint: i64,
     pub maxt: i64,
     pub bytes: Vec<u8>,
@@ -56,6 +66,7 @@ const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
 const CHUNKS: u8 = 3;
 const DELETION: u8 = 4;
+const COLUMNAR_CHUNKS: u8 = 5;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -116,14 +127,17 @@ impl Codec {
         }
     }
 
-    pub(crate) fn encode_chunk(out: &mut Vec<u8>, series: u64, mint: i64, maxt: i64, bytes: &[u8]) {
-        out.push(CHUNKS);
+    pub(crate) fn encode_chunk(out: &mut Vec<u8>, chunk: &LoggedChunk) {
+        out.push(match chunk.packing {
+            Packing::Xor => CHUNKS,
+            Packing::Columnar => COLUMNAR_CHUNKS,
+        });
         put_uvarint(out, 1);
-        put_uvarint(out, series);
-        put_varint(out, mint);
-        put_varint(out, maxt);
-        put_uvarint(out, bytes.len() as u64);
-        out.extend_from_slice(bytes);
+        put_uvarint(out, chunk.series);
+        put_varint(out, chunk.mint);
+        put_varint(out, chunk.maxt);
+        put_uvarint(out, chunk.bytes.len() as u64);
+        out.extend_from_slice(&chunk.bytes);
     }
 
     pub(crate) fn encode_deletion(out: &mut Vec<u8>, deletion: &LoggedDeletion) {
@@ -156,7 +170,12 @@ impl Codec {
                     }
                 }
                 SAMPLES => self.decode_samples(count, &mut rest, each)?,
-                CHUNKS => {
+                CHUNKS | COLUMNAR_CHUNKS => {
+                    let packing = if kind == CHUNKS {
+                        Packing::Xor
+                    } else {
+                        Packing::Columnar
+                    };
                     for _ in 0..count {
                         let series = rest.uvarint("a series id")?;
                         let mint = rest.varint("a time")?;
@@ -164,6 +183,7 @@ impl Codec {
                         let bytes = rest.bytes()?.to_vec();
                         each(Entry::Chunk(LoggedChunk {
                             series,
+                            packing,
                             mint,
                             maxt,
                             bytes,
@@ -353,24 +373,29 @@ mod tests {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
         let mut record = Vec::new();
         Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
-        Codec::encode_chunk(&mut record, 7, -5, 10, b"abc");
+        let chunks = [Packing::Xor, Packing::Columnar].map(|packing| LoggedChunk {
+            series: 7,
+            packing,
+            mint: -5,
+            maxt: 10,
+            bytes: b"abc".to_vec(),
+        });
+        for chunk in &chunks {
+            Codec::encode_chunk(&mut record, chunk);
+        }
         let deletion = LoggedDeletion {
             series: vec![7, u64::MAX],
             mint: i64::MIN,
             maxt: 5,
         };
         Codec::encode_deletion(&mut record, &deletion);
-        let chunk = LoggedChunk {
-            series: 7,
-            mint: -5,
-            maxt: 10,
-            bytes: b"abc".to_vec(),
-        };
+        let [xor, columnar] = chunks;
         assert_eq!(
             decoded(&mut Codec::default(), &record).unwrap(),
             vec![
                 Decoded::Series(7, labels),
-                Decoded::Chunk(chunk),
+                Decoded::Chunk(xor),
+                Decoded::Chunk(columnar),
                 Decoded::Deletion(deletion)
             ]
         );
@@ -389,7 +414,16 @@ mod tests {
                 value: 1.5,
             }],
         );
-        Codec::encode_chunk(&mut record, 7, -5, 10, b"abc");
+        Codec::encode_chunk(
+            &mut record,
+            &LoggedChunk {
+                series: 7,
+                packing: Packing::Xor,
+                mint: -5,
+                maxt: 10,
+                bytes: b"abc".to_vec(),
+            },
+        );
         cupola_testkit::fuzz(20_000, &[record], &[], |bytes| {
             // Any answer will do; what counts is that there is one.
             let _ = Codec::default().decode(bytes, &mut |_| {});

@@ -19,7 +19,7 @@ use cupola_model::Labels;
 use tracing::warn;
 
 use codec::Codec;
-pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedSample};
+pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Packing};
 
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
@@ -274,7 +274,7 @@ impl Checkpoint {
     pub(crate) fn add(&mut self, id: u64, labels: &Labels, chunks: &[LoggedChunk]) -> io::Result<()> {
         self.codec.encode_series(&mut self.record, [(id, labels)].into_iter());
         for chunk in chunks {
-            Codec::encode_chunk(&mut self.record, id, chunk.mint, chunk.maxt, &chunk.bytes);
+            Codec::encode_chunk(&mut self.record, chunk);
         }
         if self.record.len() >= 1 << 18 {
             self.flush()
