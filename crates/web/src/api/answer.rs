@@ -33,7 +33,7 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(300);
 // more than `TINY` is not worth that either: where it needs a page that is no longer in memory, the other sockets wait as
 // long as the disk takes.
 const CHEAP: Duration = Duration::from_millis(2);
-const TINY: Duration = Duration::from_micros(500);
+const TINY: Duration = Duration::from_millis(1);
 // A query that was cheap and takes longer now is asked anew where it hurts nobody.
 const LONGEST_HERE: Duration = Duration::from_millis(10);
 
