@@ -172,7 +172,7 @@ pub(crate) fn run(bench: &Bench, session: &Session, paused_ms: i64, report: &mut
 
     report.heading("Queries");
     report.line(&format!(
-        "{} range queries with a step of 1 s over {} s and {} instant one(s), each run at least {} times, one at a time, all answers in memory (warm). VictoriaMetrics is asked with `nocache=1`, else it moves start and end.",
+        "{} range queries with a step of 1 s over {} s and {} instant one(s), each run at least {} times, one at a time, all answers in memory (warm). VictoriaMetrics is asked with `nocache=1`, else it moves start and end. Each run asks for the same range, so Cupola answers range queries from its cache of results; what a query costs without it is in the tables of PromQL.",
         QUERIES.iter().filter(|q| q.is_range).count(),
         (window.end - window.start) / 1000,
         QUERIES.iter().filter(|q| !q.is_range).count(),
