@@ -1,6 +1,7 @@
 //! `/api/v1/write`: remote write 1.0 from other servers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -17,6 +18,8 @@ use crate::router::Ctx;
 // Senders send some hundred kilobytes at a time (Prometheus: 2,000 samples).
 const LARGEST_BODY: usize = 32 << 20;
 const LARGEST_MESSAGE: usize = 256 << 20;
+// Prometheus's senders give up after 30 s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 const V1: &str = "prometheus.WriteRequest";
 const PROTOBUF: &str = "application/x-protobuf";
@@ -34,12 +37,14 @@ pub(super) async fn write(State(ctx): State<Arc<Ctx>>, request: Request) -> Resp
     if let Err(text) = check_headers(&parts.headers) {
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
     }
+    // A sender that is slow holds no place.
+    let body = match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, LARGEST_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) => return plain(StatusCode::BAD_REQUEST, &format!("the message cannot be read: {error}")),
+        Err(_) => return plain(StatusCode::BAD_REQUEST, "the message did not arrive in time"),
+    };
     let Ok(place) = ctx.others.clone().acquire_owned().await else {
         return not_ready(&ctx);
-    };
-    let body = match axum::body::to_bytes(body, LARGEST_BODY).await {
-        Ok(body) => body,
-        Err(error) => return plain(StatusCode::BAD_REQUEST, &format!("the message cannot be read: {error}")),
     };
     let written = tokio::task::spawn_blocking(move || {
         let _place = place;
