@@ -271,7 +271,12 @@ impl Ingester {
                 }
                 Err(AppendError::OutOfOrder) => metrics.out_of_order.inc(),
                 Err(AppendError::Duplicate) => metrics.duplicate.inc(),
-                Err(AppendError::OutOfBounds | AppendError::InvalidLabels) => metrics.out_of_bounds.inc(),
+                Err(
+                    AppendError::OutOfBounds
+                    | AppendError::InvalidLabels
+                    | AppendError::InvalidHistogram(_)
+                    | AppendError::EmptySpans,
+                ) => metrics.out_of_bounds.inc(),
                 // The storage counts them and says whose they are.
                 Err(AppendError::TooManySeries(_)) => {}
             }

@@ -10,6 +10,7 @@ mod samples;
 
 use std::fmt;
 
+use cupola_histogram::{Invalid, NativeHistogram};
 use cupola_model::{Labels, Matcher, SeriesRef};
 use thiserror::Error;
 
@@ -130,7 +131,7 @@ pub trait Queryable: Send + Sync {
 }
 
 /// Why one sample was refused. The texts are Prometheus's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Error)]
 pub enum AppendError {
     /// Older than the series' newest sample.
     #[error("out of order sample")]
@@ -144,6 +145,13 @@ pub enum AppendError {
     /// The label set has no label or names none twice.
     #[error("invalid label set")]
     InvalidLabels,
+    /// The parts of a native histogram do not belong together.
+    #[error(transparent)]
+    InvalidHistogram(Box<Invalid>),
+    /// A native histogram cuts its buckets into so many empty spans that a chunk does not hold it. Ours; nobody sends
+    /// such a thing.
+    #[error("histogram has too many empty spans")]
+    EmptySpans,
     /// The series is new, and there are as many as there may be. Ours; Prometheus has no such limit.
     #[error("{0}")]
     TooManySeries(SeriesLimit),
@@ -214,6 +222,20 @@ pub trait Appender: Send {
     /// # Errors
     /// As [`Appender::append`].
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError>;
+
+    /// As [`Appender::append`], for a native histogram; a series may change from floats to histograms and back.
+    ///
+    /// A float that marks staleness and follows a histogram is taken for a histogram that does, as upstream does it.
+    ///
+    /// # Errors
+    /// As [`Appender::append`], and [`AppendError::InvalidHistogram`].
+    fn append_histogram(
+        &mut self,
+        known: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        histogram: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError>;
 
     /// Writes the batch to the log, then shows it to readers. Dropping an appender without this discards the batch.
     ///

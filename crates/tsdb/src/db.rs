@@ -423,4 +423,6 @@ impl Appendable for Tsdb {
 #[cfg(test)]
 mod compact_tests;
 #[cfg(test)]
+mod histogram_tests;
+#[cfg(test)]
 mod tests;

@@ -5,9 +5,11 @@ use cupola_storage::SeriesScope;
 
 pub(crate) struct Metrics {
     pub samples_appended: Counter,
+    pub histograms_appended: Counter,
     pub series_created: Counter,
     pub series_removed: Counter,
     pub out_of_order: Counter,
+    pub histograms_out_of_order: Counter,
     pub out_of_bounds: Counter,
     pub wal_failed: Counter,
     pub wal_corruptions: Counter,
@@ -50,6 +52,7 @@ impl Metrics {
         let counter = |name: &str, help: &str| registry.counter(&format!("prometheus_tsdb_{name}"), help);
         Self {
             samples_appended: appended.with(&["float"]),
+            histograms_appended: appended.with(&["histogram"]),
             series_created: counter(
                 "head_series_created_total",
                 "Total number of series created in the head.",
@@ -59,6 +62,7 @@ impl Metrics {
                 "Total number of series removed in the head.",
             ),
             out_of_order: out_of_order.with(&["float"]),
+            histograms_out_of_order: out_of_order.with(&["histogram"]),
             out_of_bounds: out_of_bounds.with(&["float"]),
             wal_failed: counter(
                 "wal_writes_failed_total",

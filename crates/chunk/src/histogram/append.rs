@@ -11,6 +11,11 @@ use crate::{ChunkError, Encoding, num_samples};
 
 const GROW_BYTES: usize = 128;
 
+// A chunk is cut once it is this long, unless it has next to no samples.
+const TARGET_BYTES: usize = 1024;
+const LEAST_SAMPLES: u16 = 10;
+const MOST_SAMPLES: u16 = 120;
+
 /// What became of a histogram that was to be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
@@ -168,6 +173,14 @@ impl HistogramAppender {
     #[must_use]
     pub fn header(&self) -> CounterResetHint {
         super::counter_reset_header(self.encoding(), &self.bytes).unwrap_or_default()
+    }
+
+    /// Whether the chunk is as long as upstream lets one become (`TargetBytesPerHistogramChunk`): the next sample is to
+    /// begin another, see [`HistogramAppender::header_of_next`].
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let samples = self.num_samples();
+        samples >= MOST_SAMPLES || (samples >= LEAST_SAMPLES && self.bytes.len() >= TARGET_BYTES)
     }
 
     /// Time of the newest sample, `None` before the first.

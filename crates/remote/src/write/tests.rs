@@ -1,3 +1,4 @@
+use cupola_histogram::NativeHistogram;
 use cupola_metrics::SeriesValue;
 use cupola_model::SeriesRef;
 use cupola_storage::{SeriesLimit, SeriesScope};
@@ -54,6 +55,22 @@ impl Appender for Batch<'_> {
         let labels = self.0.series.lock()[series.0 as usize].clone();
         self.1.push(format!("{labels} {value} @{ts}"));
         Ok(true)
+    }
+
+    fn append_histogram(
+        &mut self,
+        _: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        histogram: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        histogram
+            .validate()
+            .map_err(|invalid| AppendError::InvalidHistogram(Box::new(invalid)))?;
+        let series = self.append(None, labels, ts, 0.0)?;
+        self.1.pop();
+        self.1.push(format!("{labels} {} @{ts}", histogram.to_float()));
+        Ok(series)
     }
 
     fn commit(self: Box<Self>) -> Result<(), CommitError> {

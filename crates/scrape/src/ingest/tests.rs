@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use cupola_config::{PrometheusConfig, parse_prometheus};
+use cupola_histogram::NativeHistogram;
 use cupola_metrics::Registry;
 use cupola_model::is_stale_nan;
 use cupola_storage::CommitError;
@@ -67,6 +68,16 @@ impl Appender for Batch<'_> {
         let known = self.recorder.series.lock();
         self.lines.push(line(&known[series.0 as usize], ts, value));
         Ok(true)
+    }
+
+    fn append_histogram(
+        &mut self,
+        known: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        histogram: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        self.append(known, labels, ts, histogram.to_float().sum)
     }
 
     fn commit(self: Box<Self>) -> Result<(), CommitError> {

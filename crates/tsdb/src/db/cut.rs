@@ -6,15 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
-use cupola_chunk::{Encoding, XorAppender};
+use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender};
 use cupola_env::Vfs;
 use cupola_model::Labels;
-use cupola_storage::{Samples, Selection, StorageError};
+use cupola_storage::{Samples, StorageError};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::compact::sort;
 use super::{BlockInfo, Inner};
+use crate::head::{ChunkRef, HeadSource};
 
 // As Prometheus: samples of one chunk in a block.
 const SAMPLES_PER_CHUNK: usize = 120;
@@ -73,19 +74,11 @@ impl Inner {
 
     /// Writes what the head holds of `begin..end` as a block in `dir`; `None`, and no block, where that is nothing.
     pub(super) fn write_block(&self, dir: &Path, begin: i64, end: i64) -> Result<Option<BlockMeta>, CutError> {
-        let selection = Selection {
-            matchers: &[],
-            mint: begin,
-            maxt: end - 1,
-        };
-        let mut series = self.head.select(&selection);
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
         let mut writer = BlockWriter::create(dir, BlockSpec::new(self.new_ulid(), begin, end))?;
-        let mut samples = Samples::default();
-        for one in &series {
-            samples.clear();
-            one.source.read(begin, end - 1, &mut samples)?;
-            add(&mut writer, &one.labels, &samples)?;
+        let mut chunks = Chunks::default();
+        for (labels, source) in &self.head.sources(begin, end - 1) {
+            chunks.read(source, begin, end - 1)?;
+            chunks.write(&mut writer, labels)?;
         }
         if writer.series_count() == 0 {
             return Ok(None);
@@ -167,34 +160,93 @@ impl Inner {
     }
 }
 
-fn add(writer: &mut BlockWriter, labels: &Labels, samples: &Samples) -> Result<(), BlockError> {
-    let mut chunks: Vec<(i64, i64, Vec<u8>)> = Vec::new();
-    for (ts, values) in samples
-        .ts
-        .chunks(SAMPLES_PER_CHUNK)
-        .zip(samples.values.chunks(SAMPLES_PER_CHUNK))
-    {
-        let mut appender = XorAppender::new();
-        for (ts, value) in ts.iter().zip(values) {
-            let appended = appender.append(*ts, *value);
-            debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
+/// Chunks of one series for a block.
+#[derive(Default)]
+struct Chunks {
+    floats: Samples,
+    done: Vec<EncodedChunk>,
+}
+
+impl Chunks {
+    // Floats are encoded anew from wherever they begin; chunks of histograms stay as they are where they lie in the range.
+    fn read(&mut self, source: &HeadSource, mint: i64, maxt: i64) -> Result<(), StorageError> {
+        self.done.clear();
+        for (first, last, chunk) in source
+            .chunks()
+            .filter(|(first, last, _)| *first <= maxt && mint <= *last)
+        {
+            match chunk {
+                ChunkRef::Columnar(_) | ChunkRef::Prometheus(Encoding::Xor, _) => {
+                    chunk.read(mint, maxt, &mut self.floats)?;
+                }
+                ChunkRef::Prometheus(encoding, bytes) => {
+                    self.end_floats();
+                    if mint <= first && last <= maxt {
+                        self.done.push(EncodedChunk {
+                            mint: first,
+                            maxt: last,
+                            encoding,
+                            bytes: bytes.to_vec(),
+                        });
+                    } else {
+                        self.cut_histograms(&chunk, mint, maxt)?;
+                    }
+                }
+            }
         }
-        if let (Some(first), Some(last)) = (ts.first(), ts.last()) {
-            chunks.push((*first, *last, appender.bytes().to_vec()));
+        self.end_floats();
+        Ok(())
+    }
+
+    fn cut_histograms(&mut self, chunk: &ChunkRef<'_>, mint: i64, maxt: i64) -> Result<(), StorageError> {
+        let mut samples = Vec::new();
+        chunk.read_native(&mut samples)?;
+        let mut chunks = HistogramChunks::default();
+        for (ts, value) in &samples {
+            if let NativeValue::Histogram(histogram) = value
+                && (mint..=maxt).contains(ts)
+            {
+                let pushed = chunks.push(*ts, histogram);
+                pushed.map_err(|error| StorageError::Corrupt(format!("head chunk: {error}")))?;
+            }
         }
+        chunks.finish();
+        self.done.append(&mut chunks.done);
+        Ok(())
     }
-    if chunks.is_empty() {
-        return Ok(());
+
+    fn end_floats(&mut self) {
+        let runs = self.floats.ts.chunks(SAMPLES_PER_CHUNK);
+        for (ts, values) in runs.zip(self.floats.values.chunks(SAMPLES_PER_CHUNK)) {
+            let mut appender = XorAppender::new();
+            for (ts, value) in ts.iter().zip(values) {
+                let appended = appender.append(*ts, *value);
+                debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
+            }
+            if let (Some(first), Some(last)) = (ts.first(), ts.last()) {
+                self.done.push(EncodedChunk {
+                    mint: *first,
+                    maxt: *last,
+                    encoding: Encoding::Xor,
+                    bytes: appender.into_bytes(),
+                });
+            }
+        }
+        self.floats.clear();
     }
-    writer.add_series(
-        labels,
-        chunks.iter().map(|(mint, maxt, bytes)| NewChunk {
-            mint: *mint,
-            maxt: *maxt,
-            encoding: Encoding::Xor,
-            bytes,
-        }),
-    )
+
+    fn write(&self, writer: &mut BlockWriter, labels: &Labels) -> Result<(), BlockError> {
+        if self.done.is_empty() {
+            return Ok(());
+        }
+        let chunks = self.done.iter().map(|chunk| NewChunk {
+            mint: chunk.mint,
+            maxt: chunk.maxt,
+            encoding: chunk.encoding,
+            bytes: &chunk.bytes,
+        });
+        writer.add_series(labels, chunks)
+    }
 }
 
 /// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.

@@ -60,7 +60,7 @@ pub(super) fn import(
             Event::HeadChunk(chunk) if chunk.encoding != Encoding::Xor => histograms += 1,
             Event::HeadChunk(chunk) => replay.entry(Entry::Chunk(LoggedChunk {
                 series: chunk.series_ref.0,
-                packing: Packing::Xor,
+                packing: Packing::Prometheus(Encoding::Xor),
                 mint: chunk.mint,
                 maxt: chunk.maxt,
                 bytes: chunk.bytes.to_vec(),

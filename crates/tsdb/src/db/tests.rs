@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
+pub(super) const MINUTE: i64 = 60_000;
+pub(super) const HOUR: i64 = 60 * MINUTE;
 
 fn open_with(dir: &TempDir, vfs: Arc<dyn Vfs>, change: impl FnOnce(&mut Options)) -> Result<Tsdb, OpenError> {
     let mut options = Options::new(dir.path().to_path_buf());
@@ -17,11 +17,11 @@ fn open_with(dir: &TempDir, vfs: Arc<dyn Vfs>, change: impl FnOnce(&mut Options)
     Tsdb::open(options, Arc::new(ManualClock::new(0)), vfs, &Registry::default())
 }
 
-fn open(dir: &TempDir) -> Tsdb {
+pub(super) fn open(dir: &TempDir) -> Tsdb {
     open_with(dir, Arc::new(RealFs), |_| {}).unwrap()
 }
 
-fn name(text: &str) -> Labels {
+pub(super) fn name(text: &str) -> Labels {
     Labels::from_pairs([("__name__", text)])
 }
 
@@ -31,7 +31,7 @@ fn write(tsdb: &Tsdb, labels: &Labels, ts: i64, value: f64) -> Result<(), Commit
     appender.commit()
 }
 
-fn all() -> Selection<'static> {
+pub(super) fn all() -> Selection<'static> {
     Selection {
         matchers: &[],
         mint: i64::MIN,

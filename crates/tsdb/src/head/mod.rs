@@ -5,6 +5,7 @@
 //!
 //! Lock order: log, then head.
 
+mod histograms;
 mod index;
 mod limits;
 mod series;
@@ -14,21 +15,24 @@ use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{
     AppendError, Appender, ChangeLog, Changes, CommitError, Samples, Selection, Series, StorageError, Version,
 };
+use foldhash::HashSet;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
 use crate::by_slot::BySlot;
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
-use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Wal};
+use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedHistogram, LoggedSample, Part, Wal};
 use index::Index;
 use limits::Refusals;
 pub use limits::RefusedSeries;
 use series::MemSeries;
+pub(crate) use series::{ChunkRef, HeadSource};
 
 // Once per so many selected series it is asked whether selecting is to go on.
 const ASK_EVERY: usize = 1024;
@@ -98,6 +102,40 @@ pub struct Cardinality {
     pub bytes_by_label: Counts,
     /// Series by `name=value`.
     pub by_pair: Counts,
+}
+
+/// What became of a batch.
+struct Applied {
+    floats: u64,
+    histograms: u64,
+    chunks: usize,
+    oldest: i64,
+    newest: i64,
+}
+
+impl Default for Applied {
+    fn default() -> Self {
+        Self {
+            floats: 0,
+            histograms: 0,
+            chunks: 0,
+            oldest: i64::MAX,
+            newest: i64::MIN,
+        }
+    }
+}
+
+impl Applied {
+    fn note(&mut self, ts: i64, chunks: usize) {
+        self.chunks += chunks;
+        self.oldest = self.oldest.min(ts);
+        self.newest = self.newest.max(ts);
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn series_bytes() -> usize {
+    size_of::<MemSeries>()
 }
 
 fn series_ref(slot: u32, generation: u32) -> u64 {
@@ -178,6 +216,32 @@ impl Inner {
         deleted
     }
 
+    fn apply(&mut self, samples: &[LoggedSample], applied: &mut Applied) {
+        for sample in samples {
+            let Some(series) = self.get_mut(sample.series) else {
+                continue;
+            };
+            // Another batch may have been faster since `append` looked.
+            if series.check(sample.ts, sample.value) == Ok(true) {
+                let chunks = series.push(sample.ts, sample.value);
+                applied.note(sample.ts, chunks);
+                applied.floats += 1;
+            }
+        }
+    }
+
+    fn apply_histograms(&mut self, histograms: &[LoggedHistogram], applied: &mut Applied) {
+        for LoggedHistogram { series, ts, value } in histograms {
+            let Some(series) = self.get_mut(*series) else { continue };
+            let histogram = HistogramRef::from(value);
+            if series.check_histogram(*ts, histogram) == Ok(true) {
+                let chunks = series.push_histogram(*ts, histogram);
+                applied.note(*ts, chunks);
+                applied.histograms += 1;
+            }
+        }
+    }
+
     // Notes samples between two times, and chunks that were begun for them.
     fn count(&mut self, mint: i64, maxt: i64, chunks: usize) {
         self.mint = self.mint.min(mint);
@@ -238,6 +302,20 @@ impl Replay {
                     }
                 }
             }
+            Entry::Histograms(histograms) => {
+                for logged in histograms.iter().filter(|logged| logged.ts >= self.floor) {
+                    let Some(series) = self.id(logged.series).and_then(|id| self.inner.get_mut(id)) else {
+                        continue;
+                    };
+                    let histogram = HistogramRef::from(&logged.value);
+                    if histograms::check(&logged.value).is_ok()
+                        && series.check_histogram(logged.ts, histogram) == Ok(true)
+                    {
+                        let chunks = series.push_histogram(logged.ts, histogram);
+                        self.inner.count(logged.ts, logged.ts, chunks);
+                    }
+                }
+            }
             Entry::Deletion(deletion) => {
                 for series in &deletion.series {
                     let Some(id) = self.id(*series) else { continue };
@@ -286,11 +364,25 @@ impl Head {
         HeadAppender {
             head: self.clone(),
             samples: Vec::new(),
+            histograms: Vec::new(),
+            floats_before: Vec::new(),
         }
     }
 
     pub(crate) fn select(&self, selection: &Selection<'_>) -> Vec<Series> {
         self.select_while(selection, &|| true).unwrap_or_default()
+    }
+
+    /// All series with samples in the range and their chunks, sorted by labels.
+    pub(crate) fn sources(&self, mint: i64, maxt: i64) -> Vec<(Labels, HeadSource)> {
+        let mint = mint.max(self.floor.load(Ordering::Acquire));
+        let inner = self.inner.read();
+        let all = inner.slots.iter().filter_map(|slot| slot.series.as_ref());
+        let found = all.filter_map(|series| Some((inner.labels(series), series.snapshot(mint, maxt)?)));
+        let mut found: Vec<_> = found.collect();
+        drop(inner);
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
     }
 
     /// The series with samples in the range; fails only where `go_on` said `false`, which is asked now and then.
@@ -440,7 +532,15 @@ impl Head {
         for series in self.select(&selection) {
             samples.clear();
             series.source.read(ts, i64::MAX, &mut samples)?;
-            first = samples.ts.first().copied().into_iter().chain(first).min();
+            let histogram = samples.histograms.ts.first();
+            first = samples
+                .ts
+                .first()
+                .into_iter()
+                .chain(histogram)
+                .copied()
+                .chain(first)
+                .min();
         }
         Ok(first)
     }
@@ -578,6 +678,9 @@ impl Head {
 pub(crate) struct HeadAppender {
     head: Arc<Head>,
     samples: Vec<LoggedSample>,
+    histograms: Vec<LoggedHistogram>,
+    // How many floats of the batch came before each histogram.
+    floats_before: Vec<usize>,
 }
 
 impl HeadAppender {
@@ -629,6 +732,29 @@ impl HeadAppender {
         }
         Ok(())
     }
+
+    // The batch as it is logged and applied: all floats, then all histograms; but where a series has both, in the order
+    // in which they came.
+    fn parts(&self) -> Vec<Part<'_>> {
+        let with_histograms: HashSet<u64> = self.histograms.iter().map(|h| h.series).collect();
+        let is_mixed = !with_histograms.is_empty() && self.samples.iter().any(|s| with_histograms.contains(&s.series));
+        if !is_mixed {
+            return vec![Part::Samples(&self.samples), Part::Histograms(&self.histograms)];
+        }
+        let mut parts = Vec::new();
+        let (mut samples, mut histograms, mut done) = (&*self.samples, &*self.histograms, 0);
+        for run in self.floats_before.chunk_by(|a, b| a == b) {
+            let floats = run.first().map_or(0, |before| before - done);
+            let (head, rest) = samples.split_at_checked(floats).unwrap_or((samples, &[]));
+            parts.push(Part::Samples(head));
+            (samples, done) = (rest, done + floats);
+            let (head, rest) = histograms.split_at_checked(run.len()).unwrap_or((histograms, &[]));
+            parts.push(Part::Histograms(head));
+            histograms = rest;
+        }
+        parts.push(Part::Samples(samples));
+        parts
+    }
 }
 
 impl Appender for HeadAppender {
@@ -672,8 +798,49 @@ impl Appender for HeadAppender {
         Ok(true)
     }
 
+    fn append_histogram(
+        &mut self,
+        known: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        histogram: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        histograms::check(&histogram)?;
+        let check = |series: &MemSeries| series.check_histogram(ts, HistogramRef::from(&histogram));
+        let found = {
+            let inner = self.head.inner.read();
+            self.check_age(&inner, ts)?;
+            let known = known.and_then(|known| Some((known.0, inner.get(known.0)?)));
+            let found = known.or_else(|| inner.find(labels).and_then(|id| Some((id, inner.get(id)?))));
+            found.map(|(id, series)| (id, check(series)))
+        };
+        let (series, checked) = match found {
+            Some(found) => found,
+            None if labels.is_empty() => return Err(AppendError::InvalidLabels),
+            None => (self.create(labels)?, Ok(true)),
+        };
+        match checked {
+            Ok(true) => {
+                self.floats_before.push(self.samples.len());
+                self.histograms.push(LoggedHistogram {
+                    series,
+                    ts,
+                    value: histogram,
+                });
+            }
+            Ok(false) => {}
+            Err(error) => {
+                if error == AppendError::OutOfOrder {
+                    self.head.metrics.histograms_out_of_order.inc();
+                }
+                return Err(error);
+            }
+        }
+        Ok(SeriesRef(series))
+    }
+
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
-        if self.samples.is_empty() {
+        if self.samples.is_empty() && self.histograms.is_empty() {
             return Ok(());
         }
         let head = &*self.head;
@@ -681,15 +848,18 @@ impl Appender for HeadAppender {
         let wal = wal.as_mut().ok_or(CommitError::Closed)?;
         let mut fresh: Vec<(u64, Labels)> = {
             let inner = head.inner.read();
-            let unlogged = |s: &LoggedSample| {
-                let series = inner.get(s.series).filter(|series| !series.logged)?;
-                Some((s.series, inner.labels(series)))
+            let unlogged = |id: u64| {
+                let series = inner.get(id).filter(|series| !series.logged)?;
+                Some((id, inner.labels(series)))
             };
-            self.samples.iter().filter_map(unlogged).collect()
+            let floats = self.samples.iter().map(|sample| sample.series);
+            let all = floats.chain(self.histograms.iter().map(|histogram| histogram.series));
+            all.filter_map(unlogged).collect()
         };
         fresh.sort_by_key(|(id, _)| *id);
         fresh.dedup_by_key(|(id, _)| *id);
-        if let Err(error) = wal.append(&fresh, &self.samples) {
+        let parts = self.parts();
+        if let Err(error) = wal.append(&fresh, &parts) {
             head.metrics.wal_failed.inc();
             return Err(CommitError::Log(error));
         }
@@ -699,25 +869,19 @@ impl Appender for HeadAppender {
                 series.logged = true;
             }
         }
-        let mut appended = 0_u64;
-        let (mut oldest, mut newest, mut chunks) = (i64::MAX, i64::MIN, 0);
-        for sample in &self.samples {
-            let Some(series) = inner.get_mut(sample.series) else {
-                continue;
-            };
-            // Another batch may have been faster since `append` looked.
-            if series.check(sample.ts, sample.value) == Ok(true) {
-                chunks += series.push(sample.ts, sample.value);
-                oldest = oldest.min(sample.ts);
-                newest = newest.max(sample.ts);
-                appended += 1;
+        let mut applied = Applied::default();
+        for part in &parts {
+            match part {
+                Part::Samples(samples) => inner.apply(samples, &mut applied),
+                Part::Histograms(histograms) => inner.apply_histograms(histograms, &mut applied),
             }
         }
-        inner.count(oldest, newest, chunks);
-        if appended > 0 {
-            inner.changes.note(oldest);
+        if applied.floats + applied.histograms > 0 {
+            inner.count(applied.oldest, applied.newest, applied.chunks);
+            inner.changes.note(applied.oldest);
         }
-        head.metrics.samples_appended.add(appended as f64);
+        head.metrics.samples_appended.add(applied.floats as f64);
+        head.metrics.histograms_appended.add(applied.histograms as f64);
         Ok(())
     }
 }

@@ -2,21 +2,43 @@
 
 use std::sync::Arc;
 
-use cupola_chunk::{ChunkError, XorAppender, columnar};
+use cupola_chunk::{
+    ChunkError, Encoding, HistogramAppender, NativeValue, XorAppender, columnar, decode_histograms, decode_native,
+    remove_native,
+};
+use cupola_histogram::{CounterResetHint, HistogramRef};
+use cupola_model::is_stale_nan;
 use cupola_storage::{AppendError, SampleSource, Samples, StorageError};
 
+use super::histograms::{self, HistogramChunk};
 use super::index::PairIds;
 use crate::wal::{LoggedChunk, Packing};
 
 // As Prometheus: a chunk is sealed at this many samples.
 const SAMPLES_PER_CHUNK: usize = 120;
 
-/// A chunk that no longer changes, in our columnar encoding: a third to a half of the XOR chunk, and faster to read.
+/// A chunk that no longer changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Sealed {
     pub mint: i64,
     pub maxt: i64,
-    pub bytes: Arc<[u8]>,
+    pub chunk: SealedChunk,
+}
+
+/// Its bytes. Both kinds take the room of one.
+#[derive(Debug, Clone)]
+pub(crate) enum SealedChunk {
+    /// Floats in our columnar encoding: a third to a half of the XOR chunk, and faster to read.
+    Floats(Arc<[u8]>),
+    /// Prometheus's.
+    Histograms(Arc<HistogramChunk>),
+}
+
+/// The chunk that grows: of the kind of the newest sample. Histograms are boxed, floats do not pay for them.
+enum Open {
+    /// Empty after a chunk was sealed; it knows the newest sample then.
+    Floats(XorAppender),
+    Histograms(Box<HistogramAppender>),
 }
 
 pub(crate) struct MemSeries {
@@ -24,8 +46,7 @@ pub(crate) struct MemSeries {
     pub labels: PairIds,
     /// Oldest first; there are a handful of them.
     pub sealed: Box<[Sealed]>,
-    // The chunk that grows, empty after one was sealed, and the newest sample.
-    open: XorAppender,
+    open: Open,
     // Its oldest sample, where it has one.
     open_mint: i64,
     /// Whether the log holds this series' labels.
@@ -37,7 +58,7 @@ impl MemSeries {
         Self {
             labels,
             sealed: Box::default(),
-            open: XorAppender::new(),
+            open: Open::Floats(XorAppender::new()),
             open_mint: 0,
             logged: false,
         }
@@ -49,35 +70,87 @@ impl MemSeries {
 
     // Time of the newest sample.
     fn last(&self) -> Option<i64> {
-        self.open.last_ts()
+        match &self.open {
+            Open::Floats(open) => open.last_ts(),
+            Open::Histograms(open) => open.last_ts(),
+        }
     }
 
     /// Whether a sample may follow the newest one. `Ok(false)`: it is the newest one, again.
     pub(crate) fn check(&self, ts: i64, value: f64) -> Result<bool, AppendError> {
-        let (Some(last_ts), Some(last)) = (self.open.last_ts(), self.open.last_value()) else {
-            return Ok(true);
-        };
-        if ts > last_ts {
-            Ok(true)
-        } else if ts < last_ts {
-            Err(AppendError::OutOfOrder)
-        } else if last.to_bits() == value.to_bits() {
-            Ok(false)
-        } else {
-            Err(AppendError::Duplicate)
+        self.check_order(ts, || match &self.open {
+            Open::Floats(open) => open.last_value().is_some_and(|last| last.to_bits() == value.to_bits()),
+            Open::Histograms(open) => is_stale_nan(value) && open.last().is_some_and(|last| last.is_stale()),
+        })
+    }
+
+    /// As [`MemSeries::check`], for a histogram.
+    pub(crate) fn check_histogram(&self, ts: i64, histogram: HistogramRef<'_>) -> Result<bool, AppendError> {
+        self.check_order(ts, || match &self.open {
+            Open::Floats(_) => false,
+            Open::Histograms(open) => histograms::is_newest(open, histogram),
+        })
+    }
+
+    fn check_order(&self, ts: i64, is_newest: impl FnOnce() -> bool) -> Result<bool, AppendError> {
+        match self.last() {
+            Some(last) if ts < last => Err(AppendError::OutOfOrder),
+            Some(last) if ts > last => Ok(true),
+            Some(_) if is_newest() => Ok(false),
+            Some(_) => Err(AppendError::Duplicate),
+            None => Ok(true),
         }
     }
 
-    /// Adds a sample that `check` allowed; 1 where it begins a chunk, otherwise 0.
+    /// Adds a sample that `check` allowed; how many chunks it begins. A staleness marker behind a histogram becomes one
+    /// of histograms, as upstream.
     pub(crate) fn push(&mut self, ts: i64, value: f64) -> usize {
+        if let Open::Histograms(open) = &self.open {
+            if is_stale_nan(value) {
+                let marker = histograms::stale_marker(open);
+                return self.push_histogram(ts, HistogramRef::from(&marker));
+            }
+            self.seal(1);
+        }
         let begins = !self.has_open();
         if begins {
             self.open_mint = ts;
         }
-        let appended = self.open.append(ts, value);
-        debug_assert!(appended.is_ok(), "a chunk is sealed long before it is full");
-        self.seal(SAMPLES_PER_CHUNK);
+        if let Open::Floats(open) = &mut self.open {
+            let appended = open.append(ts, value);
+            debug_assert!(appended.is_ok(), "a chunk is sealed long before it is full");
+            if usize::from(open.num_samples()) >= SAMPLES_PER_CHUNK {
+                self.seal(SAMPLES_PER_CHUNK);
+            }
+        }
         usize::from(begins)
+    }
+
+    /// As [`MemSeries::push`], for a histogram that `check_histogram` allowed.
+    pub(crate) fn push_histogram(&mut self, ts: i64, histogram: HistogramRef<'_>) -> usize {
+        let mut next = match &self.open {
+            Open::Floats(_) => Some(CounterResetHint::Unknown),
+            Open::Histograms(open) if open.is_full() => Some(open.header_of_next(histogram)),
+            Open::Histograms(_) => None,
+        };
+        let mut begun = 0;
+        // Once where it fits into the open chunk, twice where it turns out that it does not.
+        for _ in 0..2 {
+            if let Some(header) = next.take() {
+                self.seal(1);
+                self.open = Open::Histograms(Box::new(HistogramAppender::with_header(header)));
+                self.open_mint = ts;
+                begun = 1;
+            }
+            if let Open::Histograms(open) = &mut self.open {
+                next = histograms::append(open, ts, histogram);
+            }
+            if next.is_none() {
+                return begun;
+            }
+        }
+        debug_assert!(false, "an empty chunk takes every histogram that was checked");
+        begun
     }
 
     // Ends the open chunk where it has `least` samples.
@@ -85,20 +158,31 @@ impl MemSeries {
         let Some(maxt) = self.last().filter(|_| usize::from(self.open.num_samples()) >= least) else {
             return;
         };
-        let mut bytes = Vec::new();
-        let mut samples = Samples::default();
-        let decoded = decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples);
-        let encoded = columnar::encode(&samples.ts, &samples.values, &mut bytes);
-        if decoded.is_err() || encoded.is_err() {
-            debug_assert!(false, "what was appended a moment ago can be read");
-            // It stays open: nothing is lost.
-            return;
-        }
-        self.open.take();
+        let chunk = match &mut self.open {
+            Open::Floats(open) => {
+                let mut bytes = Vec::new();
+                let mut samples = Samples::default();
+                let decoded = decode(Encoding::Xor, open.bytes(), i64::MIN, i64::MAX, &mut samples);
+                let encoded = columnar::encode(&samples.ts, &samples.values, &mut bytes);
+                if decoded.is_err() || encoded.is_err() {
+                    debug_assert!(false, "what was appended a moment ago can be read");
+                    // It stays open: nothing is lost.
+                    return;
+                }
+                open.take();
+                SealedChunk::Floats(bytes.into())
+            }
+            Open::Histograms(open) => {
+                let chunk = histograms::sealed(std::mem::take(&mut **open));
+                // A sample follows at once; until then the newest one is known by its time.
+                self.open = Open::Floats(XorAppender::after(maxt, f64::NAN));
+                SealedChunk::Histograms(Arc::new(chunk))
+            }
+        };
         self.add_sealed(Sealed {
             mint: self.open_mint,
             maxt,
-            bytes: bytes.into(),
+            chunk,
         });
     }
 
@@ -114,30 +198,50 @@ impl MemSeries {
         if self.last().is_some_and(|last| chunk.mint <= last) {
             return Ok(false);
         }
-        if chunk.packing == Packing::Columnar {
+        let Packing::Prometheus(encoding) = chunk.packing else {
             let mut samples = Samples::default();
-            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
+            decode_columnar(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
             let (Some(ts), Some(value)) = (samples.ts.last(), samples.values.last()) else {
                 return Ok(false);
             };
             self.seal(1);
-            self.open = XorAppender::after(*ts, *value);
+            self.open = Open::Floats(XorAppender::after(*ts, *value));
             self.add_sealed(Sealed {
                 mint: chunk.mint,
                 maxt: chunk.maxt,
-                bytes: chunk.bytes.as_slice().into(),
+                chunk: SealedChunk::Floats(chunk.bytes.as_slice().into()),
             });
             return Ok(true);
-        }
+        };
         // Going on where the chunk ends costs its decoding, which tells whether it can be read.
-        let open = XorAppender::resume(chunk.bytes.clone()).map_err(|e| corrupt(&e))?;
+        let bytes = chunk.bytes.clone();
+        let open = match encoding {
+            Encoding::Xor => XorAppender::resume(bytes).map(Open::Floats),
+            _ => HistogramAppender::resume(encoding, bytes).map(|open| Open::Histograms(Box::new(open))),
+        };
+        let open = open.map_err(|e| corrupt(&e))?;
         if open.num_samples() == 0 {
             return Ok(false);
         }
         self.seal(1);
         (self.open, self.open_mint) = (open, chunk.mint);
-        self.seal(SAMPLES_PER_CHUNK);
+        if matches!(self.open, Open::Floats(_)) {
+            self.seal(SAMPLES_PER_CHUNK);
+        }
         Ok(true)
+    }
+
+    // All samples, as they were written.
+    fn read_all(&self, out: &mut Vec<(i64, NativeValue)>) -> Result<(), StorageError> {
+        let source = self.snapshot(i64::MIN, i64::MAX);
+        source.map_or(Ok(()), |source| source.read_native(out))
+    }
+
+    fn push_value(&mut self, ts: i64, value: &NativeValue) -> usize {
+        match value {
+            NativeValue::Float(value) => self.push(ts, *value),
+            NativeValue::Histogram(histogram) => self.push_histogram(ts, HistogramRef::from(histogram)),
+        }
     }
 
     /// Oldest and newest sample.
@@ -159,7 +263,11 @@ impl MemSeries {
             self.sealed = kept.filter(|chunk| chunk.maxt >= mint).collect();
         }
         if self.last().is_some_and(|last| last < mint) {
-            self.open.take();
+            match &mut self.open {
+                Open::Floats(open) => drop(open.take()),
+                // Nothing is left of the series, which is forgotten.
+                Open::Histograms(_) => self.open = Open::Floats(XorAppender::new()),
+            }
         }
     }
 
@@ -168,19 +276,13 @@ impl MemSeries {
         if self.bounds().is_none_or(|(first, last)| last < mint || maxt < first) {
             return Ok(false);
         }
-        let mut samples = Samples::default();
-        for chunk in &self.sealed {
-            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
-        }
-        if self.has_open() {
-            decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples)?;
-        }
+        let mut samples = Vec::new();
+        self.read_all(&mut samples)?;
+        remove_native(&mut samples, |ts| (mint..=maxt).contains(&ts));
         let mut left = Self::new(std::mem::take(&mut self.labels));
         left.logged = self.logged;
-        for (ts, value) in samples.ts.iter().zip(&samples.values) {
-            if !(mint..=maxt).contains(ts) {
-                left.push(*ts, *value);
-            }
+        for (ts, value) in &samples {
+            left.push_value(*ts, value);
         }
         *self = left;
         Ok(true)
@@ -191,18 +293,24 @@ impl MemSeries {
         let mut all: Vec<LoggedChunk> = self
             .sealed
             .iter()
-            .map(|c| LoggedChunk {
-                series,
-                packing: Packing::Columnar,
-                mint: c.mint,
-                maxt: c.maxt,
-                bytes: c.bytes.to_vec(),
+            .map(|c| {
+                let (packing, bytes) = match &c.chunk {
+                    SealedChunk::Floats(bytes) => (Packing::Columnar, bytes.to_vec()),
+                    SealedChunk::Histograms(chunk) => (Packing::Prometheus(chunk.encoding), chunk.bytes.to_vec()),
+                };
+                LoggedChunk {
+                    series,
+                    packing,
+                    mint: c.mint,
+                    maxt: c.maxt,
+                    bytes,
+                }
             })
             .collect();
         if self.has_open() {
             all.push(LoggedChunk {
                 series,
-                packing: Packing::Xor,
+                packing: Packing::Prometheus(self.open.encoding()),
                 mint: self.open_mint,
                 maxt: self.last().unwrap_or(self.open_mint),
                 bytes: self.open.bytes().to_vec(),
@@ -216,9 +324,10 @@ impl MemSeries {
         let sealed = self.sealed.iter().filter(|c| c.maxt >= mint && c.mint <= maxt);
         let sealed: Vec<Sealed> = sealed.cloned().collect();
         let open = self.last().filter(|last| self.has_open() && *last >= mint);
-        let open = open.filter(|_| self.open_mint <= maxt).map(|last| Open {
+        let open = open.filter(|_| self.open_mint <= maxt).map(|last| OpenCopy {
             mint: self.open_mint,
             maxt: last,
+            encoding: self.open.encoding(),
             bytes: self.open.bytes().into(),
         });
         (!sealed.is_empty() || open.is_some()).then_some(HeadSource {
@@ -229,31 +338,105 @@ impl MemSeries {
     }
 }
 
+impl Open {
+    fn num_samples(&self) -> u16 {
+        match self {
+            Self::Floats(open) => open.num_samples(),
+            Self::Histograms(open) => open.num_samples(),
+        }
+    }
+
+    fn encoding(&self) -> Encoding {
+        match self {
+            Self::Floats(_) => Encoding::Xor,
+            Self::Histograms(open) => open.encoding(),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Floats(open) => open.bytes(),
+            Self::Histograms(open) => open.bytes(),
+        }
+    }
+}
+
 /// The samples of one series as they were when it was selected.
 pub(crate) struct HeadSource {
     sealed: Vec<Sealed>,
-    open: Option<Open>,
+    open: Option<OpenCopy>,
     // Samples older than this are a block's.
     floor: i64,
 }
 
-// A copy of the open chunk, XOR.
-struct Open {
+struct OpenCopy {
     mint: i64,
     maxt: i64,
+    encoding: Encoding,
     bytes: Box<[u8]>,
+}
+
+/// A chunk of a [`HeadSource`].
+pub(crate) enum ChunkRef<'a> {
+    Columnar(&'a [u8]),
+    Prometheus(Encoding, &'a [u8]),
+}
+
+impl HeadSource {
+    /// Its chunks, oldest first, with the times of their first and last samples; samples before the floor are among
+    /// them.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (i64, i64, ChunkRef<'_>)> {
+        let sealed = self.sealed.iter().map(|c| (c.mint, c.maxt, c.chunk.as_ref()));
+        let open = self.open.iter();
+        sealed.chain(open.map(|c| (c.mint, c.maxt, ChunkRef::Prometheus(c.encoding, &c.bytes))))
+    }
+
+    /// Appends all samples of all chunks as they were written.
+    pub(crate) fn read_native(&self, out: &mut Vec<(i64, NativeValue)>) -> Result<(), StorageError> {
+        self.chunks().try_for_each(|(_, _, chunk)| chunk.read_native(out))
+    }
+}
+
+impl SealedChunk {
+    fn as_ref(&self) -> ChunkRef<'_> {
+        match self {
+            Self::Floats(bytes) => ChunkRef::Columnar(bytes),
+            Self::Histograms(chunk) => ChunkRef::Prometheus(chunk.encoding, &chunk.bytes),
+        }
+    }
+}
+
+impl ChunkRef<'_> {
+    /// Appends the samples between the two times, both inclusive.
+    pub(crate) fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+        match self {
+            Self::Columnar(bytes) => decode_columnar(bytes, mint, maxt, out),
+            Self::Prometheus(encoding, bytes) => decode(*encoding, bytes, mint, maxt, out),
+        }
+    }
+
+    /// Appends all samples as they were written.
+    pub(crate) fn read_native(&self, out: &mut Vec<(i64, NativeValue)>) -> Result<(), StorageError> {
+        match self {
+            Self::Prometheus(encoding, bytes) if *encoding != Encoding::Xor => {
+                decode_native(*encoding, bytes, out).map_err(|e| corrupt(&e))
+            }
+            _ => {
+                let mut samples = Samples::default();
+                self.read(i64::MIN, i64::MAX, &mut samples)?;
+                let values = samples.values.into_iter().map(NativeValue::Float);
+                out.extend(samples.ts.into_iter().zip(values));
+                Ok(())
+            }
+        }
+    }
 }
 
 impl SampleSource for HeadSource {
     fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
         let mint = mint.max(self.floor);
-        for chunk in self.sealed.iter().filter(|c| c.maxt >= mint && c.mint <= maxt) {
-            decode_sealed(&chunk.bytes, mint, maxt, out)?;
-        }
-        match &self.open {
-            Some(open) if open.maxt >= mint && open.mint <= maxt => decode(&open.bytes, mint, maxt, out),
-            _ => Ok(()),
-        }
+        let mut wanted = self.chunks().filter(|(first, last, _)| *last >= mint && *first <= maxt);
+        wanted.try_for_each(|(_, _, chunk)| chunk.read(mint, maxt, out))
     }
 
     fn span(&self) -> (i64, i64) {
@@ -265,11 +448,17 @@ impl SampleSource for HeadSource {
     }
 }
 
-fn decode(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-    cupola_chunk::decode_into(bytes, mint, maxt, &mut out.ts, &mut out.values).map_err(|e| corrupt(&e))
+fn decode(encoding: Encoding, bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+    let decoded = match encoding {
+        Encoding::Xor => cupola_chunk::decode_into(bytes, mint, maxt, &mut out.ts, &mut out.values),
+        _ => decode_histograms(encoding, bytes, mint, maxt, |ts, value, start| {
+            out.histograms.push(ts, value, start);
+        }),
+    };
+    decoded.map_err(|e| corrupt(&e))
 }
 
-fn decode_sealed(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+fn decode_columnar(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
     columnar::decode(bytes, mint, maxt, &mut out.ts, &mut out.values).map_err(|e| corrupt(&e))
 }
 

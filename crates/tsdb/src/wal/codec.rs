@@ -1,8 +1,11 @@
 //! What one log record holds, byte for byte. `docs/format/wal.md` is the specification.
 
+use cupola_chunk::Encoding;
+use cupola_histogram::NativeHistogram;
 use cupola_model::Labels;
 use thiserror::Error;
 
+use super::histograms::HistogramCodec;
 use crate::by_slot::BySlot;
 
 /// Why a record cannot be read.
@@ -26,11 +29,19 @@ pub(crate) struct LoggedSample {
     pub value: f64,
 }
 
+/// One native histogram as logged.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LoggedHistogram {
+    pub series: u64,
+    pub ts: i64,
+    pub value: NativeHistogram,
+}
+
 /// How a chunk of a checkpoint is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
-    /// Prometheus's XOR chunk.
-    Xor,
+    /// One of Prometheus's encodings.
+    Prometheus(Encoding),
     /// `docs/format/columnar.md`.
     Columnar,
 }
@@ -58,6 +69,7 @@ pub(crate) struct LoggedDeletion {
 pub(crate) enum Entry<'a> {
     Series(u64, Labels),
     Samples(&'a [LoggedSample]),
+    Histograms(&'a [LoggedHistogram]),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
 }
@@ -67,6 +79,8 @@ const SAMPLES: u8 = 2;
 const CHUNKS: u8 = 3;
 const DELETION: u8 = 4;
 const COLUMNAR_CHUNKS: u8 = 5;
+const HISTOGRAMS: u8 = 6;
+const ENCODED_CHUNKS: u8 = 7;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -75,11 +89,13 @@ const COLUMNAR_CHUNKS: u8 = 5;
 pub(crate) struct Codec {
     last: BySlot<u64>,
     samples: Vec<LoggedSample>,
+    histograms: HistogramCodec,
 }
 
 impl Codec {
     pub(crate) fn reset(&mut self) {
         self.last.clear();
+        self.histograms.clear();
     }
 
     pub(crate) fn encode_series<'a>(
@@ -127,12 +143,26 @@ impl Codec {
         }
     }
 
+    pub(crate) fn encode_histograms(&mut self, out: &mut Vec<u8>, histograms: &[LoggedHistogram]) {
+        let Some(first) = histograms.first() else { return };
+        out.push(HISTOGRAMS);
+        put_uvarint(out, histograms.len() as u64);
+        put_varint(out, first.ts);
+        self.histograms.encode(out, first.ts, histograms);
+    }
+
     pub(crate) fn encode_chunk(out: &mut Vec<u8>, chunk: &LoggedChunk) {
         out.push(match chunk.packing {
-            Packing::Xor => CHUNKS,
+            Packing::Prometheus(Encoding::Xor) => CHUNKS,
+            Packing::Prometheus(_) => ENCODED_CHUNKS,
             Packing::Columnar => COLUMNAR_CHUNKS,
         });
         put_uvarint(out, 1);
+        if let Packing::Prometheus(encoding) = chunk.packing
+            && encoding != Encoding::Xor
+        {
+            out.push(encoding.as_byte());
+        }
         put_uvarint(out, chunk.series);
         put_varint(out, chunk.mint);
         put_varint(out, chunk.maxt);
@@ -170,11 +200,18 @@ impl Codec {
                     }
                 }
                 SAMPLES => self.decode_samples(count, &mut rest, each)?,
-                CHUNKS | COLUMNAR_CHUNKS => {
-                    let packing = if kind == CHUNKS {
-                        Packing::Xor
-                    } else {
-                        Packing::Columnar
+                HISTOGRAMS => {
+                    let base = rest.varint("a time")?;
+                    each(Entry::Histograms(&self.histograms.decode(count, base, &mut rest)?));
+                }
+                CHUNKS | COLUMNAR_CHUNKS | ENCODED_CHUNKS => {
+                    let packing = match kind {
+                        CHUNKS => Packing::Prometheus(Encoding::Xor),
+                        COLUMNAR_CHUNKS => Packing::Columnar,
+                        _ => {
+                            let encoding = Encoding::try_from(rest.byte("an encoding")?);
+                            Packing::Prometheus(encoding.map_err(|_| CodecError::Range("chunk encoding"))?)
+                        }
                     };
                     for _ in 0..count {
                         let series = rest.uvarint("a series id")?;
@@ -278,16 +315,16 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn byte(&mut self, what: &'static str) -> Result<u8, CodecError> {
+    pub(super) fn byte(&mut self, what: &'static str) -> Result<u8, CodecError> {
         let (&first, rest) = self.0.split_first().ok_or(CodecError::Short(what))?;
         self.0 = rest;
         Ok(first)
     }
 
-    fn uvarint(&mut self, what: &'static str) -> Result<u64, CodecError> {
+    pub(super) fn uvarint(&mut self, what: &'static str) -> Result<u64, CodecError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(what)?;
@@ -299,9 +336,16 @@ impl<'a> Reader<'a> {
         Err(CodecError::Range(what))
     }
 
-    fn varint(&mut self, what: &'static str) -> Result<i64, CodecError> {
+    pub(super) fn varint(&mut self, what: &'static str) -> Result<i64, CodecError> {
         let raw = self.uvarint(what)?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
+    /// 8 bytes, lowest first.
+    pub(super) fn word(&mut self, what: &'static str) -> Result<u64, CodecError> {
+        let (word, rest) = self.0.split_first_chunk().ok_or(CodecError::Short(what))?;
+        self.0 = rest;
+        Ok(u64::from_le_bytes(*word))
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], CodecError> {
@@ -329,6 +373,7 @@ mod tests {
     enum Decoded {
         Series(u64, Labels),
         Sample(LoggedSample),
+        Histogram(LoggedHistogram),
         Chunk(LoggedChunk),
         Deletion(LoggedDeletion),
     }
@@ -338,6 +383,7 @@ mod tests {
         codec.decode(record, &mut |entry| match entry {
             Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
+            Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
             Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
         })?;
@@ -368,12 +414,116 @@ mod tests {
         }
     }
 
+    fn histogram() -> impl Strategy<Value = NativeHistogram> {
+        let spans = || proptest::collection::vec((any::<i32>(), 0..4_u32), 0..3);
+        let words = proptest::collection::vec(any::<u64>(), 24);
+        let layout = (
+            spans(),
+            spans(),
+            any::<u64>(),
+            proptest::collection::vec(any::<f64>(), 0..3),
+        );
+        (any::<bool>(), 0..4_usize, -53..9_i32, layout, words).prop_map(|(is_float, hint, schema, layout, words)| {
+            use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
+            let (positive, negative, threshold, bounds) = layout;
+            let spans = |list: Vec<(i32, u32)>| -> Vec<Span> {
+                list.into_iter()
+                    .map(|(offset, length)| Span { offset, length })
+                    .collect()
+            };
+            let count = |spans: &[Span]| spans.iter().map(|span| span.length as usize).sum::<usize>();
+            let (positive_spans, negative_spans) = (spans(positive), spans(negative));
+            let (positives, negatives) = (count(&positive_spans), count(&negative_spans));
+            let counter_reset_hint = [
+                CounterResetHint::Unknown,
+                CounterResetHint::CounterReset,
+                CounterResetHint::NotCounterReset,
+                CounterResetHint::Gauge,
+            ][hint];
+            let zero_threshold = f64::from_bits(threshold);
+            let custom_values = if schema == -53 { bounds.into() } else { [].into() };
+            let (head, rest) = words.split_at(3);
+            let (positive, rest) = rest.split_at(positives);
+            let negative = &rest[..negatives];
+            if is_float {
+                let floats = |words: &[u64]| words.iter().map(|word| f64::from_bits(*word)).collect();
+                return NativeHistogram::Float(FloatHistogram {
+                    counter_reset_hint,
+                    schema,
+                    zero_threshold,
+                    zero_count: f64::from_bits(head[0]),
+                    count: f64::from_bits(head[1]),
+                    sum: f64::from_bits(head[2]),
+                    positive_buckets: floats(positive),
+                    negative_buckets: floats(negative),
+                    positive_spans,
+                    negative_spans,
+                    custom_values,
+                });
+            }
+            let integers = |words: &[u64]| words.iter().map(|word| *word as i64).collect();
+            NativeHistogram::Integer(Histogram {
+                counter_reset_hint,
+                schema,
+                zero_threshold,
+                zero_count: head[0],
+                count: head[1],
+                sum: f64::from_bits(head[2]),
+                positive_buckets: integers(positive),
+                negative_buckets: integers(negative),
+                positive_spans,
+                negative_spans,
+                custom_values,
+            })
+        })
+    }
+
+    // With NaN told by its bits, which `Debug` does not do: through the words of a second encoding.
+    fn bits(histogram: &LoggedHistogram) -> Vec<u8> {
+        let mut out = Vec::new();
+        Codec::default().encode_histograms(&mut out, std::slice::from_ref(histogram));
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn histograms_come_back_bit_for_bit(
+            all in proptest::collection::vec((0..3_u64, any::<i64>(), histogram(), any::<bool>()), 0..40),
+        ) {
+            let (mut writer, mut reader) = (Codec::default(), Codec::default());
+            // Half of them with the layout of the one before, as a series has it.
+            let mut last: Option<NativeHistogram> = None;
+            let mut histograms = Vec::new();
+            for (series, ts, value, again) in all {
+                let value = last.filter(|_| again).unwrap_or(value);
+                last = Some(value.clone());
+                histograms.push(LoggedHistogram { series, ts, value });
+            }
+            for batch in histograms.chunks(3) {
+                let mut record = Vec::new();
+                writer.encode_histograms(&mut record, batch);
+                let back = decoded(&mut reader, &record).unwrap();
+                prop_assert_eq!(back.len(), batch.len());
+                for (entry, histogram) in back.into_iter().zip(batch) {
+                    let Decoded::Histogram(got) = entry else { panic!("not a histogram") };
+                    prop_assert_eq!((got.series, got.ts), (histogram.series, histogram.ts));
+                    prop_assert_eq!(bits(&got), bits(histogram));
+                }
+            }
+        }
+    }
+
     #[test]
     fn series_chunks_and_deletions_come_back() {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
         let mut record = Vec::new();
         Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
-        let chunks = [Packing::Xor, Packing::Columnar].map(|packing| LoggedChunk {
+        let packings = [
+            Packing::Prometheus(Encoding::Xor),
+            Packing::Columnar,
+            Packing::Prometheus(Encoding::FloatHistogram),
+        ];
+        let chunks = packings.map(|packing| LoggedChunk {
             series: 7,
             packing,
             mint: -5,
@@ -389,13 +539,14 @@ mod tests {
             maxt: 5,
         };
         Codec::encode_deletion(&mut record, &deletion);
-        let [xor, columnar] = chunks;
+        let [xor, columnar, histograms] = chunks;
         assert_eq!(
             decoded(&mut Codec::default(), &record).unwrap(),
             vec![
                 Decoded::Series(7, labels),
                 Decoded::Chunk(xor),
                 Decoded::Chunk(columnar),
+                Decoded::Chunk(histograms),
                 Decoded::Deletion(deletion)
             ]
         );
@@ -418,12 +569,24 @@ mod tests {
             &mut record,
             &LoggedChunk {
                 series: 7,
-                packing: Packing::Xor,
+                packing: Packing::Prometheus(Encoding::Xor),
                 mint: -5,
                 maxt: 10,
                 bytes: b"abc".to_vec(),
             },
         );
+        let value = NativeHistogram::Integer(cupola_histogram::Histogram {
+            count: 3,
+            positive_spans: vec![cupola_histogram::Span { offset: 1, length: 2 }],
+            positive_buckets: vec![1, 1],
+            ..cupola_histogram::Histogram::default()
+        });
+        let histogram = LoggedHistogram {
+            series: 7,
+            ts: 5,
+            value,
+        };
+        Codec::default().encode_histograms(&mut record, &[histogram.clone(), histogram]);
         cupola_testkit::fuzz(20_000, &[record], &[], |bytes| {
             // Any answer will do; what counts is that there is one.
             let _ = Codec::default().decode(bytes, &mut |_| {});

@@ -9,6 +9,7 @@
 
 mod codec;
 mod frame;
+mod histograms;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ use cupola_model::Labels;
 use tracing::warn;
 
 use codec::Codec;
-pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Packing};
+pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedHistogram, LoggedSample, Packing};
+pub(crate) use histograms::{MAX_EMPTY_SPANS, empty_spans};
 
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
@@ -32,6 +34,12 @@ pub(crate) struct Replayed {
     pub records: usize,
     /// One text per damaged segment: which, where, why.
     pub damage: Vec<String>,
+}
+
+/// A part of a batch; the parts count in their order.
+pub(crate) enum Part<'a> {
+    Samples(&'a [LoggedSample]),
+    Histograms(&'a [LoggedHistogram]),
 }
 
 pub(crate) struct Wal {
@@ -99,9 +107,14 @@ impl Wal {
     /// # Errors
     /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
     /// batch starts a new segment, so nothing after it can be lost behind the damage.
-    pub(crate) fn append(&mut self, series: &[(u64, Labels)], samples: &[LoggedSample]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, series: &[(u64, Labels)], parts: &[Part<'_>]) -> io::Result<()> {
         self.begin(series)?;
-        self.codec.encode_samples(&mut self.record, samples);
+        for part in parts {
+            match part {
+                Part::Samples(samples) => self.codec.encode_samples(&mut self.record, samples),
+                Part::Histograms(histograms) => self.codec.encode_histograms(&mut self.record, histograms),
+            }
+        }
         self.write()
     }
 
