@@ -7,7 +7,9 @@
 
 use std::path::Path;
 
-use cupola_chunk::{ChunkError, Encoding, XorAppender};
+use cupola_chunk::{
+    EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender, decode_native, remove_native, sort_native,
+};
 use cupola_storage::Samples;
 
 use crate::block::{Mark, put_in_order};
@@ -32,7 +34,7 @@ const ASK_EVERY: usize = 256;
 ///
 /// # Errors
 /// [`BlockError::Stopped`] soon after `keep_going` said `false`; it is asked now and then. [`BlockError::Chunk`] also for
-/// chunks of native histograms that overlap or lost a part, which is not supported yet. Else as [`BlockWriter`] and
+/// chunks with start timestamps that overlap or lost a part, which is not supported yet. Else as [`BlockWriter`] and
 /// [`Block::iter`]. No new block is there then.
 pub fn merge_blocks(
     sources: &[&Block],
@@ -60,7 +62,7 @@ pub fn merge_blocks(
         }
         let merged = merge_pieces(&mut walks, &mut pieces)?;
         if !merged.is_empty() {
-            writer.add_series(&labels, merged.iter().map(Merged::as_new))?;
+            writer.add_series(&labels, merged.iter().map(as_new))?;
         }
     }
     if writer.series_count() == 0 {
@@ -119,17 +121,29 @@ impl<'a> Walk<'a> {
         self.reader.read(meta)
     }
 
-    /// Adds the samples of a chunk to `out`, without those that are deleted.
-    fn decode(&mut self, meta: &ChunkMeta, out: &mut Samples) -> Result<(), BlockError> {
+    /// Adds the samples of a chunk of floats to `out`, without those that are deleted. `false` where it is of another
+    /// encoding.
+    fn decode_floats(&mut self, meta: &ChunkMeta, out: &mut Samples) -> Result<bool, BlockError> {
         let start = Mark::of(out);
         let (encoding, bytes) = self.reader.read(meta)?;
-        let decoded = match encoding {
-            Encoding::Xor => cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut out.ts, &mut out.values),
-            // The one place that has to learn of them when histograms can be decoded.
-            other => Err(ChunkError::Unsupported(other)),
-        };
-        decoded.map_err(|source| self.block.undecodable(meta, source))?;
+        if encoding != Encoding::Xor {
+            return Ok(false);
+        }
+        cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut out.ts, &mut out.values)
+            .map_err(|source| self.block.undecodable(meta, source))?;
         remove_deleted(out, start, &self.deleted);
+        Ok(true)
+    }
+
+    /// Adds the samples of a chunk of either kind to `out`, without those that are deleted.
+    fn decode_native(&mut self, meta: &ChunkMeta, out: &mut Vec<(i64, NativeValue)>) -> Result<(), BlockError> {
+        let (encoding, bytes) = self.reader.read(meta)?;
+        let mut samples = Vec::new();
+        decode_native(encoding, bytes, &mut samples).map_err(|source| self.block.undecodable(meta, source))?;
+        remove_native(&mut samples, |ts| {
+            self.deleted.iter().any(|d| d.mint <= ts && ts <= d.maxt)
+        });
+        out.append(&mut samples);
         Ok(())
     }
 }
@@ -143,27 +157,17 @@ struct Piece {
     is_cut: bool,
 }
 
-/// A chunk of the new block.
-struct Merged {
-    mint: i64,
-    maxt: i64,
-    encoding: Encoding,
-    bytes: Vec<u8>,
-}
-
-impl Merged {
-    fn as_new(&self) -> NewChunk<'_> {
-        NewChunk {
-            mint: self.mint,
-            maxt: self.maxt,
-            encoding: self.encoding,
-            bytes: &self.bytes,
-        }
+fn as_new(chunk: &EncodedChunk) -> NewChunk<'_> {
+    NewChunk {
+        mint: chunk.mint,
+        maxt: chunk.maxt,
+        encoding: chunk.encoding,
+        bytes: &chunk.bytes,
     }
 }
 
 /// The chunks that one series has in the new block.
-fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merged>, BlockError> {
+fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<EncodedChunk>, BlockError> {
     // Stable: what begins at one moment stays in the order of the sources.
     pieces.sort_by_key(|piece| piece.meta.mint);
     let mut out = Vec::with_capacity(pieces.len());
@@ -186,7 +190,7 @@ fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merg
             && let Some(walk) = walks.get_mut(piece.source)
         {
             let (encoding, bytes) = walk.read(&piece.meta)?;
-            out.push(Merged {
+            out.push(EncodedChunk {
                 mint: piece.meta.mint,
                 maxt: piece.meta.maxt,
                 encoding,
@@ -197,18 +201,57 @@ fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merg
         // Of samples of one moment the first stays: those of the first source come first.
         group.sort_by_key(|piece| piece.source);
         samples.clear();
-        for piece in group.iter() {
-            if let Some(walk) = walks.get_mut(piece.source) {
-                walk.decode(&piece.meta, &mut samples)?;
-            }
+        if merge_floats(walks, group, &mut samples)? {
+            encode(&samples, &mut out);
+        } else {
+            merge_native(walks, group, &mut out)?;
         }
-        put_in_order(&mut samples, Mark::default());
-        encode(&samples, &mut out);
     }
     Ok(out)
 }
 
-fn encode(samples: &Samples, out: &mut Vec<Merged>) {
+// The common case. `false` where a chunk is of another encoding.
+fn merge_floats(walks: &mut [Walk<'_>], group: &[Piece], samples: &mut Samples) -> Result<bool, BlockError> {
+    for piece in group {
+        if let Some(walk) = walks.get_mut(piece.source)
+            && !walk.decode_floats(&piece.meta, samples)?
+        {
+            return Ok(false);
+        }
+    }
+    put_in_order(samples, Mark::default());
+    Ok(true)
+}
+
+// As `merge_floats`, for native histograms, and floats between them.
+fn merge_native(walks: &mut [Walk<'_>], group: &[Piece], out: &mut Vec<EncodedChunk>) -> Result<(), BlockError> {
+    let mut native = Vec::new();
+    for piece in group {
+        if let Some(walk) = walks.get_mut(piece.source) {
+            walk.decode_native(&piece.meta, &mut native)?;
+        }
+    }
+    sort_native(&mut native);
+    let is_float = |value: &NativeValue| matches!(value, NativeValue::Float(_));
+    for run in native.chunk_by(|a, b| is_float(&a.1) == is_float(&b.1)) {
+        let (mut floats, mut histograms) = (Samples::default(), HistogramChunks::default());
+        for (ts, value) in run {
+            match value {
+                NativeValue::Float(value) => floats.push(*ts, *value),
+                NativeValue::Histogram(histogram) => {
+                    let pushed = histograms.push(*ts, histogram);
+                    debug_assert!(pushed.is_ok(), "what one chunk held is held by another");
+                }
+            }
+        }
+        encode(&floats, out);
+        histograms.finish();
+        out.append(&mut histograms.done);
+    }
+    Ok(())
+}
+
+fn encode(samples: &Samples, out: &mut Vec<EncodedChunk>) {
     let runs = samples.ts.chunks(SAMPLES_PER_CHUNK);
     for (ts, values) in runs.zip(samples.values.chunks(SAMPLES_PER_CHUNK)) {
         let mut appender = XorAppender::new();
@@ -217,7 +260,7 @@ fn encode(samples: &Samples, out: &mut Vec<Merged>) {
             debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
         }
         if let (Some(mint), Some(maxt)) = (ts.first(), ts.last()) {
-            out.push(Merged {
+            out.push(EncodedChunk {
                 mint: *mint,
                 maxt: *maxt,
                 encoding: Encoding::Xor,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use cupola_chunk::{ChunkError, Encoding};
+use cupola_chunk::{ChunkError, Encoding, HistogramCursor};
 use cupola_model::Labels;
 
 use crate::chunks::{self, ChunkMeta, Segments};
@@ -223,7 +223,7 @@ impl Walk<'_> {
             Err(error) => return self.broken(error),
         };
         self.found.num_chunks += 1;
-        let count = u64::from(cupola_chunk::num_samples(bytes).unwrap_or(0));
+        let count = u64::from(cupola_chunk::count_samples(encoding, bytes).unwrap_or(0));
         self.found.num_samples += count;
         if matches!(encoding, Encoding::Xor | Encoding::Xor2) {
             self.found.num_float_samples += count;
@@ -334,9 +334,18 @@ impl Walk<'_> {
     }
 }
 
-// The one place that says which encodings can be decoded here; a codec that gives histograms adds its times.
 fn sample_times(encoding: Encoding, bytes: &[u8]) -> Result<Vec<i64>, ChunkError> {
     let (mut times, mut values) = (Vec::new(), Vec::new());
-    cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut times, &mut values)?;
+    match encoding {
+        Encoding::Xor | Encoding::Xor2 => {
+            cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut times, &mut values)?;
+        }
+        _ => {
+            let mut cursor = HistogramCursor::new(encoding, bytes)?;
+            while let Some(ts) = cursor.next_sample()? {
+                times.push(ts);
+            }
+        }
+    }
     Ok(times)
 }

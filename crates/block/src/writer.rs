@@ -179,7 +179,7 @@ impl BlockWriter {
         let mut samples = 0;
         for chunk in chunks {
             self.check(labels, &chunk, &segments)?;
-            let count = u64::from(cupola_chunk::num_samples(chunk.bytes).unwrap_or(0));
+            let count = u64::from(cupola_chunk::count_samples(chunk.encoding, chunk.bytes).unwrap_or(0));
             samples += count;
             if !matches!(chunk.encoding, Encoding::Xor | Encoding::Xor2) {
                 self.stats.num_histogram_samples += count;

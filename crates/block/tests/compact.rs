@@ -13,7 +13,8 @@ use cupola_block::{
     Block, BlockError, BlockMeta, BlockSpec, BlockWriter, Interval, NewChunk, Tombstones, Ulid, list_blocks,
     merge_blocks, write_tombstones,
 };
-use cupola_chunk::Encoding;
+use cupola_chunk::{Appended, Encoding, HistogramAppender, NativeValue, decode_native};
+use cupola_histogram::{Histogram, NativeHistogram, Span};
 use cupola_model::{Labels, MatchOp, Matcher};
 use proptest::prelude::*;
 
@@ -217,48 +218,102 @@ fn chunks_that_overlap_are_encoded_anew_and_identical_ones_become_one() {
     assert_eq!((meta.stats.num_samples, meta.stats.num_chunks), (1500, 15));
 }
 
-// A block of one series whose chunks are histograms by their encoding; nobody looks into them.
-fn histograms(dir: &Path, number: u128, from: i64, chunks: &[(i64, i64)]) -> Block {
+// A block of one series that counts up, with a histogram each ten milliseconds of each of the ranges, a chunk each.
+fn histograms(dir: &Path, number: u128, from: i64, ranges: &[(i64, i64)]) -> Block {
     let spec = BlockSpec::new(Ulid::new(9, number), from, from + 1000);
     let path = dir.join(spec.ulid.to_string());
     let mut writer = BlockWriter::create(dir, spec).unwrap();
-    let bytes = [0, 7, number as u8, 1, 2, 3];
-    let new = chunks.iter().map(|(mint, maxt)| NewChunk {
+    let chunks: Vec<_> = ranges
+        .iter()
+        .map(|(mint, maxt)| {
+            let mut appender = HistogramAppender::new();
+            for ts in (*mint..=*maxt).step_by(10) {
+                let appended = appender.append(ts, &observed(ts, number as f64)).unwrap();
+                assert_eq!(appended, Appended::InPlace);
+            }
+            (*mint, *maxt, appender.into_bytes())
+        })
+        .collect();
+    let new = chunks.iter().map(|(mint, maxt, bytes)| NewChunk {
         mint: *mint,
         maxt: *maxt,
         encoding: Encoding::Histogram,
-        bytes: &bytes,
+        bytes,
     });
     writer.add_series(&Labels::from_pairs([("a", "h")]), new).unwrap();
     writer.finish().unwrap();
     Block::open(&path).unwrap()
 }
 
+// What was observed at this time; the sum tells which block it is from.
+fn observed(ts: i64, sum: f64) -> Histogram {
+    Histogram {
+        count: ts as u64,
+        sum,
+        positive_spans: vec![Span { offset: 0, length: 1 }],
+        positive_buckets: vec![ts],
+        ..Histogram::default()
+    }
+}
+
+// Times and sums of the histograms of a block's only series.
+fn times_and_sums(block: &Block) -> Vec<(i64, f64)> {
+    let (mut reader, mut native) = (block.chunk_reader(), Vec::new());
+    for series in block.iter().unwrap() {
+        for chunk in &series.unwrap().chunks {
+            let (encoding, bytes) = reader.read(chunk).unwrap();
+            decode_native(encoding, bytes, &mut native).unwrap();
+        }
+    }
+    let told = |(ts, value): (i64, NativeValue)| match value {
+        NativeValue::Histogram(NativeHistogram::Integer(h)) => {
+            assert!(h.equals(&observed(ts, h.sum)));
+            (ts, h.sum)
+        }
+        other => panic!("{other:?}"),
+    };
+    native.into_iter().map(told).collect()
+}
+
 #[test]
-fn histogram_chunks_are_copied_where_they_follow_each_other_and_refused_where_they_overlap() {
+fn histogram_chunks_are_copied_where_they_follow_each_other_and_merged_where_they_overlap() {
     let dir = tempfile::tempdir().unwrap();
-    let first = histograms(dir.path(), 1, 0, &[(0, 10), (900, 999)]);
+    let first = histograms(dir.path(), 1, 0, &[(0, 10), (900, 990)]);
     let second = histograms(dir.path(), 2, 500, &[(1000, 1010)]);
     let third = histograms(dir.path(), 3, 500, &[(950, 1020)]);
-    let meta = merge(&[first.clone(), second], dir.path()).unwrap().unwrap();
+    let meta = merge(&[first.clone(), second.clone()], dir.path()).unwrap().unwrap();
+    let stats = &meta.stats;
     assert_eq!(
-        (meta.stats.num_histogram_samples, meta.stats.num_float_samples),
-        (21, 0)
+        (stats.num_histogram_samples, stats.num_float_samples, stats.num_chunks),
+        (14, 0, 3)
     );
-    let kept: Vec<_> = stored(&opened(dir.path(), &meta))
-        .into_iter()
-        .map(|(mint, b)| (mint, b[2]))
-        .collect();
-    assert_eq!(kept, [(0, 1), (900, 1), (1000, 2)]);
+    let kept = [stored(&first), stored(&second)].concat();
+    assert_eq!(stored(&opened(dir.path(), &meta)), kept);
 
     std::fs::remove_dir_all(dir.path().join(meta.ulid.to_string())).unwrap();
-    let error = merge(&[first, third], dir.path()).unwrap_err();
-    assert!(
-        error.to_string().contains("chunk segment 000001: chunk at byte"),
-        "{error}"
-    );
-    let list = list_blocks(dir.path()).unwrap();
-    assert_eq!((list.blocks.len(), list.leftovers.len()), (3, 0));
+    let meta = merge(&[first.clone(), third], dir.path()).unwrap().unwrap();
+    let merged = opened(dir.path(), &meta);
+    let expected = |(ts, source): (i64, i32)| (ts, f64::from(source));
+    let times = [0, 10].into_iter().chain((900..=990).step_by(10)).map(|ts| (ts, 1));
+    let times = times.chain((1000..=1020).step_by(10).map(|ts| (ts, 3)));
+    assert_eq!(times_and_sums(&merged), times.map(expected).collect::<Vec<_>>());
+    assert_eq!(meta.stats.num_histogram_samples, 15);
+}
+
+#[test]
+fn what_is_deleted_of_a_histogram_chunk_goes_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let block = histograms(dir.path(), 1, 0, &[(0, 400)]);
+    let tombstones = tombstones_of(&block, &[(0, 100, 200)]);
+    write_tombstones(block.dir(), &tombstones).unwrap();
+    let block = Block::open(block.dir()).unwrap();
+    let meta = merge(&[block], dir.path()).unwrap().unwrap();
+    let times: Vec<i64> = times_and_sums(&opened(dir.path(), &meta))
+        .into_iter()
+        .map(|(ts, _)| ts)
+        .collect();
+    let left: Vec<i64> = (0..=400).step_by(10).filter(|ts| !(100..=300).contains(ts)).collect();
+    assert_eq!(times, left);
 }
 
 #[test]

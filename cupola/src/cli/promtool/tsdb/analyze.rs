@@ -233,7 +233,7 @@ impl ChunkSizes {
                 };
                 Failure::Told(format!("series {}: {error}", series.labels))
             };
-            let count = usize::from(cupola_chunk::num_samples(bytes).map_err(failed)?);
+            let count = usize::from(cupola_chunk::count_samples(encoding, bytes).map_err(failed)?);
             let (samples, sizes) = match encoding {
                 Encoding::Xor | Encoding::Xor2 => (&mut self.float_samples, &mut self.float_bytes),
                 _ => {
@@ -264,9 +264,13 @@ impl ChunkSizes {
     }
 }
 
-// The buckets of all histograms in a chunk. Whoever writes the codec of histogram chunks counts them here.
-fn bucket_count(encoding: Encoding, _bytes: &[u8]) -> Result<usize, ChunkError> {
-    Err(ChunkError::Unsupported(encoding))
+// The buckets of all histograms in a chunk.
+fn bucket_count(encoding: Encoding, bytes: &[u8]) -> Result<usize, ChunkError> {
+    let mut buckets = 0;
+    cupola_chunk::decode_histograms(encoding, bytes, i64::MIN, i64::MAX, |_, histogram, _| {
+        buckets += histogram.positive_buckets.len() + histogram.negative_buckets.len();
+    })?;
+    Ok(buckets)
 }
 
 // A histogram over at most a dozen buckets, each a mark for a percent of all chunks of the block.
