@@ -2,7 +2,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use cupola_tests::{FakeTarget, Home, Prometheus, Response, Server, eventually, get, request, url_encode};
+use std::net::SocketAddr;
+
+use cupola_tests::{FakeTarget, Home, Prometheus, Response, Server, eventually, get, now_ms, request, url_encode};
 use serde_json::Value;
 
 // All samples of the last two minutes before `time`, sorted by labels.
@@ -57,6 +59,208 @@ fn what_prometheus_writes_is_there_with_the_same_times_and_values() {
         ours.len() >= 7,
         "both counters and what the scrape says of itself: {ours:?}"
     );
+}
+
+fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.push(number << 3 | 2);
+    uvarint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn uvarint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn number(out: &mut Vec<u8>, field: u8, value: u64) {
+    out.push(field << 3);
+    uvarint(out, value);
+}
+
+fn double(out: &mut Vec<u8>, field: u8, value: f64) {
+    out.push(field << 3 | 1);
+    out.extend(value.to_le_bytes());
+}
+
+// Counts of three buckets that grow, with a bucket more from sample 20 on and a reset at sample 30.
+fn histogram(is_float: bool, n: u64, ts: u64) -> Vec<u8> {
+    // An empty one Debian's version takes for one of integers.
+    let n = if n < 30 { n + 1 } else { n - 29 };
+    let mut counts = vec![2 * n, n, 3 * n];
+    if n >= 20 {
+        counts.push(n - 20);
+    }
+    let total = counts.iter().sum::<u64>() + n;
+    let mut out = Vec::new();
+    double(&mut out, 3, n as f64 * 0.7);
+    number(&mut out, 4, 3 << 1);
+    double(&mut out, 5, 0.001);
+    field(&mut out, 11, &[1 << 3, 2 << 1, 2 << 3, 2]);
+    field(&mut out, 11, &[1 << 3, 1 << 1, 2 << 3, counts.len() as u8 - 2]);
+    let mut buckets = Vec::new();
+    if is_float {
+        double(&mut out, 2, total as f64);
+        double(&mut out, 7, n as f64);
+        counts
+            .iter()
+            .for_each(|count| buckets.extend((*count as f64).to_le_bytes()));
+        field(&mut out, 13, &buckets);
+    } else {
+        number(&mut out, 1, total);
+        number(&mut out, 6, n);
+        let mut last = 0;
+        for count in counts {
+            let delta = count as i64 - last;
+            uvarint(&mut buckets, ((delta << 1) ^ (delta >> 63)) as u64);
+            last = count as i64;
+        }
+        field(&mut out, 12, &buckets);
+    }
+    number(&mut out, 15, ts);
+    out
+}
+
+// Forty histograms of two series, 15 s apart, the last ones at `end`, as remote write sends them: snappy without
+// compression.
+fn histograms(end: i64) -> Vec<u8> {
+    let mut message = Vec::new();
+    for (name, is_float) in [("integers", false), ("floats", true)] {
+        let mut label = Vec::new();
+        field(&mut label, 1, b"__name__");
+        field(&mut label, 2, name.as_bytes());
+        let mut series = Vec::new();
+        field(&mut series, 1, &label);
+        for n in 0..40 {
+            let ts = end as u64 - (39 - n) * 15_000;
+            field(&mut series, 4, &histogram(is_float, n, ts));
+        }
+        field(&mut message, 1, &series);
+    }
+    let mut packed = Vec::new();
+    uvarint(&mut packed, message.len() as u64);
+    packed.push(61 << 2);
+    packed.extend((message.len() as u16 - 1).to_le_bytes());
+    packed.extend(message);
+    packed
+}
+
+fn post_histograms(address: SocketAddr, end: i64) {
+    let headers = [
+        ("content-type", "application/x-protobuf"),
+        ("content-encoding", "snappy"),
+    ];
+    let response = request(address, "POST", "/api/v1/write", &headers, &histograms(end)).unwrap();
+    assert_eq!((response.status, response.text()), (204, String::new()));
+}
+
+// What a server tells of the histograms: the samples themselves, and what PromQL makes of them. `None` where they are
+// not there.
+fn told(address: SocketAddr, end: i64) -> Option<Vec<Value>> {
+    let queries = [
+        "{__name__=~\"integers|floats\"}[20m]",
+        "histogram_quantile(0.9, rate(integers[5m])) + histogram_quantile(0.5, rate(floats[5m]))",
+    ];
+    let ask = |query: &str| {
+        let time = end as f64 / 1000.0;
+        let path = format!("/api/v1/query?query={}&time={time}", url_encode(query));
+        let mut json = get(address, &path).unwrap().json();
+        let mut all: Vec<Value> = serde_json::from_value(json["data"]["result"].take()).unwrap();
+        all.sort_by_key(|series| series["metric"].to_string());
+        (!all.is_empty()).then(|| Value::from(all))
+    };
+    queries.into_iter().map(ask).collect()
+}
+
+// Each histogram by a question of its own: of a range, Debian's version tells some twice and others not at all.
+fn one_by_one(address: SocketAddr, end: i64) -> Vec<Value> {
+    let mut all = Vec::new();
+    for name in ["integers", "floats"] {
+        for n in 0..40 {
+            let time = (end / 1000 - n * 15).to_string();
+            let path = format!("/api/v1/query?query={name}&time={time}");
+            let mut json = get(address, &path).unwrap().json();
+            all.push(json["data"]["result"][0]["histogram"].take());
+        }
+    }
+    assert!(all.iter().all(Value::is_array), "{all:?}");
+    all
+}
+
+#[test]
+fn histograms_survive_kill_9_and_prometheus_reads_them_in_a_snapshot() {
+    let home = Home::new();
+    let config = home.write("prometheus.yml", "global: {scrape_interval: 1m}\n");
+    let flags = ["--web.enable-remote-write-receiver", "--web.enable-admin-api"];
+    let mut server = Server::prometheus(&home, &config, &flags);
+    let end = now_ms() / 1000 * 1000;
+    post_histograms(server.address(), end);
+    let before = told(server.address(), end).unwrap();
+    let ours = one_by_one(server.address(), end);
+    let samples = before[0][0]["histograms"].as_array().unwrap();
+    assert_eq!(samples.len(), 40);
+    assert_eq!(samples[10][1]["count"], "77");
+    server.kill();
+
+    let server = Server::prometheus(&home, &config, &flags);
+    eventually(30, "the log is replayed", || {
+        (told(server.address(), end)? == before).then_some(())
+    });
+    let snapshot = request(server.address(), "POST", "/api/v1/admin/tsdb/snapshot", &[], &[]).unwrap();
+    let name = snapshot.json()["data"]["name"].as_str().unwrap().to_owned();
+    let theirs = Home::new();
+    std::fs::rename(home.data().join("snapshots").join(name), theirs.data()).unwrap();
+    let Some(prometheus) = Prometheus::start(theirs, &["--enable-feature=native-histograms"]) else {
+        return;
+    };
+    assert_same(&one_by_one(prometheus.address(), end), &ours);
+}
+
+#[test]
+fn histograms_of_a_stopped_prometheus_are_taken_over() {
+    let end = now_ms() / 1000 * 1000;
+    let flags = [
+        "--web.enable-remote-write-receiver",
+        "--enable-feature=native-histograms",
+    ];
+    let Some(prometheus) = Prometheus::start(Home::new(), &flags) else {
+        return;
+    };
+    post_histograms(prometheus.address(), end);
+    let theirs = one_by_one(prometheus.address(), end);
+    let home = prometheus.kill();
+    let config = home.path().join("prometheus.yml");
+    let mut server = Server::prometheus(&home, &config, &[]);
+    let ours = eventually(30, "the log is taken over", || told(server.address(), end));
+    assert_same(&theirs, &one_by_one(server.address(), end));
+    server.kill();
+    let server = Server::prometheus(&home, &config, &[]);
+    eventually(30, "the log is replayed", || {
+        (told(server.address(), end)? == ours).then_some(())
+    });
+}
+
+// Numbers are compared as such: two versions may write them differently.
+#[track_caller]
+fn assert_same(theirs: &[Value], ours: &[Value]) {
+    fn is_same(a: &Value, b: &Value) -> bool {
+        match (a, b) {
+            (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
+            (Value::Object(a), Value::Object(b)) => {
+                a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_same(a, b)))
+            }
+            (Value::String(x), Value::String(y)) => match (x.parse::<f64>(), y.parse::<f64>()) {
+                (Ok(x), Ok(y)) => x == y,
+                _ => x == y,
+            },
+            (a, b) => a == b,
+        }
+    }
+    for (theirs, ours) in theirs.iter().zip(ours) {
+        assert!(is_same(theirs, ours), "theirs {theirs}\nours {ours}");
+    }
 }
 
 #[test]

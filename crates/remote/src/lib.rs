@@ -6,6 +6,7 @@
 //!
 //! *Invariant:* no bytes make it panic, or allocate more than they say in good faith: the limits are given by the caller.
 
+mod histograms;
 mod known;
 mod wire;
 mod write;

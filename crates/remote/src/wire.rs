@@ -78,6 +78,42 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The number that a zigzag varint stands for.
+pub(crate) fn sint(raw: u64) -> i64 {
+    (raw >> 1) as i64 ^ -((raw & 1) as i64)
+}
+
+/// A field of a repeated `sint64`, packed or not.
+pub(crate) fn sints(value: Value<'_>, out: &mut Vec<i64>) -> Result<(), WireError> {
+    match value {
+        Value::Varint(raw) => out.push(sint(raw)),
+        Value::Bytes(packed) => {
+            let mut rest = Fields(packed);
+            while !rest.0.is_empty() {
+                out.push(sint(rest.varint()?));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A field of a repeated `double`, packed or not.
+pub(crate) fn doubles(value: Value<'_>, out: &mut Vec<f64>) -> Result<(), WireError> {
+    match value {
+        Value::Fixed64(bits) => out.push(f64::from_bits(bits)),
+        Value::Bytes(packed) => {
+            let (words, rest) = packed.as_chunks::<8>();
+            if !rest.is_empty() {
+                return Err(WireError::Short);
+            }
+            out.extend(words.iter().map(|word| f64::from_le_bytes(*word)));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u64, Value<'a>), WireError>;
 

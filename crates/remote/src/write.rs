@@ -1,11 +1,13 @@
 //! From a message to a batch.
 
+use cupola_histogram::NativeHistogram;
 use cupola_metrics::{Counter, Registry};
 use cupola_model::{Labels, METRIC_NAME, is_valid_label_name};
 use cupola_storage::{AppendError, Appendable, Appender, CommitError};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::histograms::read_histogram;
 use crate::known::{Known, LabelsHash};
 use crate::wire::{Fields, Value, WireError};
 
@@ -64,6 +66,7 @@ const MAX_AHEAD_MS: i64 = 10 * 60_000;
 const REQUEST_SERIES: u64 = 1;
 const SERIES_LABEL: u64 = 1;
 const SERIES_SAMPLE: u64 = 2;
+const SERIES_HISTOGRAM: u64 = 4;
 const LABEL_NAME: u64 = 1;
 const LABEL_VALUE: u64 = 2;
 const SAMPLE_VALUE: u64 = 1;
@@ -74,6 +77,7 @@ const SAMPLE_TIME: u64 = 2;
 struct Scratch<'a> {
     labels: Vec<&'a [u8]>,
     samples: Vec<(i64, f64)>,
+    histograms: Vec<(i64, NativeHistogram)>,
 }
 
 impl WriteReceiver {
@@ -90,7 +94,7 @@ impl WriteReceiver {
     }
 
     /// Writes one message, a `prometheus.WriteRequest` compressed with snappy, as one batch. `largest` is how many bytes
-    /// it may have when it is not compressed. Exemplars, native histograms and metadata are left out as yet.
+    /// it may have when it is not compressed. Exemplars and metadata are left out as yet.
     ///
     /// # Errors
     /// [`WriteError`]; nothing of the message is written then, but for [`WriteError::Refused`].
@@ -115,15 +119,16 @@ impl WriteReceiver {
                 continue;
             };
             read_series(series, &mut scratch)?;
+            let samples = scratch.samples.len() + scratch.histograms.len();
             match self.series(
-                &scratch,
+                &mut scratch,
                 &mut *appender,
                 &mut written,
                 now_ms.saturating_add(MAX_AHEAD_MS),
             )? {
                 Ok(()) => {}
                 Err(error @ AppendError::TooManySeries(_)) => {
-                    refused.get_or_insert((0, error)).0 += scratch.samples.len();
+                    refused.get_or_insert((0, error)).0 += samples;
                 }
                 Err(error) => return Err(WriteError::Sample(error)),
             }
@@ -138,7 +143,7 @@ impl WriteReceiver {
 
     fn series(
         &self,
-        series: &Scratch<'_>,
+        series: &mut Scratch<'_>,
         appender: &mut dyn Appender,
         written: &mut Vec<(LabelsHash, cupola_model::SeriesRef)>,
         latest: i64,
@@ -162,10 +167,27 @@ impl WriteReceiver {
                 labels = read_labels(&series.labels)?;
             }
             let Some(labels) = &labels else {
-                self.invalid_labels.add(series.samples.len() as f64);
+                self.invalid_labels
+                    .add((series.samples.len() + series.histograms.len()) as f64);
                 return Ok(Ok(()));
             };
             match appender.append(None, labels, ts, value) {
+                Ok(series) => known = Some(series),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        for (ts, histogram) in series.histograms.drain(..) {
+            if ts > latest {
+                return Ok(Err(AppendError::OutOfBounds));
+            }
+            if labels.is_none() {
+                labels = read_labels(&series.labels)?;
+            }
+            let Some(labels) = &labels else {
+                self.invalid_labels.inc();
+                continue;
+            };
+            match appender.append_histogram(known, labels, ts, histogram) {
                 Ok(series) => known = Some(series),
                 Err(error) => return Ok(Err(error)),
             }
@@ -178,6 +200,7 @@ impl WriteReceiver {
 fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), WriteError> {
     out.labels.clear();
     out.samples.clear();
+    out.histograms.clear();
     for field in Fields(message) {
         match field? {
             (SERIES_LABEL, Value::Bytes(label)) => out.labels.push(label),
@@ -192,6 +215,7 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
                 }
                 out.samples.push((ts, f64::from_bits(bits)));
             }
+            (SERIES_HISTOGRAM, Value::Bytes(histogram)) => out.histograms.push(read_histogram(histogram)?),
             _ => {}
         }
     }

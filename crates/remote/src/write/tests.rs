@@ -211,6 +211,90 @@ fn a_sample_that_is_refused_takes_the_whole_message_with_it() {
     assert_eq!(lines.len(), 2);
 }
 
+fn word(out: &mut Vec<u8>, number: u8, value: f64) {
+    out.push(number << 3 | 1);
+    out.extend(value.to_le_bytes());
+}
+
+fn varint(out: &mut Vec<u8>, number: u8, mut value: u64) {
+    out.push(number << 3);
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+// Buckets of 1 and 3 observations at the indexes -1 and 0, one of 2 at -2 on the other side.
+fn integer_histogram(count: u64, packed: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    varint(&mut out, 1, count);
+    word(&mut out, 3, 4.5);
+    varint(&mut out, 4, 3 << 1);
+    word(&mut out, 5, 0.001);
+    varint(&mut out, 6, 1);
+    put(&mut out, 8, &[1 << 3, 3, 2 << 3, 1]);
+    put(&mut out, 9, &[4]);
+    put(&mut out, 11, &[1 << 3, 1, 2 << 3, 2]);
+    if packed {
+        put(&mut out, 12, &[2, 4]);
+    } else {
+        out.extend([12 << 3, 2, 12 << 3, 4]);
+    }
+    varint(&mut out, 14, 3);
+    varint(&mut out, 15, NOW as u64);
+    out
+}
+
+fn custom_float_histogram() -> Vec<u8> {
+    let mut out = Vec::new();
+    word(&mut out, 2, 2.5);
+    word(&mut out, 3, 4.5);
+    varint(&mut out, 4, 53 * 2 - 1);
+    put(&mut out, 11, &[2 << 3, 2]);
+    put(&mut out, 13, &[0.5_f64.to_le_bytes(), 2_f64.to_le_bytes()].concat());
+    out.extend([15 << 3, 1]);
+    // Fields above 15 take two bytes for their number.
+    out.extend([0x82, 0x01, 8]);
+    out.extend(0.25_f64.to_le_bytes());
+    out
+}
+
+#[test]
+fn native_histograms_of_both_kinds_are_written() {
+    for packed in [true, false] {
+        let bench = Bench::new(10);
+        let mut first = series(&UP, &[]);
+        put(&mut first, 4, &integer_histogram(7, packed));
+        let mut second = series(&[("__name__", "f")], &[(NOW - 5, 1.5)]);
+        put(&mut second, 4, &custom_float_histogram());
+        let lines = bench.write(&request(&[first, second])).unwrap();
+        let expected = [
+            format!(r#"{{__name__="up", job="a"}} {{count:7, sum:4.5, [-0.8408964152537144,-0.7711054127039704):2, "#)
+                + &format!(
+                    r#"[-0.001,0.001]:1, (0.8408964152537144,0.9170040432046711]:1, (0.9170040432046711,1]:3}} @{NOW}"#
+                ),
+            format!(r#"{{__name__="f"}} 1.5 @{}"#, NOW - 5),
+            r#"{__name__="f"} {count:2.5, sum:4.5, [-Inf,0.25]:0.5, (0.25,+Inf]:2} @1"#.to_owned(),
+        ];
+        assert_eq!(lines, expected);
+    }
+}
+
+#[test]
+fn a_histogram_that_contradicts_itself_is_refused_with_upstreams_text() {
+    let bench = Bench::new(10);
+    let mut wrong = series(&UP, &[]);
+    put(&mut wrong, 4, &integer_histogram(6, true));
+    let (error, lines) = bench.write(&request(&[series(&UP, &[(NOW, 1.0)]), wrong])).unwrap_err();
+    assert_eq!(
+        error,
+        "7 observations found in buckets, but the Count field is 6: histogram's observation count should equal the \
+         number of observations found in the buckets (in absence of NaN)"
+    );
+    assert!(lines.is_empty());
+}
+
 #[test]
 fn what_is_no_message_is_told() {
     let bench = Bench::new(10);
@@ -237,7 +321,9 @@ fn what_is_no_message_is_told() {
 #[test]
 fn garbage_never_panics() {
     let bench = Bench::new(1000);
-    let message = request(&[series(&UP, &[(NOW, 1.0)]), series(&[("__name__", "x")], &[(NOW, 1.0)])]);
+    let mut histograms = series(&UP, &[(NOW, 1.0)]);
+    put(&mut histograms, 4, &custom_float_histogram());
+    let message = request(&[histograms, series(&[("__name__", "x")], &[(NOW, 1.0)])]);
     let packed = snap::raw::Encoder::new().compress_vec(&message).unwrap();
     cupola_testkit::fuzz(10_000, &[message, packed], &[], |bytes| {
         // Any answer will do; what counts is that there is one.

@@ -7,12 +7,12 @@
 use std::io;
 use std::path::Path;
 
-use cupola_chunk::Encoding;
+use cupola_chunk::{ChunkError, Encoding, HistogramCursor, decode_xor2};
 use cupola_env::Vfs;
-use cupola_wlog::{Event, LoggedTombstone, Options, Restored, Source, restore};
+use cupola_wlog::{Event, HeadChunk, LoggedTombstone, Options, Restored, Source, restore};
 
 use crate::head::Replay;
-use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Packing};
+use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedHistogram, LoggedSample, Packing};
 
 const FOLDERS: [&str; 3] = ["wal", "wbl", "chunks_head"];
 const NOTE: &str = "imported";
@@ -23,8 +23,6 @@ pub(super) struct Imported {
     /// Which files were there; to be noted.
     files: String,
     pub restored: Restored,
-    /// Chunks and samples of native histograms, which the head does not hold yet.
-    pub histograms: u64,
     /// Chunks and samples that came out of order.
     pub out_of_order: u64,
 }
@@ -47,7 +45,7 @@ pub(super) fn import(
         ..Imported::default()
     };
     replay.next_log();
-    let (mut histograms, mut out_of_order) = (0, 0);
+    let mut out_of_order = 0;
     let mut samples: Vec<LoggedSample> = Vec::new();
     imported.restored = restore(vfs, dir, Options { min_valid_time }, &mut |source, event| {
         match event {
@@ -57,10 +55,13 @@ pub(super) fn import(
                 }
             }
             Event::HeadChunk(chunk) if chunk.is_out_of_order => out_of_order += 1,
-            Event::HeadChunk(chunk) if chunk.encoding != Encoding::Xor => histograms += 1,
+            Event::HeadChunk(chunk) if chunk.encoding >= Encoding::Xor2 => {
+                let decoded = without_starts(&chunk, replay);
+                decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            }
             Event::HeadChunk(chunk) => replay.entry(Entry::Chunk(LoggedChunk {
                 series: chunk.series_ref.0,
-                packing: Packing::Prometheus(Encoding::Xor),
+                packing: Packing::Prometheus(chunk.encoding),
                 mint: chunk.mint,
                 maxt: chunk.maxt,
                 bytes: chunk.bytes.to_vec(),
@@ -75,15 +76,47 @@ pub(super) fn import(
                 }));
                 replay.entry(Entry::Samples(&samples));
             }
-            Event::Histograms(all) => histograms += all.len() as u64,
+            Event::Histograms(all) if source == Source::Wbl => out_of_order += all.len() as u64,
+            Event::Histograms(all) => {
+                let histograms: Vec<LoggedHistogram> = all
+                    .iter()
+                    .map(|sample| LoggedHistogram {
+                        series: sample.series_ref.0,
+                        ts: sample.ts,
+                        value: sample.histogram.clone(),
+                    })
+                    .collect();
+                replay.entry(Entry::Histograms(&histograms));
+            }
             Event::Tombstones(all) => all.iter().for_each(|tombstone| delete(replay, tombstone)),
             // Not held by the head.
             Event::Exemplars(_) | Event::Metadata(_) | Event::MmapMarkers(_) | Event::MinValidTime(_) => {}
         }
         Ok(())
     })?;
-    (imported.histograms, imported.out_of_order) = (histograms, out_of_order);
+    imported.out_of_order = out_of_order;
     Ok(Some(imported))
+}
+
+// The head does not grow chunks with start timestamps: their samples are taken over one by one.
+fn without_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), ChunkError> {
+    let series = chunk.series_ref.0;
+    if chunk.encoding == Encoding::Xor2 {
+        let mut samples = Vec::new();
+        decode_xor2(chunk.bytes, i64::MIN, i64::MAX, |ts, value, _| {
+            samples.push(LoggedSample { series, ts, value });
+        })?;
+        replay.entry(Entry::Samples(&samples));
+        return Ok(());
+    }
+    let mut cursor = HistogramCursor::new(chunk.encoding, chunk.bytes)?;
+    let mut histograms = Vec::new();
+    while let Some(ts) = cursor.next_sample()? {
+        let value = cursor.native();
+        histograms.push(LoggedHistogram { series, ts, value });
+    }
+    replay.entry(Entry::Histograms(&histograms));
+    Ok(())
 }
 
 fn delete(replay: &mut Replay, tombstone: &LoggedTombstone) {

@@ -11,7 +11,11 @@ use super::*;
 pub(super) const MINUTE: i64 = 60_000;
 pub(super) const HOUR: i64 = 60 * MINUTE;
 
-fn open_with(dir: &TempDir, vfs: Arc<dyn Vfs>, change: impl FnOnce(&mut Options)) -> Result<Tsdb, OpenError> {
+pub(super) fn open_with(
+    dir: &TempDir,
+    vfs: Arc<dyn Vfs>,
+    change: impl FnOnce(&mut Options),
+) -> Result<Tsdb, OpenError> {
     let mut options = Options::new(dir.path().to_path_buf());
     change(&mut options);
     Tsdb::open(options, Arc::new(ManualClock::new(0)), vfs, &Registry::default())
@@ -25,7 +29,7 @@ pub(super) fn name(text: &str) -> Labels {
     Labels::from_pairs([("__name__", text)])
 }
 
-fn write(tsdb: &Tsdb, labels: &Labels, ts: i64, value: f64) -> Result<(), CommitError> {
+pub(super) fn write(tsdb: &Tsdb, labels: &Labels, ts: i64, value: f64) -> Result<(), CommitError> {
     let mut appender = tsdb.appender();
     appender.append(None, labels, ts, value).unwrap();
     appender.commit()
@@ -40,7 +44,7 @@ pub(super) fn all() -> Selection<'static> {
 }
 
 // Everything stored, values as bits so that NaN compares.
-fn dump(tsdb: &Tsdb) -> BTreeMap<Labels, Vec<(i64, u64)>> {
+pub(super) fn dump(tsdb: &Tsdb) -> BTreeMap<Labels, Vec<(i64, u64)>> {
     let mut out = BTreeMap::new();
     for series in tsdb.select(&all()).unwrap() {
         let mut samples = Samples::default();

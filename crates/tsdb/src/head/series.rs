@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cupola_chunk::{
     ChunkError, Encoding, HistogramAppender, NativeValue, XorAppender, columnar, decode_histograms, decode_native,
-    remove_native,
+    remove_native, sort_native,
 };
 use cupola_histogram::{CounterResetHint, HistogramRef};
 use cupola_model::is_stale_nan;
@@ -229,6 +229,47 @@ impl MemSeries {
             self.seal(SAMPLES_PER_CHUNK);
         }
         Ok(true)
+    }
+
+    /// Puts what an earlier process had of this series before what it has now. Whether the two overlapped in time; then
+    /// they are merged, and of two samples of one time the earlier process's stays.
+    ///
+    /// # Errors
+    /// Where chunks cannot be decoded; the series keeps what it has now.
+    pub(crate) fn put_before(&mut self, mut past: Self) -> Result<bool, StorageError> {
+        let first = self.bounds().map(|(first, _)| first);
+        let overlap = past.last().zip(first).is_some_and(|(last, first)| first <= last);
+        if !overlap && !self.has_histograms() {
+            // A million series have a few floats each.
+            let mut now = Samples::default();
+            if let Some(source) = self.snapshot(i64::MIN, i64::MAX) {
+                source.read(i64::MIN, i64::MAX, &mut now)?;
+            }
+            for (ts, value) in now.ts.iter().zip(&now.values) {
+                past.push(*ts, *value);
+            }
+        } else {
+            let mut now = Vec::new();
+            if overlap {
+                past.read_all(&mut now)?;
+                past = Self::new(Box::default());
+            }
+            self.read_all(&mut now)?;
+            // Stable, so the earlier process's sample comes first.
+            sort_native(&mut now);
+            for (ts, value) in &now {
+                past.push_value(*ts, value);
+            }
+        }
+        past.labels = std::mem::take(&mut self.labels);
+        past.logged = self.logged;
+        *self = past;
+        Ok(overlap)
+    }
+
+    fn has_histograms(&self) -> bool {
+        let is_histogram = |sealed: &Sealed| matches!(sealed.chunk, SealedChunk::Histograms(_));
+        matches!(self.open, Open::Histograms(_)) || self.sealed.iter().any(is_histogram)
     }
 
     // All samples, as they were written.
