@@ -3,9 +3,9 @@
 use cupola_histogram::NativeHistogram;
 use cupola_metrics::{Counter, Registry};
 use cupola_model::{Labels, METRIC_NAME, is_valid_label_name};
-use cupola_storage::{AppendError, Appendable, Appender, CommitError};
+use cupola_storage::{AppendError, Appendable, Appender, CommitError, Exemplar};
 use thiserror::Error;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::histograms::read_histogram;
 use crate::known::{Known, LabelsHash};
@@ -66,11 +66,15 @@ const MAX_AHEAD_MS: i64 = 10 * 60_000;
 const REQUEST_SERIES: u64 = 1;
 const SERIES_LABEL: u64 = 1;
 const SERIES_SAMPLE: u64 = 2;
+const SERIES_EXEMPLAR: u64 = 3;
 const SERIES_HISTOGRAM: u64 = 4;
 const LABEL_NAME: u64 = 1;
 const LABEL_VALUE: u64 = 2;
 const SAMPLE_VALUE: u64 = 1;
 const SAMPLE_TIME: u64 = 2;
+const EXEMPLAR_LABEL: u64 = 1;
+const EXEMPLAR_VALUE: u64 = 2;
+const EXEMPLAR_TIME: u64 = 3;
 
 // What is read of one series before it is written.
 #[derive(Default)]
@@ -78,6 +82,7 @@ struct Scratch<'a> {
     labels: Vec<&'a [u8]>,
     samples: Vec<(i64, f64)>,
     histograms: Vec<(i64, NativeHistogram)>,
+    exemplars: Vec<Exemplar>,
 }
 
 impl WriteReceiver {
@@ -94,7 +99,8 @@ impl WriteReceiver {
     }
 
     /// Writes one message, a `prometheus.WriteRequest` compressed with snappy, as one batch. `largest` is how many bytes
-    /// it may have when it is not compressed. Exemplars and metadata are left out as yet.
+    /// it may have when it is not compressed. Metadata is left out, as upstream's receiver does; an
+    /// exemplar that is refused is told in the log and costs nothing else.
     ///
     /// # Errors
     /// [`WriteError`]; nothing of the message is written then, but for [`WriteError::Refused`].
@@ -192,6 +198,12 @@ impl WriteReceiver {
                 Err(error) => return Ok(Err(error)),
             }
         }
+        for exemplar in series.exemplars.drain(..).filter(|exemplar| exemplar.ts <= latest) {
+            let appended = known.map(|known| appender.append_exemplar(known, exemplar));
+            if let Some(Err(error)) = appended {
+                debug!(%error, "remote write: exemplar refused");
+            }
+        }
         written.extend(known.map(|series| (hash, series)));
         Ok(Ok(()))
     }
@@ -201,6 +213,7 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
     out.labels.clear();
     out.samples.clear();
     out.histograms.clear();
+    out.exemplars.clear();
     for field in Fields(message) {
         match field? {
             (SERIES_LABEL, Value::Bytes(label)) => out.labels.push(label),
@@ -215,6 +228,7 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
                 }
                 out.samples.push((ts, f64::from_bits(bits)));
             }
+            (SERIES_EXEMPLAR, Value::Bytes(exemplar)) => out.exemplars.push(read_exemplar(exemplar)?),
             (SERIES_HISTOGRAM, Value::Bytes(histogram)) => out.histograms.push(read_histogram(histogram)?),
             _ => {}
         }
@@ -222,26 +236,45 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
     Ok(())
 }
 
+fn read_exemplar(message: &[u8]) -> Result<Exemplar, WriteError> {
+    let (mut pairs, mut bits, mut ts) = (Vec::new(), 0, 0);
+    for field in Fields(message) {
+        match field? {
+            (EXEMPLAR_LABEL, Value::Bytes(label)) => pairs.push(read_label(label)?),
+            (EXEMPLAR_VALUE, Value::Fixed64(value)) => bits = value,
+            (EXEMPLAR_TIME, Value::Varint(value)) => ts = value as i64,
+            _ => {}
+        }
+    }
+    let value = f64::from_bits(bits);
+    let labels = Labels::from_pairs(pairs);
+    Ok(Exemplar { labels, value, ts })
+}
+
+fn read_label(message: &[u8]) -> Result<(&str, &str), WriteError> {
+    let (mut name, mut value) = ("", "");
+    for field in Fields(message) {
+        let (number, Value::Bytes(bytes)) = field? else {
+            continue;
+        };
+        let text = || {
+            let text = std::str::from_utf8(bytes);
+            text.map_err(|_| WriteError::Message("a label is not UTF-8".to_owned()))
+        };
+        match number {
+            LABEL_NAME => name = text()?,
+            LABEL_VALUE => value = text()?,
+            _ => {}
+        }
+    }
+    Ok((name, value))
+}
+
 // `None` where the storage must not see them; told in the log then.
 fn read_labels(messages: &[&[u8]]) -> Result<Option<Labels>, WriteError> {
     let mut pairs = Vec::with_capacity(messages.len());
     for message in messages {
-        let (mut name, mut value) = ("", "");
-        for field in Fields(message) {
-            let (number, Value::Bytes(bytes)) = field? else {
-                continue;
-            };
-            let text = || {
-                let text = std::str::from_utf8(bytes);
-                text.map_err(|_| WriteError::Message("a label is not UTF-8".to_owned()))
-            };
-            match number {
-                LABEL_NAME => name = text()?,
-                LABEL_VALUE => value = text()?,
-                _ => {}
-            }
-        }
-        pairs.push((name, value));
+        pairs.push(read_label(message)?);
     }
     pairs.sort_unstable_by_key(|(name, _)| *name);
     let is_twice = pairs.windows(2).any(|two| two[0].0 == two[1].0);

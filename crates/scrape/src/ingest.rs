@@ -12,7 +12,7 @@ use cupola_config::prometheus::{Limits, ScrapeConfig};
 use cupola_config::relabel;
 use cupola_exposition::{Entry, Format, LabelPairs, Parser, Series};
 use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, SeriesRef};
-use cupola_storage::{AppendError, Appendable, Appender};
+use cupola_storage::{AppendError, Appendable, Appender, Exemplar, ExemplarError};
 use foldhash::HashMap;
 use hashbrown::HashTable;
 use thiserror::Error;
@@ -267,6 +267,9 @@ impl Ingester {
                     if let Some(series) = series {
                         known.set_series(series);
                         seen.insert(series);
+                        if let Some(exemplar) = &sample.exemplar {
+                            append_exemplar(appender, series, exemplar, at, metrics);
+                        }
                     }
                 }
                 Err(AppendError::OutOfOrder) => metrics.out_of_order.inc(),
@@ -364,6 +367,25 @@ pub(crate) fn batch<T, E>(
 }
 
 // A line's labels: its own and the target's, relabelled and checked. `None` where relabelling drops it.
+// `at` is the sample's time, which stands for that of an exemplar that has none. One that is refused costs nothing else.
+fn append_exemplar(
+    appender: &mut dyn Appender,
+    series: SeriesRef,
+    exemplar: &cupola_exposition::Exemplar<'_>,
+    at: i64,
+    metrics: &Metrics,
+) {
+    let exemplar = Exemplar {
+        labels: exemplar.labels(),
+        value: exemplar.value,
+        ts: exemplar.timestamp_ms.unwrap_or(at),
+    };
+    match appender.append_exemplar(series, exemplar) {
+        Err(ExemplarError::OutOfOrder) => metrics.exemplar_out_of_order.inc(),
+        Err(ExemplarError::TooLong | ExemplarError::UnknownSeries) | Ok(()) => {}
+    }
+}
+
 fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result<Option<Labels>, IngestError> {
     let mut pairs = LabelPairs::new();
     series.labels_into(true, &mut pairs);

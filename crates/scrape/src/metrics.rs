@@ -7,6 +7,7 @@ pub(crate) struct Metrics {
     pub duplicate: Counter,
     pub out_of_order: Counter,
     pub out_of_bounds: Counter,
+    pub exemplar_out_of_order: Counter,
     pub sample_limit: Counter,
     pub body_limit: Counter,
     pub pools: Counter,
@@ -26,6 +27,10 @@ impl Metrics {
             out_of_order: counter(
                 "scrapes_sample_out_of_order_total",
                 "Total number of samples rejected due to not being out of the expected order.",
+            ),
+            exemplar_out_of_order: counter(
+                "scrapes_exemplar_out_of_order_total",
+                "Total number of exemplar rejected due to not being out of the expected order.",
             ),
             out_of_bounds: counter(
                 "scrapes_sample_out_of_bounds_total",

@@ -5,6 +5,7 @@
 //! reuses. *Invariant:* no clock, no disk, no async, and no knowledge of PromQL.
 
 mod changes;
+mod exemplars;
 mod merge;
 mod samples;
 
@@ -15,6 +16,7 @@ use cupola_model::{Labels, Matcher, SeriesRef};
 use thiserror::Error;
 
 pub use changes::{ChangeLog, Changes, Version};
+pub use exemplars::{Exemplar, ExemplarError, SeriesExemplars};
 pub use merge::{Fanout, MergedSource, merge_series};
 pub use samples::{HistogramSamples, SampleValue, Samples};
 
@@ -118,6 +120,16 @@ pub trait Queryable: Send + Sync {
     /// # Errors
     /// As [`Queryable::select`].
     fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, StorageError>;
+
+    /// The exemplars between two times, milliseconds, both inclusive, of each series that satisfies all matchers of one of
+    /// `sets`, sorted by labels. None by default.
+    ///
+    /// # Errors
+    /// Where what is stored cannot be read.
+    fn exemplars(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<Vec<SeriesExemplars>, StorageError> {
+        let _ = (sets, mint, maxt);
+        Ok(Vec::new())
+    }
 
     /// What is missing in answers for the time being, as a warning to whoever reads them; `None` where nothing is.
     fn incomplete(&self) -> Option<String> {
@@ -241,6 +253,16 @@ pub trait Appender: Send {
         ts: i64,
         histogram: NativeHistogram,
     ) -> Result<SeriesRef, AppendError>;
+
+    /// Adds an exemplar of a series that an earlier call of this batch or another one named. One that is the series'
+    /// newest already changes nothing, nor does any where none are kept.
+    ///
+    /// # Errors
+    /// [`ExemplarError`] concerns this exemplar alone.
+    fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), ExemplarError> {
+        let _ = (series, exemplar);
+        Ok(())
+    }
 
     /// Writes the batch to the log, then shows it to readers. Dropping an appender without this discards the batch.
     ///

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cupola_model::Labels;
+use cupola_model::{Labels, Matcher};
 
-use crate::{Changes, Queryable, SampleSource, Samples, Selection, Series, StorageError, Version};
+use crate::{Changes, Queryable, SampleSource, Samples, Selection, Series, SeriesExemplars, StorageError, Version};
 
 /// Asks several storages and merges what they answer; on the same timestamp the first storage's sample wins.
 #[derive(Clone)]
@@ -48,6 +48,17 @@ impl Queryable for Fanout {
             values.extend(part.label_values(name, selection)?);
         }
         Ok(values.into_iter().collect())
+    }
+
+    fn exemplars(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<Vec<SeriesExemplars>, StorageError> {
+        let mut all = Vec::new();
+        for part in &self.parts {
+            all.extend(part.exemplars(sets, mint, maxt)?);
+        }
+        // Stable: where two have the same series, the first one's stay.
+        all.sort_by(|a: &SeriesExemplars, b| a.labels.cmp(&b.labels));
+        all.dedup_by(|later, first| later.labels == first.labels);
+        Ok(all)
     }
 
     fn incomplete(&self) -> Option<String> {

@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 use cupola_block::{Block, Ulid};
 use cupola_env::{Clock, Vfs};
 use cupola_metrics::{Kind, Registry};
-use cupola_model::Labels;
+use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    Appendable, Appender, Changes, Queryable, Selection, Series, StorageError, Version, merge_series,
+    Appendable, Appender, Changes, Queryable, Selection, Series, SeriesExemplars, StorageError, Version, merge_series,
 };
 use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
@@ -227,6 +227,21 @@ impl Tsdb {
             |i| i.blocks.load().iter().map(|b| b.size_bytes()).sum::<u64>() as f64,
         );
         gauge(
+            "exemplar_exemplars_in_storage",
+            "Number of exemplars currently in circular storage.",
+            |i| i.head.exemplar_stats().0 as f64,
+        );
+        gauge(
+            "exemplar_series_with_exemplars_in_storage",
+            "Number of series with exemplars currently in circular storage.",
+            |i| i.head.exemplar_stats().1 as f64,
+        );
+        gauge(
+            "exemplar_max_exemplars",
+            "Total number of exemplars the exemplar storage can store, resizeable.",
+            |i| i.head.exemplar_stats().2 as f64,
+        );
+        gauge(
             "lowest_timestamp",
             "Lowest timestamp value stored in the database, in milliseconds.",
             |i| {
@@ -412,6 +427,10 @@ impl Queryable for Tsdb {
         Ok(values.into_iter().collect())
     }
 
+    fn exemplars(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<Vec<SeriesExemplars>, StorageError> {
+        Ok(self.inner.head.select_exemplars(sets, mint, maxt))
+    }
+
     fn incomplete(&self) -> Option<String> {
         let progress = self.inner.replay.get();
         (!progress.done).then(|| {
@@ -436,6 +455,8 @@ impl Appendable for Tsdb {
 
 #[cfg(test)]
 mod compact_tests;
+#[cfg(test)]
+mod exemplar_tests;
 #[cfg(test)]
 mod histogram_tests;
 #[cfg(test)]

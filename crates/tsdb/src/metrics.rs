@@ -11,6 +11,8 @@ pub(crate) struct Metrics {
     pub out_of_order: Counter,
     pub histograms_out_of_order: Counter,
     pub out_of_bounds: Counter,
+    pub exemplars_appended: Counter,
+    pub exemplars_out_of_order: Counter,
     pub wal_failed: Counter,
     pub wal_corruptions: Counter,
     pub compactions: Counter,
@@ -64,6 +66,14 @@ impl Metrics {
             out_of_order: out_of_order.with(&["float"]),
             histograms_out_of_order: out_of_order.with(&["histogram"]),
             out_of_bounds: out_of_bounds.with(&["float"]),
+            exemplars_appended: counter(
+                "exemplar_exemplars_appended_total",
+                "Total number of appended exemplars.",
+            ),
+            exemplars_out_of_order: counter(
+                "exemplar_out_of_order_exemplars_total",
+                "Total number of out of order exemplar ingestion failed attempts.",
+            ),
             wal_failed: counter(
                 "wal_writes_failed_total",
                 "Total number of write log writes that failed.",

@@ -20,6 +20,8 @@ pub struct Options {
     pub no_lockfile: bool,
     /// How many series the head may have.
     pub limits: SeriesLimits,
+    /// How many exemplars are kept, of all series together; 0 keeps none.
+    pub max_exemplars: usize,
 }
 
 /// How many series there may be in the head; 0 for no limit. Those that have ended count until the head forgets them,
@@ -46,6 +48,7 @@ impl Options {
             max_block_ms: 0,
             no_lockfile: false,
             limits: SeriesLimits::default(),
+            max_exemplars: 100_000,
         }
     }
 }

@@ -9,10 +9,11 @@ use std::path::Path;
 
 use cupola_chunk::{ChunkError, Encoding, HistogramCursor, decode_xor2};
 use cupola_env::Vfs;
+use cupola_storage::Exemplar;
 use cupola_wlog::{Event, HeadChunk, LoggedTombstone, Options, Restored, Source, restore};
 
 use crate::head::Replay;
-use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedHistogram, LoggedSample, Packing};
+use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, Packing};
 
 const FOLDERS: [&str; 3] = ["wal", "wbl", "chunks_head"];
 const NOTE: &str = "imported";
@@ -89,8 +90,19 @@ pub(super) fn import(
                 replay.entry(Entry::Histograms(&histograms));
             }
             Event::Tombstones(all) => all.iter().for_each(|tombstone| delete(replay, tombstone)),
+            Event::Exemplars(all) => {
+                let logged = all.iter().map(|logged| LoggedExemplar {
+                    series: logged.series_ref.0,
+                    exemplar: Exemplar {
+                        labels: logged.labels.clone(),
+                        value: logged.value,
+                        ts: logged.ts,
+                    },
+                });
+                replay.entry(Entry::Exemplars(logged.collect()));
+            }
             // Not held by the head.
-            Event::Exemplars(_) | Event::Metadata(_) | Event::MmapMarkers(_) | Event::MinValidTime(_) => {}
+            Event::Metadata(_) | Event::MmapMarkers(_) | Event::MinValidTime(_) => {}
         }
         Ok(())
     })?;

@@ -5,6 +5,7 @@
 //!
 //! Lock order: log, then head.
 
+mod exemplars;
 mod histograms;
 mod index;
 mod limits;
@@ -19,7 +20,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{
-    AppendError, Appender, ChangeLog, Changes, CommitError, Samples, Selection, Series, StorageError, Version,
+    AppendError, Appender, ChangeLog, Changes, CommitError, Exemplar, ExemplarError, Samples, Selection, Series,
+    SeriesExemplars, StorageError, Version,
 };
 use foldhash::HashSet;
 use hashbrown::HashTable;
@@ -27,7 +29,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
-use crate::wal::{LoggedChunk, LoggedDeletion, LoggedHistogram, LoggedSample, Part, Wal};
+use crate::wal::{LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, Part, Wal};
+use exemplars::Ring;
 use index::Index;
 use limits::Refusals;
 pub use limits::RefusedSeries;
@@ -48,6 +51,8 @@ pub(crate) struct Head {
     late_ms: i64,
     limits: SeriesLimits,
     refusals: Mutex<Refusals>,
+    /// Locked after the head, or alone.
+    exemplars: Mutex<Ring>,
     metrics: Arc<Metrics>,
 }
 
@@ -266,6 +271,7 @@ impl Head {
             late_ms: options.block_ms / 2,
             limits: options.limits,
             refusals: Mutex::default(),
+            exemplars: Mutex::new(Ring::new(options.max_exemplars)),
             metrics,
         }
     }
@@ -276,6 +282,7 @@ impl Head {
             samples: Vec::new(),
             histograms: Vec::new(),
             floats_before: Vec::new(),
+            exemplars: Vec::new(),
         }
     }
 
@@ -406,6 +413,45 @@ impl Head {
             counts.truncate(limit);
         }
         all
+    }
+
+    // Those that still may follow are seen from now on.
+    fn add_exemplars(&self, inner: &Inner, exemplars: &[LoggedExemplar]) {
+        if exemplars.is_empty() {
+            return;
+        }
+        let mut ring = self.exemplars.lock();
+        for LoggedExemplar { series, exemplar } in exemplars {
+            let Some(series) = inner.get(*series) else { continue };
+            let labels = inner.labels(series);
+            if ring.check(&labels, exemplar) == Ok(true) {
+                ring.add(&labels, exemplar.clone());
+                self.metrics.exemplars_appended.inc();
+            }
+        }
+    }
+
+    /// As [`cupola_storage::Queryable::exemplars`].
+    pub(crate) fn select_exemplars(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Vec<SeriesExemplars> {
+        self.exemplars.lock().select(sets, mint, maxt)
+    }
+
+    /// How many exemplars there are, of how many series, and how many there may be.
+    pub(crate) fn exemplar_stats(&self) -> (usize, usize, usize) {
+        let ring = self.exemplars.lock();
+        (ring.len(), ring.series_count(), ring.capacity())
+    }
+
+    // All exemplars of series that are still in the head, in the order in which they came.
+    fn logged_exemplars(&self) -> Vec<LoggedExemplar> {
+        let inner = self.inner.read();
+        let ring = self.exemplars.lock();
+        let logged = ring.iter().filter_map(|(labels, exemplar)| {
+            let series = inner.find(labels)?;
+            let exemplar = exemplar.clone();
+            Some(LoggedExemplar { series, exemplar })
+        });
+        logged.collect()
     }
 
     /// What changed since the state `since`.
@@ -578,6 +624,7 @@ impl Head {
                 checkpoint.add(id, &labels, &chunks)?;
             }
         }
+        checkpoint.add_exemplars(&self.logged_exemplars())?;
         checkpoint.finish()
     }
 
@@ -601,6 +648,7 @@ pub(crate) struct HeadAppender {
     histograms: Vec<LoggedHistogram>,
     // How many floats of the batch came before each histogram.
     floats_before: Vec<usize>,
+    exemplars: Vec<LoggedExemplar>,
 }
 
 impl HeadAppender {
@@ -659,7 +707,11 @@ impl HeadAppender {
         let with_histograms: HashSet<u64> = self.histograms.iter().map(|h| h.series).collect();
         let is_mixed = !with_histograms.is_empty() && self.samples.iter().any(|s| with_histograms.contains(&s.series));
         if !is_mixed {
-            return vec![Part::Samples(&self.samples), Part::Histograms(&self.histograms)];
+            return vec![
+                Part::Samples(&self.samples),
+                Part::Histograms(&self.histograms),
+                Part::Exemplars(&self.exemplars),
+            ];
         }
         let mut parts = Vec::new();
         let (mut samples, mut histograms, mut done) = (&*self.samples, &*self.histograms, 0);
@@ -673,6 +725,7 @@ impl HeadAppender {
             histograms = rest;
         }
         parts.push(Part::Samples(samples));
+        parts.push(Part::Exemplars(&self.exemplars));
         parts
     }
 }
@@ -759,8 +812,25 @@ impl Appender for HeadAppender {
         Ok(SeriesRef(series))
     }
 
+    fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), ExemplarError> {
+        let labels = {
+            let inner = self.head.inner.read();
+            let series = inner.get(series.0).ok_or(ExemplarError::UnknownSeries)?;
+            inner.labels(series)
+        };
+        let checked = self.head.exemplars.lock().check(&labels, &exemplar);
+        if checked == Err(ExemplarError::OutOfOrder) {
+            self.head.metrics.exemplars_out_of_order.inc();
+        }
+        if checked? {
+            let series = series.0;
+            self.exemplars.push(LoggedExemplar { series, exemplar });
+        }
+        Ok(())
+    }
+
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
-        if self.samples.is_empty() && self.histograms.is_empty() {
+        if self.samples.is_empty() && self.histograms.is_empty() && self.exemplars.is_empty() {
             return Ok(());
         }
         let head = &*self.head;
@@ -774,6 +844,7 @@ impl Appender for HeadAppender {
             };
             let floats = self.samples.iter().map(|sample| sample.series);
             let all = floats.chain(self.histograms.iter().map(|histogram| histogram.series));
+            let all = all.chain(self.exemplars.iter().map(|exemplar| exemplar.series));
             all.filter_map(unlogged).collect()
         };
         fresh.sort_by_key(|(id, _)| *id);
@@ -794,6 +865,7 @@ impl Appender for HeadAppender {
             match part {
                 Part::Samples(samples) => inner.apply(samples, &mut applied),
                 Part::Histograms(histograms) => inner.apply_histograms(histograms, &mut applied),
+                Part::Exemplars(exemplars) => head.add_exemplars(&inner, exemplars),
             }
         }
         if applied.floats + applied.histograms > 0 {

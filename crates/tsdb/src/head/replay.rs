@@ -10,9 +10,10 @@ use cupola_histogram::HistogramRef;
 use cupola_storage::StorageError;
 
 use super::Head;
+use super::exemplars::Ring;
 use super::series::MemSeries;
 use crate::by_slot::BySlot;
-use crate::wal::Entry;
+use crate::wal::{Entry, LoggedExemplar};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
@@ -21,6 +22,7 @@ pub(crate) struct Replay {
     ids: BySlot<u64>,
     // By slot. The head frees no slot until the replay is over.
     past: Vec<MemSeries>,
+    exemplars: Ring,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
 }
@@ -30,6 +32,7 @@ impl Replay {
     pub(crate) fn new(head: Arc<Head>) -> Self {
         Self {
             floor: head.floor.load(Ordering::Acquire),
+            exemplars: Ring::new(head.exemplars.lock().capacity()),
             head,
             ids: BySlot::default(),
             past: Vec::new(),
@@ -77,6 +80,19 @@ impl Replay {
                         && series.check_histogram(logged.ts, histogram) == Ok(true)
                     {
                         series.push_histogram(logged.ts, histogram);
+                    }
+                }
+            }
+            Entry::Exemplars(exemplars) => {
+                let inner = self.head.inner.read();
+                for LoggedExemplar { series, exemplar } in exemplars {
+                    let id = self.ids.get(series).checked_sub(1);
+                    let Some(series) = id.and_then(|id| inner.get(id)) else {
+                        continue;
+                    };
+                    let labels = inner.labels(series);
+                    if self.exemplars.check(&labels, &exemplar) == Ok(true) {
+                        self.exemplars.add(&labels, exemplar);
                     }
                 }
             }
@@ -130,6 +146,7 @@ impl Replay {
             oldest = oldest.min(first);
             newest = newest.max(last);
         }
+        self.head.exemplars.lock().put_before(self.exemplars);
         inner.count(oldest, newest, 0);
         // A series that is only announced has nothing to show; the next truncation forgets it.
         if oldest <= newest {

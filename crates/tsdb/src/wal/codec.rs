@@ -3,6 +3,7 @@
 use cupola_chunk::Encoding;
 use cupola_histogram::NativeHistogram;
 use cupola_model::Labels;
+use cupola_storage::Exemplar;
 use thiserror::Error;
 
 use super::histograms::HistogramCodec;
@@ -35,6 +36,13 @@ pub(crate) struct LoggedHistogram {
     pub series: u64,
     pub ts: i64,
     pub value: NativeHistogram,
+}
+
+/// One exemplar as logged.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LoggedExemplar {
+    pub series: u64,
+    pub exemplar: Exemplar,
 }
 
 /// How a chunk of a checkpoint is encoded.
@@ -70,6 +78,7 @@ pub(crate) enum Entry<'a> {
     Series(u64, Labels),
     Samples(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
+    Exemplars(Vec<LoggedExemplar>),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
 }
@@ -81,6 +90,7 @@ const DELETION: u8 = 4;
 const COLUMNAR_CHUNKS: u8 = 5;
 const HISTOGRAMS: u8 = 6;
 const ENCODED_CHUNKS: u8 = 7;
+const EXEMPLARS: u8 = 8;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -111,11 +121,7 @@ impl Codec {
         for (id, labels) in series {
             self.last.announce(id);
             put_uvarint(out, id);
-            put_uvarint(out, labels.len() as u64);
-            for (name, value) in labels {
-                put_text(out, name);
-                put_text(out, value);
-            }
+            put_labels(out, labels);
         }
     }
 
@@ -149,6 +155,21 @@ impl Codec {
         put_uvarint(out, histograms.len() as u64);
         put_varint(out, first.ts);
         self.histograms.encode(out, first.ts, histograms);
+    }
+
+    pub(crate) fn encode_exemplars(out: &mut Vec<u8>, exemplars: &[LoggedExemplar]) {
+        let Some(first) = exemplars.first() else { return };
+        out.push(EXEMPLARS);
+        put_uvarint(out, exemplars.len() as u64);
+        put_varint(out, first.exemplar.ts);
+        let mut before = 0_u64;
+        for LoggedExemplar { series, exemplar } in exemplars {
+            put_varint(out, series.wrapping_sub(before) as i64);
+            before = *series;
+            put_varint(out, exemplar.ts.wrapping_sub(first.exemplar.ts));
+            out.extend_from_slice(&exemplar.value.to_bits().to_le_bytes());
+            put_labels(out, &exemplar.labels);
+        }
     }
 
     pub(crate) fn encode_chunk(out: &mut Vec<u8>, chunk: &LoggedChunk) {
@@ -190,19 +211,28 @@ impl Codec {
                 SERIES => {
                     for _ in 0..count {
                         let id = rest.uvarint("a series id")?;
-                        let pairs = rest.uvarint("a label count")?;
-                        let mut labels = Vec::new();
-                        for _ in 0..pairs {
-                            labels.push((rest.text()?, rest.text()?));
-                        }
+                        let labels = rest.labels()?;
                         self.last.announce(id);
-                        each(Entry::Series(id, Labels::from_pairs(labels)));
+                        each(Entry::Series(id, labels));
                     }
                 }
                 SAMPLES => self.decode_samples(count, &mut rest, each)?,
                 HISTOGRAMS => {
                     let base = rest.varint("a time")?;
                     each(Entry::Histograms(&self.histograms.decode(count, base, &mut rest)?));
+                }
+                EXEMPLARS => {
+                    let base = rest.varint("a time")?;
+                    let (mut exemplars, mut series) = (Vec::new(), 0_u64);
+                    for _ in 0..count {
+                        series = series.wrapping_add(rest.varint("a series id")? as u64);
+                        let ts = base.wrapping_add(rest.varint("a time")?);
+                        let value = f64::from_bits(rest.word("a value")?);
+                        let labels = rest.labels()?;
+                        let exemplar = Exemplar { labels, value, ts };
+                        exemplars.push(LoggedExemplar { series, exemplar });
+                    }
+                    each(Entry::Exemplars(exemplars));
                 }
                 CHUNKS | COLUMNAR_CHUNKS | ENCODED_CHUNKS => {
                     let packing = match kind {
@@ -310,6 +340,14 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {
     put_uvarint(out, ((value << 1) ^ (value >> 63)) as u64);
 }
 
+fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+    put_uvarint(out, labels.len() as u64);
+    for (name, value) in labels {
+        put_text(out, name);
+        put_text(out, value);
+    }
+}
+
 fn put_text(out: &mut Vec<u8>, text: &str) {
     put_uvarint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
@@ -359,6 +397,15 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    fn labels(&mut self) -> Result<Labels, CodecError> {
+        let count = self.uvarint("a label count")?;
+        let mut labels = Vec::new();
+        for _ in 0..count {
+            labels.push((self.text()?, self.text()?));
+        }
+        Ok(Labels::from_pairs(labels))
+    }
+
     fn text(&mut self) -> Result<&'a str, CodecError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| CodecError::Utf8)
     }
@@ -374,6 +421,7 @@ mod tests {
         Series(u64, Labels),
         Sample(LoggedSample),
         Histogram(LoggedHistogram),
+        Exemplar(LoggedExemplar),
         Chunk(LoggedChunk),
         Deletion(LoggedDeletion),
     }
@@ -384,6 +432,7 @@ mod tests {
             Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
             Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
+            Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
             Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
         })?;
@@ -539,7 +588,17 @@ mod tests {
             maxt: 5,
         };
         Codec::encode_deletion(&mut record, &deletion);
+        let exemplars = [7, 3].map(|series| LoggedExemplar {
+            series,
+            exemplar: Exemplar {
+                labels: Labels::from_pairs([("trace_id", "x")]),
+                value: -0.0,
+                ts: 4 - series as i64,
+            },
+        });
+        Codec::encode_exemplars(&mut record, &exemplars);
         let [xor, columnar, histograms] = chunks;
+        let [first, second] = exemplars;
         assert_eq!(
             decoded(&mut Codec::default(), &record).unwrap(),
             vec![
@@ -547,7 +606,9 @@ mod tests {
                 Decoded::Chunk(xor),
                 Decoded::Chunk(columnar),
                 Decoded::Chunk(histograms),
-                Decoded::Deletion(deletion)
+                Decoded::Deletion(deletion),
+                Decoded::Exemplar(first),
+                Decoded::Exemplar(second),
             ]
         );
     }
@@ -575,6 +636,13 @@ mod tests {
                 bytes: b"abc".to_vec(),
             },
         );
+        let labels = Labels::from_pairs([("trace_id", "x")]);
+        let exemplar = Exemplar {
+            labels,
+            value: 1.0,
+            ts: 5,
+        };
+        Codec::encode_exemplars(&mut record, &[LoggedExemplar { series: 7, exemplar }]);
         let value = NativeHistogram::Integer(cupola_histogram::Histogram {
             count: 3,
             positive_spans: vec![cupola_histogram::Span { offset: 1, length: 2 }],

@@ -23,7 +23,7 @@ use tracing::warn;
 
 pub(crate) use backlog::Backlog;
 use codec::Codec;
-pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedHistogram, LoggedSample, Packing};
+pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, Packing};
 pub(crate) use histograms::{MAX_EMPTY_SPANS, empty_spans};
 
 // A new segment begins once the current one is this long.
@@ -34,6 +34,7 @@ const CHECKPOINT: &str = "checkpoint-";
 pub(crate) enum Part<'a> {
     Samples(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
+    Exemplars(&'a [LoggedExemplar]),
 }
 
 pub(crate) struct Wal {
@@ -86,6 +87,7 @@ impl Wal {
             match part {
                 Part::Samples(samples) => self.codec.encode_samples(&mut self.record, samples),
                 Part::Histograms(histograms) => self.codec.encode_histograms(&mut self.record, histograms),
+                Part::Exemplars(exemplars) => Codec::encode_exemplars(&mut self.record, exemplars),
             }
         }
         self.write()
@@ -238,6 +240,18 @@ impl Checkpoint {
         } else {
             Ok(())
         }
+    }
+
+    /// Adds exemplars of series that were added before.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::add`].
+    pub(crate) fn add_exemplars(&mut self, exemplars: &[LoggedExemplar]) -> io::Result<()> {
+        for some in exemplars.chunks(1024) {
+            Codec::encode_exemplars(&mut self.record, some);
+            self.flush()?;
+        }
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -57,6 +57,26 @@ async fn the_lookback_can_be_given() {
 }
 
 #[tokio::test]
+async fn exemplars_of_what_a_query_selects() {
+    let server = start(|_| {});
+    server.check("/api/v1/query_exemplars?query=sum(rate(requests_total{job=\"api\"}[5m]))&start=999500&end=999900", 200, expect![[r#"{"status":"success","data":[{"seriesLabels":{"__name__":"requests_total","instance":"a:1","job":"api"},"exemplars":[{"labels":{"trace_id":"t10"},"value":"2.5","timestamp":999550.125},{"labels":{"trace_id":"t20"},"value":"5","timestamp":999700.125},{"labels":{"trace_id":"t30"},"value":"7.5","timestamp":999850.125}]}]}"#]]).await;
+    server
+        .check(
+            "/api/v1/query_exemplars?query=temp or 1",
+            200,
+            expect![[r#"{"status":"success","data":[]}"#]],
+        )
+        .await;
+    server
+        .check(
+            "/api/v1/query_exemplars?query=up&start=2&end=1",
+            400,
+            expect![[r#"{"status":"error","errorType":"bad_data","error":"end timestamp must not be before start timestamp"}"#]],
+        )
+        .await;
+}
+
+#[tokio::test]
 async fn range_queries() {
     let server = start(|_| {});
     server.check("/api/v1/query_range?query=sum(requests_total)&start=999970&end=1000000&step=15", 200, expect![[r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[999970,"114"],[999985,"117"],[1000000,"120"]]}]}}"#]]).await;

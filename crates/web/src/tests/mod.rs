@@ -22,7 +22,7 @@ use cupola_metrics::Registry;
 use cupola_model::{Alert, AlertSink, Labels, STALE_NAN};
 use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::ScrapeManager;
-use cupola_storage::{Appendable, Queryable};
+use cupola_storage::{Appendable, Exemplar, Queryable};
 use cupola_tsdb::{Options, Tsdb};
 use expect_test::Expect;
 use http::{HeaderMap, Request, StatusCode};
@@ -99,6 +99,13 @@ fn fill(tsdb: &Tsdb) {
         batch
             .append(None, &gone, ts, if step == 40 { STALE_NAN } else { 1.0 })
             .unwrap();
+        if step % 10 == 0 {
+            let series = batch.append(None, &requests("a:1"), ts, step as f64).unwrap();
+            let labels = Labels::from_pairs([("trace_id", format!("t{step}"))]);
+            let value = step as f64 / 4.0;
+            let ts = ts + 125;
+            batch.append_exemplar(series, Exemplar { labels, value, ts }).unwrap();
+        }
         batch.commit().unwrap();
     }
 }

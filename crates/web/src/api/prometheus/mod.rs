@@ -1,6 +1,7 @@
 //! `/api/v1` as Prometheus 3.14 answers it, and the two addresses beside it that speak its text format.
 
 mod admin;
+mod exemplars;
 mod federate;
 mod labels;
 mod metadata;
@@ -23,6 +24,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
     Router::new()
         .route("/api/v1/query", on_query(query::instant))
         .route("/api/v1/query_range", on_query(query::range))
+        .route("/api/v1/query_exemplars", on_get_or_post(exemplars::exemplars))
         .route("/api/v1/format_query", on_get_or_post(query::format))
         .route("/api/v1/parse_query", on_get_or_post(query::tree))
         .route("/api/v1/series", on_get_or_post(labels::series))
