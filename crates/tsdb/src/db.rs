@@ -308,6 +308,12 @@ impl Tsdb {
         &self.inner.options.dir
     }
 
+    /// Sets how much older than the newest sample one that comes out of order may be; milliseconds, 0 refuses all. For a
+    /// changed configuration.
+    pub fn set_out_of_order_window(&self, window_ms: i64) {
+        self.inner.head.set_out_of_order_window(window_ms);
+    }
+
     /// Figures of the head.
     #[must_use]
     pub fn head_stats(&self) -> HeadStats {
@@ -436,6 +442,8 @@ impl Appendable for Tsdb {
 
 #[cfg(test)]
 mod compact_tests;
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]

@@ -67,14 +67,20 @@ impl Wal {
         Ok((wal, backlog))
     }
 
-    /// Appends one batch as one frame.
+    /// Appends one batch as one frame: samples in order and, in `late`, out of order.
     ///
     /// # Errors
     /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
     /// batch starts a new segment, so nothing after it can be lost behind the damage.
-    pub(crate) fn append(&mut self, series: &[(u64, Labels)], samples: &[LoggedSample]) -> io::Result<()> {
+    pub(crate) fn append(
+        &mut self,
+        series: &[(u64, Labels)],
+        samples: &[LoggedSample],
+        late: &[LoggedSample],
+    ) -> io::Result<()> {
         self.begin(series)?;
         self.codec.encode_samples(&mut self.record, samples);
+        self.codec.encode_late_samples(&mut self.record, late);
         self.write()
     }
 
