@@ -122,7 +122,7 @@ impl Tsdb {
         };
         let started = std::time::Instant::now();
         let metrics = Arc::new(Metrics::new(registry));
-        let mut blocks = open_blocks(&dir, &*vfs).map_err(io("cannot be listed"))?;
+        let mut blocks = open_blocks(&dir, &vfs).map_err(io("cannot be listed"))?;
         let superseded = compact::take_superseded(&mut blocks);
         let floor = written_until(&blocks);
         let mut replay = Replay::new(floor);

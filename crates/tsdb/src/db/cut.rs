@@ -80,7 +80,7 @@ impl Inner {
         };
         let mut series = self.head.select(&selection);
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let mut writer = BlockWriter::create(dir, BlockSpec::new(self.new_ulid(), begin, end))?;
+        let mut writer = BlockWriter::create(&self.vfs, dir, BlockSpec::new(self.new_ulid(), begin, end))?;
         let mut samples = Samples::default();
         for one in &series {
             samples.clear();
@@ -105,7 +105,7 @@ impl Inner {
             return Ok(());
         };
         let ulid = meta.ulid;
-        let block = Block::open(&dir.join(ulid.to_string()))?;
+        let block = Block::open(&self.vfs, &dir.join(ulid.to_string()))?;
         let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
         blocks.push(Arc::new(block));
         self.set_blocks(blocks);
@@ -198,8 +198,8 @@ fn add(writer: &mut BlockWriter, labels: &Labels, samples: &Samples) -> Result<(
 }
 
 /// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.
-pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block>>> {
-    let list = list_blocks(dir).map_err(io::Error::other)?;
+pub(super) fn open_blocks(dir: &Path, vfs: &Arc<dyn Vfs>) -> io::Result<Vec<Arc<Block>>> {
+    let list = list_blocks(&**vfs, dir).map_err(io::Error::other)?;
     for broken in &list.broken {
         error!(dir = %broken.dir.display(), error = %broken.error, "block cannot be read and is left out");
     }
@@ -218,7 +218,7 @@ pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block
     }
     let mut blocks = Vec::new();
     for (dir, _) in &list.blocks {
-        match Block::open(dir) {
+        match Block::open(vfs, dir) {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(error) => error!(dir = %dir.display(), %error, "block cannot be opened and is left out"),
         }
