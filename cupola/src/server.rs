@@ -97,7 +97,7 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.max_block_ms = settings.max_block_ms;
     options.no_lockfile = settings.no_lockfile;
     options.limits = settings.series_limits;
-    Ok(Tsdb::open(options, clock, Arc::new(RealFs), registry)?)
+    Ok(Tsdb::open_in_background(options, clock, Arc::new(RealFs), registry)?)
 }
 
 // Everything that a reload changes.

@@ -201,7 +201,7 @@ impl Tsdb {
     /// The first [`StorageError`], where a block cannot be read or its tombstones cannot be written; the other blocks
     /// are done all the same. Deleting again is harmless.
     pub fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
-        let _running = self.inner.maintenance.lock();
+        let _running = self.inner.begin_maintenance();
         self.inner.delete_series(sets, mint, maxt)
     }
 
@@ -212,7 +212,7 @@ impl Tsdb {
     /// The first [`StorageError`], where a block cannot be read or written; it stays as it is, the others are done all
     /// the same. [`StorageError::Stopped`] where the database is being closed.
     pub fn clean_tombstones(&self) -> Result<(), StorageError> {
-        let _running = self.inner.maintenance.lock();
+        let _running = self.inner.begin_maintenance();
         self.inner.clean_tombstones()
     }
 
@@ -224,7 +224,7 @@ impl Tsdb {
     /// [`StorageError`] where a block cannot be linked or the head cannot be written; what was copied so far stays.
     pub fn snapshot(&self, dir: &Path, with_head: bool) -> Result<(), StorageError> {
         let inner = &self.inner;
-        let _running = inner.maintenance.lock();
+        let _running = inner.begin_maintenance();
         inner.vfs.create_dir_all(dir).map_err(|source| StorageError::Io {
             what: format!("create folder {}", dir.display()),
             source,

@@ -117,8 +117,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes a checkpoint; whether that worked.
+    /// Writes a checkpoint; whether that worked. None is written as long as the log was not read to its end: what was not
+    /// read is there and nowhere else.
     pub(super) fn checkpoint(&self) -> bool {
+        if !self.replay.is_done() {
+            return false;
+        }
         self.metrics.checkpoints.inc();
         let outcome = self.head.checkpoint();
         if let Err(error) = &outcome {

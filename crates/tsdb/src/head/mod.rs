@@ -7,6 +7,7 @@
 
 mod index;
 mod limits;
+mod replay;
 mod series;
 
 use std::collections::BTreeSet;
@@ -21,13 +22,13 @@ use cupola_storage::{
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 
-use crate::by_slot::BySlot;
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
-use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Wal};
+use crate::wal::{LoggedChunk, LoggedDeletion, LoggedSample, Wal};
 use index::Index;
 use limits::Refusals;
 pub use limits::RefusedSeries;
+pub(crate) use replay::Replay;
 use series::MemSeries;
 
 // Once per so many selected series it is asked whether selecting is to go on.
@@ -186,95 +187,18 @@ impl Inner {
     }
 }
 
-/// Takes what replay reads. Ids of the log are those of an earlier process, so they are mapped.
-#[derive(Default)]
-pub(crate) struct Replay {
-    inner: Inner,
-    // One more than the id here, 0 where there is none.
-    ids: BySlot<u64>,
-    floor: i64,
-    pub damage: Vec<String>,
-}
-
-impl Replay {
-    /// Leaves out samples older than `floor`: blocks have them.
-    pub(crate) fn new(floor: i64) -> Self {
+impl Head {
+    /// An empty head in front of `wal`. Samples older than `floor` are in blocks.
+    pub(crate) fn new(wal: Wal, floor: i64, options: &Options, metrics: Arc<Metrics>) -> Self {
         let inner = Inner {
             mint: i64::MAX,
             maxt: i64::MIN,
             ..Inner::default()
         };
         Self {
-            inner,
-            floor,
-            ..Self::default()
-        }
-    }
-
-    /// What comes next is of another log, in which ids mean other series.
-    pub(crate) fn next_log(&mut self) {
-        self.ids = BySlot::default();
-    }
-
-    fn id(&self, logged: u64) -> Option<u64> {
-        self.ids.get(logged).checked_sub(1)
-    }
-
-    pub(crate) fn entry(&mut self, entry: Entry<'_>) {
-        match entry {
-            Entry::Series(id, labels) => {
-                let here = self.inner.create(&labels);
-                self.ids.announce(id);
-                self.ids.replace(id, here + 1);
-            }
-            Entry::Samples(samples) => {
-                for sample in samples.iter().filter(|sample| sample.ts >= self.floor) {
-                    let Some(series) = self.id(sample.series).and_then(|id| self.inner.get_mut(id)) else {
-                        continue;
-                    };
-                    if series.check(sample.ts, sample.value) == Ok(true) {
-                        let chunks = series.push(sample.ts, sample.value);
-                        self.inner.count(sample.ts, sample.ts, chunks);
-                    }
-                }
-            }
-            Entry::Deletion(deletion) => {
-                for series in &deletion.series {
-                    let Some(id) = self.id(*series) else { continue };
-                    if let Err(error) = self.inner.delete(id, deletion.mint, deletion.maxt) {
-                        self.damage.push(format!("deletion: {error}"));
-                    }
-                }
-            }
-            Entry::Chunk(chunk) => {
-                let id = self.id(chunk.series);
-                let Some(series) = id.and_then(|id| self.inner.get_mut(id)) else {
-                    return;
-                };
-                if chunk.maxt < self.floor {
-                    return;
-                }
-                match series.restore(&chunk) {
-                    Ok(true) => self.inner.count(chunk.mint, chunk.maxt, 1),
-                    Ok(false) => {}
-                    Err(error) => {
-                        let series = id.and_then(|id| self.inner.get(id));
-                        let labels = series.map(|series| self.inner.labels(series)).unwrap_or_default();
-                        self.damage.push(format!("checkpoint: {labels}: {error}"));
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Head {
-    pub(crate) fn new(replay: Replay, wal: Wal, options: &Options, metrics: Arc<Metrics>) -> Self {
-        let floor = AtomicI64::new(replay.floor);
-        Self {
-            inner: RwLock::new(replay.inner),
+            inner: RwLock::new(inner),
             wal: Mutex::new(Some(wal)),
-            floor,
+            floor: AtomicI64::new(floor),
             late_ms: options.block_ms / 2,
             limits: options.limits,
             refusals: Mutex::default(),
@@ -421,6 +345,11 @@ impl Head {
         self.inner.read().maxt
     }
 
+    /// Samples older than this are in blocks.
+    pub(crate) fn floor(&self) -> i64 {
+        self.floor.load(Ordering::Acquire)
+    }
+
     /// Oldest sample at or after the floor.
     pub(crate) fn mint(&self) -> Option<i64> {
         let floor = self.floor.load(Ordering::Acquire);
@@ -544,12 +473,10 @@ impl Head {
 
     /// Writes a checkpoint of everything in the head, so that a restart reads it instead of the log so far.
     pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
-        let (number, (vfs, dir)) = {
-            let mut wal = self.wal.lock();
-            let Some(wal) = wal.as_mut() else { return Ok(()) };
-            (wal.rotate()?, wal.place())
+        let mut checkpoint = match self.wal.lock().as_mut() {
+            Some(wal) => wal.checkpoint()?,
+            None => return Ok(()),
         };
-        let mut checkpoint = crate::wal::Checkpoint::begin(vfs, dir, number)?;
         // Slot by slot, so that no lock is held while the disk is written.
         let slots = self.inner.read().slots.len();
         for slot in 0..slots {
@@ -566,6 +493,13 @@ impl Head {
             }
         }
         checkpoint.finish()
+    }
+
+    /// Notes that something of this file of the log could not be read: no checkpoint removes it.
+    pub(crate) fn keep_damaged(&self, file: String) {
+        if let Some(wal) = self.wal.lock().as_mut() {
+            wal.keep(file);
+        }
     }
 
     /// Ends writing: later commits fail with [`CommitError::Closed`].

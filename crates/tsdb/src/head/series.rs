@@ -140,6 +140,51 @@ impl MemSeries {
         Ok(true)
     }
 
+    /// Puts what an earlier process had of this series before what it has now. Whether the two overlapped in time; then
+    /// they are merged, and of two samples of one time the earlier process's stays.
+    ///
+    /// # Errors
+    /// Where chunks cannot be decoded; the series keeps what it has now.
+    pub(crate) fn put_before(&mut self, mut past: Self) -> Result<bool, StorageError> {
+        let mut now = Samples::default();
+        self.read_all(&mut now)?;
+        let overlap = match (past.last(), now.ts.first()) {
+            (Some(last), Some(first)) => *first <= last,
+            _ => false,
+        };
+        if overlap {
+            let mut before = Samples::default();
+            past.read_all(&mut before)?;
+            past = Self::new(Box::default());
+            let before = before.ts.into_iter().zip(before.values);
+            let now = std::mem::take(&mut now);
+            let mut all: Vec<(i64, f64)> = before.chain(now.ts.into_iter().zip(now.values)).collect();
+            // Stable, so the earlier process's sample comes first.
+            all.sort_by_key(|(ts, _)| *ts);
+            all.dedup_by_key(|(ts, _)| *ts);
+            for (ts, value) in all {
+                past.push(ts, value);
+            }
+        }
+        for (ts, value) in now.ts.iter().zip(&now.values) {
+            past.push(*ts, *value);
+        }
+        past.labels = std::mem::take(&mut self.labels);
+        past.logged = self.logged;
+        *self = past;
+        Ok(overlap)
+    }
+
+    fn read_all(&self, out: &mut Samples) -> Result<(), StorageError> {
+        for chunk in &self.sealed {
+            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, out)?;
+        }
+        if self.has_open() {
+            decode(self.open.bytes(), i64::MIN, i64::MAX, out)?;
+        }
+        Ok(())
+    }
+
     /// Oldest and newest sample.
     pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
         let open = self.has_open().then_some(self.open_mint);
@@ -169,12 +214,7 @@ impl MemSeries {
             return Ok(false);
         }
         let mut samples = Samples::default();
-        for chunk in &self.sealed {
-            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
-        }
-        if self.has_open() {
-            decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples)?;
-        }
+        self.read_all(&mut samples)?;
         let mut left = Self::new(std::mem::take(&mut self.labels));
         left.logged = self.logged;
         for (ts, value) in samples.ts.iter().zip(&samples.values) {
