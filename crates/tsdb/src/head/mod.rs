@@ -5,8 +5,10 @@
 //!
 //! Lock order: log, then head.
 
+mod cardinality;
 mod index;
 mod limits;
+mod newcomers;
 mod series;
 
 use std::collections::BTreeSet;
@@ -25,9 +27,11 @@ use crate::by_slot::BySlot;
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
 use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Wal};
+pub use cardinality::{Cardinality, Counts};
 use index::Index;
 use limits::Refusals;
 pub use limits::RefusedSeries;
+use newcomers::Newcomers;
 use series::MemSeries;
 
 // Once per so many selected series it is asked whether selecting is to go on.
@@ -43,6 +47,7 @@ pub(crate) struct Head {
     late_ms: i64,
     limits: SeriesLimits,
     refusals: Mutex<Refusals>,
+    newcomers: Mutex<Newcomers>,
     metrics: Arc<Metrics>,
 }
 
@@ -82,22 +87,6 @@ pub struct HeadStats {
     pub mint: i64,
     /// Newest sample, milliseconds; `i64::MIN` where there is none.
     pub maxt: i64,
-}
-
-/// Names with a count each, largest first.
-pub type Counts = Vec<(String, u64)>;
-
-/// Who has how many series.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cardinality {
-    /// Series by metric name.
-    pub by_metric: Counts,
-    /// Values by label name.
-    pub values_by_label: Counts,
-    /// Bytes of values by label name.
-    pub bytes_by_label: Counts,
-    /// Series by `name=value`.
-    pub by_pair: Counts,
 }
 
 fn series_ref(slot: u32, generation: u32) -> u64 {
@@ -278,6 +267,7 @@ impl Head {
             late_ms: options.block_ms / 2,
             limits: options.limits,
             refusals: Mutex::default(),
+            newcomers: Mutex::default(),
             metrics,
         }
     }
@@ -380,30 +370,13 @@ impl Head {
 
     pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
         let inner = self.inner.read();
-        let mut all = Cardinality::default();
-        for name in inner.index.label_names() {
-            let (mut values, mut bytes) = (0, 0);
-            for (value, series) in inner.index.label_values(name) {
-                values += 1;
-                bytes += value.len() as u64;
-                all.by_pair.push((format!("{name}={value}"), series as u64));
-                if name == cupola_model::METRIC_NAME {
-                    all.by_metric.push((value.to_owned(), series as u64));
-                }
-            }
-            all.values_by_label.push((name.to_owned(), values));
-            all.bytes_by_label.push((name.to_owned(), bytes));
-        }
-        for counts in [
-            &mut all.by_metric,
-            &mut all.values_by_label,
-            &mut all.bytes_by_label,
-            &mut all.by_pair,
-        ] {
-            counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            counts.truncate(limit);
-        }
-        all
+        let mut most = cardinality::largest(&inner.index, limit);
+        let newest = inner.maxt;
+        drop(inner);
+        let newcomers = self.newcomers.lock();
+        most.new_by_metric = newcomers.by_metric.largest(newest, limit);
+        most.new_by_job = newcomers.by_job.largest(newest, limit);
+        most
     }
 
     /// What changed since the state `since`.
@@ -581,7 +554,7 @@ pub(crate) struct HeadAppender {
 }
 
 impl HeadAppender {
-    fn create(&self, labels: &Labels) -> Result<u64, AppendError> {
+    fn create(&self, labels: &Labels, ts: i64) -> Result<u64, AppendError> {
         let head = &*self.head;
         let mut inner = head.inner.write();
         if let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
@@ -591,10 +564,11 @@ impl HeadAppender {
             }
             drop(inner);
             head.metrics.refused(limit.scope).inc();
-            head.refusals.lock().note(limit, labels);
+            head.refusals.lock().note(limit, labels, ts);
             return Err(AppendError::TooManySeries(limit));
         }
         head.metrics.series_created.inc();
+        head.newcomers.lock().note(labels, ts);
         Ok(inner.create(labels))
     }
 
@@ -653,7 +627,7 @@ impl Appender for HeadAppender {
         let (id, checked) = match found {
             Some(found) => found,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => (self.create(labels)?, Ok(true)),
+            None => (self.create(labels, ts)?, Ok(true)),
         };
         self.take(checked, id, ts, value)?;
         Ok(SeriesRef(id))
