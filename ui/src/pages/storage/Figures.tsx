@@ -3,7 +3,7 @@ import type { TsdbBlock, TsdbStatus } from '../../api/types';
 import parts from '../../ui/parts.module.css';
 import { bytes, count, durationWords, exactTime, type Quantity } from '../../ui/words';
 import pages from '../pages.module.css';
-import { grouped, scopeWords, usages, type Usage } from './status';
+import { grouped, usages, type Usage } from './status';
 import css from './storage.module.css';
 
 /** The head, what lies on the disk, and how much of the limits is used. */
@@ -16,17 +16,17 @@ export function Figures({ status, blocks }: { status: TsdbStatus; blocks: readon
     <>
       <dl class={`${parts.sheet} ${css.figures}`}>
         <Figure word="series in memory" test="series" value={grouped(head.numSeries)} />
-        {fresh !== undefined && <Figure word="new in the last hour" value={grouped(fresh)} />}
+        {fresh !== undefined && <Figure word="new within 1 h" value={grouped(fresh)} />}
         <Figure word="label pairs" value={grouped(head.numLabelPairs)} />
         <Figure word="chunks" value={grouped(head.chunkCount)} />
         <Figure
-          word="in memory since"
+          word="time in memory"
           title={hasSamples ? `${exactTime(head.minTime)} to ${exactTime(head.maxTime)}` : undefined}
           value={hasSamples ? durationWords(head.maxTime - head.minTime) : '–'}
         />
         {storage && (
           <>
-            <Figure word="memory of the server" value={<Amount of={bytes(storage.memoryBytes)} />} />
+            <Figure word="server memory" value={<Amount of={bytes(storage.memoryBytes)} />} />
             <Figure word="log" value={<Amount of={bytes(storage.logBytes)} />} />
             <Figure word={count(blocks.length, 'block')} value={<Amount of={bytes(storage.blockBytes)} />} />
             <Figure word="kept for" value={storage.retention || 'ever'} />
@@ -79,7 +79,10 @@ function Limit({ usage }: { usage: Usage }) {
   const level = usage.share >= 1 ? css.full : usage.share >= 0.8 ? css.close : '';
   return (
     <li class={`${css.limit} ${level}`} data-test="limit">
-      <span class={css.limitName}>{scopeWords(usage.scope, usage.name)}</span>
+      <span class={css.limitName}>
+        {usage.scope !== 'total' && <small>{usage.scope} </small>}
+        {usage.scope === 'total' ? 'all series' : usage.name || '(none)'}
+      </span>
       <span class={css.bar} aria-hidden="true">
         <span style={{ width: `${percent}%` }} />
       </span>

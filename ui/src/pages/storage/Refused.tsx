@@ -6,7 +6,7 @@ import { RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { count } from '../../ui/words';
 import pages from '../pages.module.css';
-import { grouped, isOngoing, scopeWords } from './status';
+import { grouped, isOngoing } from './status';
 import css from './storage.module.css';
 
 // The worst stand first; behind these it is a list to be filtered elsewhere.
@@ -28,7 +28,10 @@ export function Refused({ refused }: { refused: readonly RefusedSeries[] }) {
               word={isOngoing(one, now.value) ? 'refused' : 'was refused'}
             />
             <div class={css.who}>
-              <h3>{scopeWords(one.limit, one.name)}</h3>
+              <h3>
+                {one.limit !== 'total' && <small>{one.limit} </small>}
+                {one.limit === 'total' ? 'all series' : one.name || '(none)'}
+              </h3>
               <p>
                 {one.limit === 'total' && one.name !== '' && `Most lately from job ${one.name}. `}
                 Last example:

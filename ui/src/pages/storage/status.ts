@@ -48,11 +48,6 @@ export function isOngoing(refused: RefusedSeries, now: number): boolean {
   return now - refused.lastTime < ONGOING_MS;
 }
 
-/** "metric up", "job node" or "all series". */
-export function scopeWords(scope: LimitScope, name: string): string {
-  return scope === 'total' ? 'all series' : `${scope} ${name || '(none)'}`;
-}
-
 export interface Headline {
   state: State;
   sentence: string;
