@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::head::{Cardinality, Head, HeadStats, RefusedSeries};
 use crate::lock::{FolderLock, LockError};
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::{Options, SeriesLimits};
 use crate::wal::{Backlog, Wal};
 
 mod compact;
@@ -72,6 +72,8 @@ pub struct BlockInfo {
     pub series: u64,
     /// Number of samples.
     pub samples: u64,
+    /// How often its samples were merged, plus one.
+    pub level: u32,
 }
 
 /// An open database. Cloning shares it.
@@ -330,6 +332,18 @@ impl Tsdb {
     #[must_use]
     pub fn cardinality(&self, limit: usize) -> Cardinality {
         self.inner.head.cardinality(limit)
+    }
+
+    /// How many series there may be.
+    #[must_use]
+    pub fn series_limits(&self) -> SeriesLimits {
+        self.inner.options.limits
+    }
+
+    /// Bytes of the write-ahead log, its checkpoint included.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        wal_size(&*self.inner.vfs, &self.inner.options.dir.join("cupola-wal"))
     }
 
     /// All blocks, oldest first.

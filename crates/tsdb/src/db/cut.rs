@@ -296,5 +296,6 @@ pub(super) fn block_info(block: &Block) -> BlockInfo {
         bytes: block.size_bytes(),
         series: meta.stats.num_series,
         samples: meta.stats.num_samples,
+        level: meta.compaction.level,
     }
 }

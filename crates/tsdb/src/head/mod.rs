@@ -5,9 +5,11 @@
 //!
 //! Lock order: log, then head.
 
+mod cardinality;
 mod index;
 mod late;
 mod limits;
+mod newcomers;
 mod replay;
 mod series;
 
@@ -28,10 +30,12 @@ use tracing::error;
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
 use crate::wal::{LoggedChunk, LoggedDeletion, LoggedSample, Wal};
+pub use cardinality::{Cardinality, Counts};
 use index::Index;
 use late::Late;
 use limits::Refusals;
 pub use limits::RefusedSeries;
+use newcomers::Newcomers;
 pub(crate) use replay::Replay;
 use series::MemSeries;
 
@@ -50,6 +54,7 @@ pub(crate) struct Head {
     window_ms: AtomicI64,
     limits: SeriesLimits,
     refusals: Mutex<Refusals>,
+    newcomers: Mutex<Newcomers>,
     metrics: Arc<Metrics>,
 }
 
@@ -90,22 +95,6 @@ pub struct HeadStats {
     pub mint: i64,
     /// Newest sample, milliseconds; `i64::MIN` where there is none.
     pub maxt: i64,
-}
-
-/// Names with a count each, largest first.
-pub type Counts = Vec<(String, u64)>;
-
-/// Who has how many series.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cardinality {
-    /// Series by metric name.
-    pub by_metric: Counts,
-    /// Values by label name.
-    pub values_by_label: Counts,
-    /// Bytes of values by label name.
-    pub bytes_by_label: Counts,
-    /// Series by `name=value`.
-    pub by_pair: Counts,
 }
 
 fn series_ref(slot: u32, generation: u32) -> u64 {
@@ -211,6 +200,7 @@ impl Head {
             window_ms: AtomicI64::new(options.out_of_order_window_ms),
             limits: options.limits,
             refusals: Mutex::default(),
+            newcomers: Mutex::default(),
             metrics,
         }
     }
@@ -338,30 +328,13 @@ impl Head {
 
     pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
         let inner = self.inner.read();
-        let mut all = Cardinality::default();
-        for name in inner.index.label_names() {
-            let (mut values, mut bytes) = (0, 0);
-            for (value, series) in inner.index.label_values(name) {
-                values += 1;
-                bytes += value.len() as u64;
-                all.by_pair.push((format!("{name}={value}"), series as u64));
-                if name == cupola_model::METRIC_NAME {
-                    all.by_metric.push((value.to_owned(), series as u64));
-                }
-            }
-            all.values_by_label.push((name.to_owned(), values));
-            all.bytes_by_label.push((name.to_owned(), bytes));
-        }
-        for counts in [
-            &mut all.by_metric,
-            &mut all.values_by_label,
-            &mut all.bytes_by_label,
-            &mut all.by_pair,
-        ] {
-            counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            counts.truncate(limit);
-        }
-        all
+        let mut most = cardinality::largest(&inner.index, limit);
+        let newest = inner.maxt;
+        drop(inner);
+        let newcomers = self.newcomers.lock();
+        most.new_by_metric = newcomers.by_metric.largest(newest, limit);
+        most.new_by_job = newcomers.by_job.largest(newest, limit);
+        most
     }
 
     /// What changed since the state `since`.
@@ -579,7 +552,7 @@ pub(crate) struct HeadAppender {
 }
 
 impl HeadAppender {
-    fn create(&self, labels: &Labels) -> Result<u64, AppendError> {
+    fn create(&self, labels: &Labels, ts: i64) -> Result<u64, AppendError> {
         let head = &*self.head;
         let mut inner = head.inner.write();
         if let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
@@ -589,10 +562,11 @@ impl HeadAppender {
             }
             drop(inner);
             head.metrics.refused(limit.scope).inc();
-            head.refusals.lock().note(limit, labels);
+            head.refusals.lock().note(limit, labels, ts);
             return Err(AppendError::TooManySeries(limit));
         }
         head.metrics.series_created.inc();
+        head.newcomers.lock().note(labels, ts);
         Ok(inner.create(labels))
     }
 
@@ -675,7 +649,7 @@ impl Appender for HeadAppender {
         let (id, checked) = match found {
             Some(found) => found,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => (self.create(labels)?, Ok(true)),
+            None => (self.create(labels, ts)?, Ok(true)),
         };
         self.take(place, checked, LoggedSample { series: id, ts, value })?;
         Ok(SeriesRef(id))
