@@ -6,10 +6,12 @@
 //! (Upstream keeps either of them.)
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cupola_chunk::{
     EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender, decode_native, remove_native, sort_native,
 };
+use cupola_env::Vfs;
 use cupola_storage::Samples;
 
 use crate::block::{Mark, put_in_order};
@@ -38,6 +40,7 @@ const ASK_EVERY: usize = 256;
 /// [`Block::iter`]. No new block is there then.
 pub fn merge_blocks(
     sources: &[&Block],
+    vfs: &Arc<dyn Vfs>,
     dir: &Path,
     spec: BlockSpec,
     keep_going: &dyn Fn() -> bool,
@@ -46,7 +49,7 @@ pub fn merge_blocks(
     for block in sources {
         walks.push(Walk::begin(block)?);
     }
-    let mut writer = BlockWriter::create(dir, spec)?;
+    let mut writer = BlockWriter::create(vfs, dir, spec)?;
     let mut pieces = Vec::new();
     let mut count = 0_usize;
     while let Some(labels) = walks.iter().filter_map(Walk::labels).min().cloned() {

@@ -8,7 +8,7 @@ use thiserror::Error;
 use tracing::{debug, warn};
 
 use crate::histograms::read_histogram;
-use crate::known::{Known, LabelsHash};
+use crate::known::{Cursor, Known, LabelsHash};
 use crate::wire::{Fields, Value, WireError};
 
 /// Why a message was not written, or not all of it.
@@ -118,6 +118,7 @@ impl WriteReceiver {
         let message = snap::raw::Decoder::new().decompress_vec(compressed)?;
         let mut appender = storage.appender();
         let mut written = Vec::new();
+        let mut next = Cursor::default();
         let mut scratch = Scratch::default();
         let mut refused: Option<(usize, AppendError)> = None;
         for field in Fields(&message) {
@@ -129,7 +130,7 @@ impl WriteReceiver {
             match self.series(
                 &mut scratch,
                 &mut *appender,
-                &mut written,
+                (&mut written, &mut next),
                 now_ms.saturating_add(MAX_AHEAD_MS),
             )? {
                 Ok(()) => {}
@@ -151,11 +152,11 @@ impl WriteReceiver {
         &self,
         series: &mut Scratch<'_>,
         appender: &mut dyn Appender,
-        written: &mut Vec<(LabelsHash, cupola_model::SeriesRef)>,
+        (written, next): (&mut Vec<(LabelsHash, cupola_model::SeriesRef)>, &mut Cursor),
         latest: i64,
     ) -> Result<Result<(), AppendError>, WriteError> {
         let hash = self.known.hash(series.labels.iter().copied());
-        let mut known = self.known.get(hash);
+        let mut known = self.known.get(hash, next);
         // Built where the storage has to be told them.
         let mut labels = None;
         for &(ts, value) in &series.samples {

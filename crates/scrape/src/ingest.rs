@@ -276,6 +276,7 @@ impl Ingester {
                 Err(AppendError::Duplicate) => metrics.duplicate.inc(),
                 Err(
                     AppendError::OutOfBounds
+                    | AppendError::TooOld
                     | AppendError::InvalidLabels
                     | AppendError::InvalidHistogram(_)
                     | AppendError::EmptySpans,

@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::head::{Cardinality, Head, HeadStats, RefusedSeries};
 use crate::lock::{FolderLock, LockError};
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::{Options, SeriesLimits};
 use crate::wal::{Backlog, Wal};
 
 mod compact;
@@ -72,6 +72,8 @@ pub struct BlockInfo {
     pub series: u64,
     /// Number of samples.
     pub samples: u64,
+    /// How often its samples were merged, plus one.
+    pub level: u32,
 }
 
 /// An open database. Cloning shares it.
@@ -163,7 +165,7 @@ impl Tsdb {
             })?
         };
         let metrics = Arc::new(Metrics::new(registry));
-        let mut blocks = open_blocks(&dir, &*vfs).map_err(io("cannot be listed"))?;
+        let mut blocks = open_blocks(&dir, &vfs).map_err(io("cannot be listed"))?;
         let superseded = compact::take_superseded(&mut blocks);
         let (wal, backlog) =
             Wal::open(vfs.clone(), &dir.join(LOG_FOLDER)).map_err(io("its write-ahead log cannot be opened"))?;
@@ -323,6 +325,12 @@ impl Tsdb {
         &self.inner.options.dir
     }
 
+    /// Sets how much older than the newest sample one that comes out of order may be; milliseconds, 0 refuses all. For a
+    /// changed configuration.
+    pub fn set_out_of_order_window(&self, window_ms: i64) {
+        self.inner.head.set_out_of_order_window(window_ms);
+    }
+
     /// Figures of the head.
     #[must_use]
     pub fn head_stats(&self) -> HeadStats {
@@ -339,6 +347,18 @@ impl Tsdb {
     #[must_use]
     pub fn cardinality(&self, limit: usize) -> Cardinality {
         self.inner.head.cardinality(limit)
+    }
+
+    /// How many series there may be.
+    #[must_use]
+    pub fn series_limits(&self) -> SeriesLimits {
+        self.inner.options.limits
+    }
+
+    /// Bytes of the write-ahead log, its checkpoint included.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        wal_size(&*self.inner.vfs, &self.inner.options.dir.join("cupola-wal"))
     }
 
     /// All blocks, oldest first.
@@ -459,6 +479,8 @@ mod compact_tests;
 mod exemplar_tests;
 #[cfg(test)]
 mod histogram_tests;
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub(crate) struct Metrics {
     pub out_of_bounds: Counter,
     pub exemplars_appended: Counter,
     pub exemplars_out_of_order: Counter,
+    pub too_old: Counter,
+    pub out_of_order_appended: Counter,
     pub wal_failed: Counter,
     pub wal_corruptions: Counter,
     pub compactions: Counter,
@@ -46,6 +48,16 @@ impl Metrics {
             "Total number of out of bound samples ingestion failed attempts.",
             &["type"],
         );
+        let too_old = registry.counter_vec(
+            "prometheus_tsdb_too_old_samples_total",
+            "Total number of out of order samples ingestion failed attempts with out of support enabled, but sample outside of time window.",
+            &["type"],
+        );
+        let out_of_order_appended = registry.counter_vec(
+            "prometheus_tsdb_head_out_of_order_samples_appended_total",
+            "Total number of appended out of order samples.",
+            &["type"],
+        );
         let refused = registry.counter_vec(
             "cupola_tsdb_series_refused_total",
             "Total number of samples of new series that were refused because of a limit on series.",
@@ -74,6 +86,8 @@ impl Metrics {
                 "exemplar_out_of_order_exemplars_total",
                 "Total number of out of order exemplar ingestion failed attempts.",
             ),
+            too_old: too_old.with(&["float"]),
+            out_of_order_appended: out_of_order_appended.with(&["float"]),
             wal_failed: counter(
                 "wal_writes_failed_total",
                 "Total number of write log writes that failed.",

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
-use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender};
+use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender, sort_native};
 use cupola_env::Vfs;
 use cupola_model::Labels;
 use cupola_storage::{Samples, StorageError};
@@ -14,7 +14,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::compact::sort;
-use super::{BlockInfo, Inner};
+use super::{BlockInfo, Inner, OUT_OF_ORDER_HINT};
 use crate::head::{ChunkRef, HeadSource};
 
 // As Prometheus: samples of one chunk in a block.
@@ -60,8 +60,62 @@ impl Inner {
             }
         }
         if cut {
+            self.cut_late();
             self.checkpoint();
         }
+    }
+
+    // Writes blocks for late samples of times that were cut before.
+    fn cut_late(&self) {
+        let length = self.options.block_ms;
+        let outcome = self
+            .head
+            .late_ranges(length)
+            .map_err(CutError::from)
+            .and_then(|ranges| {
+                for begin in ranges {
+                    self.metrics.compactions.inc();
+                    self.cut_late_range(begin, (begin + length).min(self.head.floor()))?;
+                }
+                Ok(())
+            });
+        if let Err(error) = outcome {
+            self.metrics.compactions_failed.inc();
+            error!(%error, "cannot cut a block of samples that came out of order; the head keeps them, it is tried again");
+        }
+    }
+
+    fn cut_late_range(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        let dir = &self.options.dir;
+        let mut spec = BlockSpec::new(self.new_ulid(), begin, end);
+        spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+        self.head.freeze_late();
+        let written = self.write_block(dir, spec).and_then(|meta| match meta {
+            Some(meta) => Ok(Some(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?)),
+            None => Ok(None),
+        });
+        match written {
+            Ok(Some(block)) => {
+                self.add_block(block);
+                Ok(self.head.thaw_late(begin, end)?)
+            }
+            Ok(None) => Ok(self.head.thaw_late(0, 0)?),
+            Err(error) => {
+                self.head.thaw_late(0, 0)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn add_block(&self, block: Block) {
+        let meta = block.meta();
+        info!(ulid = %meta.ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
+        let begin = meta.min_time;
+        let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
+        blocks.push(Arc::new(block));
+        self.set_blocks(blocks);
+        // The block holds the same samples; answers are made from it once all the same.
+        self.head.note_change(begin);
     }
 
     /// A name for a new block.
@@ -72,12 +126,13 @@ impl Inner {
         Ulid::new(now, random() << 64 | random())
     }
 
-    /// Writes what the head holds of `begin..end` as a block in `dir`; `None`, and no block, where that is nothing.
-    pub(super) fn write_block(&self, dir: &Path, begin: i64, end: i64) -> Result<Option<BlockMeta>, CutError> {
-        let mut writer = BlockWriter::create(dir, BlockSpec::new(self.new_ulid(), begin, end))?;
+    /// Writes what the head holds of the times in `spec` as a block in `dir`; `None`, and no block, where that is nothing.
+    pub(super) fn write_block(&self, dir: &Path, spec: BlockSpec) -> Result<Option<BlockMeta>, CutError> {
+        let (begin, end) = (spec.min_time, spec.max_time);
+        let mut writer = BlockWriter::create(&self.vfs, dir, spec)?;
         let mut chunks = Chunks::default();
-        for (labels, source) in &self.head.sources(begin, end - 1) {
-            chunks.read(source, begin, end - 1)?;
+        for (labels, sources) in &self.head.sources(begin, end - 1) {
+            chunks.read(sources, begin, end - 1)?;
             chunks.write(&mut writer, labels)?;
         }
         if writer.series_count() == 0 {
@@ -88,8 +143,16 @@ impl Inner {
 
     // Makes the block of `begin..end` and lets the head forget it.
     fn cut(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        self.head.freeze_late();
+        let outcome = self.cut_in_order(begin, end);
+        let (begin, end) = if outcome.is_ok() { (begin, end) } else { (0, 0) };
+        let thawed = self.head.thaw_late(begin, end).map_err(CutError::from);
+        outcome.and(thawed)
+    }
+
+    fn cut_in_order(&self, begin: i64, end: i64) -> Result<(), CutError> {
         let dir = &self.options.dir;
-        let Some(meta) = self.write_block(dir, begin, end)? else {
+        let Some(meta) = self.write_block(dir, BlockSpec::new(self.new_ulid(), begin, end))? else {
             // Nothing was scraped in these two hours, and perhaps not in many after them: on to the next sample.
             let next = self.head.first_sample_from(end)?.unwrap_or(end);
             self.metrics.truncations.inc();
@@ -97,16 +160,9 @@ impl Inner {
                 .truncate(next.div_euclid(self.options.block_ms) * self.options.block_ms);
             return Ok(());
         };
-        let ulid = meta.ulid;
-        let block = Block::open(&dir.join(ulid.to_string()))?;
-        let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
-        blocks.push(Arc::new(block));
-        self.set_blocks(blocks);
-        info!(%ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
+        self.add_block(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?);
         self.metrics.truncations.inc();
         self.head.truncate(end);
-        // The block holds the same samples; answers are made from it once all the same.
-        self.head.note_change(begin);
         Ok(())
     }
 
@@ -173,8 +229,12 @@ struct Chunks {
 
 impl Chunks {
     // Floats are encoded anew from wherever they begin; chunks of histograms stay as they are where they lie in the range.
-    fn read(&mut self, source: &HeadSource, mint: i64, maxt: i64) -> Result<(), StorageError> {
+    fn read(&mut self, sources: &[HeadSource], mint: i64, maxt: i64) -> Result<(), StorageError> {
         self.done.clear();
+        let [source] = sources else {
+            return self.merge(sources, mint, maxt);
+        };
+        let mint = mint.max(source.floor());
         for (first, last, chunk) in source
             .chunks()
             .filter(|(first, last, _)| *first <= maxt && mint <= *last)
@@ -198,6 +258,37 @@ impl Chunks {
                 }
             }
         }
+        self.end_floats();
+        Ok(())
+    }
+
+    // Of a series with samples out of order; of those of one moment the first source's stays.
+    fn merge(&mut self, sources: &[HeadSource], mint: i64, maxt: i64) -> Result<(), StorageError> {
+        let mut samples = Vec::new();
+        for source in sources {
+            let mut some = Vec::new();
+            source.read_native(&mut some)?;
+            some.retain(|(ts, _)| (mint.max(source.floor())..=maxt).contains(ts));
+            samples.append(&mut some);
+        }
+        sort_native(&mut samples);
+        let mut histograms = HistogramChunks::default();
+        for (ts, value) in &samples {
+            match value {
+                NativeValue::Float(value) => {
+                    histograms.finish();
+                    self.done.append(&mut histograms.done);
+                    self.floats.push(*ts, *value);
+                }
+                NativeValue::Histogram(histogram) => {
+                    self.end_floats();
+                    let pushed = histograms.push(*ts, histogram);
+                    pushed.map_err(|error| StorageError::Corrupt(format!("head chunk: {error}")))?;
+                }
+            }
+        }
+        histograms.finish();
+        self.done.append(&mut histograms.done);
         self.end_floats();
         Ok(())
     }
@@ -254,8 +345,8 @@ impl Chunks {
 }
 
 /// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.
-pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block>>> {
-    let list = list_blocks(dir).map_err(io::Error::other)?;
+pub(super) fn open_blocks(dir: &Path, vfs: &Arc<dyn Vfs>) -> io::Result<Vec<Arc<Block>>> {
+    let list = list_blocks(&**vfs, dir).map_err(io::Error::other)?;
     for broken in &list.broken {
         error!(dir = %broken.dir.display(), error = %broken.error, "block cannot be read and is left out");
     }
@@ -274,7 +365,7 @@ pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block
     }
     let mut blocks = Vec::new();
     for (dir, _) in &list.blocks {
-        match Block::open(dir) {
+        match Block::open(vfs, dir) {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(error) => error!(dir = %dir.display(), %error, "block cannot be opened and is left out"),
         }
@@ -292,5 +383,6 @@ pub(super) fn block_info(block: &Block) -> BlockInfo {
         bytes: block.size_bytes(),
         series: meta.stats.num_series,
         samples: meta.stats.num_samples,
+        level: meta.compaction.level,
     }
 }

@@ -25,7 +25,7 @@ fn write(tsdb: &Tsdb, series: &str, n: i64) -> Result<(), ExemplarError> {
 
 // The numbers of a series' exemplars.
 fn found(tsdb: &Tsdb, series: &str) -> Vec<i64> {
-    let matcher = Matcher::new(MatchOp::Equal, "__name__", series).unwrap();
+    let matcher = Matcher::new("__name__", MatchOp::Equal, series).unwrap();
     let all = tsdb.exemplars(&[vec![matcher]], i64::MIN, i64::MAX).unwrap();
     let exemplars = all.into_iter().flat_map(|series| series.exemplars);
     let number = |found: Exemplar| {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use cupola_block::list_blocks;
 use cupola_chunk::{Encoding, NativeValue, decode_native};
+use cupola_env::RealFs;
 use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, HistogramRef, NativeHistogram, Span};
 use cupola_model::{STALE_NAN, is_stale_nan};
 use cupola_storage::{AppendError, SampleValue, Samples};
@@ -296,9 +297,9 @@ fn promtool_reads_a_block_of_histograms() {
     }
     tsdb.maintain();
     tsdb.close();
-    let list = list_blocks(dir.path()).unwrap();
+    let list = list_blocks(&RealFs, dir.path()).unwrap();
     assert_eq!(list.blocks.len(), 1);
-    let verified = cupola_block::verify(&list.blocks[0].0, &mut |fault| panic!("{fault}")).unwrap();
+    let verified = cupola_block::verify(&RealFs, &list.blocks[0].0, &mut |fault| panic!("{fault}")).unwrap();
     assert_eq!(
         (verified.found.num_histogram_samples, verified.found.num_samples),
         (120, 240)

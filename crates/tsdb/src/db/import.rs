@@ -24,7 +24,7 @@ pub(super) struct Imported {
     /// Which files were there; to be noted.
     files: String,
     pub restored: Restored,
-    /// Chunks and samples that came out of order.
+    /// Chunks and samples of native histograms that came out of order.
     pub out_of_order: u64,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn import(
                     replay.entry(Entry::Series(series.series_ref.0, series.labels.clone()));
                 }
             }
-            Event::HeadChunk(chunk) if chunk.is_out_of_order => out_of_order += 1,
+            Event::HeadChunk(chunk) if chunk.is_out_of_order && chunk.encoding != Encoding::Xor => out_of_order += 1,
             Event::HeadChunk(chunk) if chunk.encoding >= Encoding::Xor2 => {
                 let decoded = without_starts(&chunk, replay);
                 decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -66,8 +66,8 @@ pub(super) fn import(
                 mint: chunk.mint,
                 maxt: chunk.maxt,
                 bytes: chunk.bytes.to_vec(),
+                is_late: chunk.is_out_of_order,
             })),
-            Event::Samples(all) if source == Source::Wbl => out_of_order += all.len() as u64,
             Event::Samples(all) => {
                 samples.clear();
                 samples.extend(all.iter().map(|sample| LoggedSample {
@@ -75,7 +75,11 @@ pub(super) fn import(
                     ts: sample.ts,
                     value: sample.value,
                 }));
-                replay.entry(Entry::Samples(&samples));
+                replay.entry(if source == Source::Wbl {
+                    Entry::LateSamples(&samples)
+                } else {
+                    Entry::Samples(&samples)
+                });
             }
             Event::Histograms(all) if source == Source::Wbl => out_of_order += all.len() as u64,
             Event::Histograms(all) => {

@@ -152,7 +152,7 @@ impl Inner {
         if imported.out_of_order > 0 {
             warn!(
                 out_of_order = imported.out_of_order,
-                "out-of-order samples of Prometheus's log are not taken over by this version"
+                "native histograms of Prometheus's log that came out of order are not taken over by this version"
             );
         }
         Some(imported)

@@ -196,7 +196,7 @@ mod tests {
     }
 
     fn ids(ring: &Ring, matcher: &str, mint: i64, maxt: i64) -> Vec<String> {
-        let matcher = Matcher::new(MatchOp::Regex, "__name__", matcher).unwrap();
+        let matcher = Matcher::new("__name__", MatchOp::Regex, matcher).unwrap();
         let found = ring.select(&[vec![matcher]], mint, maxt);
         let told = |series: &SeriesExemplars| {
             let ids: Vec<_> = series
@@ -252,8 +252,10 @@ mod tests {
     #[test]
     fn those_of_an_earlier_process_come_first() {
         let (mut past, mut now) = (Ring::new(3), Ring::new(3));
-        for (ring, ts) in [(&mut past, 1), (&mut past, 2), (&mut now, 3), (&mut now, 4)] {
-            assert_eq!(put(ring, "a", exemplar(&ts.to_string(), 1.0, ts)), Ok(true));
+        for (ring, times) in [(&mut past, [1, 2]), (&mut now, [3, 4])] {
+            for ts in times {
+                assert_eq!(put(ring, "a", exemplar(&ts.to_string(), 1.0, ts)), Ok(true));
+            }
         }
         now.put_before(past);
         assert_eq!(ids(&now, "a", 0, 9), ["a: 2 3 4"]);

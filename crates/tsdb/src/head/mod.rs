@@ -5,10 +5,13 @@
 //!
 //! Lock order: log, then head.
 
+mod cardinality;
 mod exemplars;
 mod histograms;
 mod index;
+mod late;
 mod limits;
+mod newcomers;
 mod replay;
 mod series;
 
@@ -20,20 +23,24 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{
-    AppendError, Appender, ChangeLog, Changes, CommitError, Exemplar, ExemplarError, Samples, Selection, Series,
-    SeriesExemplars, StorageError, Version,
+    AppendError, Appender, ChangeLog, Changes, CommitError, Exemplar, ExemplarError, MergedSource, SampleSource,
+    Samples, Selection, Series, SeriesExemplars, StorageError, Version,
 };
 use foldhash::HashSet;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
+use tracing::error;
 
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
 use crate::wal::{LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, Part, Wal};
+pub use cardinality::{Cardinality, Counts};
 use exemplars::Ring;
 use index::Index;
+use late::Late;
 use limits::Refusals;
 pub use limits::RefusedSeries;
+use newcomers::Newcomers;
 pub(crate) use replay::Replay;
 use series::MemSeries;
 pub(crate) use series::{ChunkRef, HeadSource};
@@ -49,8 +56,11 @@ pub(crate) struct Head {
     /// A sample this much older than the newest one is refused (Prometheus: half a block), so that one target with a
     /// wrong clock cannot stretch the head over years.
     late_ms: i64,
+    /// How much older than the newest sample one that comes out of order may be, milliseconds; 0 refuses all.
+    window_ms: AtomicI64,
     limits: SeriesLimits,
     refusals: Mutex<Refusals>,
+    newcomers: Mutex<Newcomers>,
     /// Locked after the head, or alone.
     exemplars: Mutex<Ring>,
     metrics: Arc<Metrics>,
@@ -65,6 +75,7 @@ struct Inner {
     by_labels: HashTable<u32>,
     hasher: foldhash::fast::RandomState,
     index: Index,
+    late: Late,
     changes: ChangeLog,
     series: usize,
     chunks: usize,
@@ -94,29 +105,16 @@ pub struct HeadStats {
     pub maxt: i64,
 }
 
-/// Names with a count each, largest first.
-pub type Counts = Vec<(String, u64)>;
-
-/// Who has how many series.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cardinality {
-    /// Series by metric name.
-    pub by_metric: Counts,
-    /// Values by label name.
-    pub values_by_label: Counts,
-    /// Bytes of values by label name.
-    pub bytes_by_label: Counts,
-    /// Series by `name=value`.
-    pub by_pair: Counts,
-}
-
 /// What became of a batch.
 struct Applied {
     floats: u64,
     histograms: u64,
+    late: u64,
     chunks: usize,
+    // Of what came in order.
     oldest: i64,
     newest: i64,
+    late_oldest: i64,
 }
 
 impl Default for Applied {
@@ -124,9 +122,11 @@ impl Default for Applied {
         Self {
             floats: 0,
             histograms: 0,
+            late: 0,
             chunks: 0,
             oldest: i64::MAX,
             newest: i64::MIN,
+            late_oldest: i64::MAX,
         }
     }
 }
@@ -219,19 +219,42 @@ impl Inner {
         let deleted = series.delete(mint, maxt);
         let after = series.chunk_count();
         self.chunks = self.chunks + after - before;
+        self.late.delete(id, mint, maxt)?;
         deleted
     }
 
-    fn apply(&mut self, samples: &[LoggedSample], applied: &mut Applied) {
+    fn apply(&mut self, samples: &[LoggedSample], has_window: bool, applied: &mut Applied) {
         for sample in samples {
             let Some(series) = self.get_mut(sample.series) else {
                 continue;
             };
-            // Another batch may have been faster since `append` looked.
-            if series.check(sample.ts, sample.value) == Ok(true) {
-                let chunks = series.push(sample.ts, sample.value);
-                applied.note(sample.ts, chunks);
-                applied.floats += 1;
+            match series.check(sample.ts, sample.value) {
+                Ok(true) => {
+                    let chunks = series.push(sample.ts, sample.value);
+                    applied.note(sample.ts, chunks);
+                    applied.floats += 1;
+                }
+                // Another batch was faster since `append` looked, or this one has the series twice.
+                Err(AppendError::OutOfOrder) if has_window => {
+                    self.apply_late(std::slice::from_ref(sample), applied);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn apply_late(&mut self, samples: &[LoggedSample], applied: &mut Applied) {
+        for sample in samples {
+            if self.get(sample.series).is_none() {
+                continue;
+            }
+            match self.late.insert(sample.series, sample.ts, sample.value) {
+                Ok(true) => {
+                    applied.late_oldest = applied.late_oldest.min(sample.ts);
+                    applied.late += 1;
+                }
+                Ok(false) => {}
+                Err(error) => error!(%error, "a sample that came out of order cannot be put in its place"),
             }
         }
     }
@@ -269,9 +292,11 @@ impl Head {
             wal: Mutex::new(Some(wal)),
             floor: AtomicI64::new(floor),
             late_ms: options.block_ms / 2,
+            window_ms: AtomicI64::new(options.out_of_order_window_ms),
             limits: options.limits,
             refusals: Mutex::default(),
             exemplars: Mutex::new(Ring::new(options.max_exemplars)),
+            newcomers: Mutex::default(),
             metrics,
         }
     }
@@ -283,20 +308,39 @@ impl Head {
             histograms: Vec::new(),
             floats_before: Vec::new(),
             exemplars: Vec::new(),
+            late: Vec::new(),
         }
+    }
+
+    /// Sets how old samples that come out of order may be; milliseconds, 0 refuses all.
+    pub(crate) fn set_out_of_order_window(&self, window_ms: i64) {
+        self.window_ms.store(window_ms, Ordering::Relaxed);
+    }
+
+    fn window(&self) -> Option<i64> {
+        Some(self.window_ms.load(Ordering::Relaxed)).filter(|window| *window > 0)
     }
 
     pub(crate) fn select(&self, selection: &Selection<'_>) -> Vec<Series> {
         self.select_while(selection, &|| true).unwrap_or_default()
     }
 
-    /// All series with samples in the range and their chunks, sorted by labels.
-    pub(crate) fn sources(&self, mint: i64, maxt: i64) -> Vec<(Labels, HeadSource)> {
-        let mint = mint.max(self.floor.load(Ordering::Acquire));
+    /// All series with samples in the range and what holds them, sorted by labels: first what came in order, then what
+    /// did not.
+    pub(crate) fn sources(&self, mint: i64, maxt: i64) -> Vec<(Labels, Vec<HeadSource>)> {
+        let floor = self.floor();
         let inner = self.inner.read();
-        let all = inner.slots.iter().filter_map(|slot| slot.series.as_ref());
-        let found = all.filter_map(|series| Some((inner.labels(series), series.snapshot(mint, maxt)?)));
-        let mut found: Vec<_> = found.collect();
+        let mut found = Vec::new();
+        for (slot, entry) in inner.slots.iter().enumerate() {
+            let Some(series) = &entry.series else { continue };
+            let late = inner
+                .late
+                .snapshots(series_ref(slot as u32, entry.generation), mint, maxt);
+            let sources: Vec<HeadSource> = series.snapshot(mint.max(floor), maxt).into_iter().chain(late).collect();
+            if !sources.is_empty() {
+                found.push((inner.labels(series), sources));
+            }
+        }
         drop(inner);
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
@@ -316,13 +360,25 @@ impl Head {
             if count % ASK_EVERY == 0 && !go_on() {
                 return Err(StorageError::Stopped);
             }
-            let Some(series) = inner.slots.get(slot as usize).and_then(|s| s.series.as_ref()) else {
+            let Some(entry) = inner.slots.get(slot as usize) else {
                 continue;
             };
-            if let Some(source) = series.snapshot(mint, selection.maxt) {
+            let Some(series) = &entry.series else { continue };
+            let in_order = series.snapshot(mint, selection.maxt);
+            let in_order = in_order.map(|source| Box::new(source) as Box<dyn SampleSource>);
+            let source = if inner.late.is_empty() {
+                in_order
+            } else {
+                let id = series_ref(slot, entry.generation);
+                let late = inner.late.snapshots(id, selection.mint, selection.maxt);
+                let late = late.map(|source| Box::new(source) as Box<dyn SampleSource>);
+                let all: Vec<_> = in_order.into_iter().chain(late).collect();
+                (!all.is_empty()).then(|| MergedSource::of(all))
+            };
+            if let Some(source) = source {
                 found.push(Series {
                     labels: inner.labels(series),
-                    source: Box::new(source),
+                    source,
                 });
             }
         }
@@ -339,10 +395,13 @@ impl Head {
     fn in_range<'a>(&self, inner: &'a Inner, selection: &Selection<'_>) -> impl Iterator<Item = &'a MemSeries> {
         let (mint, maxt) = (selection.mint.max(self.floor.load(Ordering::Acquire)), selection.maxt);
         let slots = inner.index.select(selection.matchers).into_iter();
-        let series = slots.filter_map(|slot| inner.slots.get(slot as usize)?.series.as_ref());
-        series.filter(move |series| {
-            let bounds = series.bounds();
-            bounds.is_some_and(|(first, last)| last >= mint && first <= maxt)
+        let late_mint = selection.mint;
+        slots.filter_map(move |slot| {
+            let entry = inner.slots.get(slot as usize)?;
+            let series = entry.series.as_ref()?;
+            let within = |bounds: Option<(i64, i64)>, mint| bounds.is_some_and(|(a, b)| b >= mint && a <= maxt);
+            let late = || inner.late.bounds(series_ref(slot, entry.generation));
+            (within(series.bounds(), mint) || within(late(), late_mint)).then_some(series)
         })
     }
 
@@ -389,30 +448,13 @@ impl Head {
 
     pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
         let inner = self.inner.read();
-        let mut all = Cardinality::default();
-        for name in inner.index.label_names() {
-            let (mut values, mut bytes) = (0, 0);
-            for (value, series) in inner.index.label_values(name) {
-                values += 1;
-                bytes += value.len() as u64;
-                all.by_pair.push((format!("{name}={value}"), series as u64));
-                if name == cupola_model::METRIC_NAME {
-                    all.by_metric.push((value.to_owned(), series as u64));
-                }
-            }
-            all.values_by_label.push((name.to_owned(), values));
-            all.bytes_by_label.push((name.to_owned(), bytes));
-        }
-        for counts in [
-            &mut all.by_metric,
-            &mut all.values_by_label,
-            &mut all.bytes_by_label,
-            &mut all.by_pair,
-        ] {
-            counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            counts.truncate(limit);
-        }
-        all
+        let mut most = cardinality::largest(&inner.index, limit);
+        let newest = inner.maxt;
+        drop(inner);
+        let newcomers = self.newcomers.lock();
+        most.new_by_metric = newcomers.by_metric.largest(newest, limit);
+        most.new_by_job = newcomers.by_job.largest(newest, limit);
+        most
     }
 
     // Those that still may follow are seen from now on.
@@ -474,6 +516,26 @@ impl Head {
         self.floor.load(Ordering::Acquire)
     }
 
+    /// The oldest sample that came late; it may be older than the floor.
+    pub(crate) fn late_mint(&self) -> Option<i64> {
+        self.inner.read().late.mint()
+    }
+
+    /// The times in steps of `length` that are over for the head, and of which late samples came all the same.
+    pub(crate) fn late_ranges(&self, length: i64) -> Result<BTreeSet<i64>, StorageError> {
+        self.inner.read().late.ranges(length, self.floor())
+    }
+
+    /// Sets the late samples aside while a block is written, so that it is known which of them the block has.
+    pub(crate) fn freeze_late(&self) {
+        self.inner.write().late.freeze();
+    }
+
+    /// Ends setting aside: what lies between two times, the second exclusive, is in a block and forgotten.
+    pub(crate) fn thaw_late(&self, begin: i64, end: i64) -> Result<(), StorageError> {
+        self.inner.write().late.thaw(begin, end)
+    }
+
     /// Oldest sample at or after the floor.
     pub(crate) fn mint(&self) -> Option<i64> {
         let floor = self.floor.load(Ordering::Acquire);
@@ -521,7 +583,8 @@ impl Head {
     /// Forgets what is older than `mint`, which a block holds by now, and series of which nothing is left.
     pub(crate) fn truncate(&self, mint: i64) -> usize {
         self.floor.fetch_max(mint, Ordering::AcqRel);
-        let mut inner = self.inner.write();
+        let mut guard = self.inner.write();
+        let inner = &mut *guard;
         let mut removed = Vec::new();
         let (mut oldest, mut chunks) = (i64::MAX, 0);
         for (slot, entry) in inner.slots.iter_mut().enumerate() {
@@ -530,6 +593,8 @@ impl Head {
             chunks += series.chunk_count();
             if let Some((first, _)) = series.bounds() {
                 oldest = oldest.min(first);
+            } else if inner.late.contains(series_ref(slot as u32, entry.generation)) {
+                // Its late samples are not in blocks yet.
             } else if let Some(series) = entry.series.take() {
                 entry.generation = entry.generation.wrapping_add(1);
                 removed.push((slot as u32, series.labels));
@@ -574,8 +639,8 @@ impl Head {
                 };
                 let Some(series) = &entry.series else { continue };
                 let in_range = |(first, last)| first <= maxt && mint <= last;
-                if series.bounds().is_some_and(in_range) {
-                    let id = series_ref(slot, entry.generation);
+                let id = series_ref(slot, entry.generation);
+                if series.bounds().is_some_and(in_range) || inner.late.bounds(id).is_some_and(in_range) {
                     deletion.series.push(id);
                     if !series.logged {
                         fresh.push((id, inner.labels(series)));
@@ -598,8 +663,8 @@ impl Head {
         for id in &deletion.series {
             outcome = outcome.and(inner.delete(*id, mint, maxt).map(|_| ()));
         }
-        let oldest = inner.mint.max(mint);
-        inner.changes.note(oldest);
+        let oldest = inner.late.mint().unwrap_or(i64::MAX).min(inner.mint);
+        inner.changes.note(oldest.max(mint));
         outcome
     }
 
@@ -617,7 +682,12 @@ impl Head {
                 inner.slots.get(slot).and_then(|entry| {
                     let series = entry.series.as_ref()?;
                     let id = series_ref(slot as u32, entry.generation);
-                    Some((id, inner.labels(series), series.chunks(id)))
+                    let mut chunks = series.chunks(id);
+                    for late in inner.late.of(id) {
+                        let late = late.chunks(id).into_iter();
+                        chunks.extend(late.map(|chunk| LoggedChunk { is_late: true, ..chunk }));
+                    }
+                    Some((id, inner.labels(series), chunks))
                 })
             };
             if let Some((id, labels, chunks)) = entry {
@@ -649,10 +719,12 @@ pub(crate) struct HeadAppender {
     // How many floats of the batch came before each histogram.
     floats_before: Vec<usize>,
     exemplars: Vec<LoggedExemplar>,
+    // Those that come out of order, within the window.
+    late: Vec<LoggedSample>,
 }
 
 impl HeadAppender {
-    fn create(&self, labels: &Labels) -> Result<u64, AppendError> {
+    fn create(&self, labels: &Labels, ts: i64) -> Result<u64, AppendError> {
         let head = &*self.head;
         let mut inner = head.inner.write();
         if let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
@@ -662,41 +734,57 @@ impl HeadAppender {
             }
             drop(inner);
             head.metrics.refused(limit.scope).inc();
-            head.refusals.lock().note(limit, labels);
+            head.refusals.lock().note(limit, labels, ts);
             return Err(AppendError::TooManySeries(limit));
         }
         head.metrics.series_created.inc();
+        head.newcomers.lock().note(labels, ts);
         Ok(inner.create(labels))
     }
 
-    // Whether a sample of this time can be taken at all.
-    fn check_age(&self, inner: &Inner, ts: i64) -> Result<(), AppendError> {
+    // How a sample of this time is to be taken, whatever its series holds.
+    fn place(&self, inner: &Inner, ts: i64) -> Result<Place, AppendError> {
         let head = &*self.head;
-        let floor = head.floor.load(Ordering::Acquire);
-        if ts < floor.max(inner.maxt.saturating_sub(head.late_ms)) {
-            head.metrics.out_of_bounds.inc();
-            return Err(AppendError::OutOfBounds);
+        if ts >= head.floor().max(inner.maxt.saturating_sub(head.late_ms)) {
+            return Ok(Place::InOrder);
         }
-        Ok(())
+        match head.window() {
+            Some(window) if ts >= inner.maxt.saturating_sub(window) => Ok(Place::Late),
+            Some(_) => {
+                head.metrics.too_old.inc();
+                Err(AppendError::TooOld)
+            }
+            None => {
+                head.metrics.out_of_bounds.inc();
+                Err(AppendError::OutOfBounds)
+            }
+        }
     }
 
     // Takes a sample into the batch unless it is refused or there already.
     fn take(
         &mut self,
+        place: Place,
         checked: Result<bool, AppendError>,
-        series: u64,
-        ts: i64,
-        value: f64,
+        sample: LoggedSample,
     ) -> Result<(), AppendError> {
-        match checked {
-            Ok(true) => self.samples.push(LoggedSample { series, ts, value }),
-            Ok(false) => {}
-            Err(error) => {
-                if error == AppendError::OutOfOrder {
-                    self.head.metrics.out_of_order.inc();
+        let head = &*self.head;
+        match (place, checked) {
+            (Place::InOrder, Ok(true)) => self.samples.push(sample),
+            (_, Ok(false)) => {}
+            (Place::Late, Ok(true) | Err(AppendError::OutOfOrder)) => self.late.push(sample),
+            (_, Err(AppendError::OutOfOrder)) => match head.window() {
+                Some(window) if sample.ts >= head.maxt().saturating_sub(window) => self.late.push(sample),
+                Some(_) => {
+                    head.metrics.too_old.inc();
+                    return Err(AppendError::TooOld);
                 }
-                return Err(error);
-            }
+                None => {
+                    head.metrics.out_of_order.inc();
+                    return Err(AppendError::OutOfOrder);
+                }
+            },
+            (_, Err(error)) => return Err(error),
         }
         Ok(())
     }
@@ -709,6 +797,7 @@ impl HeadAppender {
         if !is_mixed {
             return vec![
                 Part::Samples(&self.samples),
+                Part::Late(&self.late),
                 Part::Histograms(&self.histograms),
                 Part::Exemplars(&self.exemplars),
             ];
@@ -725,9 +814,18 @@ impl HeadAppender {
             histograms = rest;
         }
         parts.push(Part::Samples(samples));
+        parts.push(Part::Late(&self.late));
         parts.push(Part::Exemplars(&self.exemplars));
         parts
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    // Behind its series' newest sample, if it is newer than that.
+    InOrder,
+    // Among the late samples: it is older than what the head may begin with.
+    Late,
 }
 
 impl Appender for HeadAppender {
@@ -743,31 +841,32 @@ impl Appender for HeadAppender {
         {
             return Ok(series);
         }
-        let found = {
+        let (place, found) = {
             let inner = self.head.inner.read();
-            self.check_age(&inner, ts)?;
+            let place = self.place(&inner, ts)?;
             let id = inner.find(labels);
-            id.map(|id| (id, inner.get(id).map_or(Ok(true), |series| series.check(ts, value))))
+            let found = id.map(|id| (id, inner.get(id).map_or(Ok(true), |series| series.check(ts, value))));
+            (place, found)
         };
         let (id, checked) = match found {
             Some(found) => found,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => (self.create(labels)?, Ok(true)),
+            None => (self.create(labels, ts)?, Ok(true)),
         };
-        self.take(checked, id, ts, value)?;
+        self.take(place, checked, LoggedSample { series: id, ts, value })?;
         Ok(SeriesRef(id))
     }
 
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError> {
-        let checked = {
+        let (place, checked) = {
             let inner = self.head.inner.read();
             let Some(known) = inner.get(series.0) else {
                 return Ok(false);
             };
-            self.check_age(&inner, ts)?;
-            known.check(ts, value)
+            (self.place(&inner, ts)?, known.check(ts, value))
         };
-        self.take(checked, series.0, ts, value)?;
+        let series = series.0;
+        self.take(place, checked, LoggedSample { series, ts, value })?;
         Ok(true)
     }
 
@@ -782,7 +881,11 @@ impl Appender for HeadAppender {
         let check = |series: &MemSeries| series.check_histogram(ts, HistogramRef::from(&histogram));
         let found = {
             let inner = self.head.inner.read();
-            self.check_age(&inner, ts)?;
+            if self.place(&inner, ts)? == Place::Late {
+                // Histograms are not taken out of order yet.
+                self.head.metrics.histograms_out_of_order.inc();
+                return Err(AppendError::OutOfOrder);
+            }
             let known = known.and_then(|known| Some((known.0, inner.get(known.0)?)));
             let found = known.or_else(|| inner.find(labels).and_then(|id| Some((id, inner.get(id)?))));
             found.map(|(id, series)| (id, check(series)))
@@ -790,7 +893,7 @@ impl Appender for HeadAppender {
         let (series, checked) = match found {
             Some(found) => found,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => (self.create(labels)?, Ok(true)),
+            None => (self.create(labels, ts)?, Ok(true)),
         };
         match checked {
             Ok(true) => {
@@ -830,7 +933,13 @@ impl Appender for HeadAppender {
     }
 
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
-        if self.samples.is_empty() && self.histograms.is_empty() && self.exemplars.is_empty() {
+        if [
+            self.samples.len(),
+            self.late.len(),
+            self.histograms.len(),
+            self.exemplars.len(),
+        ] == [0; 4]
+        {
             return Ok(());
         }
         let head = &*self.head;
@@ -842,7 +951,7 @@ impl Appender for HeadAppender {
                 let series = inner.get(id).filter(|series| !series.logged)?;
                 Some((id, inner.labels(series)))
             };
-            let floats = self.samples.iter().map(|sample| sample.series);
+            let floats = self.samples.iter().chain(&self.late).map(|sample| sample.series);
             let all = floats.chain(self.histograms.iter().map(|histogram| histogram.series));
             let all = all.chain(self.exemplars.iter().map(|exemplar| exemplar.series));
             all.filter_map(unlogged).collect()
@@ -854,26 +963,36 @@ impl Appender for HeadAppender {
             head.metrics.wal_failed.inc();
             return Err(CommitError::Log(error));
         }
-        let mut inner = head.inner.write();
+        let mut guard = head.inner.write();
+        let inner = &mut *guard;
         for (id, _) in &fresh {
             if let Some(series) = inner.get_mut(*id) {
                 series.logged = true;
             }
         }
         let mut applied = Applied::default();
+        let has_window = head.window().is_some();
         for part in &parts {
             match part {
-                Part::Samples(samples) => inner.apply(samples, &mut applied),
+                Part::Samples(samples) => inner.apply(samples, has_window, &mut applied),
+                Part::Late(samples) => inner.apply_late(samples, &mut applied),
                 Part::Histograms(histograms) => inner.apply_histograms(histograms, &mut applied),
-                Part::Exemplars(exemplars) => head.add_exemplars(&inner, exemplars),
+                Part::Exemplars(exemplars) => head.add_exemplars(inner, exemplars),
             }
         }
-        if applied.floats + applied.histograms > 0 {
+        if applied.newest > i64::MIN {
             inner.count(applied.oldest, applied.newest, applied.chunks);
-            inner.changes.note(applied.oldest);
         }
-        head.metrics.samples_appended.add(applied.floats as f64);
+        let oldest = applied.oldest.min(applied.late_oldest);
+        if oldest < i64::MAX {
+            inner.changes.note(oldest);
+        }
+        drop(guard);
+        head.metrics
+            .samples_appended
+            .add((applied.floats + applied.late) as f64);
         head.metrics.histograms_appended.add(applied.histograms as f64);
+        head.metrics.out_of_order_appended.add(applied.late as f64);
         Ok(())
     }
 }

@@ -64,6 +64,11 @@ impl MemSeries {
         }
     }
 
+    /// A series that another one, which has the labels, stands for.
+    pub(crate) fn unlabelled() -> Self {
+        Self::new(Box::default())
+    }
+
     fn has_open(&self) -> bool {
         self.open.num_samples() > 0
     }
@@ -151,6 +156,74 @@ impl MemSeries {
         }
         debug_assert!(false, "an empty chunk takes every histogram that was checked");
         begun
+    }
+
+    /// Adds a sample in its place, wherever that is. `Ok(false)`: there is one of that time, which stays.
+    ///
+    /// # Errors
+    /// Where the chunk it belongs into cannot be decoded; nothing is added.
+    pub(crate) fn insert(&mut self, ts: i64, value: f64) -> Result<bool, StorageError> {
+        match self.check(ts, value) {
+            Ok(true) => {
+                self.push(ts, value);
+                return Ok(true);
+            }
+            Ok(false) | Err(AppendError::Duplicate) => return Ok(false),
+            Err(_) => {}
+        }
+        let in_open = self.has_open() && (self.sealed.is_empty() || ts >= self.open_mint);
+        let after = self.sealed.partition_point(|chunk| chunk.mint <= ts);
+        let at = after.saturating_sub(1);
+        let mut samples = Samples::default();
+        match self.sealed.get(at) {
+            Some(sealed) if !in_open => sealed.chunk.as_ref().read(i64::MIN, i64::MAX, &mut samples)?,
+            _ => decode(
+                self.open.encoding(),
+                self.open.bytes(),
+                i64::MIN,
+                i64::MAX,
+                &mut samples,
+            )?,
+        }
+        debug_assert!(samples.histograms.is_empty(), "only floats are taken out of order");
+        let Err(place) = samples.ts.binary_search(&ts) else {
+            return Ok(false);
+        };
+        samples.ts.insert(place, ts);
+        samples.values.insert(place, value);
+        if in_open {
+            let last = self.last();
+            let mut open = XorAppender::new();
+            for (ts, value) in samples.ts.iter().zip(&samples.values) {
+                let appended = open.append(*ts, *value);
+                debug_assert!(
+                    appended.is_ok() && *ts <= last.unwrap_or(*ts),
+                    "one more than there were, in order"
+                );
+            }
+            let open = Open::Floats(open);
+            (self.open, self.open_mint) = (open, samples.ts.first().copied().unwrap_or(ts));
+            self.seal(SAMPLES_PER_CHUNK);
+            return Ok(true);
+        }
+        let parts = if samples.ts.len() < 2 * SAMPLES_PER_CHUNK { 1 } else { 2 };
+        let size = samples.ts.len().div_ceil(parts);
+        let mut anew = Vec::with_capacity(parts);
+        for (ts, values) in samples.ts.chunks(size).zip(samples.values.chunks(size)) {
+            let mut bytes = Vec::new();
+            columnar::encode(ts, values, &mut bytes).map_err(|e| corrupt(&e))?;
+            if let (Some(mint), Some(maxt)) = (ts.first(), ts.last()) {
+                anew.push(Sealed {
+                    mint: *mint,
+                    maxt: *maxt,
+                    chunk: SealedChunk::Floats(bytes.into()),
+                });
+            }
+        }
+        let mut all = std::mem::take(&mut self.sealed).into_vec();
+        all.splice(at..=at, anew);
+        self.sealed = all.into();
+        Ok(true)
     }
 
     // Ends the open chunk where it has `least` samples.
@@ -252,7 +325,7 @@ impl MemSeries {
             let mut now = Vec::new();
             if overlap {
                 past.read_all(&mut now)?;
-                past = Self::new(Box::default());
+                past = Self::unlabelled();
             }
             self.read_all(&mut now)?;
             // Stable, so the earlier process's sample comes first.
@@ -272,6 +345,13 @@ impl MemSeries {
         matches!(self.open, Open::Histograms(_)) || self.sealed.iter().any(is_histogram)
     }
 
+    /// The times of all samples.
+    pub(crate) fn times(&self) -> Result<Vec<i64>, StorageError> {
+        let mut samples = Vec::new();
+        self.read_all(&mut samples)?;
+        Ok(samples.into_iter().map(|(ts, _)| ts).collect())
+    }
+
     // All samples, as they were written.
     fn read_all(&self, out: &mut Vec<(i64, NativeValue)>) -> Result<(), StorageError> {
         let source = self.snapshot(i64::MIN, i64::MAX);
@@ -283,6 +363,22 @@ impl MemSeries {
             NativeValue::Float(value) => self.push(ts, *value),
             NativeValue::Histogram(histogram) => self.push_histogram(ts, HistogramRef::from(histogram)),
         }
+    }
+
+    /// Adds the samples of a chunk of a checkpoint, each in its place.
+    ///
+    /// # Errors
+    /// Where the chunk, or one that a sample belongs into, cannot be decoded.
+    pub(crate) fn add(&mut self, chunk: &LoggedChunk) -> Result<(), StorageError> {
+        let mut samples = Samples::default();
+        match chunk.packing {
+            Packing::Prometheus(encoding) => decode(encoding, &chunk.bytes, i64::MIN, i64::MAX, &mut samples)?,
+            Packing::Columnar => decode_columnar(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?,
+        }
+        for (ts, value) in samples.ts.iter().zip(&samples.values) {
+            self.insert(*ts, *value)?;
+        }
+        Ok(())
     }
 
     /// Oldest and newest sample.
@@ -345,6 +441,7 @@ impl MemSeries {
                     mint: c.mint,
                     maxt: c.maxt,
                     bytes,
+                    is_late: false,
                 }
             })
             .collect();
@@ -355,6 +452,7 @@ impl MemSeries {
                 mint: self.open_mint,
                 maxt: self.last().unwrap_or(self.open_mint),
                 bytes: self.open.bytes().to_vec(),
+                is_late: false,
             });
         }
         all
@@ -424,6 +522,11 @@ pub(crate) enum ChunkRef<'a> {
 }
 
 impl HeadSource {
+    /// Samples older than this are a block's.
+    pub(crate) fn floor(&self) -> i64 {
+        self.floor
+    }
+
     /// Its chunks, oldest first, with the times of their first and last samples; samples before the floor are among
     /// them.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = (i64, i64, ChunkRef<'_>)> {

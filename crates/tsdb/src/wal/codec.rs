@@ -62,6 +62,8 @@ pub(crate) struct LoggedChunk {
     pub mint: i64,
     pub maxt: i64,
     pub bytes: Vec<u8>,
+    /// Whether its samples came out of order.
+    pub is_late: bool,
 }
 
 /// Samples of series that were deleted: those logged before this, between two times, both inclusive.
@@ -79,6 +81,7 @@ pub(crate) enum Entry<'a> {
     Samples(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
     Exemplars(Vec<LoggedExemplar>),
+    LateSamples(&'a [LoggedSample]),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
 }
@@ -91,6 +94,8 @@ const COLUMNAR_CHUNKS: u8 = 5;
 const HISTOGRAMS: u8 = 6;
 const ENCODED_CHUNKS: u8 = 7;
 const EXEMPLARS: u8 = 8;
+const LATE_SAMPLES: u8 = 16;
+const LATE_CHUNKS: u8 = 17;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -127,8 +132,17 @@ impl Codec {
 
     /// Columns, so that the compressor sees like beside like: all series ids, all times, all values.
     pub(crate) fn encode_samples(&mut self, out: &mut Vec<u8>, samples: &[LoggedSample]) {
+        self.encode_columns(out, SAMPLES, samples);
+    }
+
+    /// Those that came out of order.
+    pub(crate) fn encode_late_samples(&mut self, out: &mut Vec<u8>, samples: &[LoggedSample]) {
+        self.encode_columns(out, LATE_SAMPLES, samples);
+    }
+
+    fn encode_columns(&mut self, out: &mut Vec<u8>, kind: u8, samples: &[LoggedSample]) {
         let Some(first) = samples.first() else { return };
-        out.push(SAMPLES);
+        out.push(kind);
         put_uvarint(out, samples.len() as u64);
         put_varint(out, first.ts);
         let mut before = 0_u64;
@@ -173,12 +187,16 @@ impl Codec {
     }
 
     pub(crate) fn encode_chunk(out: &mut Vec<u8>, chunk: &LoggedChunk) {
-        out.push(match chunk.packing {
+        let packing = match chunk.packing {
             Packing::Prometheus(Encoding::Xor) => CHUNKS,
             Packing::Prometheus(_) => ENCODED_CHUNKS,
             Packing::Columnar => COLUMNAR_CHUNKS,
-        });
+        };
+        out.push(if chunk.is_late { LATE_CHUNKS } else { packing });
         put_uvarint(out, 1);
+        if chunk.is_late {
+            out.push(packing);
+        }
         if let Packing::Prometheus(encoding) = chunk.packing
             && encoding != Encoding::Xor
         {
@@ -216,7 +234,10 @@ impl Codec {
                         each(Entry::Series(id, labels));
                     }
                 }
-                SAMPLES => self.decode_samples(count, &mut rest, each)?,
+                SAMPLES => self.decode_samples(count, &mut rest, &mut |samples| each(Entry::Samples(samples)))?,
+                LATE_SAMPLES => {
+                    self.decode_samples(count, &mut rest, &mut |samples| each(Entry::LateSamples(samples)))?
+                }
                 HISTOGRAMS => {
                     let base = rest.varint("a time")?;
                     each(Entry::Histograms(&self.histograms.decode(count, base, &mut rest)?));
@@ -234,16 +255,18 @@ impl Codec {
                     }
                     each(Entry::Exemplars(exemplars));
                 }
-                CHUNKS | COLUMNAR_CHUNKS | ENCODED_CHUNKS => {
-                    let packing = match kind {
-                        CHUNKS => Packing::Prometheus(Encoding::Xor),
-                        COLUMNAR_CHUNKS => Packing::Columnar,
-                        _ => {
-                            let encoding = Encoding::try_from(rest.byte("an encoding")?);
-                            Packing::Prometheus(encoding.map_err(|_| CodecError::Range("chunk encoding"))?)
-                        }
-                    };
+                CHUNKS | COLUMNAR_CHUNKS | ENCODED_CHUNKS | LATE_CHUNKS => {
                     for _ in 0..count {
+                        let is_late = kind == LATE_CHUNKS;
+                        let packing = match if is_late { rest.byte("a chunk's kind")? } else { kind } {
+                            CHUNKS => Packing::Prometheus(Encoding::Xor),
+                            COLUMNAR_CHUNKS => Packing::Columnar,
+                            ENCODED_CHUNKS => {
+                                let encoding = Encoding::try_from(rest.byte("an encoding")?);
+                                Packing::Prometheus(encoding.map_err(|_| CodecError::Range("chunk encoding"))?)
+                            }
+                            other => return Err(CodecError::Kind(other)),
+                        };
                         let series = rest.uvarint("a series id")?;
                         let mint = rest.varint("a time")?;
                         let maxt = rest.varint("a time")?;
@@ -254,6 +277,7 @@ impl Codec {
                             mint,
                             maxt,
                             bytes,
+                            is_late,
                         }));
                     }
                 }
@@ -276,7 +300,7 @@ impl Codec {
         &mut self,
         count: u64,
         rest: &mut Reader<'_>,
-        each: &mut dyn FnMut(Entry<'_>),
+        each: &mut dyn FnMut(&[LoggedSample]),
     ) -> Result<(), CodecError> {
         let base = rest.varint("a time")?;
         // Each sample takes at least four bytes; a count beyond that is garbage and must not allocate.
@@ -289,7 +313,7 @@ impl Codec {
         samples.reserve(count);
         let decoded = self.decode_columns(base, count, rest, &mut samples);
         if decoded.is_ok() {
-            each(Entry::Samples(&samples));
+            each(&samples);
         }
         self.samples = samples;
         decoded
@@ -422,6 +446,7 @@ mod tests {
         Sample(LoggedSample),
         Histogram(LoggedHistogram),
         Exemplar(LoggedExemplar),
+        Late(LoggedSample),
         Chunk(LoggedChunk),
         Deletion(LoggedDeletion),
     }
@@ -433,6 +458,7 @@ mod tests {
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
             Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
             Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
+            Entry::LateSamples(samples) => all.extend(samples.iter().copied().map(Decoded::Late)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
             Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
         })?;
@@ -567,17 +593,22 @@ mod tests {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
         let mut record = Vec::new();
         Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
-        let packings = [
-            Packing::Prometheus(Encoding::Xor),
-            Packing::Columnar,
-            Packing::Prometheus(Encoding::FloatHistogram),
+        let histogram = Packing::Prometheus(Encoding::FloatHistogram);
+        let xor = Packing::Prometheus(Encoding::Xor);
+        let kinds = [
+            (xor, false),
+            (Packing::Columnar, false),
+            (histogram, false),
+            (xor, true),
+            (Packing::Columnar, true),
         ];
-        let chunks = packings.map(|packing| LoggedChunk {
+        let chunks = kinds.map(|(packing, is_late)| LoggedChunk {
             series: 7,
             packing,
             mint: -5,
             maxt: 10,
             bytes: b"abc".to_vec(),
+            is_late,
         });
         for chunk in &chunks {
             Codec::encode_chunk(&mut record, chunk);
@@ -597,20 +628,21 @@ mod tests {
             },
         });
         Codec::encode_exemplars(&mut record, &exemplars);
-        let [xor, columnar, histograms] = chunks;
-        let [first, second] = exemplars;
-        assert_eq!(
-            decoded(&mut Codec::default(), &record).unwrap(),
-            vec![
-                Decoded::Series(7, labels),
-                Decoded::Chunk(xor),
-                Decoded::Chunk(columnar),
-                Decoded::Chunk(histograms),
-                Decoded::Deletion(deletion),
-                Decoded::Exemplar(first),
-                Decoded::Exemplar(second),
-            ]
-        );
+        let sample = |ts| LoggedSample {
+            series: 7,
+            ts,
+            value: 1.5,
+        };
+        let mut writer = Codec::default();
+        writer.encode_samples(&mut record, &[sample(9)]);
+        writer.encode_late_samples(&mut record, &[sample(5), sample(6)]);
+        let mut expected = vec![Decoded::Series(7, labels)];
+        expected.extend(chunks.map(Decoded::Chunk));
+        expected.push(Decoded::Deletion(deletion));
+        expected.extend(exemplars.map(Decoded::Exemplar));
+        expected.push(Decoded::Sample(sample(9)));
+        expected.extend([sample(5), sample(6)].map(Decoded::Late));
+        assert_eq!(decoded(&mut Codec::default(), &record).unwrap(), expected);
     }
 
     #[test]
@@ -634,6 +666,7 @@ mod tests {
                 mint: -5,
                 maxt: 10,
                 bytes: b"abc".to_vec(),
+                is_late: true,
             },
         );
         let labels = Labels::from_pairs([("trace_id", "x")]);

@@ -33,6 +33,8 @@ const CHECKPOINT: &str = "checkpoint-";
 /// A part of a batch; the parts count in their order.
 pub(crate) enum Part<'a> {
     Samples(&'a [LoggedSample]),
+    /// Those that came out of order.
+    Late(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
     Exemplars(&'a [LoggedExemplar]),
 }
@@ -47,6 +49,7 @@ pub(crate) struct Wal {
     dirty: bool,
     record: Vec<u8>,
     framed: Vec<u8>,
+    frames: frame::Writer,
     bytes_written: u64,
     // Files of which something could not be read.
     damaged: BTreeSet<String>,
@@ -70,13 +73,14 @@ impl Wal {
             dirty: false,
             record: Vec::new(),
             framed: Vec::new(),
+            frames: frame::Writer::default(),
             bytes_written: 0,
             damaged: BTreeSet::new(),
         };
         Ok((wal, backlog))
     }
 
-    /// Appends one batch as one frame.
+    /// Appends one batch as one frame: samples in order and, in `late`, out of order.
     ///
     /// # Errors
     /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
@@ -86,6 +90,7 @@ impl Wal {
         for part in parts {
             match part {
                 Part::Samples(samples) => self.codec.encode_samples(&mut self.record, samples),
+                Part::Late(samples) => self.codec.encode_late_samples(&mut self.record, samples),
                 Part::Histograms(histograms) => self.codec.encode_histograms(&mut self.record, histograms),
                 Part::Exemplars(exemplars) => Codec::encode_exemplars(&mut self.record, exemplars),
             }
@@ -115,7 +120,7 @@ impl Wal {
 
     fn write(&mut self) -> io::Result<()> {
         self.framed.clear();
-        frame::put(&mut self.framed, &self.record);
+        self.frames.put(&mut self.framed, &self.record);
         let Some(file) = self.file.as_mut() else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -206,6 +211,7 @@ pub(crate) struct Checkpoint {
     file: Box<dyn VfsFile>,
     codec: Codec,
     record: Vec<u8>,
+    frames: frame::Writer,
 }
 
 impl Checkpoint {
@@ -223,6 +229,7 @@ impl Checkpoint {
             file,
             codec: Codec::default(),
             record: Vec::new(),
+            frames: frame::Writer::default(),
         })
     }
 
@@ -256,7 +263,7 @@ impl Checkpoint {
 
     fn flush(&mut self) -> io::Result<()> {
         let mut framed = Vec::new();
-        frame::put(&mut framed, &self.record);
+        self.frames.put(&mut framed, &self.record);
         self.record.clear();
         self.file.append(&framed)
     }
