@@ -270,10 +270,10 @@ fn native_histograms_of_both_kinds_are_written() {
         put(&mut second, 4, &custom_float_histogram());
         let lines = bench.write(&request(&[first, second])).unwrap();
         let expected = [
-            format!(r#"{{__name__="up", job="a"}} {{count:7, sum:4.5, [-0.8408964152537144,-0.7711054127039704):2, "#)
-                + &format!(
-                    r#"[-0.001,0.001]:1, (0.8408964152537144,0.9170040432046711]:1, (0.9170040432046711,1]:3}} @{NOW}"#
-                ),
+            format!(
+                "{{__name__=\"up\", job=\"a\"}} {{count:7, sum:4.5, [-0.8408964152537144,-0.7711054127039704):2, \
+                 [-0.001,0.001]:1, (0.8408964152537144,0.9170040432046711]:1, (0.9170040432046711,1]:3}} @{NOW}"
+            ),
             format!(r#"{{__name__="f"}} 1.5 @{}"#, NOW - 5),
             r#"{__name__="f"} {count:2.5, sum:4.5, [-Inf,0.25]:0.5, (0.25,+Inf]:2} @1"#.to_owned(),
         ];

@@ -58,6 +58,7 @@ fn float_key(value: f64) -> Key {
     }
 }
 
+type Native = (Vec<Encoding>, Vec<(i64, NativeValue)>);
 type Dump = BTreeMap<Labels, Vec<(i64, Key)>>;
 
 fn dump(tsdb: &Tsdb) -> Dump {
@@ -118,8 +119,8 @@ fn float(count: u64) -> NativeValue {
 }
 
 // The chunks of all blocks: encodings, and every sample as it was written.
-fn native(tsdb: &Tsdb) -> BTreeMap<Labels, (Vec<Encoding>, Vec<(i64, NativeValue)>)> {
-    let mut out: BTreeMap<Labels, (Vec<Encoding>, Vec<(i64, NativeValue)>)> = BTreeMap::new();
+fn native(tsdb: &Tsdb) -> BTreeMap<Labels, Native> {
+    let mut out: BTreeMap<Labels, Native> = BTreeMap::new();
     for block in tsdb.inner.blocks.load().iter() {
         let mut reader = block.chunk_reader();
         for series in block.iter().unwrap() {
@@ -169,7 +170,7 @@ fn histograms_survive_a_crash_a_checkpoint_and_the_way_into_a_block() {
     assert_eq!((stats.num_samples, stats.num_histogram_samples), (240, 240));
     let native = native(&tsdb);
     let in_block = |labels| {
-        let (encodings, samples): &(Vec<Encoding>, Vec<(i64, NativeValue)>) = &native[labels];
+        let (encodings, samples): &Native = &native[labels];
         (encodings[0], samples.len())
     };
     assert_eq!(in_block(&a), (Encoding::Histogram, 120));
