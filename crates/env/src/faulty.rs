@@ -14,9 +14,17 @@ use crate::{RealFs, Vfs, VfsFile};
 pub struct FaultyFs {
     // Bytes that may still be appended; None is no limit.
     budget: Arc<Mutex<Option<u64>>>,
+    // Held while whole files are read.
+    reading: Arc<Mutex<()>>,
 }
 
 impl FaultyFs {
+    /// Whoever reads a whole file waits until what is returned here is dropped: a disk that is slow.
+    #[must_use]
+    pub fn hold_reads(&self) -> impl Drop + '_ {
+        self.reading.lock()
+    }
+
     /// Lets `bytes` more be appended, then fails; `None` lifts the limit.
     pub fn set_budget(&self, bytes: Option<u64>) {
         *self.budget.lock() = bytes;
@@ -65,6 +73,7 @@ impl Vfs for FaultyFs {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let _slow = self.reading.lock();
         RealFs.read(path)
     }
 

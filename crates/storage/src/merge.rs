@@ -50,6 +50,10 @@ impl Queryable for Fanout {
         Ok(values.into_iter().collect())
     }
 
+    fn incomplete(&self) -> Option<String> {
+        self.parts.iter().find_map(|part| part.incomplete())
+    }
+
     fn changes(&self, since: &Version) -> Option<Changes> {
         // Each storage finds its own state in `since`; one that does not know makes the whole unknown.
         let mut parts = self.parts.iter().map(|part| part.changes(since));

@@ -241,9 +241,14 @@ pub(super) fn tsdb_blocks(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     Ok(success(&data))
 }
 
-/// `status/walreplay`: the log is read before the server listens, so there is nothing left to wait for.
-pub(super) fn wal_replay(_: &Ask<'_>) -> Result<Answer, ApiError> {
-    Ok(success("{\"min\":0,\"max\":0,\"current\":0}"))
+/// `status/walreplay`: which segments of the log are read at the start, and which is being read. `done` is ours: in
+/// Prometheus the server's other answers tell.
+pub(super) fn wal_replay(ask: &Ask<'_>) -> Result<Answer, ApiError> {
+    let progress = ask.app.tsdb.replay_progress();
+    Ok(success(&format!(
+        "{{\"min\":{},\"max\":{},\"current\":{},\"done\":{}}}",
+        progress.min, progress.max, progress.current, progress.done,
+    )))
 }
 
 #[cfg(test)]
