@@ -6,8 +6,10 @@
 //! (Upstream keeps either of them.)
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cupola_chunk::{ChunkError, Encoding, XorAppender};
+use cupola_env::Vfs;
 use cupola_storage::Samples;
 
 use crate::block::{Mark, put_in_order};
@@ -36,6 +38,7 @@ const ASK_EVERY: usize = 256;
 /// [`Block::iter`]. No new block is there then.
 pub fn merge_blocks(
     sources: &[&Block],
+    vfs: &Arc<dyn Vfs>,
     dir: &Path,
     spec: BlockSpec,
     keep_going: &dyn Fn() -> bool,
@@ -44,7 +47,7 @@ pub fn merge_blocks(
     for block in sources {
         walks.push(Walk::begin(block)?);
     }
-    let mut writer = BlockWriter::create(dir, spec)?;
+    let mut writer = BlockWriter::create(vfs, dir, spec)?;
     let mut pieces = Vec::new();
     let mut count = 0_usize;
     while let Some(labels) = walks.iter().filter_map(Walk::labels).min().cloned() {

@@ -167,7 +167,7 @@ impl Tsdb {
             })?
         };
         let metrics = Arc::new(Metrics::new(registry));
-        let mut blocks = open_blocks(&dir, &*vfs).map_err(io("cannot be listed"))?;
+        let mut blocks = open_blocks(&dir, &vfs).map_err(io("cannot be listed"))?;
         let superseded = compact::take_superseded(&mut blocks);
         let (wal, backlog) =
             Wal::open(vfs.clone(), &dir.join(LOG_FOLDER)).map_err(io("its write-ahead log cannot be opened"))?;

@@ -94,7 +94,7 @@ impl Inner {
         let spec = spec(self.new_ulid(), &metas);
         let refs: Vec<&Block> = sources.iter().map(|block| &**block).collect();
         let keep_going = || !self.closing.load(Ordering::Relaxed);
-        let merged = match merge_blocks(&refs, dir, spec, &keep_going)? {
+        let merged = match merge_blocks(&refs, &self.vfs, dir, spec, &keep_going)? {
             Some(meta) => Some(self.open_new(&dir.join(meta.ulid.to_string()))?),
             None => None,
         };
@@ -113,7 +113,7 @@ impl Inner {
     // The block that was just written. One that cannot be opened goes, or it would take its sources' place at the next
     // start.
     fn open_new(&self, dir: &Path) -> Result<Block, BlockError> {
-        Block::open(dir).inspect_err(|_| {
+        Block::open(&self.vfs, dir).inspect_err(|_| {
             let doomed = dir.with_extension("tmp-for-deletion");
             let removed = self
                 .vfs

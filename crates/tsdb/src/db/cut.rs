@@ -90,7 +90,7 @@ impl Inner {
         spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
         self.head.freeze_late();
         let written = self.write_block(dir, spec).and_then(|meta| match meta {
-            Some(meta) => Ok(Some(Block::open(&dir.join(meta.ulid.to_string()))?)),
+            Some(meta) => Ok(Some(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?)),
             None => Ok(None),
         });
         match written {
@@ -135,7 +135,7 @@ impl Inner {
         };
         let mut series = self.head.select(&selection);
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let mut writer = BlockWriter::create(dir, spec)?;
+        let mut writer = BlockWriter::create(&self.vfs, dir, spec)?;
         let mut samples = Samples::default();
         for one in &series {
             samples.clear();
@@ -167,7 +167,7 @@ impl Inner {
                 .truncate(next.div_euclid(self.options.block_ms) * self.options.block_ms);
             return Ok(());
         };
-        self.add_block(Block::open(&dir.join(meta.ulid.to_string()))?);
+        self.add_block(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?);
         self.metrics.truncations.inc();
         self.head.truncate(end);
         Ok(())
@@ -258,8 +258,8 @@ fn add(writer: &mut BlockWriter, labels: &Labels, samples: &Samples) -> Result<(
 }
 
 /// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.
-pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block>>> {
-    let list = list_blocks(dir).map_err(io::Error::other)?;
+pub(super) fn open_blocks(dir: &Path, vfs: &Arc<dyn Vfs>) -> io::Result<Vec<Arc<Block>>> {
+    let list = list_blocks(&**vfs, dir).map_err(io::Error::other)?;
     for broken in &list.broken {
         error!(dir = %broken.dir.display(), error = %broken.error, "block cannot be read and is left out");
     }
@@ -278,7 +278,7 @@ pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block
     }
     let mut blocks = Vec::new();
     for (dir, _) in &list.blocks {
-        match Block::open(dir) {
+        match Block::open(vfs, dir) {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(error) => error!(dir = %dir.display(), %error, "block cannot be opened and is left out"),
         }

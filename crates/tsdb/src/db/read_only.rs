@@ -59,11 +59,11 @@ impl ReadOnly {
     }
 
     fn read(dir: &Path, vfs: &Arc<dyn Vfs>) -> io::Result<Self> {
-        let list = list_blocks(dir).map_err(io::Error::other)?;
+        let list = list_blocks(&**vfs, dir).map_err(io::Error::other)?;
         let mut broken_blocks: Vec<String> = list.broken.iter().map(|broken| broken.error.to_string()).collect();
         let mut blocks = Vec::new();
         for (path, _) in &list.blocks {
-            match Block::open(path) {
+            match Block::open(vfs, path) {
                 Ok(block) => blocks.push(Arc::new(block)),
                 Err(error) => broken_blocks.push(error.to_string()),
             }

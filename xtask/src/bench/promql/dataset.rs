@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use cupola_block::{BlockSpec, BlockWriter, NewChunk, Ulid};
 use cupola_chunk::{Encoding, XorAppender};
+use cupola_env::RealFs;
 use cupola_model::Labels;
 
 use crate::bench::series::{Random, Target, rounded};
@@ -340,7 +341,8 @@ pub(crate) fn write_blocks(series: &[Recorded], shape: &Shape, end_ms: i64, dir:
         let maxt = (mint.div_euclid(BLOCK_MS) + 1) * BLOCK_MS;
         let maxt = maxt.min(end_ms);
         let ulid = Ulid::new(maxt as u64 as i64, mint.unsigned_abs().into());
-        let mut writer = BlockWriter::create(dir, BlockSpec::new(ulid, mint, maxt)).context("cannot begin a block")?;
+        let mut writer = BlockWriter::create(&RealFs::shared(), dir, BlockSpec::new(ulid, mint, maxt))
+            .context("cannot begin a block")?;
         for one in series {
             let inside = one.chunks.iter().filter(|c| (mint..maxt).contains(&c.mint));
             let mut chunks = inside
