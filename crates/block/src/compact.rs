@@ -1,33 +1,33 @@
 //! Several blocks become one, and what tombstones delete goes for good.
 //!
 //! Series are walked in the order of their labels through all sources at once. A chunk that overlaps no other and lost
-//! nothing is copied as it is; the others are decoded, merged and encoded anew. Where two sources have a sample of the
+//! nothing is copied as it is, if the new block's format has such chunks; the others are decoded, merged and encoded anew,
+//! in a native block together with their neighbours, so that chunks become long. Where two sources have a sample of the
 //! same moment, that of the first source stays, as when the blocks are read side by side: merging changes no answer.
 //! (Upstream keeps either of them.)
 
 use std::path::Path;
 use std::sync::Arc;
 
-use cupola_chunk::{ChunkError, Encoding, XorAppender};
+use cupola_chunk::{ChunkError, Encoding};
 use cupola_env::Vfs;
 use cupola_storage::Samples;
 
 use crate::block::{Mark, put_in_order};
+use crate::native::ENOUGH_SAMPLES;
+use crate::store::{Entry, StoredChunk};
 use crate::tombstones::{Interval, remove_deleted};
 use crate::{
-    Block, BlockError, BlockMeta, BlockSeries, BlockSpec, BlockWriter, ChunkMeta, ChunkReader, NewChunk, SeriesIter,
+    Block, BlockError, BlockFormat, BlockMeta, BlockSeries, BlockSpec, BlockWriter, ChunkMeta, ChunkReader, SeriesIter,
 };
-
-// As upstream: samples of a chunk that is encoded anew.
-const SAMPLES_PER_CHUNK: usize = 120;
 
 // Once per so many series it is asked whether merging is to go on.
 const ASK_EVERY: usize = 256;
 
-/// Merges `sources` into one new block in the data folder `dir`. Their tombstones are applied and not carried over; the
+/// Merges `sources`, of either format each, into one new block in the data folder `dir`. Their tombstones are applied and not carried over; the
 /// sources themselves stay as they are. `None`, and no block, where no sample is left.
 ///
-/// One source is allowed: the block is then rewritten without what its tombstones delete.
+/// One source is allowed: the block is then rewritten without what its tombstones delete, perhaps in another format.
 ///
 /// Costs the memory of a [`BlockWriter`] and of the chunks of one series in all sources. Reads every chunk and verifies
 /// its checksum.
@@ -61,9 +61,9 @@ pub fn merge_blocks(
                 walk.take(source, &mut pieces)?;
             }
         }
-        let merged = merge_pieces(&mut walks, &mut pieces)?;
+        let merged = merge_pieces(&mut walks, &mut pieces, &mut writer)?;
         if !merged.is_empty() {
-            writer.add_series(&labels, merged.iter().map(Merged::as_new))?;
+            writer.add_entries(&labels, &merged)?;
         }
     }
     if writer.series_count() == 0 {
@@ -118,18 +118,20 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn read(&mut self, meta: &ChunkMeta) -> Result<(Encoding, &[u8]), BlockError> {
+    fn read(&mut self, meta: &ChunkMeta) -> Result<StoredChunk<'_>, BlockError> {
         self.reader.read(meta)
     }
 
     /// Adds the samples of a chunk to `out`, without those that are deleted.
     fn decode(&mut self, meta: &ChunkMeta, out: &mut Samples) -> Result<(), BlockError> {
         let start = Mark::of(out);
-        let (encoding, bytes) = self.reader.read(meta)?;
-        let decoded = match encoding {
-            Encoding::Xor => cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut out.ts, &mut out.values),
+        let decoded = match self.reader.read(meta)? {
+            StoredChunk::Encoded(Encoding::Xor, bytes) => {
+                cupola_chunk::decode(Encoding::Xor, bytes, i64::MIN, i64::MAX, &mut out.ts, &mut out.values)
+            }
+            StoredChunk::Columnar(chunk) => chunk.decode(i64::MIN, i64::MAX, &mut out.ts, &mut out.values),
             // The one place that has to learn of them when histograms can be decoded.
-            other => Err(ChunkError::Unsupported(other)),
+            StoredChunk::Encoded(other, _) => Err(ChunkError::Unsupported(other)),
         };
         decoded.map_err(|source| self.block.undecodable(meta, source))?;
         remove_deleted(out, start, &self.deleted);
@@ -146,30 +148,16 @@ struct Piece {
     is_cut: bool,
 }
 
-/// A chunk of the new block.
-struct Merged {
-    mint: i64,
-    maxt: i64,
-    encoding: Encoding,
-    bytes: Vec<u8>,
-}
-
-impl Merged {
-    fn as_new(&self) -> NewChunk<'_> {
-        NewChunk {
-            mint: self.mint,
-            maxt: self.maxt,
-            encoding: self.encoding,
-            bytes: &self.bytes,
-        }
-    }
-}
-
 /// The chunks that one series has in the new block.
-fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merged>, BlockError> {
+fn merge_pieces(
+    walks: &mut [Walk<'_>],
+    pieces: &mut [Piece],
+    writer: &mut BlockWriter,
+) -> Result<Vec<Entry>, BlockError> {
     // Stable: what begins at one moment stays in the order of the sources.
     pieces.sort_by_key(|piece| piece.meta.mint);
     let mut out = Vec::with_capacity(pieces.len());
+    // Decoded, and not yet in `out`; in a native block of several groups.
     let mut samples = Samples::default();
     let mut rest: &mut [Piece] = pieces;
     while let Some(first) = rest.first() {
@@ -187,45 +175,49 @@ fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merg
         if let [piece] = &*group
             && !piece.is_cut
             && let Some(walk) = walks.get_mut(piece.source)
+            && let Some((tag, bytes)) = copied(walk, piece, writer)?
         {
-            let (encoding, bytes) = walk.read(&piece.meta)?;
-            out.push(Merged {
+            encode(&mut samples, writer, &mut out)?;
+            out.push(Entry {
                 mint: piece.meta.mint,
                 maxt: piece.meta.maxt,
-                encoding,
-                bytes: bytes.to_vec(),
+                tag,
+                bytes,
             });
             continue;
         }
         // Of samples of one moment the first stays: those of the first source come first.
         group.sort_by_key(|piece| piece.source);
-        samples.clear();
+        let start = Mark::of(&samples);
         for piece in group.iter() {
             if let Some(walk) = walks.get_mut(piece.source) {
                 walk.decode(&piece.meta, &mut samples)?;
             }
         }
-        put_in_order(&mut samples, Mark::default());
-        encode(&samples, &mut out);
+        put_in_order(&mut samples, start);
+        if writer.format() == BlockFormat::Prometheus {
+            encode(&mut samples, writer, &mut out)?;
+        }
     }
+    encode(&mut samples, writer, &mut out)?;
     Ok(out)
 }
 
-fn encode(samples: &Samples, out: &mut Vec<Merged>) {
-    let runs = samples.ts.chunks(SAMPLES_PER_CHUNK);
-    for (ts, values) in runs.zip(samples.values.chunks(SAMPLES_PER_CHUNK)) {
-        let mut appender = XorAppender::new();
-        for (ts, value) in ts.iter().zip(values) {
-            let appended = appender.append(*ts, *value);
-            debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
+/// The entry of a chunk that goes into the new block as it is: its tag and its bytes; `None` where it is to be encoded
+/// anew.
+fn copied(walk: &mut Walk<'_>, piece: &Piece, writer: &mut BlockWriter) -> Result<Option<(u8, Vec<u8>)>, BlockError> {
+    match walk.read(&piece.meta)? {
+        StoredChunk::Encoded(Encoding::Xor, _) if writer.format() == BlockFormat::Native => Ok(None),
+        StoredChunk::Encoded(encoding, bytes) => Ok(Some((encoding.as_byte(), bytes.to_vec()))),
+        StoredChunk::Columnar(chunk) if usize::from(chunk.count()) >= ENOUGH_SAMPLES => {
+            writer.copy(piece.source, &chunk)
         }
-        if let (Some(mint), Some(maxt)) = (ts.first(), ts.last()) {
-            out.push(Merged {
-                mint: *mint,
-                maxt: *maxt,
-                encoding: Encoding::Xor,
-                bytes: appender.into_bytes(),
-            });
-        }
+        StoredChunk::Columnar(_) => Ok(None),
     }
+}
+
+fn encode(samples: &mut Samples, writer: &mut BlockWriter, out: &mut Vec<Entry>) -> Result<(), BlockError> {
+    writer.encode(&samples.ts, &samples.values, out)?;
+    samples.clear();
+    Ok(())
 }

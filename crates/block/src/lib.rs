@@ -1,4 +1,4 @@
-//! Prometheus block directories: an immutable folder of samples with its index, named by a ULID.
+//! Blocks, in Prometheus's format and in our own: an immutable folder of samples with its index, named by a ULID.
 //!
 //! [`BlockWriter`] makes one from series in label order; [`Block`] opens one and answers selections; [`list_blocks`]
 //! says what lies in a data folder. The format is upstream's byte for byte (`meta.json` version 1, index version 2,
@@ -27,6 +27,8 @@ mod file;
 mod index;
 mod list;
 mod meta;
+mod native;
+mod store;
 mod tombstones;
 mod ulid;
 mod verify;
@@ -37,7 +39,8 @@ pub use chunks::ChunkMeta;
 pub use compact::merge_blocks;
 pub use error::{BlockError, Refusal};
 pub use list::{BlockList, Broken, list_blocks};
-pub use meta::{BlockMeta, BlockStats, Compaction, ParentBlock};
+pub use meta::{BlockFormat, BlockFormatError, BlockMeta, BlockStats, Compaction, NativeFormat, ParentBlock};
+pub use store::{ColumnarChunk, StoredChunk};
 pub use tombstones::{Interval, Tombstones, write_tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use verify::{Verified, verify};
