@@ -14,14 +14,17 @@ use crate::{RealFs, Vfs, VfsFile, VfsRead};
 pub struct FaultyFs {
     // Bytes that may still be appended; None is no limit.
     budget: Arc<Mutex<Option<u64>>>,
-    // Held while whole files are read.
+    // Which files are read slowly, and what is held meanwhile.
+    slow: Arc<Mutex<String>>,
     reading: Arc<Mutex<()>>,
 }
 
 impl FaultyFs {
-    /// Whoever reads a whole file waits until what is returned here is dropped: a disk that is slow.
+    /// Whoever reads a whole file whose path contains `part` waits until what is returned here is dropped: a disk that
+    /// is slow.
     #[must_use]
-    pub fn hold_reads(&self) -> impl Drop + '_ {
+    pub fn hold_reads(&self, part: &str) -> impl Drop + '_ {
+        part.clone_into(&mut self.slow.lock());
         self.reading.lock()
     }
 
@@ -94,7 +97,8 @@ impl Vfs for FaultyFs {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let _slow = self.reading.lock();
+        let is_slow = path.to_string_lossy().contains(&*self.slow.lock());
+        let _slow = is_slow.then(|| self.reading.lock());
         RealFs.read(path)
     }
 

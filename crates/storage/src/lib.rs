@@ -140,6 +140,9 @@ pub enum AppendError {
     /// Older than the series' newest sample.
     #[error("out of order sample")]
     OutOfOrder,
+    /// Out of order, and older than the window for such samples.
+    #[error("too old sample")]
+    TooOld,
     /// Too old for the head.
     #[error("out of bounds")]
     OutOfBounds,

@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::head::{Cardinality, Head, HeadStats, RefusedSeries};
 use crate::lock::{FolderLock, LockError};
 use crate::metrics::Metrics;
-use crate::options::Options;
+use crate::options::{Options, SeriesLimits};
 use crate::wal::{Backlog, Wal};
 
 mod compact;
@@ -74,6 +74,8 @@ pub struct BlockInfo {
     pub series: u64,
     /// Number of samples.
     pub samples: u64,
+    /// How often its samples were merged, plus one.
+    pub level: u32,
 }
 
 /// An open database. Cloning shares it.
@@ -307,6 +309,12 @@ impl Tsdb {
         &self.inner.options.dir
     }
 
+    /// Sets how much older than the newest sample one that comes out of order may be; milliseconds, 0 refuses all. For a
+    /// changed configuration.
+    pub fn set_out_of_order_window(&self, window_ms: i64) {
+        self.inner.head.set_out_of_order_window(window_ms);
+    }
+
     /// Figures of the head.
     #[must_use]
     pub fn head_stats(&self) -> HeadStats {
@@ -323,6 +331,18 @@ impl Tsdb {
     #[must_use]
     pub fn cardinality(&self, limit: usize) -> Cardinality {
         self.inner.head.cardinality(limit)
+    }
+
+    /// How many series there may be.
+    #[must_use]
+    pub fn series_limits(&self) -> SeriesLimits {
+        self.inner.options.limits
+    }
+
+    /// Bytes of the write-ahead log, its checkpoint included.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        wal_size(&*self.inner.vfs, &self.inner.options.dir.join("cupola-wal"))
     }
 
     /// All blocks, oldest first.
@@ -448,6 +468,8 @@ impl Appendable for Tsdb {
 mod compact_tests;
 #[cfg(test)]
 mod convert_tests;
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]

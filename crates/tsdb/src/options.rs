@@ -22,6 +22,9 @@ pub struct Options {
     pub block_format: BlockFormat,
     /// Whether to do without the lock file (`--storage.tsdb.no-lockfile`).
     pub no_lockfile: bool,
+    /// How much older than the newest sample one that comes out of order may be; milliseconds, 0 refuses all
+    /// (Prometheus's `out_of_order_time_window`). Where there is a sample of that time already, either may stay.
+    pub out_of_order_window_ms: i64,
     /// How many series the head may have.
     pub limits: SeriesLimits,
 }
@@ -50,6 +53,7 @@ impl Options {
             max_block_ms: 0,
             block_format: BlockFormat::Native,
             no_lockfile: false,
+            out_of_order_window_ms: 0,
             limits: SeriesLimits::default(),
         }
     }

@@ -211,8 +211,9 @@ impl Tsdb {
             what: format!("create folder {}", dir.display()),
             source,
         })?;
-        if with_head && let Some(mint) = inner.head.mint() {
-            inner.write_block(dir, mint, inner.head.maxt().saturating_add(1))?;
+        if with_head && let Some(mint) = inner.head.mint().into_iter().chain(inner.head.late_mint()).min() {
+            let spec = BlockSpec::new(inner.new_ulid(), mint, inner.head.maxt().saturating_add(1));
+            inner.write_block(dir, spec)?;
         }
         for block in inner.blocks.load().iter() {
             block.link_into(dir)?;

@@ -149,11 +149,10 @@ impl Inner {
             samples = restored.samples,
             "Prometheus's log was taken over; its files stay as they are"
         );
-        if imported.histograms + imported.out_of_order > 0 {
+        if imported.histograms > 0 {
             warn!(
                 histograms = imported.histograms,
-                out_of_order = imported.out_of_order,
-                "native histograms and out-of-order samples of Prometheus's log are not taken over by this version"
+                "native histograms of Prometheus's log are not taken over by this version"
             );
         }
         Some(imported)

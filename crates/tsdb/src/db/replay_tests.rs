@@ -33,7 +33,7 @@ fn crashed() -> (TempDir, BTreeMap<Labels, Vec<(i64, u64)>>) {
 fn while_the_log_is_read_samples_are_taken_and_questions_answered() {
     let (dir, mut expected) = crashed();
     let vfs = FaultyFs::default();
-    let slow = vfs.hold_reads();
+    let slow = vfs.hold_reads("cupola-wal");
     let tsdb = open_in_background(&dir, &vfs);
     let progress = tsdb.replay_progress();
     assert!(!progress.done && 0 < progress.min && progress.min <= progress.max);
@@ -86,7 +86,7 @@ fn while_the_log_is_read_samples_are_taken_and_questions_answered() {
 fn a_sample_taken_during_the_replay_that_is_older_than_the_log_survives_the_next_crash() {
     let (dir, mut expected) = crashed();
     let vfs = FaultyFs::default();
-    let slow = vfs.hold_reads();
+    let slow = vfs.hold_reads("cupola-wal");
     let tsdb = open_in_background(&dir, &vfs);
     let between = 590 * MINUTE + 1;
     write(&tsdb, &name("a"), between, -1.0).unwrap();
@@ -110,7 +110,7 @@ fn a_sample_taken_during_the_replay_that_is_older_than_the_log_survives_the_next
 fn stopping_during_the_replay_loses_nothing() {
     let (dir, mut expected) = crashed();
     let vfs = FaultyFs::default();
-    let slow = vfs.hold_reads();
+    let slow = vfs.hold_reads("cupola-wal");
     let tsdb = open_in_background(&dir, &vfs);
     write(&tsdb, &name("a"), 600 * MINUTE, 600.0).unwrap();
     let closing = {
@@ -137,7 +137,7 @@ fn stopping_during_the_replay_loses_nothing() {
 fn deleting_waits_for_the_replay() {
     let (dir, _) = crashed();
     let vfs = FaultyFs::default();
-    let slow = vfs.hold_reads();
+    let slow = vfs.hold_reads("cupola-wal");
     let tsdb = open_in_background(&dir, &vfs);
     let deleting = {
         let tsdb = tsdb.clone();

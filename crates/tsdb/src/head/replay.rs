@@ -4,14 +4,14 @@
 //! At the end each series gets its past in one step under one lock: no reader sees half of it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use cupola_storage::StorageError;
+use cupola_storage::{AppendError, StorageError};
+use hashbrown::HashMap;
 
 use super::Head;
 use super::series::MemSeries;
 use crate::by_slot::BySlot;
-use crate::wal::Entry;
+use crate::wal::{Entry, LoggedSample};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
@@ -20,6 +20,8 @@ pub(crate) struct Replay {
     ids: BySlot<u64>,
     // By slot. The head frees no slot until the replay is over.
     past: Vec<MemSeries>,
+    late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
+    has_window: bool,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
 }
@@ -28,10 +30,12 @@ impl Replay {
     /// Takes nothing that blocks have.
     pub(crate) fn new(head: Arc<Head>) -> Self {
         Self {
-            floor: head.floor.load(Ordering::Acquire),
+            floor: head.floor(),
+            has_window: head.window().is_some(),
             head,
             ids: BySlot::default(),
             past: Vec::new(),
+            late: HashMap::default(),
             damage: Vec::new(),
         }
     }
@@ -58,21 +62,45 @@ impl Replay {
                 self.ids.replace(logged, id + 1);
             }
             Entry::Samples(samples) => {
-                let floor = self.floor;
+                let (floor, has_window) = (self.floor, self.has_window);
                 for sample in samples.iter().filter(|sample| sample.ts >= floor) {
-                    if let Some(series) = self.series(sample.series)
-                        && series.check(sample.ts, sample.value) == Ok(true)
-                    {
-                        series.push(sample.ts, sample.value);
+                    let Some(series) = self.series(sample.series) else {
+                        continue;
+                    };
+                    match series.check(sample.ts, sample.value) {
+                        Ok(true) => {
+                            series.push(sample.ts, sample.value);
+                        }
+                        // As when it was committed.
+                        Err(AppendError::OutOfOrder) if has_window => self.late(sample),
+                        _ => {}
                     }
                 }
             }
+            Entry::LateSamples(samples) => samples.iter().for_each(|sample| self.late(sample)),
             Entry::Deletion(deletion) => {
                 for logged in &deletion.series {
                     let Some(series) = self.series(*logged) else { continue };
-                    if let Err(error) = series.delete(deletion.mint, deletion.maxt) {
+                    let mut deleted = series.delete(deletion.mint, deletion.maxt);
+                    if let Some(late) = self
+                        .ids
+                        .get(*logged)
+                        .checked_sub(1)
+                        .and_then(|id| self.late.get_mut(&id))
+                    {
+                        deleted = deleted.and(late.delete(deletion.mint, deletion.maxt));
+                    }
+                    if let Err(error) = deleted {
                         self.damage(*logged, "deletion", &error);
                     }
+                }
+            }
+            Entry::Chunk(chunk) if chunk.is_late => {
+                let Some(id) = self.ids.get(chunk.series).checked_sub(1) else {
+                    return;
+                };
+                if let Err(error) = self.late.entry(id).or_insert_with(MemSeries::unlabelled).add(&chunk) {
+                    self.damage(chunk.series, "checkpoint", &error);
                 }
             }
             Entry::Chunk(chunk) if chunk.maxt < self.floor => {}
@@ -83,6 +111,16 @@ impl Replay {
                     self.damage(chunk.series, "checkpoint", &error);
                 }
             }
+        }
+    }
+
+    fn late(&mut self, sample: &LoggedSample) {
+        let Some(id) = self.ids.get(sample.series).checked_sub(1) else {
+            return;
+        };
+        let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
+        if let Err(error) = late.insert(sample.ts, sample.value) {
+            self.damage(sample.series, "sample out of order", &error);
         }
     }
 
@@ -114,10 +152,19 @@ impl Replay {
                 }
             }
             inner.chunks = inner.chunks + series.chunk_count() - before;
+            inner.count(first, last, 0);
             oldest = oldest.min(first);
             newest = newest.max(last);
         }
-        inner.count(oldest, newest, 0);
+        for (id, past) in self.late {
+            if let Some((first, last)) = past.bounds() {
+                (oldest, newest) = (oldest.min(first), newest.max(last));
+            }
+            if let Err(error) = inner.late.add(id, past) {
+                let labels = inner.get(id).map(|series| inner.labels(series)).unwrap_or_default();
+                damage.push(format!("replay: {labels}: {error}"));
+            }
+        }
         // A series that is only announced has nothing to show; the next truncation forgets it.
         if oldest <= newest {
             inner.changes.note(oldest);

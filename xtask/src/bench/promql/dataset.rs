@@ -284,8 +284,8 @@ impl Row {
     }
 }
 
-// The name and labels of a line in the text format; its values hold no quotes. Memory has one name for each item.
-fn pairs(text: &str) -> Vec<(String, String)> {
+/// The name and labels of a line in the text format; its values hold no quotes. Memory has one name for each item.
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     let (name, labels) = text.split_once('{').unwrap_or((text, ""));
     let labels = labels.trim_end_matches('}').split_terminator("\",");
     let mut pairs = vec![("__name__".to_owned(), name.to_owned())];
