@@ -156,7 +156,7 @@ fn read(block: &Block, from: i64, to: i64) -> (f64, f64) {
         let (mut samples, mut count, mut series) = (Samples::default(), 0, 0);
         let begin = Instant::now();
         for n in (0..125).step_by(5) {
-            let matchers = [Matcher::equal("__name__", &format!("metric_{n:03}_total"))];
+            let matchers = [Matcher::equal("__name__", format!("metric_{n:03}_total"))];
             let selection = Selection {
                 matchers: &matchers,
                 mint: from,

@@ -76,8 +76,14 @@ fn the_bytes_are_as_documented() {
         let bytes = std::fs::read(path.join(file)).unwrap();
         bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
-    assert_eq!(hex("times/000001"), "TIMES");
-    assert_eq!(hex("columns/000001"), "COLUMNS");
+    assert_eq!(
+        hex("times/000001"),
+        "4355505401000000101200086280c0b884fa62a8ea0103870b17e153c0c0"
+    );
+    assert_eq!(
+        hex("columns/000001"),
+        "4355504301000000071100080800220002ab130c79061100080801000ab2e66e320f1000043280c0b884fa6203a61d00000286a42915"
+    );
     let json = String::from_utf8(std::fs::read(path.join("meta.json")).unwrap()).unwrap();
     assert!(
         json.contains("\"cupola\": {\n\t\t\"format\": \"columns\",\n\t\t\"version\": 1\n\t}"),
