@@ -1,10 +1,6 @@
 //! Merged blocks hold what their sources held together, compared with a naive store, and by Prometheus's own tool.
 
-#![allow(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test: what cannot be unwrapped has failed"
-)]
+#![allow(clippy::unwrap_used, reason = "a test: what cannot be unwrapped has failed")]
 
 mod common;
 
