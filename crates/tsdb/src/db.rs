@@ -29,10 +29,12 @@ mod convert;
 mod cut;
 mod import;
 mod plan;
+mod read_only;
 mod replay;
 
 pub use convert::{Conversion, ConvertError, Converted, convert};
 use cut::{block_info, open_blocks};
+pub use read_only::ReadOnly;
 use replay::Progress;
 pub use replay::ReplayProgress;
 
@@ -168,7 +170,7 @@ impl Tsdb {
         let superseded = compact::take_superseded(&mut blocks);
         let (wal, backlog) =
             Wal::open(vfs.clone(), &dir.join(LOG_FOLDER)).map_err(io("its write-ahead log cannot be opened"))?;
-        let head = Head::new(wal, written_until(&blocks), &options, metrics.clone());
+        let head = Head::new(Some(wal), written_until(&blocks), &options, metrics.clone());
         let inner = Inner {
             options,
             clock,
@@ -342,7 +344,7 @@ impl Tsdb {
     /// Bytes of the write-ahead log, its checkpoint included.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
-        wal_size(&*self.inner.vfs, &self.inner.options.dir.join("cupola-wal"))
+        wal_size(&*self.inner.vfs, &self.inner.options.dir.join(LOG_FOLDER))
     }
 
     /// All blocks, oldest first.
