@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use cupola_chunk::{ChunkError, Encoding, XorAppender};
+use cupola_model::Labels;
 use cupola_storage::Samples;
 
 use crate::block::{Mark, put_in_order};
@@ -40,6 +41,38 @@ pub fn merge_blocks(
     spec: BlockSpec,
     keep_going: &dyn Fn() -> bool,
 ) -> Result<Option<BlockMeta>, BlockError> {
+    merge_blocks_with(sources, dir, spec, keep_going, &Merging::default())
+}
+
+/// What [`merge_blocks_with`] does beside merging.
+pub struct Merging<'a> {
+    /// Whether a series is in the new block.
+    pub keeps: &'a dyn Fn(&Labels) -> bool,
+    /// Whether chunks of floats that follow each other are joined into longer ones: for blocks of few samples a series.
+    pub joins_chunks: bool,
+}
+
+impl Default for Merging<'_> {
+    /// All series, chunks as they are.
+    fn default() -> Self {
+        Self {
+            keeps: &|_| true,
+            joins_chunks: false,
+        }
+    }
+}
+
+/// As [`merge_blocks`], leaving out series or joining chunks on the way.
+///
+/// # Errors
+/// As [`merge_blocks`].
+pub fn merge_blocks_with(
+    sources: &[&Block],
+    dir: &Path,
+    spec: BlockSpec,
+    keep_going: &dyn Fn() -> bool,
+    merging: &Merging<'_>,
+) -> Result<Option<BlockMeta>, BlockError> {
     let mut walks = Vec::with_capacity(sources.len());
     for block in sources {
         walks.push(Walk::begin(block)?);
@@ -58,7 +91,11 @@ pub fn merge_blocks(
                 walk.take(source, &mut pieces)?;
             }
         }
-        let merged = merge_pieces(&mut walks, &mut pieces)?;
+        if !(merging.keeps)(&labels) {
+            continue;
+        }
+        let joins = merging.joins_chunks && are_floats(&mut walks, &pieces)?;
+        let merged = merge_pieces(&mut walks, &mut pieces, joins)?;
         if !merged.is_empty() {
             writer.add_series(&labels, merged.iter().map(Merged::as_new))?;
         }
@@ -92,7 +129,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn labels(&self) -> Option<&cupola_model::Labels> {
+    fn labels(&self) -> Option<&Labels> {
         self.next.as_ref().map(|series| &series.labels)
     }
 
@@ -162,8 +199,19 @@ impl Merged {
     }
 }
 
-/// The chunks that one series has in the new block.
-fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merged>, BlockError> {
+fn are_floats(walks: &mut [Walk<'_>], pieces: &[Piece]) -> Result<bool, BlockError> {
+    for piece in pieces {
+        if let Some(walk) = walks.get_mut(piece.source)
+            && walk.read(&piece.meta)?.0 != Encoding::Xor
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The chunks that one series has in the new block; with `joins` all of them encoded anew.
+fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece], joins: bool) -> Result<Vec<Merged>, BlockError> {
     // Stable: what begins at one moment stays in the order of the sources.
     pieces.sort_by_key(|piece| piece.meta.mint);
     let mut out = Vec::with_capacity(pieces.len());
@@ -173,7 +221,7 @@ fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Merg
         let mut end = first.meta.maxt;
         let mut len = 0;
         for piece in rest.iter() {
-            if len > 0 && piece.meta.mint > end {
+            if len > 0 && piece.meta.mint > end && !joins {
                 break;
             }
             end = end.max(piece.meta.maxt);

@@ -7,6 +7,7 @@
 mod changes;
 mod merge;
 mod samples;
+mod tiers;
 
 use std::fmt;
 
@@ -14,8 +15,9 @@ use cupola_model::{Labels, Matcher, SeriesRef};
 use thiserror::Error;
 
 pub use changes::{ChangeLog, Changes, Version};
-pub use merge::{Fanout, MergedSource, merge_series};
+pub use merge::{CountedSource, Fanout, MergedSource, merge_series};
 pub use samples::{HistogramSamples, SampleValue, Samples};
+pub use tiers::{AGGREGATE_LABEL, Aggregate, Coarse, TierUse};
 
 /// Why reading failed.
 #[derive(Debug, Error)]
@@ -71,6 +73,17 @@ pub struct Series {
     pub source: Box<dyn SampleSource>,
 }
 
+impl Series {
+    /// The same series with a 1 in the place of each sample, staleness markers left out.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        Self {
+            source: Box::new(CountedSource(self.source)),
+            ..self
+        }
+    }
+}
+
 /// Answers selections. A reader sees a batch of one [`Appender`] either whole or not at all.
 pub trait Queryable: Send + Sync {
     /// The series that satisfy all matchers and may have samples in the range, each once, in no particular order.
@@ -117,6 +130,33 @@ pub trait Queryable: Send + Sync {
     /// # Errors
     /// As [`Queryable::select`].
     fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, StorageError>;
+
+    /// What of the times from `mint` to `maxt` [`Queryable::select_coarse`] would answer from downsampled tiers; `None`
+    /// where it would answer nothing, as for storages that have no tiers.
+    fn tiers(&self, mint: i64, maxt: i64, coarse: &Coarse) -> Option<TierUse> {
+        let _ = (mint, maxt, coarse);
+        None
+    }
+
+    /// As [`Queryable::select_while`], with samples of downsampled tiers in the place of samples where `coarse` allows it
+    /// and where the samples are gone. The series have the same labels as without. To be asked only where
+    /// [`Queryable::tiers`] says that there is something to it.
+    ///
+    /// # Errors
+    /// As [`Queryable::select_while`].
+    fn select_coarse(
+        &self,
+        selection: &Selection<'_>,
+        coarse: &Coarse,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
+        let series = self.select_while(selection, go_on)?;
+        Ok(if coarse.aggregate == Aggregate::Count {
+            series.into_iter().map(Series::counted).collect()
+        } else {
+            series
+        })
+    }
 
     /// What changed since the state `since`, by appending, deleting, retention or whatever else. `None` where this
     /// storage does not know; nothing can be kept of its answers then.

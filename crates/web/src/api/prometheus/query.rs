@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use cupola_engine::{Cancel, ErrorKind as QueryErrorKind, Query, QueryError, QueryResult, QueryValue};
+use cupola_engine::{
+    Cancel, ErrorKind as QueryErrorKind, Query, QueryError, QueryResult, QueryValue, SourceResolution,
+};
 use cupola_promql::Expr;
 
 use crate::api::answer::Ask;
@@ -20,11 +22,13 @@ pub(super) fn instant(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let at = ask.params.time("time", ask.app.clock.now_ms())?;
     let cancel = cancel(ask)?;
     let lookback = lookback(ask)?;
+    let source_resolution = source_resolution(ask)?;
     let (text, expr) = parse(ask)?;
     run(
         ask,
         Query {
             lookback_delta_ms: lookback,
+            source_resolution,
             cancel,
             ..Query::instant(text, &expr, at)
         },
@@ -52,11 +56,13 @@ pub(super) fn range(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     }
     let cancel = cancel(ask)?;
     let lookback = lookback(ask)?;
+    let source_resolution = source_resolution(ask)?;
     let (text, expr) = parse(ask)?;
     run(
         ask,
         Query {
             lookback_delta_ms: lookback,
+            source_resolution,
             cancel,
             ..Query::range(text, &expr, start, end, step)
         },
@@ -103,6 +109,17 @@ fn lookback(ask: &Ask<'_>) -> Result<Option<i64>, ApiError> {
         ApiError::bad_data(format!("error parsing lookback delta duration: {reason}"))
     };
     ask.params.duration("lookback_delta").map_err(worded)
+}
+
+// As in Thanos; what is not said is `auto`.
+fn source_resolution(ask: &Ask<'_>) -> Result<SourceResolution, ApiError> {
+    match ask.params.get("max_source_resolution") {
+        "" | "auto" => Ok(SourceResolution::Auto),
+        _ => ask
+            .params
+            .needed_duration("max_source_resolution")
+            .map(SourceResolution::UpTo),
+    }
 }
 
 fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiError> {
