@@ -139,10 +139,6 @@ fn without_effect(config: &PrometheusConfig) -> Vec<String> {
     let all = [
         (dropped, "keep_dropped_targets (all are kept)"),
         (
-            !storage.out_of_order_time_window.is_zero(),
-            "storage.tsdb.out_of_order_time_window",
-        ),
-        (
             storage.stale_series_compaction_threshold != 0.0,
             "storage.tsdb.stale_series_compaction_threshold",
         ),

@@ -100,12 +100,14 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.max_block_ms = settings.max_block_ms;
     options.no_lockfile = settings.no_lockfile;
     options.limits = settings.series_limits;
-    Ok(Tsdb::open(options, clock, Arc::new(RealFs), registry)?)
+    options.out_of_order_window_ms = loaded.prometheus.storage.out_of_order_time_window.as_millis() as i64;
+    Ok(Tsdb::open_in_background(options, clock, Arc::new(RealFs), registry)?)
 }
 
 // Everything that a reload changes.
 struct Reloadable {
     settings: Settings,
+    tsdb: Tsdb,
     scrape: ScrapeManager,
     rules: RuleManager,
     local: Option<Alertmanager>,
@@ -134,6 +136,8 @@ impl Reloadable {
             external_labels: global.external_labels.clone(),
             relabel: loaded.prometheus.alerting.alert_relabel_configs.clone(),
         }));
+        let window = loaded.prometheus.storage.out_of_order_time_window;
+        self.tsdb.set_out_of_order_window(window.as_millis() as i64);
         self.remote.apply(&loaded.prometheus.alerting.alertmanagers);
         self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
         self.rules.apply(
@@ -230,6 +234,7 @@ async fn serve(
     let view: Arc<ArcSwap<ConfigView>> = Arc::default();
     let parts = Arc::new(Reloadable {
         settings: settings.clone(),
+        tsdb: tsdb.clone(),
         scrape: scrape.clone(),
         rules: rules.clone(),
         local: local.clone(),

@@ -94,10 +94,15 @@ impl Server {
             }
             http::get(address, "/-/ready").ok().filter(|r| r.status == 200)
         });
+        let first_answer = began.elapsed();
+        eventually(START_SECONDS, "cupola has read its log", || {
+            let progress = http::get(address, "/api/v1/status/walreplay").ok()?;
+            progress.text().contains("\"done\":true").then_some(())
+        });
         Self {
             child,
             address,
-            first_answer: began.elapsed(),
+            first_answer,
         }
     }
 

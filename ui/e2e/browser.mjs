@@ -42,6 +42,7 @@ const PAGES = [
   },
   { name: 'alerts', path: '/alerts', ready: '[data-alert="Watchdog"]' },
   { name: 'targets', path: '/targets', ready: '[data-test="target"][data-health="up"]' },
+  { name: 'storage', path: '/storage', ready: '[data-test="holder"]' },
 ];
 
 const checks = new Checks(process.env.ONLY);
@@ -120,6 +121,129 @@ async function liveValues() {
     await page.reload();
     await page.waitForSelector(`${row} dl`);
     await page.screenshot({ path: join(out, 'alert-open-light-1280.png') });
+    seen.quiet();
+  });
+  await seen.close();
+}
+
+/** An answer of the storage in which much is wrong, made of the server's own. */
+async function troubled(page) {
+  const lastTime = Date.now() - 20_000;
+  await page.route('**/api/v1/status/tsdb?*', async (route) => {
+    const answer = await (await route.fetch()).json();
+    const { data } = answer;
+    data.seriesLimits = { total: data.headStats.numSeries + 90, metric: 50, job: 20_000 };
+    data.refusedSeries = [
+      {
+        limit: 'metric',
+        most: 50,
+        name: 'http_request_duration_seconds_bucket',
+        value: 1_284_311,
+        firstTime: lastTime - 7_200_000,
+        lastTime,
+        example: {
+          __name__: 'http_request_duration_seconds_bucket',
+          job: 'shop',
+          le: '0.25',
+          path: '/cart/7b1a6a0e-8b07-4c5b-9d5f-3a0a6f1e4c11/items',
+          pod: 'shop-web-6d5f7c9b8-x2x7p',
+        },
+      },
+      {
+        limit: 'total',
+        most: 20_000,
+        name: 'batch',
+        value: 12,
+        firstTime: lastTime - 90_000_000,
+        lastTime: lastTime - 80_000_000,
+        example: { __name__: 'batch_run_info', job: 'batch', run: '20261124-7731' },
+      },
+    ];
+    await route.fulfill({ json: answer });
+  });
+  await page.route('**/api/v1/status/tsdb/blocks*', (route) => {
+    const hour = 3_600_000;
+    const end = Math.floor(Date.now() / (2 * hour)) * 2 * hour;
+    const block = (from, hours, level, bytes) => ({
+      ulid: `01M7K3V9XJ${String(from).padStart(4, '0')}QTRB6D2ZN0PE`,
+      minTime: end - from * hour,
+      maxTime: end - (from - hours) * hour,
+      stats: { numSamples: hours * 2_412_800, numSeries: 10_053 + level * 210 },
+      compaction: { level },
+      version: 1,
+      bytes,
+    });
+    const blocks = [block(62, 54, 3, 71_000_000), block(8, 6, 2, 11_400_000), block(2, 2, 1, 5_300_000)];
+    return route.fulfill({ json: { status: 'success', data: { blocks } } });
+  });
+  let current = 3;
+  await page.route('**/api/v1/status/walreplay*', (route) => {
+    const data = { min: 0, max: 40, current: Math.min(40, current++) };
+    return route.fulfill({ json: { status: 'success', data } });
+  });
+}
+
+async function storage() {
+  for (const theme of THEMES) {
+    for (const size of SIZES) {
+      const at = `${theme} ${size.width}`;
+      const seen = await watchedPage(browser, base, { theme, size });
+      const { page } = seen;
+      await checks.run(`storage ${at}: says who is to blame`, async () => {
+        await troubled(page);
+        await page.goto(`${base}/storage`);
+        await page.waitForSelector('[data-test="storage-sentence"][data-state="critical"]');
+        const sentence = await page.textContent('[data-test="storage-sentence"]');
+        assert(
+          sentence ===
+            'The metric http_request_duration_seconds_bucket has reached its limit of 50 series: new series are refused',
+          `it says "${sentence}"`,
+        );
+        await page.waitForSelector('[data-test="refused"]:has-text("1,284,311")');
+        assert((await page.locator('[data-test="refused"]').count()) === 2, 'not both are listed');
+        assert((await page.locator('[data-test="block"]').count()) === 3, 'not all blocks are listed');
+        await page.waitForSelector('[data-test="replay"]:has-text("of 40")');
+        await page.screenshot({
+          path: join(out, `storage-trouble-${theme}-${size.width}.png`),
+          fullPage: true,
+        });
+        await assertNoSidewaysScroll(page);
+        await assertAccessible(page);
+        seen.quiet();
+      });
+      await seen.close();
+    }
+  }
+  const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+  const { page } = seen;
+  await checks.run('storage: names are filtered and lead to a query; the address says it all', async () => {
+    await page.goto(`${base}/`);
+    await page.keyboard.press('g');
+    await page.keyboard.press('s');
+    await page.waitForSelector('h1:has-text("Storage")');
+    await page.waitForSelector('[data-test="holder"]');
+    const all = await page.locator('[data-test="holder"]').count();
+    await page.fill('[aria-label="Filter names"]', 'cpu_seconds');
+    await page.waitForFunction((all) => {
+      const names = [...document.querySelectorAll('[data-test="holder"] a')].map((a) => a.textContent);
+      return names.length > 0 && names.length < all && names.every((name) => name.includes('cpu_seconds'));
+    }, all);
+    await page.click('button:has-text("Jobs")');
+    await page.waitForSelector('text=No name matches');
+    assert(/list=job/.test(page.url()) && /filter=cpu_seconds/.test(page.url()), `address ${page.url()}`);
+    await page.goto(`${base}/tsdb-status?list=pair&filter=job`);
+    await page.click('[data-test="holder"] a >> nth=0');
+    await page.waitForURL(/\/explore\?.*count/);
+    await page.waitForSelector('[data-test="row"]', { timeout: 15_000 });
+    seen.quiet();
+  });
+  await checks.run('storage: the palette finds it', async () => {
+    await page.goto(`${base}/`);
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('storage');
+    await page.waitForSelector('[role="option"][aria-selected="true"]:has-text("Storage")');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-test="storage-sentence"]');
     seen.quiet();
   });
   await seen.close();
@@ -253,6 +377,7 @@ async function shell() {
 
 try {
   for (const theme of THEMES) for (const size of SIZES) await everyPage(theme, size);
+  await storage();
   await explore();
   await shell();
   await liveValues();

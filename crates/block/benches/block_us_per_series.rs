@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use cupola_block::{Block, BlockSpec, BlockWriter, NewChunk, Ulid};
 use cupola_chunk::{Encoding, XorAppender};
+use cupola_env::RealFs;
 use cupola_model::{Labels, MatchOp, Matcher};
 use cupola_storage::{Queryable, Samples, Selection};
 
@@ -55,7 +56,12 @@ fn main() {
     };
 
     let begin = Instant::now();
-    let mut writer = BlockWriter::create(dir.path(), BlockSpec::new(Ulid::new(1, 1), 0, 7_200_000)).expect("a writer");
+    let mut writer = BlockWriter::create(
+        &RealFs::shared(),
+        dir.path(),
+        BlockSpec::new(Ulid::new(1, 1), 0, 7_200_000),
+    )
+    .expect("a writer");
     for labels in &series {
         let chunks = chunks.iter().map(|(mint, maxt, bytes)| NewChunk {
             mint: *mint,
@@ -71,7 +77,7 @@ fn main() {
     report("finish, with fsync", begin, SERIES);
 
     let begin = Instant::now();
-    let block = Block::open(&dir.path().join(meta.ulid.to_string())).expect("opens");
+    let block = Block::open(&RealFs::shared(), &dir.path().join(meta.ulid.to_string())).expect("opens");
     report("open", begin, SERIES);
     println!("{:<44} {:>9} bytes", "size", block.size_bytes());
 

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cupola_chunk::{ChunkError, Encoding};
+use cupola_env::Vfs;
 use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{Queryable, SampleSource, SampleValue, Samples, Selection, Series, StorageError};
 use parking_lot::Mutex;
 
 use crate::chunks::{self, ChunkMeta, Segments};
-use crate::file::Window;
+use crate::file::{Disk, Window};
 use crate::index::matching::candidates;
 use crate::index::read::Index;
 use crate::index::series::Record;
@@ -34,6 +35,7 @@ pub struct Block {
 
 #[derive(Debug)]
 struct Inner {
+    disk: Disk,
     dir: PathBuf,
     name: Arc<str>,
     meta: BlockMeta,
@@ -60,12 +62,13 @@ impl Block {
     ///
     /// # Errors
     /// [`BlockError`] that says which file and section is missing or broken.
-    pub fn open(dir: &Path) -> Result<Self, BlockError> {
-        let meta = read_meta(dir)?;
+    pub fn open(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Self, BlockError> {
+        let disk = Disk::new(vfs);
+        let meta = read_meta(&*disk, dir)?;
         let name: Arc<str> = meta.ulid.to_string().into();
-        let index = Index::open(&dir.join("index"), name.clone())?;
-        let segments = Segments::open(&dir.join(chunks::DIR_NAME), name.clone())?;
-        let tombstones = match file::read_if_there(&dir.join(tombstones::FILE_NAME))? {
+        let index = Index::open(&*disk, &dir.join("index"), name.clone())?;
+        let segments = Segments::open(&*disk, &dir.join(chunks::DIR_NAME), name.clone())?;
+        let tombstones = match file::read_if_there(&*disk, &dir.join(tombstones::FILE_NAME))? {
             Some(bytes) => Tombstones::parse(&bytes).map_err(|fault| BlockError::Corrupt {
                 block: name.clone(),
                 place: "tombstones".to_owned(),
@@ -74,11 +77,12 @@ impl Block {
             })?,
             None => Tombstones::default(),
         };
-        let small = ["meta.json", tombstones::FILE_NAME].map(|file| file::len_if_there(&dir.join(file)));
+        let small = ["meta.json", tombstones::FILE_NAME].map(|file| file::len_if_there(&*disk, &dir.join(file)));
         let size_bytes = index.len() + segments.len_bytes() + small.iter().sum::<u64>();
         let dir = dir.to_path_buf();
         Ok(Self {
             inner: Arc::new(Inner {
+                disk,
                 dir,
                 name,
                 meta,
@@ -100,6 +104,10 @@ impl Block {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.inner.disk
     }
 
     /// Bytes of all its files.

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cupola_chunk::Encoding;
+use cupola_env::Vfs;
 
 use crate::BlockError;
 use crate::bytes::{Dec, Fault, Parsed, put_uvarint};
-use crate::file::{self, Growing, Sealed, Window};
+use crate::file::{self, Disk, Growing, Sealed, Window};
 
 const MAGIC: u32 = 0x85bd_40dd;
 const VERSION: u8 = 1;
@@ -39,6 +40,7 @@ pub struct ChunkMeta {
 /// Writes segments.
 #[derive(Debug)]
 pub(crate) struct SegmentWriter {
+    disk: Disk,
     dir: PathBuf,
     max_bytes: u64,
     number: u32,
@@ -47,8 +49,9 @@ pub(crate) struct SegmentWriter {
 
 impl SegmentWriter {
     /// `dir` must exist; a segment ends before `max_bytes`.
-    pub(crate) fn new(dir: PathBuf, max_bytes: u64) -> Self {
+    pub(crate) fn new(disk: Disk, dir: PathBuf, max_bytes: u64) -> Self {
         Self {
+            disk,
             dir,
             max_bytes: max_bytes.min(u64::from(u32::MAX)),
             number: 0,
@@ -89,7 +92,7 @@ impl SegmentWriter {
             full.finish()?;
         }
         self.number += 1;
-        let mut segment = Growing::create(self.dir.join(format!("{:06}", self.number)))?;
+        let mut segment = Growing::create(&*self.disk, self.dir.join(format!("{:06}", self.number)))?;
         segment.write(&MAGIC.to_be_bytes())?;
         segment.write(&[VERSION, 0, 0, 0])?;
         self.current = Some(segment);
@@ -101,7 +104,7 @@ impl SegmentWriter {
         if let Some(last) = self.current {
             last.finish()?;
         }
-        file::sync_dir(&self.dir)
+        file::sync_dir(&*self.disk, &self.dir)
     }
 }
 
@@ -114,14 +117,14 @@ pub(crate) struct Segments {
 
 impl Segments {
     /// Opens all segments in `dir` and checks their headers.
-    pub(crate) fn open(dir: &Path, block: Arc<str>) -> Result<Self, BlockError> {
+    pub(crate) fn open(vfs: &dyn Vfs, dir: &Path, block: Arc<str>) -> Result<Self, BlockError> {
         let mut by_number = BTreeMap::new();
-        for (name, _) in file::list(dir)? {
+        for (name, _) in file::list(vfs, dir)? {
             // Other programs leave their own files; upstream passes over them as well.
             let Some(number) = name.parse::<u32>().ok().and_then(|n| n.checked_sub(1)) else {
                 continue;
             };
-            let segment = Sealed::open(&dir.join(&name), block.clone(), format!("chunk segment {name}"))?;
+            let segment = Sealed::open(vfs, &dir.join(&name), block.clone(), format!("chunk segment {name}"))?;
             let mut head = Vec::new();
             segment.read(0, HEADER_BYTES, None, &mut head)?;
             check_header(&head).map_err(|fault| segment.place(None).corrupt(fault))?;

@@ -6,8 +6,10 @@
 //! (Upstream keeps either of them.)
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cupola_chunk::{ChunkError, Encoding, XorAppender};
+use cupola_env::Vfs;
 use cupola_model::Labels;
 use cupola_storage::Samples;
 
@@ -37,11 +39,12 @@ const ASK_EVERY: usize = 256;
 /// [`Block::iter`]. No new block is there then.
 pub fn merge_blocks(
     sources: &[&Block],
+    vfs: &Arc<dyn Vfs>,
     dir: &Path,
     spec: BlockSpec,
     keep_going: &dyn Fn() -> bool,
 ) -> Result<Option<BlockMeta>, BlockError> {
-    merge_blocks_with(sources, dir, spec, keep_going, &Merging::default())
+    merge_blocks_with(sources, vfs, dir, spec, keep_going, &Merging::default())
 }
 
 /// What [`merge_blocks_with`] does beside merging.
@@ -68,6 +71,7 @@ impl Default for Merging<'_> {
 /// As [`merge_blocks`].
 pub fn merge_blocks_with(
     sources: &[&Block],
+    vfs: &Arc<dyn Vfs>,
     dir: &Path,
     spec: BlockSpec,
     keep_going: &dyn Fn() -> bool,
@@ -77,7 +81,7 @@ pub fn merge_blocks_with(
     for block in sources {
         walks.push(Walk::begin(block)?);
     }
-    let mut writer = BlockWriter::create(dir, spec)?;
+    let mut writer = BlockWriter::create(vfs, dir, spec)?;
     let mut pieces = Vec::new();
     let mut count = 0_usize;
     while let Some(labels) = walks.iter().filter_map(Walk::labels).min().cloned() {

@@ -40,16 +40,16 @@ impl Block {
         if tombstones == *self.tombstones() {
             return Ok(None);
         }
-        write_tombstones(self.dir(), &tombstones)?;
+        write_tombstones(&**self.disk(), self.dir(), &tombstones)?;
         // From the disk: others may have changed it.
-        let mut meta = read_meta(self.dir())?;
+        let mut meta = read_meta(&**self.disk(), self.dir())?;
         meta.stats.num_tombstones = tombstones.len() as u64;
         let json = meta.to_json().map_err(|e| BlockError::Meta {
             block: meta.ulid.to_string().into(),
             reason: format!("cannot be written: {e}"),
         })?;
-        file::replace(&self.dir().join("meta.json"), &json)?;
-        Self::open(self.dir()).map(Some)
+        file::replace(&**self.disk(), &self.dir().join("meta.json"), &json)?;
+        Self::open(self.disk().shared(), self.dir()).map(Some)
     }
 
     /// Makes a second block of the same name in the data folder `dir` out of hard links: costs no space, and stays when
@@ -59,35 +59,37 @@ impl Block {
     /// [`BlockError::Io`]; also where the block is already there.
     pub fn link_into(&self, dir: &Path) -> Result<(), BlockError> {
         let name = self.meta().ulid.to_string();
+        let vfs = &**self.disk();
         let (temporary, target) = (dir.join(format!("{name}.tmp-for-creation")), dir.join(&name));
-        file::create_dir_all(dir)?;
-        file::create_dir(&temporary)?;
+        file::create_dir_all(vfs, dir)?;
+        file::create_dir(vfs, &temporary)?;
         let linked = self
             .link_files(&temporary)
-            .and_then(|()| file::rename(&temporary, &target));
+            .and_then(|()| file::rename(vfs, &temporary, &target));
         if linked.is_err() {
             // The folder is ours and unfinished; what went wrong is told by the first error.
-            let _ = file::remove_dir_all(&temporary);
+            let _ = file::remove_dir_all(vfs, &temporary);
         }
         linked
     }
 
     fn link_files(&self, to: &Path) -> Result<(), BlockError> {
+        let vfs = &**self.disk();
         for name in ["meta.json", "index", tombstones::FILE_NAME] {
             let from = self.dir().join(name);
             // A block without tombstones may lack their file.
-            if name != tombstones::FILE_NAME || file::len_if_there(&from) > 0 {
-                file::link(&from, &to.join(name))?;
+            if name != tombstones::FILE_NAME || file::len_if_there(vfs, &from) > 0 {
+                file::link(vfs, &from, &to.join(name))?;
             }
         }
         let (from, to_chunks) = (self.dir().join(chunks::DIR_NAME), to.join(chunks::DIR_NAME));
-        file::create_dir(&to_chunks)?;
-        for (name, is_dir) in file::list(&from)? {
+        file::create_dir(vfs, &to_chunks)?;
+        for (name, is_dir) in file::list(vfs, &from)? {
             if !is_dir {
-                file::link(&from.join(&name), &to_chunks.join(&name))?;
+                file::link(vfs, &from.join(&name), &to_chunks.join(&name))?;
             }
         }
-        file::sync_dir(&to_chunks)?;
-        file::sync_dir(to)
+        file::sync_dir(vfs, &to_chunks)?;
+        file::sync_dir(vfs, to)
     }
 }

@@ -1,10 +1,12 @@
-//! The file system: the only module that names `std::fs`.
+//! Files, and what of them is named in errors: the only module that calls [`Vfs`].
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::fmt;
+use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use cupola_env::{Vfs, VfsFile, VfsRead};
 
 use crate::BlockError;
 use crate::bytes::Fault;
@@ -20,20 +22,56 @@ fn io_error(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> BlockError {
     }
 }
 
+/// The file system that a block lies on.
+#[derive(Clone)]
+pub(crate) struct Disk(Arc<dyn Vfs>);
+
+impl Disk {
+    pub(crate) fn new(vfs: &Arc<dyn Vfs>) -> Self {
+        Self(vfs.clone())
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<dyn Vfs> {
+        &self.0
+    }
+}
+
+impl Deref for Disk {
+    type Target = dyn Vfs;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Disk")
+    }
+}
+
 /// A new file that grows; keeps count of its bytes and a running checksum.
-#[derive(Debug)]
 pub(crate) struct Growing {
     path: PathBuf,
-    file: File,
+    file: Box<dyn VfsFile>,
     buf: Vec<u8>,
     pos: u64,
     crc: u32,
 }
 
+impl fmt::Debug for Growing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Growing")
+            .field("path", &self.path)
+            .field("pos", &self.pos)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Growing {
     /// Creates `path`; it must not exist.
-    pub(crate) fn create(path: PathBuf) -> Result<Self, BlockError> {
-        let file = File::create_new(&path).map_err(io_error("create", &path))?;
+    pub(crate) fn create(vfs: &dyn Vfs, path: PathBuf) -> Result<Self, BlockError> {
+        let file = vfs.create_new(&path).map_err(io_error("create", &path))?;
         Ok(Self {
             path,
             file,
@@ -77,7 +115,7 @@ impl Growing {
 
     /// Hands everything to the system, without waiting for the device.
     pub(crate) fn flush(&mut self) -> Result<(), BlockError> {
-        self.file.write_all(&self.buf).map_err(io_error("write", &self.path))?;
+        self.file.append(&self.buf).map_err(io_error("write", &self.path))?;
         self.buf.clear();
         Ok(())
     }
@@ -85,34 +123,37 @@ impl Growing {
     /// Waits until everything is on the device, and closes.
     pub(crate) fn finish(mut self) -> Result<(), BlockError> {
         self.flush()?;
-        self.file.sync_all().map_err(io_error("sync", &self.path))
+        self.file.sync().map_err(io_error("sync", &self.path))
     }
 }
 
 /// A file that does not change any more, read by position. Stays readable when its folder is removed.
-#[derive(Debug)]
 pub(crate) struct Sealed {
     block: Arc<str>,
     // As messages call it: `index`, `chunk segment 000001`.
     name: String,
-    file: File,
+    file: Box<dyn VfsRead>,
     len: u64,
 }
 
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed")
+            .field("block", &self.block)
+            .field("name", &self.name)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Sealed {
-    pub(crate) fn open(path: &Path, block: Arc<str>, name: String) -> Result<Self, BlockError> {
-        let what = |doing: &str| format!("block {block}: {doing} {name}");
-        let file = File::open(path).map_err(|source| BlockError::Io {
-            what: what("open"),
+    pub(crate) fn open(vfs: &dyn Vfs, path: &Path, block: Arc<str>, name: String) -> Result<Self, BlockError> {
+        let failed = |doing: &str, source| BlockError::Io {
+            what: format!("block {block}: {doing} {name}"),
             source,
-        })?;
-        let len = file
-            .metadata()
-            .map_err(|source| BlockError::Io {
-                what: what("stat"),
-                source,
-            })?
-            .len();
+        };
+        let file = vfs.open_read(path).map_err(|e| failed("open", e))?;
+        let len = file.size().map_err(|e| failed("stat", e))?;
         Ok(Self { block, name, file, len })
     }
 
@@ -225,8 +266,8 @@ impl Window {
 }
 
 /// A whole small file; `None` where there is none.
-pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, BlockError> {
-    match fs::read(path) {
+pub(crate) fn read_if_there(vfs: &dyn Vfs, path: &Path) -> Result<Option<Vec<u8>>, BlockError> {
+    match vfs.read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error("read", path)(error)),
@@ -234,83 +275,87 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, BlockError> 
 }
 
 /// Size of a file, 0 where there is none.
-pub(crate) fn len_if_there(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |m| m.len())
+pub(crate) fn len_if_there(vfs: &dyn Vfs, path: &Path) -> u64 {
+    vfs.len(path).unwrap_or(0)
 }
 
-/// Writes a whole small file and waits until it is on the device.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BlockError> {
-    let mut file = File::create(path).map_err(io_error("create", path))?;
-    file.write_all(bytes).map_err(io_error("write", path))?;
-    file.sync_all().map_err(io_error("sync", path))
+/// Writes a whole small file, in the place of one that is there, and waits until it is on the device.
+pub(crate) fn write_whole(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> Result<(), BlockError> {
+    let file = match vfs.create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            remove_file(vfs, path)?;
+            vfs.create_new(path)
+        }
+        created => created,
+    };
+    let mut file = file.map_err(io_error("create", path))?;
+    file.append(bytes).map_err(io_error("write", path))?;
+    file.sync().map_err(io_error("sync", path))
 }
 
 /// Writes a whole small file in the place of another, safely against a crash at any moment.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BlockError> {
+pub(crate) fn replace(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> Result<(), BlockError> {
     let temporary = path.with_extension("tmp");
-    write_whole(&temporary, bytes)?;
-    rename(&temporary, path)
+    write_whole(vfs, &temporary, bytes)?;
+    rename(vfs, &temporary, path)
 }
 
 /// Gives a file a second name.
-pub(crate) fn link(from: &Path, to: &Path) -> Result<(), BlockError> {
-    fs::hard_link(from, to).map_err(io_error("link", from))
+pub(crate) fn link(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<(), BlockError> {
+    vfs.link(from, to).map_err(io_error("link", from))
 }
 
 /// Makes one new folder.
-pub(crate) fn create_dir(path: &Path) -> Result<(), BlockError> {
-    fs::create_dir(path).map_err(io_error("create folder", path))
+pub(crate) fn create_dir(vfs: &dyn Vfs, path: &Path) -> Result<(), BlockError> {
+    vfs.create_dir(path).map_err(io_error("create folder", path))
 }
 
 /// Makes a folder and those above it.
-pub(crate) fn create_dir_all(path: &Path) -> Result<(), BlockError> {
-    fs::create_dir_all(path).map_err(io_error("create folder", path))
+pub(crate) fn create_dir_all(vfs: &dyn Vfs, path: &Path) -> Result<(), BlockError> {
+    vfs.create_dir_all(path).map_err(io_error("create folder", path))
 }
 
 /// Waits until the names in a folder are on the device.
-pub(crate) fn sync_dir(path: &Path) -> Result<(), BlockError> {
-    File::open(path)
-        .and_then(|dir| dir.sync_all())
-        .map_err(io_error("sync folder", path))
+pub(crate) fn sync_dir(vfs: &dyn Vfs, path: &Path) -> Result<(), BlockError> {
+    vfs.sync_dir(path).map_err(io_error("sync folder", path))
 }
 
 /// Moves `from` to `to`, replacing a file there, and syncs the folder.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), BlockError> {
-    fs::rename(from, to).map_err(io_error("rename", from))?;
-    to.parent().map_or(Ok(()), sync_dir)
+pub(crate) fn rename(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<(), BlockError> {
+    vfs.rename(from, to).map_err(io_error("rename", from))
 }
 
-pub(crate) fn remove_file(path: &Path) -> Result<(), BlockError> {
-    fs::remove_file(path).map_err(io_error("remove", path))
+pub(crate) fn remove_file(vfs: &dyn Vfs, path: &Path) -> Result<(), BlockError> {
+    vfs.remove_file(path).map_err(io_error("remove", path))
 }
 
-pub(crate) fn remove_dir_all(path: &Path) -> Result<(), BlockError> {
-    fs::remove_dir_all(path).map_err(io_error("remove folder", path))
+pub(crate) fn remove_dir_all(vfs: &dyn Vfs, path: &Path) -> Result<(), BlockError> {
+    vfs.remove_dir_all(path).map_err(io_error("remove folder", path))
 }
 
-/// The names in a folder, ascending, and whether each is a folder itself.
-pub(crate) fn list(dir: &Path) -> Result<Vec<(String, bool)>, BlockError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
-        let entry = entry.map_err(io_error("list", dir))?;
-        // Follows links: a data folder may link to blocks elsewhere.
-        let is_dir = fs::metadata(entry.path()).is_ok_and(|m| m.is_dir());
-        names.push((entry.file_name().to_string_lossy().into_owned(), is_dir));
-    }
-    names.sort();
-    Ok(names)
+/// The names in a folder, ascending, and whether each is a folder itself, or a link to one: a data folder may link to
+/// blocks elsewhere.
+pub(crate) fn list(vfs: &dyn Vfs, dir: &Path) -> Result<Vec<(String, bool)>, BlockError> {
+    let names = vfs.list(dir).map_err(io_error("list", dir))?;
+    let with_kind = names.into_iter().map(|name| {
+        let is_dir = vfs.is_dir(&dir.join(&name));
+        (name, is_dir)
+    });
+    Ok(with_kind.collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use cupola_env::RealFs;
+
     use super::*;
 
     // How many reads a walk in steps of `step` takes.
     fn reads(near: u64, first: u64, step: u64, count: u64) -> usize {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        write_whole(&path, &vec![7; 1 << 20]).unwrap();
-        let file = Sealed::open(&path, "block".into(), "file".to_owned()).unwrap();
+        write_whole(&RealFs, &path, &vec![7; 1 << 20]).unwrap();
+        let file = Sealed::open(&RealFs, &path, "block".into(), "file".to_owned()).unwrap();
         let mut window = Window::new(near, WINDOW_MAX);
         let (mut reads, mut start) = (0, None);
         for n in 0..count {

@@ -15,7 +15,7 @@
 //! *Invariant:* nothing here deletes or repairs a block. A [`BlockWriter`] and [`Block::link_into`] remove their own
 //! unfinished folder, no other.
 //! *Invariant:* bytes from disk never make it panic; every error names the block, the section and the byte.
-//! *Invariant:* only `file` names `std::fs`.
+//! *Invariant:* all files are read and written through [`cupola_env::Vfs`], by `file` alone.
 
 mod block;
 mod bytes;

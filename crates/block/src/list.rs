@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cupola_env::Vfs;
+
 use crate::{BlockError, BlockMeta, Ulid, file};
 
 /// The blocks of a data folder.
@@ -29,9 +31,9 @@ pub struct Broken {
 ///
 /// # Errors
 /// [`BlockError::Io`] where the folder itself cannot be listed.
-pub fn list_blocks(dir: &Path) -> Result<BlockList, BlockError> {
+pub fn list_blocks(vfs: &dyn Vfs, dir: &Path) -> Result<BlockList, BlockError> {
     let mut out = BlockList::default();
-    for (name, is_dir) in file::list(dir)? {
+    for (name, is_dir) in file::list(vfs, dir)? {
         if !is_dir {
             continue;
         }
@@ -43,7 +45,7 @@ pub fn list_blocks(dir: &Path) -> Result<BlockList, BlockError> {
         if is_left {
             out.leftovers.push(path);
         } else if name.parse::<Ulid>().is_ok() {
-            match read_meta(&path) {
+            match read_meta(vfs, &path) {
                 Ok(meta) => out.blocks.push((path, meta)),
                 Err(error) => out.broken.push(Broken { dir: path, error }),
             }
@@ -56,7 +58,7 @@ pub fn list_blocks(dir: &Path) -> Result<BlockList, BlockError> {
 
 /// Reads a block's meta. A folder that is named by a ULID must be named by that of its meta: deletion and compaction
 /// go by it.
-pub(crate) fn read_meta(dir: &Path) -> Result<BlockMeta, BlockError> {
+pub(crate) fn read_meta(vfs: &dyn Vfs, dir: &Path) -> Result<BlockMeta, BlockError> {
     let name = dir
         .file_name()
         .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
@@ -64,7 +66,7 @@ pub(crate) fn read_meta(dir: &Path) -> Result<BlockMeta, BlockError> {
         block: name.as_str().into(),
         reason,
     };
-    let bytes = file::read_if_there(&dir.join("meta.json"))?.ok_or_else(|| broken("is missing".to_owned()))?;
+    let bytes = file::read_if_there(vfs, &dir.join("meta.json"))?.ok_or_else(|| broken("is missing".to_owned()))?;
     let meta = BlockMeta::parse(&bytes).map_err(broken)?;
     if name.parse::<Ulid>().is_ok_and(|ulid| ulid != meta.ulid) {
         return Err(broken(format!("belongs to block {}", meta.ulid)));

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use cupola_env::Vfs;
 use cupola_model::SeriesRef;
 use cupola_storage::Samples;
 
@@ -121,8 +122,8 @@ impl Tombstones {
 ///
 /// # Errors
 /// [`BlockError::Io`]; the old file is then still there.
-pub fn write_tombstones(block_dir: &Path, tombstones: &Tombstones) -> Result<(), BlockError> {
-    file::replace(&block_dir.join(FILE_NAME), &tombstones.encode())
+pub fn write_tombstones(vfs: &dyn Vfs, block_dir: &Path, tombstones: &Tombstones) -> Result<(), BlockError> {
+    file::replace(vfs, &block_dir.join(FILE_NAME), &tombstones.encode())
 }
 
 /// Removes the samples behind `mark` that lie in `deleted`, which ascends.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cupola_chunk::{ChunkError, Encoding};
+use cupola_env::Vfs;
 use cupola_model::Labels;
 
 use crate::chunks::{self, ChunkMeta, Segments};
@@ -33,8 +34,8 @@ pub struct Verified {
 /// behind a fault wherever that is possible. `None` where there is nothing to go on with.
 ///
 /// A fault names the file and the byte. Memory: the index's tables, and 32 bytes a label pair.
-pub fn verify(dir: &Path, tell: &mut dyn FnMut(BlockError)) -> Option<Verified> {
-    let meta = match read_meta(dir) {
+pub fn verify(vfs: &dyn Vfs, dir: &Path, tell: &mut dyn FnMut(BlockError)) -> Option<Verified> {
+    let meta = match read_meta(vfs, dir) {
         Ok(meta) => meta,
         Err(error) => {
             tell(error);
@@ -42,9 +43,9 @@ pub fn verify(dir: &Path, tell: &mut dyn FnMut(BlockError)) -> Option<Verified> 
         }
     };
     let name: Arc<str> = meta.ulid.to_string().into();
-    let tombstones = read_tombstones(dir, &name);
-    let index = Index::open(&dir.join("index"), name.clone());
-    let segments = Segments::open(&dir.join(chunks::DIR_NAME), name.clone());
+    let tombstones = read_tombstones(vfs, dir, &name);
+    let index = Index::open(vfs, &dir.join("index"), name.clone());
+    let segments = Segments::open(vfs, &dir.join(chunks::DIR_NAME), name.clone());
     let mut found = BlockStats::default();
     match tombstones {
         Ok(tombstones) => found.num_tombstones = tombstones.len() as u64,
@@ -79,13 +80,13 @@ pub fn verify(dir: &Path, tell: &mut dyn FnMut(BlockError)) -> Option<Verified> 
     Some(Verified { meta, found, undecoded })
 }
 
-fn read_tombstones(dir: &Path, name: &Arc<str>) -> Result<Tombstones, BlockError> {
+fn read_tombstones(vfs: &dyn Vfs, dir: &Path, name: &Arc<str>) -> Result<Tombstones, BlockError> {
     let place = Place {
         block: name,
         file: tombstones::FILE_NAME,
         section: None,
     };
-    match file::read_if_there(&dir.join(tombstones::FILE_NAME))? {
+    match file::read_if_there(vfs, &dir.join(tombstones::FILE_NAME))? {
         Some(bytes) => Tombstones::parse(&bytes).map_err(|fault| place.corrupt(fault)),
         None => Ok(Tombstones::default()),
     }

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cupola_chunk::Encoding;
+use cupola_env::Vfs;
 use cupola_model::Labels;
 
 use crate::chunks::{self, ChunkMeta, SEGMENT_BYTES, SegmentWriter};
 use crate::error::Refusal;
+use crate::file::Disk;
 use crate::index::write::IndexWriter;
 use crate::meta::{BlockMeta, BlockStats, Compaction, ParentBlock};
 use crate::tombstones::{self, Tombstones};
@@ -113,6 +115,7 @@ pub struct NewChunk<'a> {
 /// reports it.
 #[derive(Debug)]
 pub struct BlockWriter {
+    disk: Disk,
     block: Arc<str>,
     spec: BlockSpec,
     stats: BlockStats,
@@ -130,13 +133,15 @@ impl BlockWriter {
     ///
     /// # Errors
     /// [`BlockError::Io`], also where the block or its temporary folder is already there.
-    pub fn create(dir: &Path, spec: BlockSpec) -> Result<Self, BlockError> {
+    pub fn create(vfs: &Arc<dyn Vfs>, dir: &Path, spec: BlockSpec) -> Result<Self, BlockError> {
         let name = spec.ulid.to_string();
         let block: Arc<str> = name.as_str().into();
         let (temporary, target) = (dir.join(format!("{name}.tmp-for-creation")), dir.join(name));
-        file::create_dir_all(dir)?;
-        file::create_dir(&temporary)?;
+        let disk = Disk::new(vfs);
+        file::create_dir_all(&*disk, dir)?;
+        file::create_dir(&*disk, &temporary)?;
         let mut writer = Self {
+            disk: disk.clone(),
             block: block.clone(),
             stats: BlockStats::default(),
             temporary: temporary.clone(),
@@ -149,9 +154,9 @@ impl BlockWriter {
         };
         // From here on an error drops the writer, and with it the folder.
         let chunks_dir = temporary.join(chunks::DIR_NAME);
-        file::create_dir(&chunks_dir)?;
-        let segments = SegmentWriter::new(chunks_dir, writer.spec.max_segment_bytes);
-        writer.parts = Some((segments, IndexWriter::create(block, temporary.join("index"))?));
+        file::create_dir(&*disk, &chunks_dir)?;
+        let segments = SegmentWriter::new(disk.clone(), chunks_dir, writer.spec.max_segment_bytes);
+        writer.parts = Some((segments, IndexWriter::create(disk, block, temporary.join("index"))?));
         Ok(writer)
     }
 
@@ -264,13 +269,14 @@ impl BlockWriter {
             block: self.block.clone(),
             reason: format!("cannot be written: {e}"),
         })?;
-        file::write_whole(&self.temporary.join("meta.json"), &json)?;
+        file::write_whole(&*self.disk, &self.temporary.join("meta.json"), &json)?;
         file::write_whole(
+            &*self.disk,
             &self.temporary.join(tombstones::FILE_NAME),
             &Tombstones::default().encode(),
         )?;
-        file::sync_dir(&self.temporary)?;
-        file::rename(&self.temporary, &self.target)?;
+        file::sync_dir(&*self.disk, &self.temporary)?;
+        file::rename(&*self.disk, &self.temporary, &self.target)?;
         self.is_finished = true;
         Ok(meta)
     }
@@ -280,7 +286,7 @@ impl Drop for BlockWriter {
     fn drop(&mut self) {
         if !self.is_finished {
             // The folder is ours and unfinished. Where it cannot be removed it is reported as left over later.
-            let _ = file::remove_dir_all(&self.temporary);
+            let _ = file::remove_dir_all(&*self.disk, &self.temporary);
         }
     }
 }

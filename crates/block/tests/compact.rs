@@ -14,17 +14,24 @@ use cupola_block::{
     merge_blocks, write_tombstones,
 };
 use cupola_chunk::Encoding;
+use cupola_env::RealFs;
 use cupola_model::{Labels, MatchOp, Matcher};
 use proptest::prelude::*;
 
 fn merge(blocks: &[Block], dir: &Path) -> Result<Option<BlockMeta>, BlockError> {
     let metas: Vec<&BlockMeta> = blocks.iter().map(Block::meta).collect();
     let sources: Vec<&Block> = blocks.iter().collect();
-    merge_blocks(&sources, dir, BlockSpec::merged(Ulid::new(77, 77), &metas), &|| true)
+    merge_blocks(
+        &sources,
+        &RealFs::shared(),
+        dir,
+        BlockSpec::merged(Ulid::new(77, 77), &metas),
+        &|| true,
+    )
 }
 
 fn opened(dir: &Path, meta: &BlockMeta) -> Block {
-    Block::open(&dir.join(meta.ulid.to_string())).unwrap()
+    Block::open(&RealFs::shared(), &dir.join(meta.ulid.to_string())).unwrap()
 }
 
 fn tombstones_of(block: &Block, deletions: &[(usize, i64, i64)]) -> Tombstones {
@@ -95,9 +102,9 @@ proptest! {
         let mut models = Vec::new();
         for (number, (model, per_chunk, deletions)) in sources.iter().enumerate() {
             let (path, _) = write(dir.path(), spec(number as u64, model), model, *per_chunk);
-            let tombstones = tombstones_of(&Block::open(&path).unwrap(), deletions);
-            write_tombstones(&path, &tombstones).unwrap();
-            let block = Block::open(&path).unwrap();
+            let tombstones = tombstones_of(&Block::open(&RealFs::shared(), &path).unwrap(), deletions);
+            write_tombstones(&RealFs, &path, &tombstones).unwrap();
+            let block = Block::open(&RealFs::shared(), &path).unwrap();
             let left = without(model, deletions);
             let mut read = read_all(&block).unwrap();
             read.retain(|_, run| !run.is_empty());
@@ -109,7 +116,7 @@ proptest! {
         let metas: Vec<&BlockMeta> = blocks.iter().map(Block::meta).collect();
         let mut merged = BlockSpec::merged(Ulid::new(77, 77), &metas);
         merged.max_segment_bytes = segment_bytes;
-        let out = merge_blocks(&blocks.iter().collect::<Vec<_>>(), dir.path(), merged, &|| true).unwrap();
+        let out = merge_blocks(&blocks.iter().collect::<Vec<_>>(), &RealFs::shared(), dir.path(), merged, &|| true).unwrap();
         prop_assert_eq!(out.is_none(), expected.is_empty());
         if let Some(meta) = out {
             let block = opened(dir.path(), &meta);
@@ -123,9 +130,9 @@ proptest! {
             prop_assert_eq!(read_all(&block).unwrap(), expected);
         }
         // The sources are as they were.
-        prop_assert!(list_blocks(dir.path()).unwrap().leftovers.is_empty());
+        prop_assert!(list_blocks(&RealFs, dir.path()).unwrap().leftovers.is_empty());
         for (block, left) in blocks.iter().zip(&models) {
-            let mut read = read_all(&Block::open(block.dir()).unwrap()).unwrap();
+            let mut read = read_all(&Block::open(&RealFs::shared(), block.dir()).unwrap()).unwrap();
             read.retain(|_, run| !run.is_empty());
             prop_assert_eq!(&read, left);
         }
@@ -139,7 +146,7 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let (path, written) = write(dir.path(), spec(1, &model), &model, per_chunk);
-        let mut block = Block::open(&path).unwrap();
+        let mut block = Block::open(&RealFs::shared(), &path).unwrap();
         let mut left = model.clone();
         for (pattern, mint, len) in &deletions {
             let matcher = Matcher::new("__name__", MatchOp::Regex, pattern).unwrap();
@@ -161,7 +168,7 @@ proptest! {
         prop_assert_eq!(block.meta().stats.num_tombstones as usize, block.tombstones().len());
 
         let spec = BlockSpec::rewritten(Ulid::new(5, 5), block.meta());
-        let out = merge_blocks(&[&block], dir.path(), spec, &|| true).unwrap();
+        let out = merge_blocks(&[&block], &RealFs::shared(), dir.path(), spec, &|| true).unwrap();
         prop_assert_eq!(out.is_none(), left.is_empty());
         if let Some(meta) = out {
             prop_assert_eq!((meta.compaction.level, &meta.compaction.sources), (1, &written.compaction.sources));
@@ -193,7 +200,9 @@ fn chunks_that_follow_each_other_are_copied() {
     let early = Model::from([(labels("a"), run(0, 100)), (labels("b"), run(0, 90))]);
     let late = Model::from([(labels("a"), run(100, 200)), (labels("c"), run(150, 160))]);
     let blocks: Vec<Block> = [(1, &early), (2, &late)]
-        .map(|(number, model)| Block::open(&write(dir.path(), spec(number, model), model, 33).0).unwrap())
+        .map(|(number, model)| {
+            Block::open(&RealFs::shared(), &write(dir.path(), spec(number, model), model, 33).0).unwrap()
+        })
         .into();
     let merged = opened(dir.path(), &merge(&blocks, dir.path()).unwrap().unwrap());
     let mut of_sources: Vec<_> = blocks.iter().flat_map(stored).collect();
@@ -210,7 +219,13 @@ fn chunks_that_overlap_are_encoded_anew_and_identical_ones_become_one() {
     let dir = tempfile::tempdir().unwrap();
     let model = machine(3, 500, 0);
     let blocks: Vec<Block> = [(1, 90), (2, 70)]
-        .map(|(number, per_chunk)| Block::open(&write(dir.path(), spec(number, &model), &model, per_chunk).0).unwrap())
+        .map(|(number, per_chunk)| {
+            Block::open(
+                &RealFs::shared(),
+                &write(dir.path(), spec(number, &model), &model, per_chunk).0,
+            )
+            .unwrap()
+        })
         .into();
     let meta = merge(&blocks, dir.path()).unwrap().unwrap();
     assert_eq!(read_all(&opened(dir.path(), &meta)).unwrap(), model);
@@ -221,7 +236,7 @@ fn chunks_that_overlap_are_encoded_anew_and_identical_ones_become_one() {
 fn histograms(dir: &Path, number: u128, from: i64, chunks: &[(i64, i64)]) -> Block {
     let spec = BlockSpec::new(Ulid::new(9, number), from, from + 1000);
     let path = dir.join(spec.ulid.to_string());
-    let mut writer = BlockWriter::create(dir, spec).unwrap();
+    let mut writer = BlockWriter::create(&RealFs::shared(), dir, spec).unwrap();
     let bytes = [0, 7, number as u8, 1, 2, 3];
     let new = chunks.iter().map(|(mint, maxt)| NewChunk {
         mint: *mint,
@@ -231,7 +246,7 @@ fn histograms(dir: &Path, number: u128, from: i64, chunks: &[(i64, i64)]) -> Blo
     });
     writer.add_series(&Labels::from_pairs([("a", "h")]), new).unwrap();
     writer.finish().unwrap();
-    Block::open(&path).unwrap()
+    Block::open(&RealFs::shared(), &path).unwrap()
 }
 
 #[test]
@@ -257,7 +272,7 @@ fn histogram_chunks_are_copied_where_they_follow_each_other_and_refused_where_th
         error.to_string().contains("chunk segment 000001: chunk at byte"),
         "{error}"
     );
-    let list = list_blocks(dir.path()).unwrap();
+    let list = list_blocks(&RealFs, dir.path()).unwrap();
     assert_eq!((list.blocks.len(), list.leftovers.len()), (3, 0));
 }
 
@@ -266,17 +281,17 @@ fn merging_stops_when_it_is_told_to_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let model = machine(600, 2, 0);
     let (path, _) = write(dir.path(), spec(1, &model), &model, 120);
-    let block = Block::open(&path).unwrap();
+    let block = Block::open(&RealFs::shared(), &path).unwrap();
     let asked = Cell::new(0);
     let keep_going = || {
         asked.set(asked.get() + 1);
         asked.get() < 3
     };
     let merged = BlockSpec::merged(Ulid::new(77, 77), &[block.meta()]);
-    let stopped = merge_blocks(&[&block], dir.path(), merged, &keep_going);
+    let stopped = merge_blocks(&[&block], &RealFs::shared(), dir.path(), merged, &keep_going);
     assert!(matches!(stopped, Err(BlockError::Stopped)), "{stopped:?}");
     assert_eq!(asked.get(), 3);
-    let list = list_blocks(dir.path()).unwrap();
+    let list = list_blocks(&RealFs, dir.path()).unwrap();
     assert_eq!((list.blocks.len(), list.leftovers.len()), (1, 0));
 }
 
@@ -290,9 +305,9 @@ fn a_broken_chunk_makes_no_block() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&segment, bytes).unwrap();
-    let error = merge(&[Block::open(&path).unwrap()], dir.path()).unwrap_err();
+    let error = merge(&[Block::open(&RealFs::shared(), &path).unwrap()], dir.path()).unwrap_err();
     assert!(error.to_string().contains("checksum mismatch"), "{error}");
-    let list = list_blocks(dir.path()).unwrap();
+    let list = list_blocks(&RealFs, dir.path()).unwrap();
     assert_eq!((list.blocks.len(), list.leftovers.len()), (1, 0));
 }
 
@@ -301,7 +316,7 @@ fn a_linked_block_stays_when_the_first_is_changed_and_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let model = machine(3, 300, 0);
     let (path, meta) = write(dir.path(), spec(1, &model), &model, 120);
-    let block = Block::open(&path).unwrap();
+    let block = Block::open(&RealFs::shared(), &path).unwrap();
     let copies = dir.path().join("snapshots/one");
     block.link_into(&copies).unwrap();
     assert!(block.link_into(&copies).unwrap_err().to_string().contains("rename"));
@@ -315,7 +330,7 @@ fn a_linked_block_stays_when_the_first_is_changed_and_deleted() {
     );
     std::fs::remove_dir_all(&path).unwrap();
     assert_eq!(read_all(&opened(&copies, &meta)).unwrap(), model);
-    assert!(list_blocks(&copies).unwrap().leftovers.is_empty());
+    assert!(list_blocks(&RealFs, &copies).unwrap().leftovers.is_empty());
 }
 
 #[test]
@@ -323,7 +338,7 @@ fn deletions_outside_of_a_block_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let model = machine(3, 300, 1_000_000);
     let (path, meta) = write(dir.path(), spec(1, &model), &model, 120);
-    let block = Block::open(&path).unwrap();
+    let block = Block::open(&RealFs::shared(), &path).unwrap();
     let (everything, nothing) = ([vec![]], [vec![Matcher::equal("n", "absent")]]);
     for (sets, mint, maxt) in [
         (&everything, 0, 999_999),
@@ -349,7 +364,9 @@ fn promtool_reads_merged_blocks() {
     let dir = tempfile::tempdir().unwrap();
     let (early, late) = (machine(20, 400, 0), machine(25, 400, 3_000_000));
     let blocks: Vec<Block> = [(1, &early), (2, &late)]
-        .map(|(number, model)| Block::open(&write(dir.path(), spec(number, model), model, 120).0).unwrap())
+        .map(|(number, model)| {
+            Block::open(&RealFs::shared(), &write(dir.path(), spec(number, model), model, 120).0).unwrap()
+        })
         .into();
     let db = dir.path().join("merged");
     let meta = merge(&blocks, &db).unwrap().unwrap();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Model, machine, read_all, spec, write};
 use cupola_block::{Block, BlockMeta, Interval, Tombstones, list_blocks, write_tombstones};
+use cupola_env::RealFs;
 
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut out = Vec::new();
@@ -37,7 +38,13 @@ fn written() -> Written {
     let mut spec = spec(1, &model);
     spec.max_segment_bytes = 8_000;
     let (path, meta) = write(dir.path(), spec, &model, 50);
-    let series = Block::open(&path).unwrap().iter().unwrap().next().unwrap().unwrap();
+    let series = Block::open(&RealFs::shared(), &path)
+        .unwrap()
+        .iter()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
     let mut tombstones = Tombstones::default();
     tombstones.add(
         series.series_ref,
@@ -46,8 +53,8 @@ fn written() -> Written {
             maxt: 1_700_000_300_000,
         },
     );
-    write_tombstones(&path, &tombstones).unwrap();
-    let content = read_all(&Block::open(&path).unwrap()).unwrap();
+    write_tombstones(&RealFs, &path, &tombstones).unwrap();
+    let content = read_all(&Block::open(&RealFs::shared(), &path).unwrap()).unwrap();
     assert_ne!(content, model);
     Written {
         _dir: dir,
@@ -59,9 +66,9 @@ fn written() -> Written {
 
 /// Whether the block could be read; panics where it gives other samples.
 fn check(written: &Written, what: &str) -> bool {
-    let listed = list_blocks(written.path.parent().unwrap()).unwrap();
+    let listed = list_blocks(&RealFs, written.path.parent().unwrap()).unwrap();
     assert_eq!(listed.blocks.len() + listed.broken.len(), 1, "{what}");
-    let Ok(block) = Block::open(&written.path) else {
+    let Ok(block) = Block::open(&RealFs::shared(), &written.path) else {
         return false;
     };
     // meta.json has no checksum: another digit in it is believed. Nothing but the block's range depends on it.
@@ -145,7 +152,7 @@ fn a_missing_file_is_named() {
     ] {
         let (path, away) = (written.path.join(file), written.path.join("away"));
         std::fs::rename(&path, &away).unwrap();
-        let error = match Block::open(&written.path) {
+        let error = match Block::open(&RealFs::shared(), &written.path) {
             Ok(block) => read_all(&block).unwrap_err().to_string(),
             Err(error) => error.to_string(),
         };
@@ -154,8 +161,13 @@ fn a_missing_file_is_named() {
     }
     // Upstream writes none where nothing is deleted in old versions.
     std::fs::remove_file(written.path.join("tombstones")).unwrap();
-    assert!(Block::open(&written.path).unwrap().tombstones().is_empty());
+    assert!(
+        Block::open(&RealFs::shared(), &written.path)
+            .unwrap()
+            .tombstones()
+            .is_empty()
+    );
     std::fs::remove_dir_all(written.path.join("chunks")).unwrap();
-    let error = Block::open(&written.path).unwrap_err().to_string();
+    let error = Block::open(&RealFs::shared(), &written.path).unwrap_err().to_string();
     assert!(error.contains("list") && error.contains("chunks"), "{error}");
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use cupola_block::{Block, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
 use cupola_chunk::{Appended, Encoding, HistogramAppender, HistogramCursor};
+use cupola_env::RealFs;
 use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, NativeHistogram, Span};
 use cupola_model::Labels;
 use cupola_storage::{Queryable as _, Samples, Selection};
@@ -186,7 +187,8 @@ fn chunks(run: &[(i64, NativeHistogram)]) -> Vec<(i64, i64, Encoding, Vec<u8>)> 
 
 fn write_block(data: &Path, model: &BTreeMap<Labels, Run>) {
     let max = START + 120 * STEP;
-    let mut writer = BlockWriter::create(data, BlockSpec::new(Ulid::new(max, 7), START, max)).unwrap();
+    let mut writer =
+        BlockWriter::create(&RealFs::shared(), data, BlockSpec::new(Ulid::new(max, 7), START, max)).unwrap();
     for (labels, run) in model {
         let chunks = chunks(run);
         let new = chunks.iter().map(|(mint, maxt, encoding, bytes)| NewChunk {
@@ -225,7 +227,11 @@ fn histograms_are_selected_without_what_is_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let model = model();
     write_block(dir.path(), &model);
-    let block = Block::open(&dir.path().join(Ulid::new(START + 120 * STEP, 7).to_string())).unwrap();
+    let block = Block::open(
+        &RealFs::shared(),
+        &dir.path().join(Ulid::new(START + 120 * STEP, 7).to_string()),
+    )
+    .unwrap();
     let (from, to) = (START + 30 * STEP, START + 40 * STEP);
     let block = block.delete(&[vec![]], from, to).unwrap().unwrap();
     let (mint, maxt) = (START + 5 * STEP, START + 100 * STEP);
@@ -296,9 +302,9 @@ fn prometheus_reads_our_histograms_and_encodes_them_as_we_do() {
     server.request("POST", "/api/v1/admin/tsdb/clean_tombstones");
     drop(server);
 
-    let list = list_blocks(&data).unwrap();
+    let list = list_blocks(&RealFs, &data).unwrap();
     assert_eq!((list.blocks.len(), list.broken.len()), (1, 0), "{list:?}");
-    let block = Block::open(&list.blocks[0].0).unwrap();
+    let block = Block::open(&RealFs::shared(), &list.blocks[0].0).unwrap();
     let mut reader = block.chunk_reader();
     let (mut seen, mut compared) = (0, 0);
     for series in block.iter().unwrap() {

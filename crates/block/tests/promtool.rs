@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Model, machine, promtool, read_all, spec, write};
 use cupola_block::{Block, BlockSpec, BlockWriter, Interval, NewChunk, Tombstones, list_blocks, write_tombstones};
+use cupola_env::RealFs;
 use cupola_model::{Matcher, fmt_f64};
 
 /// Labels as text, because that is what a dump gives; NaN as one value, because it prints as one.
@@ -80,7 +81,12 @@ fn promtool_reads_what_we_write() {
         Matcher::new("__name__", cupola_model::MatchOp::Regex, "up|go_.*").unwrap(),
         Matcher::equal("mode", ""),
     ];
-    let ours = common::select(&Block::open(&path).unwrap(), &matchers, (i64::MIN, i64::MAX)).unwrap();
+    let ours = common::select(
+        &Block::open(&RealFs::shared(), &path).unwrap(),
+        &matchers,
+        (i64::MIN, i64::MAX),
+    )
+    .unwrap();
     assert_eq!(some, dumped(&ours));
     assert_eq!(ours.len(), 20);
 }
@@ -90,7 +96,7 @@ fn promtool_sees_our_tombstones() {
     let dir = tempfile::tempdir().unwrap();
     let mut model = machine(5, 300, 0);
     let (path, _) = write(dir.path(), spec(1, &model), &model, 120);
-    let block = Block::open(&path).unwrap();
+    let block = Block::open(&RealFs::shared(), &path).unwrap();
     let mut tombstones = Tombstones::default();
     for (i, series) in block.iter().unwrap().enumerate() {
         let series = series.unwrap();
@@ -102,8 +108,11 @@ fn promtool_sees_our_tombstones() {
         let run = model.get_mut(&series.labels).unwrap();
         run.retain(|(ts, _)| *ts < deleted.mint || *ts > deleted.maxt);
     }
-    write_tombstones(&path, &tombstones).unwrap();
-    assert_eq!(read_all(&Block::open(&path).unwrap()).unwrap(), model);
+    write_tombstones(&RealFs, &path, &tombstones).unwrap();
+    assert_eq!(
+        read_all(&Block::open(&RealFs::shared(), &path).unwrap()).unwrap(),
+        model
+    );
     let Some(seen) = dump(dir.path(), &[]) else { return };
     assert_eq!(seen, dumped(&model));
 }
@@ -152,20 +161,20 @@ fn we_read_what_promtool_writes_and_write_it_byte_for_byte() {
     let Some(made) = made_by_promtool(dir.path(), &model) else {
         return;
     };
-    let list = list_blocks(&made).unwrap();
+    let list = list_blocks(&RealFs, &made).unwrap();
     assert!(list.broken.is_empty() && list.blocks.len() >= 3, "{list:?}");
 
     let mut read = Dumped::new();
     let copies = dir.path().join("copies");
     for (path, meta) in &list.blocks {
-        let block = Block::open(path).unwrap();
+        let block = Block::open(&RealFs::shared(), path).unwrap();
         let content = read_all(&block).unwrap();
         for (labels, samples) in dumped(&content) {
             read.entry(labels).or_default().extend(samples);
         }
 
         let spec = BlockSpec::new(meta.ulid, meta.min_time, meta.max_time);
-        let mut writer = BlockWriter::create(&copies, spec).unwrap();
+        let mut writer = BlockWriter::create(&RealFs::shared(), &copies, spec).unwrap();
         let mut reader = block.chunk_reader();
         for series in block.iter().unwrap() {
             let series = series.unwrap();
@@ -200,7 +209,10 @@ fn we_read_what_promtool_writes_and_write_it_byte_for_byte() {
             &content,
             120,
         );
-        assert_eq!(read_all(&Block::open(&again).unwrap()).unwrap(), content);
+        assert_eq!(
+            read_all(&Block::open(&RealFs::shared(), &again).unwrap()).unwrap(),
+            content
+        );
     }
     assert_eq!(read, dumped(&model));
 }

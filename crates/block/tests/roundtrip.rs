@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use common::{Chunk, Model, chunks, machine, promtool, read_all, select, spec, write};
 use cupola_block::{Block, BlockSpec, BlockWriter, Interval, Tombstones, Ulid, list_blocks, write_tombstones};
+use cupola_env::RealFs;
 use cupola_model::{Labels, MatchOp, Matcher};
 use cupola_storage::{Queryable, Selection};
 use proptest::prelude::*;
@@ -57,7 +58,7 @@ proptest! {
         let mut spec = spec(1, &model);
         spec.max_segment_bytes = segment_bytes;
         let (path, meta) = write(dir.path(), spec, &model, per_chunk);
-        let block = Block::open(&path).unwrap();
+        let block = Block::open(&RealFs::shared(), &path).unwrap();
         prop_assert_eq!(block.meta(), &meta);
         prop_assert_eq!(block.series_count().unwrap(), model.len());
         prop_assert_eq!(meta.stats.num_samples as usize, model.values().map(Vec::len).sum::<usize>());
@@ -83,8 +84,8 @@ proptest! {
             tombstones.add(series.series_ref, Interval { mint, maxt: mint + len });
             left.get_mut(&series.labels).unwrap().retain(|(ts, _)| !deleted.contains(ts));
         }
-        write_tombstones(&path, &tombstones).unwrap();
-        let block = Block::open(&path).unwrap();
+        write_tombstones(&RealFs, &path, &tombstones).unwrap();
+        let block = Block::open(&RealFs::shared(), &path).unwrap();
         prop_assert_eq!(block.tombstones(), &tombstones);
 
         for (matchers, mint, len) in queries {
@@ -122,7 +123,7 @@ fn a_selected_series_can_be_read_after_the_block_is_gone() {
     let dir = tempfile::tempdir().unwrap();
     let model = machine(3, 300, 0);
     let (path, _) = write(dir.path(), spec(1, &model), &model, 120);
-    let block = Block::open(&path).unwrap();
+    let block = Block::open(&RealFs::shared(), &path).unwrap();
     assert!(block.size_bytes() > 500);
     let everything = Selection {
         matchers: &[],
@@ -144,7 +145,7 @@ fn a_block_outside_of_the_asked_time_answers_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let model = machine(3, 10, 1_000_000);
     let (path, meta) = write(dir.path(), spec(1, &model), &model, 120);
-    let block = Block::open(&path).unwrap();
+    let block = Block::open(&RealFs::shared(), &path).unwrap();
     for (mint, maxt) in [(0, 999_999), (meta.max_time, i64::MAX)] {
         let selection = Selection {
             matchers: &[],
@@ -166,7 +167,7 @@ fn the_writer_refuses_what_a_block_cannot_hold() {
     let outside = chunks(&[(90, 0), (100, 1)], 10);
     let check = |series: &[(&str, Vec<&Chunk>)], expected: &str| {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = BlockWriter::create(dir.path(), BlockSpec::new(ulid, 0, 100)).unwrap();
+        let mut writer = BlockWriter::create(&RealFs::shared(), dir.path(), BlockSpec::new(ulid, 0, 100)).unwrap();
         let mut add = |(name, chunks): &(&str, Vec<&Chunk>)| {
             let labels = if name.is_empty() { Labels::empty() } else { labels(name) };
             writer.add_series(&labels, chunks.iter().map(|c| c.as_new()))
@@ -210,14 +211,17 @@ fn a_block_is_not_written_over_another() {
     let dir = tempfile::tempdir().unwrap();
     let model = machine(2, 3, 0);
     let (path, _) = write(dir.path(), spec(1, &model), &model, 120);
-    let mut writer = BlockWriter::create(dir.path(), spec(1, &model)).unwrap();
+    let mut writer = BlockWriter::create(&RealFs::shared(), dir.path(), spec(1, &model)).unwrap();
     let chunk = chunks(&[(0, 5)], 1);
     writer
         .add_series(&Labels::from_pairs([("a", "b")]), chunk.iter().map(Chunk::as_new))
         .unwrap();
     assert!(writer.finish().unwrap_err().to_string().contains("rename"));
-    assert_eq!(read_all(&Block::open(&path).unwrap()).unwrap(), model);
-    assert!(list_blocks(dir.path()).unwrap().leftovers.is_empty());
+    assert_eq!(
+        read_all(&Block::open(&RealFs::shared(), &path).unwrap()).unwrap(),
+        model
+    );
+    assert!(list_blocks(&RealFs, dir.path()).unwrap().leftovers.is_empty());
 }
 
 #[test]
@@ -238,7 +242,7 @@ fn a_data_folder_is_listed_without_being_changed() {
     std::fs::create_dir(dir.path().join("wal")).unwrap();
     std::fs::write(dir.path().join(Ulid::new(1, 5).to_string()), "a file").unwrap();
 
-    let list = list_blocks(dir.path()).unwrap();
+    let list = list_blocks(&RealFs, dir.path()).unwrap();
     assert_eq!(
         list.blocks.iter().map(|(path, _)| path).collect::<Vec<_>>(),
         [&early_path, &late_path]
@@ -253,7 +257,7 @@ fn a_data_folder_is_listed_without_being_changed() {
     assert!(errors[1].contains("meta.json: EOF while parsing"), "{errors:?}");
     assert!(errors[2].contains("meta.json: belongs to block"), "{errors:?}");
     assert!(broken.iter().chain(&left).all(|path| path.exists()));
-    assert!(list_blocks(&dir.path().join("absent")).is_err());
+    assert!(list_blocks(&RealFs, &dir.path().join("absent")).is_err());
 }
 
 #[test]

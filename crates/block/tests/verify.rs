@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use common::{machine, read_all, spec, write};
 use cupola_block::{Block, Verified, verify};
+use cupola_env::RealFs;
 
 fn verified(dir: &Path) -> (Option<Verified>, Vec<String>) {
     let mut faults = Vec::new();
-    let verified = verify(dir, &mut |fault| faults.push(fault.to_string()));
+    let verified = verify(&RealFs, dir, &mut |fault| faults.push(fault.to_string()));
     (verified, faults)
 }
 
@@ -55,7 +56,7 @@ fn a_whole_block_has_no_faults() {
 #[test]
 fn every_broken_byte_that_matters_is_found() {
     let block = written(5, 120);
-    let whole = read_all(&Block::open(&block.path).unwrap()).unwrap();
+    let whole = read_all(&Block::open(&RealFs::shared(), &block.path).unwrap()).unwrap();
     let mut unfound = 0;
     for file in ["index", "tombstones", "meta.json", "chunks/000001"] {
         let path = block.path.join(file);
@@ -67,7 +68,7 @@ fn every_broken_byte_that_matters_is_found() {
             let (_, faults) = verified(&block.path);
             if faults.is_empty() {
                 // Padding, reserved bytes, sections that nobody reads.
-                let read = read_all(&Block::open(&block.path).unwrap());
+                let read = read_all(&Block::open(&RealFs::shared(), &block.path).unwrap());
                 assert_eq!(read.unwrap(), whole, "{file} byte {at}");
                 unfound += 1;
             }

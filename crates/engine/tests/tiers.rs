@@ -147,7 +147,7 @@ fn tiers_answer_as_samples_do_and_read_fewer() {
         assert!(auto.infos[0].contains(told), "{text}: {:?}", auto.infos);
         assert_eq!(points(&auto).len(), points(&raw).len());
         for (got, expected) in points(&auto).iter().zip(points(&raw)) {
-            let scrapes = 3.0 * 110.0 / if text.starts_with("rate") { 86_400.0 } else { 1.0 };
+            let scrapes: f64 = 3.0 * 110.0 / if text.starts_with("rate") { 86_400.0 } else { 1.0 };
             assert!(
                 (got.1 - expected.1).abs() < scrapes.max(expected.1 * 0.02),
                 "{text}: {got:?} {expected:?}"

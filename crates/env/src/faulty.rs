@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::{RealFs, Vfs, VfsFile};
+use crate::{RealFs, Vfs, VfsFile, VfsRead};
 
 /// The real file system with a budget of bytes: once it is used up, appends are torn at the budget and fail as a full
 /// disk does, until the test gives more.
@@ -14,9 +14,27 @@ use crate::{RealFs, Vfs, VfsFile};
 pub struct FaultyFs {
     // Bytes that may still be appended; None is no limit.
     budget: Arc<Mutex<Option<u64>>>,
+    // Which files are read slowly, and what is held meanwhile.
+    slow: Arc<Mutex<String>>,
+    reading: Arc<Mutex<()>>,
+    // How large the disk is; None is not known.
+    capacity: Arc<Mutex<Option<u64>>>,
 }
 
 impl FaultyFs {
+    /// Whoever reads a whole file whose path contains `part` waits until what is returned here is dropped: a disk that
+    /// is slow.
+    #[must_use]
+    pub fn hold_reads(&self, part: &str) -> impl Drop + '_ {
+        part.clone_into(&mut self.slow.lock());
+        self.reading.lock()
+    }
+
+    /// Says how large the disk is, in bytes; nothing comes of it otherwise. Not known at first.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        *self.capacity.lock() = bytes;
+    }
+
     /// Lets `bytes` more be appended, then fails; `None` lifts the limit.
     pub fn set_budget(&self, bytes: Option<u64>) {
         *self.budget.lock() = bytes;
@@ -53,18 +71,41 @@ impl VfsFile for FaultyFile {
     }
 }
 
+impl FaultyFs {
+    fn faulty(&self, inner: Box<dyn VfsFile>) -> Box<dyn VfsFile> {
+        let budget = self.budget.clone();
+        Box::new(FaultyFile { inner, budget })
+    }
+
+    // A new name takes room, too.
+    fn room_for_a_name(&self) -> io::Result<()> {
+        match *self.budget.lock() {
+            Some(0) => Err(io::ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Vfs for FaultyFs {
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        if *self.budget.lock() == Some(0) && RealFs.len(path).is_err() {
-            return Err(io::ErrorKind::StorageFull.into());
+        if RealFs.len(path).is_err() {
+            self.room_for_a_name()?;
         }
-        Ok(Box::new(FaultyFile {
-            inner: RealFs.open_append(path)?,
-            budget: self.budget.clone(),
-        }))
+        Ok(self.faulty(RealFs.open_append(path)?))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        self.room_for_a_name()?;
+        Ok(self.faulty(RealFs.create_new(path)?))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn VfsRead>> {
+        RealFs.open_read(path)
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let is_slow = path.to_string_lossy().contains(&*self.slow.lock());
+        let _slow = is_slow.then(|| self.reading.lock());
         RealFs.read(path)
     }
 
@@ -72,8 +113,17 @@ impl Vfs for FaultyFs {
         RealFs.list(dir)
     }
 
+    fn is_dir(&self, path: &Path) -> bool {
+        RealFs.is_dir(path)
+    }
+
     fn len(&self, path: &Path) -> io::Result<u64> {
         RealFs.len(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.room_for_a_name()?;
+        RealFs.link(from, to)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -88,7 +138,20 @@ impl Vfs for FaultyFs {
         RealFs.remove_dir_all(path)
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.room_for_a_name()?;
+        RealFs.create_dir(path)
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         RealFs.create_dir_all(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFs.sync_dir(dir)
+    }
+
+    fn capacity(&self, _: &Path) -> io::Result<u64> {
+        self.capacity.lock().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }

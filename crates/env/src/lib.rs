@@ -1,7 +1,7 @@
 //! The outside world behind traits, so that a test can turn the clock and break the disk.
 //!
 //! *Invariant:* the only crate that reads the wall clock. *Invariant:* stored data is read and written through [`Vfs`],
-//! but for `block`, which reads and writes its files itself for now, and the lock file of `tsdb`.
+//! but for the lock file of `tsdb`.
 
 mod clock;
 mod faulty;
@@ -11,4 +11,4 @@ mod vfs;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use faulty::FaultyFs;
 pub use real::RealFs;
-pub use vfs::{Vfs, VfsFile};
+pub use vfs::{Vfs, VfsFile, VfsRead};

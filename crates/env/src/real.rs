@@ -2,15 +2,35 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::{Vfs, VfsFile};
+use crate::{Vfs, VfsFile, VfsRead};
 
 /// The machine's own file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFs;
 
+impl RealFs {
+    /// It, as what holds files takes it.
+    #[must_use]
+    pub fn shared() -> Arc<dyn Vfs> {
+        Arc::new(Self)
+    }
+}
+
 struct RealFile(File);
+
+impl VfsRead for RealFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_exact_at(&self, out: &mut [u8], at: u64) -> io::Result<()> {
+        self.0.read_exact_at(out, at)
+    }
+}
 
 impl VfsFile for RealFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -33,6 +53,16 @@ impl Vfs for RealFs {
         )))
     }
 
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        Ok(Box::new(RealFile(
+            OpenOptions::new().append(true).create_new(true).open(path)?,
+        )))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn VfsRead>> {
+        Ok(Box::new(RealFile(File::open(path)?)))
+    }
+
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         std::fs::read(path)
     }
@@ -46,16 +76,21 @@ impl Vfs for RealFs {
         Ok(names)
     }
 
+    fn is_dir(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|m| m.is_dir())
+    }
+
     fn len(&self, path: &Path) -> io::Result<u64> {
         Ok(std::fs::metadata(path)?.len())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)?;
-        match to.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+        to.parent().map_or(Ok(()), |dir| self.sync_dir(dir))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -66,6 +101,10 @@ impl Vfs for RealFs {
         std::fs::remove_dir_all(path)
     }
 
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
     }
@@ -73,5 +112,15 @@ impl Vfs for RealFs {
     fn capacity(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        // The folder of a relative name without folders.
+        let dir = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
+        File::open(dir)?.sync_all()
     }
 }

@@ -255,6 +255,11 @@ async fn run(ctx: Arc<Context>, group: Arc<Mutex<Group>>, key: String, interval_
             () = sleep => {}
         }
         let ts = next;
+        if ctx.queryable.incomplete().is_some() {
+            // A rule that misses the samples of the last hours would end alerts and record wrong values.
+            next += interval_ms;
+            continue;
+        }
         let (task_ctx, task_group, task_key) = (ctx.clone(), group.clone(), key.clone());
         let done = tokio::task::spawn_blocking(move || evaluate(&task_ctx, &task_group, &task_key, ts)).await;
         if let Err(error) = done {

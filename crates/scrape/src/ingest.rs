@@ -271,7 +271,9 @@ impl Ingester {
                 }
                 Err(AppendError::OutOfOrder) => metrics.out_of_order.inc(),
                 Err(AppendError::Duplicate) => metrics.duplicate.inc(),
-                Err(AppendError::OutOfBounds | AppendError::InvalidLabels) => metrics.out_of_bounds.inc(),
+                Err(AppendError::OutOfBounds | AppendError::TooOld | AppendError::InvalidLabels) => {
+                    metrics.out_of_bounds.inc()
+                }
                 // The storage counts them and says whose they are.
                 Err(AppendError::TooManySeries(_)) => {}
             }

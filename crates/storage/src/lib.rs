@@ -158,6 +158,11 @@ pub trait Queryable: Send + Sync {
         })
     }
 
+    /// What is missing in answers for the time being, as a warning to whoever reads them; `None` where nothing is.
+    fn incomplete(&self) -> Option<String> {
+        None
+    }
+
     /// What changed since the state `since`, by appending, deleting, retention or whatever else. `None` where this
     /// storage does not know; nothing can be kept of its answers then.
     ///
@@ -175,6 +180,9 @@ pub enum AppendError {
     /// Older than the series' newest sample.
     #[error("out of order sample")]
     OutOfOrder,
+    /// Out of order, and older than the window for such samples.
+    #[error("too old sample")]
+    TooOld,
     /// Too old for the head.
     #[error("out of bounds")]
     OutOfBounds,

@@ -70,6 +70,10 @@ impl Queryable for Fanout {
         Ok(merge_series(parts))
     }
 
+    fn incomplete(&self) -> Option<String> {
+        self.parts.iter().find_map(|part| part.incomplete())
+    }
+
     fn changes(&self, since: &Version) -> Option<Changes> {
         // Each storage finds its own state in `since`; one that does not know makes the whole unknown.
         let mut parts = self.parts.iter().map(|part| part.changes(since));

@@ -14,30 +14,33 @@ use cupola_model::Labels;
 use cupola_storage::{
     Appendable, Appender, Changes, Coarse, Queryable, Selection, Series, StorageError, TierUse, Version, merge_series,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
-use tracing::{error, info, warn};
+use tracing::warn;
 
-use crate::head::{Cardinality, Head, HeadStats, RefusedSeries, Replay};
+use crate::head::{Cardinality, Head, HeadStats, RefusedSeries};
 use crate::lock::{FolderLock, LockError};
 use crate::metrics::Metrics;
-use crate::options::Options;
-use crate::wal::Wal;
+use crate::options::{Options, SeriesLimits};
+use crate::wal::{Backlog, Wal};
 
 mod compact;
 mod cut;
 mod import;
 mod layers;
 mod plan;
+mod replay;
 mod retention;
 mod spans;
 mod thin;
 mod tiers;
 
 use cut::{block_info, open_blocks};
-use import::Imported;
+use replay::Progress;
+pub use replay::ReplayProgress;
 use tiers::Tier;
 
+const LOG_FOLDER: &str = "cupola-wal";
 // The hint of blocks that were cut for samples that came out of order.
 const OUT_OF_ORDER_HINT: &str = "from-out-of-order";
 
@@ -78,6 +81,8 @@ pub struct BlockInfo {
     pub series: u64,
     /// Number of samples.
     pub samples: u64,
+    /// How often its samples were merged, plus one.
+    pub level: u32,
 }
 
 /// An open database. Cloning shares it.
@@ -94,6 +99,8 @@ struct Inner {
     blocks: ArcSwap<Vec<Arc<Block>>>,
     // The finest first.
     tiers: Vec<Tier>,
+    // Of reading the log. Whoever needs the head whole waits for it first.
+    replay: Progress,
     // Held while blocks are cut, merged or deleted, so that maintenance never runs twice at once.
     maintenance: Mutex<()>,
     // Blocks that could not be merged, and when that was, milliseconds.
@@ -119,6 +126,43 @@ impl Tsdb {
         vfs: Arc<dyn Vfs>,
         registry: &Registry,
     ) -> Result<Self, OpenError> {
+        let (tsdb, backlog) = Self::open_log(options, clock, vfs, registry)?;
+        tsdb.inner.replay(&backlog);
+        Ok(tsdb)
+    }
+
+    /// As [`Tsdb::open`], but a thread replays the log. Until it is done ([`Tsdb::replay_progress`]), samples are taken
+    /// and questions answered, from blocks and what is new: see [`Queryable::incomplete`]. Whatever needs the whole head
+    /// (maintenance, deletion, a snapshot) waits.
+    ///
+    /// # Errors
+    /// As [`Tsdb::open`], and where no thread can be started.
+    pub fn open_in_background(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        vfs: Arc<dyn Vfs>,
+        registry: &Registry,
+    ) -> Result<Self, OpenError> {
+        let dir = options.dir.clone();
+        let (tsdb, backlog) = Self::open_log(options, clock, vfs, registry)?;
+        let inner = tsdb.inner.clone();
+        tsdb.inner
+            .replay
+            .run(move || inner.replay(&backlog))
+            .map_err(|source| OpenError::Io {
+                dir,
+                what: "no thread can be started to read its write-ahead log",
+                source,
+            })?;
+        Ok(tsdb)
+    }
+
+    fn open_log(
+        options: Options,
+        clock: Arc<dyn Clock>,
+        vfs: Arc<dyn Vfs>,
+        registry: &Registry,
+    ) -> Result<(Self, Backlog), OpenError> {
         let dir = options.dir.clone();
         let io = |what| {
             let dir = dir.clone();
@@ -133,41 +177,23 @@ impl Tsdb {
                 LockError::Io(source) => io("its lock file cannot be written")(source),
             })?
         };
-        let started = std::time::Instant::now();
         let metrics = Arc::new(Metrics::new(registry));
-        let mut blocks = open_blocks(&dir, &*vfs).map_err(io("cannot be listed"))?;
+        let mut blocks = open_blocks(&dir, &vfs).map_err(io("cannot be listed"))?;
         let mut superseded = compact::take_superseded(&mut blocks);
         let mut tiers = Vec::new();
-        for (tier, gone) in tiers::open_tiers(&dir, &options.tiers, &*vfs).map_err(io("its tiers cannot be listed"))? {
+        for (tier, gone) in tiers::open_tiers(&dir, &options.tiers, &vfs).map_err(io("its tiers cannot be listed"))? {
             superseded.extend(gone);
             tiers.push(tier);
         }
-        let floor = written_until(&blocks);
-        let mut replay = Replay::new(floor);
-        let log = dir.join("cupola-wal");
-        let (wal, replayed) = Wal::open(vfs.clone(), &log, &mut |entry| replay.entry(entry))
-            .map_err(io("its write-ahead log cannot be opened"))?;
-        let imported = take_over(&*vfs, &dir, &log, floor, &mut replay, &metrics);
-        for damage in replayed.damage.iter().chain(&replay.damage) {
-            error!(damage, "the write-ahead log is damaged; what could be read is served");
-            metrics.wal_corruptions.inc();
-        }
-        let head = Arc::new(Head::new(replay, wal, &options, metrics.clone()));
-        let took = started.elapsed();
-        metrics.replay_seconds.set(took.as_secs_f64());
-        info!(
-            blocks = blocks.len(),
-            series = head.stats().series,
-            segments = replayed.segments,
-            records = replayed.records,
-            seconds = took.as_secs_f64(),
-            "storage opened"
-        );
+        let (wal, backlog) =
+            Wal::open(vfs.clone(), &dir.join(LOG_FOLDER)).map_err(io("its write-ahead log cannot be opened"))?;
+        let head = Head::new(wal, written_until(&blocks), &options, metrics.clone());
         let inner = Inner {
             options,
             clock,
             vfs,
-            head,
+            head: Arc::new(head),
+            replay: Progress::of(&backlog),
             blocks: ArcSwap::from_pointee(blocks),
             tiers,
             maintenance: Mutex::new(()),
@@ -178,15 +204,9 @@ impl Tsdb {
             _lock: lock,
         };
         inner.delete_blocks(&superseded, "merged into another");
-        if let Some(imported) = imported
-            && inner.checkpoint()
-            && let Err(error) = imported.note(&*inner.vfs, &log)
-        {
-            warn!(%error, "cannot note that Prometheus's log was taken over; it is read again at the next start");
-        }
         let tsdb = Self { inner: Arc::new(inner) };
         tsdb.register(registry);
-        Ok(tsdb)
+        Ok((tsdb, backlog))
     }
 
     fn register(&self, registry: &Registry) {
@@ -257,7 +277,7 @@ impl Tsdb {
             |i| i.head.wal_segment() as f64,
         );
         gauge("wal_storage_size_bytes", "Size of the write log directory.", |i| {
-            wal_size(&*i.vfs, &i.options.dir.join("cupola-wal")) as f64
+            wal_size(&*i.vfs, &i.options.dir.join(LOG_FOLDER)) as f64
         });
         let inner = Arc::downgrade(&self.inner);
         registry.computed(
@@ -286,10 +306,14 @@ impl Tsdb {
         }
     }
 
-    /// Cuts blocks that are due, makes what tiers lack, deletes what is older than the retention, and merges blocks. To be called about once a
-    /// minute; takes seconds when there is something to do, minutes when much is merged.
+    /// Cuts blocks that are due, makes what tiers lack, deletes what is older than the retention, and merges blocks. To be
+    /// called about once a minute; takes seconds when there is something to do, minutes when much is merged.
     pub fn maintain(&self) {
-        let _running = self.inner.maintenance.lock();
+        let _running = self.inner.begin_maintenance();
+        if !self.inner.replay.is_done() {
+            // Reading the log broke off. What is only there must not be taken for older than the head.
+            return;
+        }
         self.inner.cut_due_blocks();
         self.inner.make_tiers(None);
         self.inner.apply_retention();
@@ -299,16 +323,33 @@ impl Tsdb {
     /// Writes a checkpoint and ends writing. Reading goes on as long as a clone lives.
     pub fn close(&self) {
         self.inner.closing.store(true, Ordering::Relaxed);
-        let _running = self.inner.maintenance.lock();
+        let _running = self.inner.begin_maintenance();
         self.inner.checkpoint();
         self.sync();
         self.inner.head.close();
+    }
+
+    /// How far reading the log is.
+    #[must_use]
+    pub fn replay_progress(&self) -> ReplayProgress {
+        self.inner.replay.get()
+    }
+
+    /// Waits until the log is replayed, or [`Tsdb::close`] ended that.
+    pub fn wait_for_replay(&self) {
+        self.inner.replay.wait();
     }
 
     /// The data folder.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.options.dir
+    }
+
+    /// Sets how much older than the newest sample one that comes out of order may be; milliseconds, 0 refuses all. For a
+    /// changed configuration.
+    pub fn set_out_of_order_window(&self, window_ms: i64) {
+        self.inner.head.set_out_of_order_window(window_ms);
     }
 
     /// Figures of the head.
@@ -327,6 +368,18 @@ impl Tsdb {
     #[must_use]
     pub fn cardinality(&self, limit: usize) -> Cardinality {
         self.inner.head.cardinality(limit)
+    }
+
+    /// How many series there may be.
+    #[must_use]
+    pub fn series_limits(&self) -> SeriesLimits {
+        self.inner.options.limits
+    }
+
+    /// Bytes of the write-ahead log, its checkpoint included.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        wal_size(&*self.inner.vfs, &self.inner.options.dir.join("cupola-wal"))
     }
 
     /// All blocks, oldest first.
@@ -369,48 +422,18 @@ fn is_partial(meta: &BlockMeta) -> bool {
     meta.compaction.hints.iter().any(|hint| hint == PARTIAL_HINT)
 }
 
-// Puts what a stopped Prometheus left beside its blocks into the head. What cannot be read is told and left as it is.
-fn take_over(
-    vfs: &dyn Vfs,
-    dir: &Path,
-    log: &Path,
-    written_until: i64,
-    replay: &mut Replay,
-    metrics: &Metrics,
-) -> Option<Imported> {
-    let imported = match import::import(vfs, dir, log, written_until, replay) {
-        Ok(imported) => imported?,
-        Err(error) => {
-            metrics.wal_corruptions.inc();
-            error!(dir = %dir.display(), %error, "Prometheus's log cannot be read; its newest samples are missing and left as they are");
-            return None;
-        }
-    };
-    for damage in &imported.restored.replayed.damage {
-        metrics.wal_corruptions.inc();
-        error!(%damage, "Prometheus's log is damaged; what could be read is served");
-    }
-    let restored = &imported.restored;
-    info!(
-        series = restored.series,
-        chunks = restored.chunks,
-        samples = restored.samples,
-        "Prometheus's log was taken over; its files stay as they are"
-    );
-    if imported.histograms + imported.out_of_order > 0 {
-        warn!(
-            histograms = imported.histograms,
-            out_of_order = imported.out_of_order,
-            "native histograms and out-of-order samples of Prometheus's log are not taken over by this version"
-        );
-    }
-    Some(imported)
-}
-
 // What cannot be read counts nothing.
 fn wal_size(vfs: &dyn Vfs, dir: &Path) -> u64 {
     let names = vfs.list(dir).unwrap_or_default();
     names.iter().filter_map(|name| vfs.len(&dir.join(name)).ok()).sum()
+}
+
+impl Inner {
+    // Waits for the replay and for other maintenance.
+    fn begin_maintenance(&self) -> MutexGuard<'_, ()> {
+        self.replay.wait();
+        self.maintenance.lock()
+    }
 }
 
 impl Queryable for Tsdb {
@@ -476,6 +499,17 @@ impl Queryable for Tsdb {
         self.layers(selection, coarse, go_on)
     }
 
+    fn incomplete(&self) -> Option<String> {
+        let progress = self.inner.replay.get();
+        (!progress.done).then(|| {
+            format!(
+                "the write-ahead log is still being read (segment {} of {} to {}); the newest samples before the start \
+                 are missing here until that is done",
+                progress.current, progress.min, progress.max
+            )
+        })
+    }
+
     fn changes(&self, since: &Version) -> Option<Changes> {
         Some(self.inner.head.changes(since))
     }
@@ -489,6 +523,10 @@ impl Appendable for Tsdb {
 
 #[cfg(test)]
 mod compact_tests;
+#[cfg(test)]
+mod late_tests;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

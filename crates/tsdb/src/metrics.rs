@@ -9,6 +9,8 @@ pub(crate) struct Metrics {
     pub series_removed: Counter,
     pub out_of_order: Counter,
     pub out_of_bounds: Counter,
+    pub too_old: Counter,
+    pub out_of_order_appended: Counter,
     pub wal_failed: Counter,
     pub wal_corruptions: Counter,
     pub compactions: Counter,
@@ -44,6 +46,16 @@ impl Metrics {
             "Total number of out of bound samples ingestion failed attempts.",
             &["type"],
         );
+        let too_old = registry.counter_vec(
+            "prometheus_tsdb_too_old_samples_total",
+            "Total number of out of order samples ingestion failed attempts with out of support enabled, but sample outside of time window.",
+            &["type"],
+        );
+        let out_of_order_appended = registry.counter_vec(
+            "prometheus_tsdb_head_out_of_order_samples_appended_total",
+            "Total number of appended out of order samples.",
+            &["type"],
+        );
         let refused = registry.counter_vec(
             "cupola_tsdb_series_refused_total",
             "Total number of samples of new series that were refused because of a limit on series.",
@@ -62,6 +74,8 @@ impl Metrics {
             ),
             out_of_order: out_of_order.with(&["float"]),
             out_of_bounds: out_of_bounds.with(&["float"]),
+            too_old: too_old.with(&["float"]),
+            out_of_order_appended: out_of_order_appended.with(&["float"]),
             wal_failed: counter(
                 "wal_writes_failed_total",
                 "Total number of write log writes that failed.",

@@ -26,6 +26,9 @@ pub struct Options {
     pub max_block_ms: i64,
     /// Whether to do without the lock file (`--storage.tsdb.no-lockfile`).
     pub no_lockfile: bool,
+    /// How much older than the newest sample one that comes out of order may be; milliseconds, 0 refuses all
+    /// (Prometheus's `out_of_order_time_window`). Where there is a sample of that time already, either may stay.
+    pub out_of_order_window_ms: i64,
     /// How many series the head may have.
     pub limits: SeriesLimits,
 }
@@ -80,6 +83,7 @@ impl Options {
             block_ms: 2 * 3_600_000,
             max_block_ms: 0,
             no_lockfile: false,
+            out_of_order_window_ms: 0,
             limits: SeriesLimits::default(),
         }
     }

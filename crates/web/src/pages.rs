@@ -15,7 +15,7 @@ use crate::guard::is_cross_site;
 use crate::router::Ctx;
 
 // What the browser shows there, it decides itself.
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 11] = [
     "/",
     "/dashboards",
     "/d/{uid}",
@@ -25,6 +25,9 @@ const PAGES: [&str; 9] = [
     "/graph",
     "/alerts",
     "/targets",
+    "/storage",
+    // Prometheus's address of that page.
+    "/tsdb-status",
 ];
 
 pub(crate) fn routes() -> Router<Arc<Ctx>> {

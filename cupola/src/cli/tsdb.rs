@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use cupola_block::{BlockError, BlockStats, list_blocks, verify};
+use cupola_env::RealFs;
 
 const FAULTY: u8 = 1;
 // Of one block; a folder whose disk has died would fill the terminal.
@@ -61,7 +62,7 @@ impl From<io::Error> for Ended {
 
 // A line for each block and each fault; whether there was no fault.
 fn verify_folder(path: &Path, out: &mut dyn Write) -> Result<bool, Ended> {
-    let found = list_blocks(path).map_err(Ended::Folder)?;
+    let found = list_blocks(&RealFs, path).map_err(Ended::Folder)?;
     let blocks = found.blocks.iter().map(|(dir, _)| dir);
     let broken = found.broken.iter().map(|broken| &broken.dir);
     let (mut all, mut bad) = (0_u64, 0_u64);
@@ -85,7 +86,7 @@ fn verify_folder(path: &Path, out: &mut dyn Write) -> Result<bool, Ended> {
 fn verify_block(dir: &Path, out: &mut dyn Write) -> io::Result<bool> {
     let mut faults = 0_u64;
     let mut printed = Ok(());
-    let verified = verify(dir, &mut |fault| {
+    let verified = verify(&RealFs, dir, &mut |fault| {
         faults += 1;
         if faults <= MOST_FAULTS && printed.is_ok() {
             printed = writeln!(out, "{}", one_line(&fault.to_string()));

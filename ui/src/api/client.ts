@@ -3,7 +3,17 @@
  * pages work below a path prefix too.
  */
 import { isGatewayStatus, noteAnswered, noteLost } from './connection';
-import type { Alerting, Bootstrap, DashboardHit, QueryData, RulesData, TargetsData } from './types';
+import type {
+  Alerting,
+  Bootstrap,
+  DashboardHit,
+  QueryData,
+  RulesData,
+  TargetsData,
+  TsdbBlock,
+  TsdbStatus,
+  WalReplay,
+} from './types';
 
 /** An answer that is an error. `errorType` and `message` are the server's own words where it sent some. */
 export class ApiError extends Error {
@@ -135,6 +145,16 @@ export const fetchBootstrap = (signal?: AbortSignal): Promise<Bootstrap> =>
 
 export const fetchDashboards = (signal?: AbortSignal): Promise<DashboardHit[]> =>
   getJson<DashboardHit[]>('api/search', {}, signal);
+
+/** Figures of the storage, with the `limit` largest names of each list. */
+export const fetchTsdbStatus = async (limit: number, signal?: AbortSignal): Promise<TsdbStatus> =>
+  (await prom<TsdbStatus>('status/tsdb', { limit }, signal)).data;
+
+export const fetchTsdbBlocks = async (signal?: AbortSignal): Promise<TsdbBlock[]> =>
+  (await prom<{ blocks: TsdbBlock[] }>('status/tsdb/blocks', {}, signal)).data.blocks;
+
+export const fetchWalReplay = async (signal?: AbortSignal): Promise<WalReplay> =>
+  (await prom<WalReplay>('status/walreplay', {}, signal)).data;
 
 /** Evaluates `query` at `time` (seconds since the epoch; now when left out). */
 export const queryInstant = (

@@ -147,3 +147,72 @@ export interface DashboardHit {
   type: string;
   tags: string[];
 }
+
+/** A name and how many. */
+export interface NameCount {
+  name: string;
+  value: number;
+}
+
+export type LimitScope = 'total' | 'metric' | 'job';
+
+/** New series that a limit keeps out. */
+export interface RefusedSeries {
+  limit: LimitScope;
+  /** The limit. */
+  most: number;
+  /** The metric or the job. */
+  name: string;
+  /** Samples of new series that were refused since the server started. */
+  value: number;
+  /** Milliseconds since the epoch. */
+  firstTime: number;
+  lastTime: number;
+  /** The series that was refused last. */
+  example: Labels;
+}
+
+/** `status/tsdb`. What Prometheus does not have is optional. */
+export interface TsdbStatus {
+  headStats: {
+    numSeries: number;
+    numLabelPairs: number;
+    chunkCount: number;
+    /** Milliseconds since the epoch. */
+    minTime: number;
+    maxTime: number;
+  };
+  seriesCountByMetricName: NameCount[];
+  labelValueCountByLabelName: NameCount[];
+  memoryInBytesByLabelName: NameCount[];
+  /** Named `name=value`. */
+  seriesCountByLabelValuePair: NameCount[];
+  seriesCountByJob?: NameCount[];
+  /** Of the last hour. */
+  newSeriesByMetricName?: NameCount[];
+  newSeriesByJob?: NameCount[];
+  refusedSeries?: RefusedSeries[];
+  /** 0 is no limit. */
+  seriesLimits?: Record<LimitScope, number>;
+  storage?: { logBytes: number; blockBytes: number; memoryBytes: number; retention: string };
+}
+
+export interface TsdbBlock {
+  ulid: string;
+  /** Milliseconds since the epoch; `maxTime` is one past the newest sample. */
+  minTime: number;
+  maxTime: number;
+  stats: { numSamples: number; numSeries: number };
+  compaction?: { level: number };
+  /** On disk; Prometheus does not say. */
+  bytes?: number;
+  /** Where it is not Prometheus's own. */
+  format?: string;
+}
+
+/** How far the log is read again: segment numbers. */
+export interface WalReplay {
+  min: number;
+  max: number;
+  current: number;
+}

@@ -13,6 +13,7 @@ const DashboardList = lazyPage(async () => (await import('../dashboard')).Dashbo
 const Explore = lazyPage(async () => (await import('../pages/explore/ExplorePage')).ExplorePage);
 const Alerts = lazyPage(async () => (await import('../pages/alerts/AlertsPage')).AlertsPage);
 const Targets = lazyPage(async () => (await import('../pages/targets/TargetsPage')).TargetsPage);
+const Storage = lazyPage(async () => (await import('../pages/storage/StoragePage')).StoragePage);
 
 /** Keeps a fault in one page inside it: the rail and the other places go on working. */
 class Fence extends Component<{ children: ComponentChildren; path: string }, { error?: Error }> {
@@ -60,6 +61,12 @@ function Pages() {
         <Route path="/targets">
           <Targets />
         </Route>
+        <Route path="/storage">
+          <Storage />
+        </Route>
+        <Route path="/tsdb-status">
+          <Storage />
+        </Route>
         <Route>
           <NotFound />
         </Route>
@@ -72,7 +79,7 @@ export function App() {
   // The other places' code comes while nothing else is to do, so that going there is immediate.
   useEffect(() => {
     const later = setTimeout(() => {
-      for (const page of [Dashboard, DashboardList, Explore, Alerts, Targets]) page.preload();
+      for (const page of [Dashboard, DashboardList, Explore, Alerts, Targets, Storage]) page.preload();
     }, 1500);
     return () => clearTimeout(later);
   }, []);

@@ -12,12 +12,12 @@ export function useBeat(): number {
   return tick.value;
 }
 
-/** Makes the page it is used in ask at the pace of the present. */
-export function usePresentPace(): void {
+/** Makes the page it is used in ask at the pace of the present, or at another. */
+export function usePresentPace(refresh = PRESENT): void {
   useEffect(() => {
-    setDefaults({ refresh: PRESENT });
+    setDefaults({ refresh });
     return () => setDefaults(null);
-  }, []);
+  }, [refresh]);
 }
 
 /** Changes when somebody chooses another window, not when time passes. */

@@ -1,4 +1,4 @@
-import { AlertsIcon, DashboardsIcon, ExploreIcon, OverviewIcon, TargetsIcon } from '../ui/icons';
+import { AlertsIcon, DashboardsIcon, ExploreIcon, OverviewIcon, StorageIcon, TargetsIcon } from '../ui/icons';
 
 /** The places of the left rail, in its order. `key` follows `g` on the keyboard. */
 export const PLACES = [
@@ -7,6 +7,7 @@ export const PLACES = [
   { path: '/explore', word: 'Explore', key: 'e', Icon: ExploreIcon },
   { path: '/alerts', word: 'Alerts', key: 'a', Icon: AlertsIcon },
   { path: '/targets', word: 'Targets', key: 't', Icon: TargetsIcon },
+  { path: '/storage', word: 'Storage', key: 's', Icon: StorageIcon },
 ] as const;
 
 export type Place = (typeof PLACES)[number];
@@ -17,6 +18,7 @@ export function placeOf(path: string): Place | undefined {
   const first = path.split('/')[1] ?? '';
   if (first === 'd' || first === 'dashboards') return PLACES[1];
   if (first === 'explore' || first === 'query' || first === 'graph') return PLACES[2];
+  if (first === 'tsdb-status') return PLACES[5];
   return PLACES.find((place) => place.path === `/${first}`);
 }
 

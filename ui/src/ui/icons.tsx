@@ -66,6 +66,12 @@ export const TargetsIcon = drawn(
     <path d="M8 .8v2.4M8 12.8v2.4M.8 8h2.4M12.8 8h2.4" />
   </>,
 );
+export const StorageIcon = drawn(
+  <>
+    <ellipse cx="8" cy="3.8" rx="5.8" ry="2.2" />
+    <path d="M2.2 3.8v8.4c0 1.2 2.6 2.2 5.8 2.2s5.8-1 5.8-2.2V3.8M2.2 8c0 1.2 2.6 2.2 5.8 2.2s5.8-1 5.8-2.2" />
+  </>,
+);
 export const SearchIcon = drawn(
   <>
     <circle cx="7" cy="7" r="4.6" />

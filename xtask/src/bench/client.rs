@@ -43,8 +43,21 @@ impl Client {
 
     /// Sends `body` with POST and reads the whole answer.
     pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.post_with(path, "", body)
+    }
+
+    /// Sends a compressed message of remote write, as Prometheus sends it, and reads the answer.
+    pub(crate) fn write(&mut self, message: &[u8]) -> Result<Answer> {
+        let headers = "Content-Encoding: snappy\r\nContent-Type: application/x-protobuf\r\n\
+            X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+        self.post_with("/api/v1/write", headers, message)
+    }
+
+    // Each of `headers` ends with a line break.
+    fn post_with(&mut self, path: &str, headers: &str, body: &[u8]) -> Result<Answer> {
         let (port, length) = (self.port, body.len());
-        let head = format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\r\n");
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{headers}Content-Length: {length}\r\n\r\n");
         let request = [head.as_bytes(), body].concat();
         self.send(&request)
             .with_context(|| format!("POST {path} on port {port}"))

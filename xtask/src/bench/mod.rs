@@ -21,6 +21,7 @@ mod scrape;
 mod series;
 mod server;
 mod start;
+mod storage;
 
 use std::path::Path;
 
@@ -59,6 +60,11 @@ pub(crate) fn run(root: &Path, target: &Path, args: &[String]) -> Result<()> {
     if bench.options.wants(Measure::PromQl) {
         let mut report = Report::new(Part::PromQl, &bench, args);
         let measured = promql::run(&bench, &mut report).context("measuring PromQL");
+        finish(root, &bench, &report, measured)?;
+    }
+    if bench.options.wants(Measure::Storage) {
+        let mut report = Report::new(Part::Storage, &bench, args);
+        let measured = storage::run(&bench, &mut report).context("measuring the storage");
         finish(root, &bench, &report, measured)?;
     }
     Ok(())

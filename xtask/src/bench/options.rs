@@ -20,31 +20,52 @@ pub(crate) enum Measure {
     Host,
     /// Queries over hours of data, and over many series.
     PromQl,
+    /// What the storage costs: writing, memory, disk, restarts.
+    Storage,
 }
 
-const MEASURES: [(&str, Measure); 6] = [
+const MEASURES: [(&str, Measure); 7] = [
     ("start", Measure::Start),
     ("scrape", Measure::Scrape),
     ("queries", Measure::Queries),
     ("restart", Measure::Restart),
     ("host", Measure::Host),
     ("promql", Measure::PromQl),
+    ("storage", Measure::Storage),
 ];
 
 const USAGE: &str =
-    "bench [start|scrape|queries|restart|host|promql ...] (default: all; queries and restart scrape first)
+    "bench [start|scrape|queries|restart|host|promql|storage ...] (default: all; queries and restart scrape first)
   --targets=N      synthetic targets (50)
   --series=N       series of each target (1000)
   --interval=SEC   scrape interval, whole seconds (5)
   --seconds=SEC    how long scraping is measured (60)
   --idle=SEC       how long servers idle before their memory is read (30)
   --runs=N         least runs of each query (20; with promql as many, 5 by default)
-  --only=TEXT      promql: only queries with this text in their name
+  --only=TEXT      promql: only queries with this text in their name; storage: only this of idle, write, backfill,
+                   memory, million
+  --active=N       storage: series of the large set (1000000); the small one has a fifth
+  --written=N      storage: samples of remote write, one of each series in a message (6000000)
+  --backfill=N     storage: series that are filled in afterwards (4000), for
+  --hours=N        storage: so many hours at 15 s (24)
   --no-gzip        targets send plain text
   --cupola=FILE    the binary to measure (default: release binary in cargo's target folder)
   --peers-only     measure the peers without Cupola
   --keep           keep the scratch folder
   --save           also write the tables into BENCHMARKS.md";
+
+/// How large the sets of the measures of the storage are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Series of the large set.
+    pub(crate) active: usize,
+    /// Samples written one by one.
+    pub(crate) written: usize,
+    /// Series that are filled in afterwards.
+    pub(crate) backfill: usize,
+    /// How many hours of them.
+    pub(crate) hours: usize,
+}
 
 /// The arguments of `bench`.
 #[derive(Debug, Clone)]
@@ -58,6 +79,7 @@ pub(crate) struct Options {
     pub(crate) idle: Duration,
     pub(crate) runs: Option<usize>,
     pub(crate) only: Option<String>,
+    pub(crate) storage: Sizes,
     pub(crate) gzip: bool,
     pub(crate) cupola: Option<PathBuf>,
     pub(crate) peers_only: bool,
@@ -76,6 +98,12 @@ impl Options {
             idle: Duration::from_secs(30),
             runs: None,
             only: None,
+            storage: Sizes {
+                active: 1_000_000,
+                written: 6_000_000,
+                backfill: 4000,
+                hours: 24,
+            },
             gzip: true,
             cupola: None,
             peers_only: false,
@@ -96,6 +124,10 @@ impl Options {
                 "--idle" => options.idle = Duration::from_secs(number()?.into()),
                 "--runs" => options.runs = Some(number()? as usize),
                 "--only" => options.only = Some(value.to_owned()),
+                "--active" => options.storage.active = number()? as usize,
+                "--written" => options.storage.written = number()? as usize,
+                "--backfill" => options.storage.backfill = number()? as usize,
+                "--hours" => options.storage.hours = number()? as usize,
                 "--no-gzip" => options.gzip = false,
                 "--cupola" => options.cupola = Some(PathBuf::from(value)),
                 "--peers-only" => options.peers_only = true,
@@ -156,6 +188,20 @@ mod tests {
             (options.targets, options.interval_ms(), options.gzip),
             (200, 1000, false)
         );
+    }
+
+    #[test]
+    fn the_storage_has_sizes_of_its_own() {
+        let options =
+            parsed("storage --active=50000 --written=400000 --backfill=500 --hours=6 --only=backfill").unwrap();
+        let sizes = Sizes {
+            active: 50_000,
+            written: 400_000,
+            backfill: 500,
+            hours: 6,
+        };
+        assert_eq!((options.storage, options.only.as_deref()), (sizes, Some("backfill")));
+        assert!(options.wants(Measure::Storage) && !options.wants_scraping());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::server::{Contender, Kind};
 pub(crate) enum Part {
     General,
     PromQl,
+    Storage,
 }
 
 impl Part {
@@ -26,6 +27,10 @@ impl Part {
             Self::PromQl => (
                 "<!-- promql figures: written by `make bench ARGS=\"promql --save\"` -->",
                 "<!-- end of promql figures -->",
+            ),
+            Self::Storage => (
+                "<!-- storage figures: written by `make bench ARGS=\"storage --save\"` -->",
+                "<!-- end of storage figures -->",
             ),
         }
     }
@@ -269,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_report_replaces_the_one_before() {
-        for part in [Part::General, Part::PromQl] {
+        for part in [Part::General, Part::PromQl, Part::Storage] {
             let marks @ (begin, end) = part.marks();
             let old = format!("a\n{begin}\nold\n{end}\nb\n");
             let new = replaced(&old, "new\n", marks).unwrap();

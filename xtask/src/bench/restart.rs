@@ -75,11 +75,16 @@ pub(crate) fn run(bench: &Bench, session: &mut Session, report: &mut Report) -> 
 
 // How many scraped samples queries at `at_ms` find.
 fn count(running: &Running, kind: Kind, session: &Session, at_ms: i64) -> Result<u64> {
+    let range = session.started.elapsed().as_secs() as i64 + 60;
+    count_samples(running, kind, &session.exporter.names(), range, at_ms)
+}
+
+/// How many samples of job `bench` under `names` queries at `at_ms` find in the `range` seconds before.
+pub(crate) fn count_samples(running: &Running, kind: Kind, names: &[String], range: i64, at_ms: i64) -> Result<u64> {
     let mut client = running.client()?;
-    let range = session.started.elapsed().as_secs() + 60;
     let mut found = 0;
     // Name by name: a function over a range drops the name, and without it series are no longer told apart.
-    for name in session.exporter.names() {
+    for name in names {
         let expr = escape(&format!("sum(count_over_time({name}{{job=\"bench\"}}[{range}s]))"));
         let path = format!(
             "/api/v1/query?query={expr}&time={}{}",
@@ -91,8 +96,8 @@ fn count(running: &Running, kind: Kind, session: &Session, at_ms: i64) -> Result
     Ok(found)
 }
 
-// The value of an answer with one series; 0 where it has none.
-fn sum(body: &[u8]) -> Result<u64> {
+/// The value of an answer with one series; 0 where it has none.
+pub(crate) fn sum(body: &[u8]) -> Result<u64> {
     let json: Value = serde_json::from_slice(body).context("the answer is no JSON")?;
     let result = json
         .pointer("/data/result")

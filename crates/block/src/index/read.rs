@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use cupola_env::Vfs;
 use cupola_model::Labels;
 
 use crate::BlockError;
@@ -54,8 +55,8 @@ impl Toc {
 
 impl Index {
     /// Opens the index file and reads its tables.
-    pub(crate) fn open(path: &Path, block: Arc<str>) -> Result<Self, BlockError> {
-        let file = Sealed::open(path, block, "index".to_owned())?;
+    pub(crate) fn open(vfs: &dyn Vfs, path: &Path, block: Arc<str>) -> Result<Self, BlockError> {
+        let file = Sealed::open(vfs, path, block, "index".to_owned())?;
         let mut buf = Vec::new();
 
         file.read(0, HEADER_BYTES, Some("header"), &mut buf)?;

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use cupola_env::RealFs;
 use cupola_model::{Labels, MatchOp, Matcher};
 use proptest::prelude::*;
 
@@ -15,7 +16,7 @@ use crate::index::write::write_index;
 type Written = Vec<(Labels, Vec<ChunkMeta>)>;
 
 fn open(path: &Path) -> Index {
-    Index::open(path, "test".into()).unwrap()
+    Index::open(&RealFs, path, "test".into()).unwrap()
 }
 
 fn series() -> impl Strategy<Value = Written> {
@@ -177,7 +178,7 @@ fn no_bytes_make_the_parsers_panic() {
             bytes[at + 48..].copy_from_slice(&crc);
         }
         std::fs::write(&damaged, &bytes).unwrap();
-        let Ok(index) = Index::open(&damaged, "test".into()) else {
+        let Ok(index) = Index::open(&RealFs, &damaged, "test".into()) else {
             return;
         };
         window.clear();
@@ -208,7 +209,7 @@ fn errors_name_block_section_and_byte() {
         let mut bytes = good.clone();
         bytes[at] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        let error = Index::open(&path, "01J".into())
+        let error = Index::open(&RealFs, &path, "01J".into())
             .map(|index| index.all_series().err())
             .unwrap_or_else(Some);
         assert_eq!(error.map(|e| e.to_string()).as_deref(), Some(expected));
@@ -232,7 +233,7 @@ fn errors_name_block_section_and_byte() {
     check(table as usize + 8, &mismatch("postings offset table", table));
     std::fs::write(&path, &good[..20]).unwrap();
     assert_eq!(
-        Index::open(&path, "01J".into()).unwrap_err().to_string(),
+        Index::open(&RealFs, &path, "01J".into()).unwrap_err().to_string(),
         "block 01J: index section \"table of contents\": 52 bytes expected, but the file has 20 at byte 0"
     );
 }

@@ -15,7 +15,7 @@ use crate::BlockError;
 use crate::bytes::{Dec, put_be32, put_text, put_uvarint, uvarint_len};
 use crate::chunks::ChunkMeta;
 use crate::error::Refusal;
-use crate::file::{self, Growing, Sealed, Window};
+use crate::file::{self, Disk, Growing, Sealed, Window};
 use crate::index::series::put_chunks;
 use crate::index::{MAGIC, SERIES_ALIGN, VERSION};
 
@@ -25,6 +25,7 @@ const POSTINGS_AT_ONCE: u64 = 8 << 20;
 /// Takes series in ascending order and writes the index of a block.
 #[derive(Debug)]
 pub(crate) struct IndexWriter {
+    disk: Disk,
     block: Arc<str>,
     path: PathBuf,
     records_path: PathBuf,
@@ -50,12 +51,13 @@ struct Sorted {
 
 impl IndexWriter {
     /// Writes to `path`, and to a temporary file beside it.
-    pub(crate) fn create(block: Arc<str>, path: PathBuf) -> Result<Self, BlockError> {
+    pub(crate) fn create(disk: Disk, block: Arc<str>, path: PathBuf) -> Result<Self, BlockError> {
         let records_path = path.with_extension("series.tmp");
-        let records = Growing::create(records_path.clone())?;
+        let records = Growing::create(&*disk, records_path.clone())?;
         // Upstream's table holds the empty text as well.
         let symbols = HashMap::from([(Box::from(""), 0)]);
         Ok(Self {
+            disk,
             block,
             path,
             records_path,
@@ -132,7 +134,7 @@ impl IndexWriter {
             std::mem::take(&mut self.pairs),
             &self.uses,
         );
-        let mut out = Growing::create(self.path.clone())?;
+        let mut out = Growing::create(&*self.disk, self.path.clone())?;
         out.write(&MAGIC.to_be_bytes())?;
         out.write(&[VERSION])?;
 
@@ -157,7 +159,7 @@ impl IndexWriter {
         }
         out.write_crc()?;
         out.finish()?;
-        file::remove_file(&self.records_path)
+        file::remove_file(&*self.disk, &self.records_path)
     }
 
     fn write_symbols(&self, out: &mut Growing, sorted: &Sorted) -> Result<(), BlockError> {
@@ -289,6 +291,7 @@ impl IndexWriter {
         mut visit: impl FnMut(u64, &[usize], &[u8]) -> Result<(), BlockError>,
     ) -> Result<(), BlockError> {
         let file = Sealed::open(
+            &*self.disk,
             &self.records_path,
             self.block.clone(),
             "temporary series file".to_owned(),
@@ -434,7 +437,12 @@ pub(crate) fn write_index(
     series: &[(Labels, Vec<ChunkMeta>)],
     at_once: u64,
 ) -> Result<(), BlockError> {
-    let mut writer = IndexWriter::create("test".into(), path.to_path_buf())?.with_postings_at_once(at_once);
+    let mut writer = IndexWriter::create(
+        Disk::new(&cupola_env::RealFs::shared()),
+        "test".into(),
+        path.to_path_buf(),
+    )?
+    .with_postings_at_once(at_once);
     for (labels, chunks) in series {
         writer.add(labels, chunks)?;
     }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use cupola_block::{Block, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid};
 use cupola_chunk::{Encoding, XorAppender};
+use cupola_env::RealFs;
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{Queryable, Samples, Selection, StorageError};
 
@@ -54,7 +55,7 @@ pub fn spec(number: u64, model: &Model) -> BlockSpec {
 
 pub fn write(dir: &Path, spec: BlockSpec, model: &Model, per_chunk: usize) -> (PathBuf, BlockMeta) {
     let path = dir.join(spec.ulid.to_string());
-    let mut writer = BlockWriter::create(dir, spec).unwrap();
+    let mut writer = BlockWriter::create(&RealFs::shared(), dir, spec).unwrap();
     for (labels, samples) in model {
         let chunks = chunks(samples, per_chunk);
         writer.add_series(labels, chunks.iter().map(Chunk::as_new)).unwrap();

@@ -139,7 +139,7 @@ impl Inner {
         let spec = spec(self.new_ulid(), &metas);
         let refs: Vec<&Block> = sources.iter().map(|block| &**block).collect();
         let keep_going = || !self.closing.load(Ordering::Relaxed);
-        let merged = match merge_blocks_with(&refs, dir, spec, &keep_going, merging)? {
+        let merged = match merge_blocks_with(&refs, &self.vfs, dir, spec, &keep_going, merging)? {
             Some(meta) => Some(self.open_new(&dir.join(meta.ulid.to_string()))?),
             None => None,
         };
@@ -157,7 +157,7 @@ impl Inner {
     // The block that was just written. One that cannot be opened goes, or it would take its sources' place at the next
     // start.
     fn open_new(&self, dir: &Path) -> Result<Block, BlockError> {
-        Block::open(dir).inspect_err(|_| {
+        Block::open(&self.vfs, dir).inspect_err(|_| {
             let doomed = dir.with_extension("tmp-for-deletion");
             let removed = self
                 .vfs
@@ -256,7 +256,7 @@ impl Tsdb {
     /// The first [`StorageError`], where a block cannot be read or its tombstones cannot be written; the other blocks
     /// are done all the same. Deleting again is harmless.
     pub fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
-        let _running = self.inner.maintenance.lock();
+        let _running = self.inner.begin_maintenance();
         self.inner.delete_series(sets, mint, maxt)
     }
 
@@ -267,7 +267,7 @@ impl Tsdb {
     /// The first [`StorageError`], where a block cannot be read or written; it stays as it is, the others are done all
     /// the same. [`StorageError::Stopped`] where the database is being closed.
     pub fn clean_tombstones(&self) -> Result<(), StorageError> {
-        let _running = self.inner.maintenance.lock();
+        let _running = self.inner.begin_maintenance();
         self.inner.clean_tombstones()
     }
 
@@ -279,13 +279,14 @@ impl Tsdb {
     /// [`StorageError`] where a block cannot be linked or the head cannot be written; what was copied so far stays.
     pub fn snapshot(&self, dir: &Path, with_head: bool) -> Result<(), StorageError> {
         let inner = &self.inner;
-        let _running = inner.maintenance.lock();
+        let _running = inner.begin_maintenance();
         inner.vfs.create_dir_all(dir).map_err(|source| StorageError::Io {
             what: format!("create folder {}", dir.display()),
             source,
         })?;
-        if with_head && let Some(mint) = inner.head.mint() {
-            inner.write_block(dir, mint, inner.head.maxt().saturating_add(1))?;
+        if with_head && let Some(mint) = inner.head.mint().into_iter().chain(inner.head.late_mint()).min() {
+            let spec = BlockSpec::new(inner.new_ulid(), mint, inner.head.maxt().saturating_add(1));
+            inner.write_block(dir, spec)?;
         }
         for block in inner.blocks.load().iter() {
             block.link_into(dir)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use cupola_block::list_blocks;
-use cupola_env::{ManualClock, RealFs, VfsFile};
+use cupola_env::{ManualClock, RealFs, VfsFile, VfsRead};
 use cupola_model::Matcher;
 use cupola_storage::Samples;
 use tempfile::TempDir;
@@ -37,6 +37,14 @@ impl Vfs for CopyingFs {
         RealFs.open_append(path)
     }
 
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        RealFs.create_new(path)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn VfsRead>> {
+        RealFs.open_read(path)
+    }
+
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         RealFs.read(path)
     }
@@ -45,8 +53,16 @@ impl Vfs for CopyingFs {
         RealFs.list(dir)
     }
 
+    fn is_dir(&self, path: &Path) -> bool {
+        RealFs.is_dir(path)
+    }
+
     fn len(&self, path: &Path) -> io::Result<u64> {
         RealFs.len(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealFs.link(from, to)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -62,6 +78,14 @@ impl Vfs for CopyingFs {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         self.step();
         RealFs.remove_dir_all(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        RealFs.create_dir(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealFs.sync_dir(dir)
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -162,7 +186,7 @@ fn copy_dir(from: &Path, to: &Path) {
 }
 
 fn folders(dir: &Path) -> BTreeSet<String> {
-    let list = list_blocks(dir).unwrap();
+    let list = list_blocks(&RealFs, dir).unwrap();
     assert!(list.leftovers.is_empty() && list.broken.is_empty(), "{list:?}");
     list.blocks.iter().map(|(_, meta)| meta.ulid.to_string()).collect()
 }
@@ -361,7 +385,7 @@ fn a_crash_between_any_two_steps_of_maintenance_loses_nothing_and_brings_nothing
         }
         for entry in fs::read_dir(&copies).unwrap() {
             let copy = entry.unwrap().path();
-            with_leftovers += list_blocks(&copy).unwrap().leftovers.len();
+            with_leftovers += list_blocks(&RealFs, &copy).unwrap().leftovers.len();
             let crashed = Opened::new(&copy, |_| {});
             assert_eq!(dump(&crashed.tsdb), model, "crash in the maintenance of hour {hour}");
             crashed.maintain_at(hour * HOUR);
@@ -384,7 +408,9 @@ fn blocks_that_cannot_be_merged_stay_and_are_tried_again() {
     let opened = Opened::flat(dir.path());
     fill(&opened, &mut model, 0, 18);
     drop(opened);
-    let victim = &list_blocks(dir.path()).unwrap().blocks[1].0.join("chunks/000001");
+    let victim = &list_blocks(&RealFs, dir.path()).unwrap().blocks[1]
+        .0
+        .join("chunks/000001");
     let intact = fs::read(victim).unwrap();
     let mut broken = intact.clone();
     broken[20] ^= 1;
@@ -424,7 +450,7 @@ fn blocks_that_overlap_are_merged_and_no_answer_changes() {
         opened.maintain_at(hour * HOUR);
     }
     drop(opened);
-    for (path, meta) in list_blocks(other.path()).unwrap().blocks {
+    for (path, meta) in list_blocks(&RealFs, other.path()).unwrap().blocks {
         fs::rename(path, dir.path().join(meta.ulid.to_string())).unwrap();
     }
     let opened = Opened::flat(dir.path());

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use super::compact::sort;
-use super::{BlockInfo, Inner};
+use super::{BlockInfo, Inner, OUT_OF_ORDER_HINT};
 
 // As Prometheus: samples of one chunk in a block.
 const SAMPLES_PER_CHUNK: usize = 120;
@@ -59,8 +59,62 @@ impl Inner {
             }
         }
         if cut {
+            self.cut_late();
             self.checkpoint();
         }
+    }
+
+    // Writes blocks for late samples of times that were cut before.
+    fn cut_late(&self) {
+        let length = self.options.block_ms;
+        let outcome = self
+            .head
+            .late_ranges(length)
+            .map_err(CutError::from)
+            .and_then(|ranges| {
+                for begin in ranges {
+                    self.metrics.compactions.inc();
+                    self.cut_late_range(begin, (begin + length).min(self.head.floor()))?;
+                }
+                Ok(())
+            });
+        if let Err(error) = outcome {
+            self.metrics.compactions_failed.inc();
+            error!(%error, "cannot cut a block of samples that came out of order; the head keeps them, it is tried again");
+        }
+    }
+
+    fn cut_late_range(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        let dir = &self.options.dir;
+        let mut spec = BlockSpec::new(self.new_ulid(), begin, end);
+        spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+        self.head.freeze_late();
+        let written = self.write_block(dir, spec).and_then(|meta| match meta {
+            Some(meta) => Ok(Some(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?)),
+            None => Ok(None),
+        });
+        match written {
+            Ok(Some(block)) => {
+                self.add_block(block);
+                Ok(self.head.thaw_late(begin, end)?)
+            }
+            Ok(None) => Ok(self.head.thaw_late(0, 0)?),
+            Err(error) => {
+                self.head.thaw_late(0, 0)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn add_block(&self, block: Block) {
+        let meta = block.meta();
+        info!(ulid = %meta.ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
+        let begin = meta.min_time;
+        let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
+        blocks.push(Arc::new(block));
+        self.set_blocks(blocks);
+        // The block holds the same samples; answers are made from it once all the same.
+        self.head.note_change(begin);
     }
 
     /// A name for a new block.
@@ -71,8 +125,9 @@ impl Inner {
         Ulid::new(now, random() << 64 | random())
     }
 
-    /// Writes what the head holds of `begin..end` as a block in `dir`; `None`, and no block, where that is nothing.
-    pub(super) fn write_block(&self, dir: &Path, begin: i64, end: i64) -> Result<Option<BlockMeta>, CutError> {
+    /// Writes what the head holds of the times in `spec` as a block in `dir`; `None`, and no block, where that is nothing.
+    pub(super) fn write_block(&self, dir: &Path, spec: BlockSpec) -> Result<Option<BlockMeta>, CutError> {
+        let (begin, end) = (spec.min_time, spec.max_time);
         let selection = Selection {
             matchers: &[],
             mint: begin,
@@ -80,7 +135,7 @@ impl Inner {
         };
         let mut series = self.head.select(&selection);
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let mut writer = BlockWriter::create(dir, BlockSpec::new(self.new_ulid(), begin, end))?;
+        let mut writer = BlockWriter::create(&self.vfs, dir, spec)?;
         let mut samples = Samples::default();
         for one in &series {
             samples.clear();
@@ -95,8 +150,16 @@ impl Inner {
 
     // Makes the block of `begin..end` and lets the head forget it.
     fn cut(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        self.head.freeze_late();
+        let outcome = self.cut_in_order(begin, end);
+        let (begin, end) = if outcome.is_ok() { (begin, end) } else { (0, 0) };
+        let thawed = self.head.thaw_late(begin, end).map_err(CutError::from);
+        outcome.and(thawed)
+    }
+
+    fn cut_in_order(&self, begin: i64, end: i64) -> Result<(), CutError> {
         let dir = &self.options.dir;
-        let Some(meta) = self.write_block(dir, begin, end)? else {
+        let Some(meta) = self.write_block(dir, BlockSpec::new(self.new_ulid(), begin, end))? else {
             // Nothing was scraped in these two hours, and perhaps not in many after them: on to the next sample.
             let next = self.head.first_sample_from(end)?.unwrap_or(end);
             self.metrics.truncations.inc();
@@ -104,21 +167,18 @@ impl Inner {
                 .truncate(next.div_euclid(self.options.block_ms) * self.options.block_ms);
             return Ok(());
         };
-        let ulid = meta.ulid;
-        let block = Block::open(&dir.join(ulid.to_string()))?;
-        let mut blocks: Vec<Arc<Block>> = self.blocks.load().iter().cloned().collect();
-        blocks.push(Arc::new(block));
-        self.set_blocks(blocks);
-        info!(%ulid, series = meta.stats.num_series, samples = meta.stats.num_samples, "block written");
+        self.add_block(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?);
         self.metrics.truncations.inc();
         self.head.truncate(end);
-        // The block holds the same samples; answers are made from it once all the same.
-        self.head.note_change(begin);
         Ok(())
     }
 
-    /// Writes a checkpoint; whether that worked.
+    /// Writes a checkpoint; whether that worked. None is written as long as the log was not read to its end: what was not
+    /// read is there and nowhere else.
     pub(super) fn checkpoint(&self) -> bool {
+        if !self.replay.is_done() {
+            return false;
+        }
         self.metrics.checkpoints.inc();
         let outcome = self.head.checkpoint();
         if let Err(error) = &outcome {
@@ -160,8 +220,8 @@ fn add(writer: &mut BlockWriter, labels: &Labels, samples: &Samples) -> Result<(
 }
 
 /// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.
-pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block>>> {
-    let list = list_blocks(dir).map_err(io::Error::other)?;
+pub(super) fn open_blocks(dir: &Path, vfs: &Arc<dyn Vfs>) -> io::Result<Vec<Arc<Block>>> {
+    let list = list_blocks(&**vfs, dir).map_err(io::Error::other)?;
     for broken in &list.broken {
         error!(dir = %broken.dir.display(), error = %broken.error, "block cannot be read and is left out");
     }
@@ -180,7 +240,7 @@ pub(super) fn open_blocks(dir: &Path, vfs: &dyn Vfs) -> io::Result<Vec<Arc<Block
     }
     let mut blocks = Vec::new();
     for (dir, _) in &list.blocks {
-        match Block::open(dir) {
+        match Block::open(vfs, dir) {
             Ok(block) => blocks.push(Arc::new(block)),
             Err(error) => error!(dir = %dir.display(), %error, "block cannot be opened and is left out"),
         }
@@ -198,5 +258,6 @@ pub(super) fn block_info(block: &Block) -> BlockInfo {
         bytes: block.size_bytes(),
         series: meta.stats.num_series,
         samples: meta.stats.num_samples,
+        level: meta.compaction.level,
     }
 }

@@ -25,8 +25,6 @@ pub(super) struct Imported {
     pub restored: Restored,
     /// Chunks and samples of native histograms, which the head does not hold yet.
     pub histograms: u64,
-    /// Chunks and samples that came out of order.
-    pub out_of_order: u64,
 }
 
 /// Reads what Prometheus left in `dir` into `replay`; `None` where it left nothing, or nothing new.
@@ -47,7 +45,7 @@ pub(super) fn import(
         ..Imported::default()
     };
     replay.next_log();
-    let (mut histograms, mut out_of_order) = (0, 0);
+    let mut histograms = 0;
     let mut samples: Vec<LoggedSample> = Vec::new();
     imported.restored = restore(vfs, dir, Options { min_valid_time }, &mut |source, event| {
         match event {
@@ -56,7 +54,6 @@ pub(super) fn import(
                     replay.entry(Entry::Series(series.series_ref.0, series.labels.clone()));
                 }
             }
-            Event::HeadChunk(chunk) if chunk.is_out_of_order => out_of_order += 1,
             Event::HeadChunk(chunk) if chunk.encoding != Encoding::Xor => histograms += 1,
             Event::HeadChunk(chunk) => replay.entry(Entry::Chunk(LoggedChunk {
                 series: chunk.series_ref.0,
@@ -64,8 +61,8 @@ pub(super) fn import(
                 mint: chunk.mint,
                 maxt: chunk.maxt,
                 bytes: chunk.bytes.to_vec(),
+                is_late: chunk.is_out_of_order,
             })),
-            Event::Samples(all) if source == Source::Wbl => out_of_order += all.len() as u64,
             Event::Samples(all) => {
                 samples.clear();
                 samples.extend(all.iter().map(|sample| LoggedSample {
@@ -73,7 +70,11 @@ pub(super) fn import(
                     ts: sample.ts,
                     value: sample.value,
                 }));
-                replay.entry(Entry::Samples(&samples));
+                replay.entry(if source == Source::Wbl {
+                    Entry::LateSamples(&samples)
+                } else {
+                    Entry::Samples(&samples)
+                });
             }
             Event::Histograms(all) => histograms += all.len() as u64,
             Event::Tombstones(all) => all.iter().for_each(|tombstone| delete(replay, tombstone)),
@@ -82,7 +83,7 @@ pub(super) fn import(
         }
         Ok(())
     })?;
-    (imported.histograms, imported.out_of_order) = (histograms, out_of_order);
+    imported.histograms = histograms;
     Ok(Some(imported))
 }
 

@@ -4,9 +4,10 @@
 //! which only some series are past theirs is written anew without them, as merging does: the old block stands until the
 //! new one is on the device. That is done once when the whole block is older than one of the limits, not each time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, Merging};
+use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, Merging, Ulid};
 use cupola_model::Labels;
 use tracing::{error, warn};
 
@@ -63,6 +64,10 @@ impl Limits<'_> {
             .map(|rule| rule.retention_ms);
         all.chain([self.base_ms]).filter(|ms| *ms > 0 && age_ms > *ms).count()
     }
+}
+
+fn ulids(blocks: &[Arc<Block>]) -> Vec<Ulid> {
+    blocks.iter().map(|block| block.meta().ulid).collect()
 }
 
 // A retention to be compared: 0 is for ever.
@@ -133,6 +138,9 @@ impl Inner {
             self.forget(&tier.place(), &gone);
             self.apply_rules(&tier.place(), &limits, newest);
         }
+        let all = self.tiers.iter().map(|tier| &tier.blocks).chain([&self.blocks]);
+        let there: BTreeSet<Ulid> = all.flat_map(|blocks| ulids(&blocks.load())).collect();
+        self.ruled.lock().retain(|ulid, _| there.contains(ulid));
     }
 
     // Takes the oldest blocks out of `kept` while all together, tiers included, are larger than they may be.
@@ -204,7 +212,7 @@ impl Inner {
         block: &Arc<Block>,
         limits: &Limits<'_>,
         age: i64,
-    ) -> Result<Option<cupola_block::Ulid>, BlockError> {
+    ) -> Result<Option<Ulid>, BlockError> {
         let mut has_any = false;
         for series in block.iter()? {
             if limits.are_past(&series?.labels, age) {

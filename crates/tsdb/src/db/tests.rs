@@ -8,30 +8,34 @@ use tempfile::TempDir;
 
 use super::*;
 
-const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
+pub(super) const MINUTE: i64 = 60_000;
+pub(super) const HOUR: i64 = 60 * MINUTE;
 
-fn open_with(dir: &TempDir, vfs: Arc<dyn Vfs>, change: impl FnOnce(&mut Options)) -> Result<Tsdb, OpenError> {
+pub(super) fn open_with(
+    dir: &TempDir,
+    vfs: Arc<dyn Vfs>,
+    change: impl FnOnce(&mut Options),
+) -> Result<Tsdb, OpenError> {
     let mut options = Options::new(dir.path().to_path_buf());
     change(&mut options);
     Tsdb::open(options, Arc::new(ManualClock::new(0)), vfs, &Registry::default())
 }
 
-fn open(dir: &TempDir) -> Tsdb {
+pub(super) fn open(dir: &TempDir) -> Tsdb {
     open_with(dir, Arc::new(RealFs), |_| {}).unwrap()
 }
 
-fn name(text: &str) -> Labels {
+pub(super) fn name(text: &str) -> Labels {
     Labels::from_pairs([("__name__", text)])
 }
 
-fn write(tsdb: &Tsdb, labels: &Labels, ts: i64, value: f64) -> Result<(), CommitError> {
+pub(super) fn write(tsdb: &Tsdb, labels: &Labels, ts: i64, value: f64) -> Result<(), CommitError> {
     let mut appender = tsdb.appender();
     appender.append(None, labels, ts, value).unwrap();
     appender.commit()
 }
 
-fn all() -> Selection<'static> {
+pub(super) fn all() -> Selection<'static> {
     Selection {
         matchers: &[],
         mint: i64::MIN,
@@ -40,7 +44,7 @@ fn all() -> Selection<'static> {
 }
 
 // Everything stored, values as bits so that NaN compares.
-fn dump(tsdb: &Tsdb) -> BTreeMap<Labels, Vec<(i64, u64)>> {
+pub(super) fn dump(tsdb: &Tsdb) -> BTreeMap<Labels, Vec<(i64, u64)>> {
     let mut out = BTreeMap::new();
     for series in tsdb.select(&all()).unwrap() {
         let mut samples = Samples::default();

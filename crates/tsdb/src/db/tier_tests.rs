@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cupola_env::{ManualClock, RealFs, VfsFile};
+use cupola_env::{FaultyFs, ManualClock, RealFs};
 use cupola_model::{MatchOp, Matcher, STALE_NAN};
 use cupola_storage::{AGGREGATE_LABEL, Aggregate, Samples};
 use tempfile::TempDir;
@@ -280,6 +280,54 @@ fn after_a_crash_no_window_is_missing_and_none_is_there_twice() {
 }
 
 #[test]
+fn a_full_disk_while_tiers_are_made_loses_no_window() {
+    let dir = TempDir::new().unwrap();
+    let mut model = Model::new();
+    {
+        let opened = open(dir.path(), |options| options.tiers.clear());
+        opened.fill(&mut model, 0..30);
+    }
+    let counts = |opened: &Opened| {
+        let of = |counts: Model| counts[&name("gauge")].values().sum::<f64>();
+        let fine = of(opened.coarse(Aggregate::Count, 5 * MINUTE, 0, 24 * HOUR - 1));
+        (fine, of(opened.coarse(Aggregate::Count, HOUR, 0, 24 * HOUR - 1)))
+    };
+    let all = (24.0 * 60.0, 24.0 * 60.0);
+    let mut failures = 0;
+    for budget in (0..60_000).step_by(2_003) {
+        let copy = TempDir::new().unwrap();
+        copy_dir(dir.path(), copy.path());
+        let disk = FaultyFs::default();
+        let opened = open_with(copy.path(), Arc::new(disk.clone()), |_| {});
+        disk.set_budget(Some(budget));
+        opened.maintain_at(30 * HOUR);
+        // Samples answer where the tier is missing.
+        assert_eq!(counts(&opened), all);
+        let is_whole = opened.tiers().iter().all(|blocks| !blocks.is_empty());
+        failures += usize::from(!is_whole);
+        if budget % 2 == 0 {
+            // There is room again.
+            disk.set_budget(None);
+            opened.maintain_at(31 * HOUR);
+            assert!(opened.tiers().iter().all(|blocks| !blocks.is_empty()));
+        }
+        drop(opened);
+        let opened = open(copy.path(), |_| {});
+        opened.maintain_at(31 * HOUR);
+        assert!(opened.tiers().iter().all(|blocks| !blocks.is_empty()));
+        assert_eq!(counts(&opened), all);
+        let fine = opened.tsdb.inner.tiers[0].blocks.load().len();
+        assert_eq!(
+            fs::read_dir(copy.path().join(tiers::DIR_NAME).join("5m"))
+                .unwrap()
+                .count(),
+            fine
+        );
+    }
+    assert!(failures > 5, "{failures}");
+}
+
+#[test]
 fn tiers_go_on_when_the_samples_are_gone() {
     let dir = TempDir::new().unwrap();
     let change = |options: &mut Options| {
@@ -443,56 +491,14 @@ fn deleted_series_are_gone_from_tiers() {
     assert_eq!(hours(&open(copy.path(), |_| {})), [0, 1, 2, 9, 10, 11]);
 }
 
-// A disk of a certain size.
-struct Disk(u64);
-
-impl Vfs for Disk {
-    fn open_append(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
-        RealFs.open_append(path)
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        RealFs.read(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealFs.list(dir)
-    }
-
-    fn len(&self, path: &Path) -> io::Result<u64> {
-        RealFs.len(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealFs.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealFs.remove_file(path)
-    }
-
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealFs.remove_dir_all(path)
-    }
-
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealFs.create_dir_all(path)
-    }
-
-    fn capacity(&self, _: &Path) -> io::Result<u64> {
-        match self.0 {
-            0 => Err(io::ErrorKind::Unsupported.into()),
-            bytes => Ok(bytes),
-        }
-    }
-}
-
 #[test]
 fn blocks_take_no_more_than_their_part_of_the_disk() {
     let dir = TempDir::new().unwrap();
-    let fill = |capacity: u64, percent: f64, bytes: u64| {
+    let fill = |capacity: Option<u64>, percent: f64, bytes: u64| {
         let dir = TempDir::new().unwrap();
-        let opened = open_with(dir.path(), Arc::new(Disk(capacity)), |options| {
+        let disk = FaultyFs::default();
+        disk.set_capacity(capacity);
+        let opened = open_with(dir.path(), Arc::new(disk), |options| {
             options.tiers.clear();
             options.max_block_ms = options.block_ms;
             options.retention_percent = percent;
@@ -502,13 +508,13 @@ fn blocks_take_no_more_than_their_part_of_the_disk() {
         let blocks = opened.tsdb.blocks();
         (blocks.len(), blocks.iter().map(|b| b.bytes).sum::<u64>())
     };
-    let (all, bytes) = fill(0, 0.0, 0);
-    let (kept, left) = fill(1_000_000, bytes as f64 / 20_000.0, 0);
+    let (all, bytes) = fill(None, 0.0, 0);
+    let (kept, left) = fill(Some(1_000_000), bytes as f64 / 20_000.0, 0);
     assert!(kept < all && left <= bytes / 2, "{kept} {left} of {all} {bytes}");
     // The part counts in the place of the number, and where the disk's size is not known it is as if it were not set.
-    assert_eq!(fill(u64::MAX, 100.0, 1).0, all);
-    assert_eq!(fill(0, 1.0, 0).0, all);
-    assert_eq!(fill(0, 1.0, 1).0, 1);
+    assert_eq!(fill(Some(u64::MAX), 100.0, 1).0, all);
+    assert_eq!(fill(None, 1.0, 0).0, all);
+    assert_eq!(fill(None, 1.0, 1).0, 1);
     // The real disk has a size.
     assert!(RealFs.capacity(dir.path()).unwrap() > 1 << 20);
 }

@@ -53,7 +53,7 @@ pub(super) struct Tier {
 
 impl Tier {
     /// Opens what is there of the tier; no folder is made.
-    pub(super) fn open(data: &Path, options: TierOptions, vfs: &dyn Vfs) -> io::Result<(Self, Vec<Arc<Block>>)> {
+    pub(super) fn open(data: &Path, options: TierOptions, vfs: &Arc<dyn Vfs>) -> io::Result<(Self, Vec<Arc<Block>>)> {
         let dir = data.join(DIR_NAME).join(format_duration(options.resolution_ms));
         let mut blocks = match vfs.list(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -155,7 +155,7 @@ impl Tier {
 pub(super) fn open_tiers(
     data: &Path,
     options: &[TierOptions],
-    vfs: &dyn Vfs,
+    vfs: &Arc<dyn Vfs>,
 ) -> io::Result<Vec<(Tier, Vec<Arc<Block>>)>> {
     let mut options = options.to_vec();
     options.sort_by_key(|tier| tier.resolution_ms);
@@ -182,7 +182,8 @@ impl Inner {
             }
             let raw = self.blocks.load_full();
             let block_ms = tier.block_ms(self.options.block_ms);
-            let finished = written_until(&raw);
+            // Late samples may come for what is newer.
+            let finished = written_until(&raw).saturating_sub(self.options.out_of_order_window_ms.max(0));
             let end = match doomed {
                 Some(end) => tier.ceil(end),
                 None => finished.div_euclid(block_ms).saturating_mul(block_ms),
@@ -231,12 +232,12 @@ impl Inner {
             held: BTreeMap::new(),
             held_bytes: 0,
         };
-        let Some(meta) = thinner.write(&tier.dir, spec, &go_on)? else {
+        let Some(meta) = thinner.write(&self.vfs, &tier.dir, spec, &go_on)? else {
             let mut barren = tier.barren.lock();
             *barren = Spans::of(barren.iter().chain([(from, to)]).collect::<Vec<_>>());
             return Ok(());
         };
-        let block = Block::open(&tier.dir.join(meta.ulid.to_string()))?;
+        let block = Block::open(&self.vfs, &tier.dir.join(meta.ulid.to_string()))?;
         let mut blocks: Vec<Arc<Block>> = tier.blocks.load().iter().cloned().collect();
         blocks.push(Arc::new(block));
         compact::sort(&mut blocks);
@@ -280,8 +281,14 @@ const BY_NAME: [Aggregate; 5] = [
 ];
 
 impl Thinner {
-    fn write(&mut self, dir: &Path, spec: BlockSpec, go_on: &dyn Fn() -> bool) -> Result<Option<BlockMeta>, CutError> {
-        let mut writer = BlockWriter::create(dir, spec)?;
+    fn write(
+        &mut self,
+        vfs: &Arc<dyn Vfs>,
+        dir: &Path,
+        spec: BlockSpec,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Option<BlockMeta>, CutError> {
+        let mut writer = BlockWriter::create(vfs, dir, spec)?;
         for (at, aggregate) in self.order() {
             if !go_on() {
                 return Err(BlockError::Stopped.into());

@@ -20,6 +20,12 @@ pub struct RefusedSeries {
     pub name: String,
     /// How often a sample of a new series was refused since the start: once per scrape and series.
     pub count: u64,
+    /// Time of the first sample that was refused, milliseconds.
+    pub first_ts: i64,
+    /// Time of the last one so far.
+    pub last_ts: i64,
+    /// The series that was refused last.
+    pub example: Labels,
 }
 
 // So many metrics and jobs are remembered; of others only how many there were.
@@ -48,7 +54,7 @@ impl SeriesLimits {
 }
 
 impl Refusals {
-    pub(super) fn note(&mut self, limit: SeriesLimit, labels: &Labels) {
+    pub(super) fn note(&mut self, limit: SeriesLimit, labels: &Labels, ts: i64) {
         let name = match limit.scope {
             SeriesScope::Metric => labels.metric_name(),
             SeriesScope::All | SeriesScope::Job => labels.value("job"),
@@ -66,9 +72,14 @@ impl Refusals {
                 limit,
                 name: name.to_owned(),
                 count: 0,
+                first_ts: ts,
+                last_ts: ts,
+                example: Labels::empty(),
             }
         });
         refused.count += 1;
+        refused.last_ts = ts;
+        refused.example = labels.clone();
     }
 
     /// Most refusals first.

@@ -5,8 +5,12 @@
 //!
 //! Lock order: log, then head.
 
+mod cardinality;
 mod index;
+mod late;
 mod limits;
+mod newcomers;
+mod replay;
 mod series;
 
 use std::collections::BTreeSet;
@@ -16,18 +20,23 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{
-    AppendError, Appender, ChangeLog, Changes, CommitError, Samples, Selection, Series, StorageError, Version,
+    AppendError, Appender, ChangeLog, Changes, CommitError, MergedSource, SampleSource, Samples, Selection, Series,
+    StorageError, Version,
 };
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
+use tracing::error;
 
-use crate::by_slot::BySlot;
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
-use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Wal};
+use crate::wal::{LoggedChunk, LoggedDeletion, LoggedSample, Wal};
+pub use cardinality::{Cardinality, Counts};
 use index::Index;
+use late::Late;
 use limits::Refusals;
 pub use limits::RefusedSeries;
+use newcomers::Newcomers;
+pub(crate) use replay::Replay;
 use series::MemSeries;
 
 // Once per so many selected series it is asked whether selecting is to go on.
@@ -41,8 +50,11 @@ pub(crate) struct Head {
     /// A sample this much older than the newest one is refused (Prometheus: half a block), so that one target with a
     /// wrong clock cannot stretch the head over years.
     late_ms: i64,
+    /// How much older than the newest sample one that comes out of order may be, milliseconds; 0 refuses all.
+    window_ms: AtomicI64,
     limits: SeriesLimits,
     refusals: Mutex<Refusals>,
+    newcomers: Mutex<Newcomers>,
     metrics: Arc<Metrics>,
 }
 
@@ -55,6 +67,7 @@ struct Inner {
     by_labels: HashTable<u32>,
     hasher: foldhash::fast::RandomState,
     index: Index,
+    late: Late,
     changes: ChangeLog,
     series: usize,
     chunks: usize,
@@ -82,22 +95,6 @@ pub struct HeadStats {
     pub mint: i64,
     /// Newest sample, milliseconds; `i64::MIN` where there is none.
     pub maxt: i64,
-}
-
-/// Names with a count each, largest first.
-pub type Counts = Vec<(String, u64)>;
-
-/// Who has how many series.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cardinality {
-    /// Series by metric name.
-    pub by_metric: Counts,
-    /// Values by label name.
-    pub values_by_label: Counts,
-    /// Bytes of values by label name.
-    pub bytes_by_label: Counts,
-    /// Series by `name=value`.
-    pub by_pair: Counts,
 }
 
 fn series_ref(slot: u32, generation: u32) -> u64 {
@@ -175,6 +172,7 @@ impl Inner {
         let deleted = series.delete(mint, maxt);
         let after = series.chunk_count();
         self.chunks = self.chunks + after - before;
+        self.late.delete(id, mint, maxt)?;
         deleted
     }
 
@@ -186,98 +184,23 @@ impl Inner {
     }
 }
 
-/// Takes what replay reads. Ids of the log are those of an earlier process, so they are mapped.
-#[derive(Default)]
-pub(crate) struct Replay {
-    inner: Inner,
-    // One more than the id here, 0 where there is none.
-    ids: BySlot<u64>,
-    floor: i64,
-    pub damage: Vec<String>,
-}
-
-impl Replay {
-    /// Leaves out samples older than `floor`: blocks have them.
-    pub(crate) fn new(floor: i64) -> Self {
+impl Head {
+    /// An empty head in front of `wal`. Samples older than `floor` are in blocks.
+    pub(crate) fn new(wal: Wal, floor: i64, options: &Options, metrics: Arc<Metrics>) -> Self {
         let inner = Inner {
             mint: i64::MAX,
             maxt: i64::MIN,
             ..Inner::default()
         };
         Self {
-            inner,
-            floor,
-            ..Self::default()
-        }
-    }
-
-    /// What comes next is of another log, in which ids mean other series.
-    pub(crate) fn next_log(&mut self) {
-        self.ids = BySlot::default();
-    }
-
-    fn id(&self, logged: u64) -> Option<u64> {
-        self.ids.get(logged).checked_sub(1)
-    }
-
-    pub(crate) fn entry(&mut self, entry: Entry<'_>) {
-        match entry {
-            Entry::Series(id, labels) => {
-                let here = self.inner.create(&labels);
-                self.ids.announce(id);
-                self.ids.replace(id, here + 1);
-            }
-            Entry::Samples(samples) => {
-                for sample in samples.iter().filter(|sample| sample.ts >= self.floor) {
-                    let Some(series) = self.id(sample.series).and_then(|id| self.inner.get_mut(id)) else {
-                        continue;
-                    };
-                    if series.check(sample.ts, sample.value) == Ok(true) {
-                        let chunks = series.push(sample.ts, sample.value);
-                        self.inner.count(sample.ts, sample.ts, chunks);
-                    }
-                }
-            }
-            Entry::Deletion(deletion) => {
-                for series in &deletion.series {
-                    let Some(id) = self.id(*series) else { continue };
-                    if let Err(error) = self.inner.delete(id, deletion.mint, deletion.maxt) {
-                        self.damage.push(format!("deletion: {error}"));
-                    }
-                }
-            }
-            Entry::Chunk(chunk) => {
-                let id = self.id(chunk.series);
-                let Some(series) = id.and_then(|id| self.inner.get_mut(id)) else {
-                    return;
-                };
-                if chunk.maxt < self.floor {
-                    return;
-                }
-                match series.restore(&chunk) {
-                    Ok(true) => self.inner.count(chunk.mint, chunk.maxt, 1),
-                    Ok(false) => {}
-                    Err(error) => {
-                        let series = id.and_then(|id| self.inner.get(id));
-                        let labels = series.map(|series| self.inner.labels(series)).unwrap_or_default();
-                        self.damage.push(format!("checkpoint: {labels}: {error}"));
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Head {
-    pub(crate) fn new(replay: Replay, wal: Wal, options: &Options, metrics: Arc<Metrics>) -> Self {
-        let floor = AtomicI64::new(replay.floor);
-        Self {
-            inner: RwLock::new(replay.inner),
+            inner: RwLock::new(inner),
             wal: Mutex::new(Some(wal)),
-            floor,
+            floor: AtomicI64::new(floor),
             late_ms: options.block_ms / 2,
+            window_ms: AtomicI64::new(options.out_of_order_window_ms),
             limits: options.limits,
             refusals: Mutex::default(),
+            newcomers: Mutex::default(),
             metrics,
         }
     }
@@ -286,7 +209,17 @@ impl Head {
         HeadAppender {
             head: self.clone(),
             samples: Vec::new(),
+            late: Vec::new(),
         }
+    }
+
+    /// Sets how old samples that come out of order may be; milliseconds, 0 refuses all.
+    pub(crate) fn set_out_of_order_window(&self, window_ms: i64) {
+        self.window_ms.store(window_ms, Ordering::Relaxed);
+    }
+
+    fn window(&self) -> Option<i64> {
+        Some(self.window_ms.load(Ordering::Relaxed)).filter(|window| *window > 0)
     }
 
     pub(crate) fn select(&self, selection: &Selection<'_>) -> Vec<Series> {
@@ -307,13 +240,25 @@ impl Head {
             if count % ASK_EVERY == 0 && !go_on() {
                 return Err(StorageError::Stopped);
             }
-            let Some(series) = inner.slots.get(slot as usize).and_then(|s| s.series.as_ref()) else {
+            let Some(entry) = inner.slots.get(slot as usize) else {
                 continue;
             };
-            if let Some(source) = series.snapshot(mint, selection.maxt) {
+            let Some(series) = &entry.series else { continue };
+            let in_order = series.snapshot(mint, selection.maxt);
+            let in_order = in_order.map(|source| Box::new(source) as Box<dyn SampleSource>);
+            let source = if inner.late.is_empty() {
+                in_order
+            } else {
+                let id = series_ref(slot, entry.generation);
+                let late = inner.late.snapshots(id, selection.mint, selection.maxt);
+                let late = late.map(|source| Box::new(source) as Box<dyn SampleSource>);
+                let all: Vec<_> = in_order.into_iter().chain(late).collect();
+                (!all.is_empty()).then(|| MergedSource::of(all))
+            };
+            if let Some(source) = source {
                 found.push(Series {
                     labels: inner.labels(series),
-                    source: Box::new(source),
+                    source,
                 });
             }
         }
@@ -330,10 +275,13 @@ impl Head {
     fn in_range<'a>(&self, inner: &'a Inner, selection: &Selection<'_>) -> impl Iterator<Item = &'a MemSeries> {
         let (mint, maxt) = (selection.mint.max(self.floor.load(Ordering::Acquire)), selection.maxt);
         let slots = inner.index.select(selection.matchers).into_iter();
-        let series = slots.filter_map(|slot| inner.slots.get(slot as usize)?.series.as_ref());
-        series.filter(move |series| {
-            let bounds = series.bounds();
-            bounds.is_some_and(|(first, last)| last >= mint && first <= maxt)
+        let late_mint = selection.mint;
+        slots.filter_map(move |slot| {
+            let entry = inner.slots.get(slot as usize)?;
+            let series = entry.series.as_ref()?;
+            let within = |bounds: Option<(i64, i64)>, mint| bounds.is_some_and(|(a, b)| b >= mint && a <= maxt);
+            let late = || inner.late.bounds(series_ref(slot, entry.generation));
+            (within(series.bounds(), mint) || within(late(), late_mint)).then_some(series)
         })
     }
 
@@ -380,30 +328,13 @@ impl Head {
 
     pub(crate) fn cardinality(&self, limit: usize) -> Cardinality {
         let inner = self.inner.read();
-        let mut all = Cardinality::default();
-        for name in inner.index.label_names() {
-            let (mut values, mut bytes) = (0, 0);
-            for (value, series) in inner.index.label_values(name) {
-                values += 1;
-                bytes += value.len() as u64;
-                all.by_pair.push((format!("{name}={value}"), series as u64));
-                if name == cupola_model::METRIC_NAME {
-                    all.by_metric.push((value.to_owned(), series as u64));
-                }
-            }
-            all.values_by_label.push((name.to_owned(), values));
-            all.bytes_by_label.push((name.to_owned(), bytes));
-        }
-        for counts in [
-            &mut all.by_metric,
-            &mut all.values_by_label,
-            &mut all.bytes_by_label,
-            &mut all.by_pair,
-        ] {
-            counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-            counts.truncate(limit);
-        }
-        all
+        let mut most = cardinality::largest(&inner.index, limit);
+        let newest = inner.maxt;
+        drop(inner);
+        let newcomers = self.newcomers.lock();
+        most.new_by_metric = newcomers.by_metric.largest(newest, limit);
+        most.new_by_job = newcomers.by_job.largest(newest, limit);
+        most
     }
 
     /// What changed since the state `since`.
@@ -419,6 +350,31 @@ impl Head {
     /// Newest sample; `i64::MIN` where there is none.
     pub(crate) fn maxt(&self) -> i64 {
         self.inner.read().maxt
+    }
+
+    /// Samples older than this are in blocks.
+    pub(crate) fn floor(&self) -> i64 {
+        self.floor.load(Ordering::Acquire)
+    }
+
+    /// The oldest sample that came late; it may be older than the floor.
+    pub(crate) fn late_mint(&self) -> Option<i64> {
+        self.inner.read().late.mint()
+    }
+
+    /// The times in steps of `length` that are over for the head, and of which late samples came all the same.
+    pub(crate) fn late_ranges(&self, length: i64) -> Result<BTreeSet<i64>, StorageError> {
+        self.inner.read().late.ranges(length, self.floor())
+    }
+
+    /// Sets the late samples aside while a block is written, so that it is known which of them the block has.
+    pub(crate) fn freeze_late(&self) {
+        self.inner.write().late.freeze();
+    }
+
+    /// Ends setting aside: what lies between two times, the second exclusive, is in a block and forgotten.
+    pub(crate) fn thaw_late(&self, begin: i64, end: i64) -> Result<(), StorageError> {
+        self.inner.write().late.thaw(begin, end)
     }
 
     /// Oldest sample at or after the floor.
@@ -460,7 +416,8 @@ impl Head {
     /// Forgets what is older than `mint`, which a block holds by now, and series of which nothing is left.
     pub(crate) fn truncate(&self, mint: i64) -> usize {
         self.floor.fetch_max(mint, Ordering::AcqRel);
-        let mut inner = self.inner.write();
+        let mut guard = self.inner.write();
+        let inner = &mut *guard;
         let mut removed = Vec::new();
         let (mut oldest, mut chunks) = (i64::MAX, 0);
         for (slot, entry) in inner.slots.iter_mut().enumerate() {
@@ -469,6 +426,8 @@ impl Head {
             chunks += series.chunk_count();
             if let Some((first, _)) = series.bounds() {
                 oldest = oldest.min(first);
+            } else if inner.late.contains(series_ref(slot as u32, entry.generation)) {
+                // Its late samples are not in blocks yet.
             } else if let Some(series) = entry.series.take() {
                 entry.generation = entry.generation.wrapping_add(1);
                 removed.push((slot as u32, series.labels));
@@ -513,8 +472,8 @@ impl Head {
                 };
                 let Some(series) = &entry.series else { continue };
                 let in_range = |(first, last)| first <= maxt && mint <= last;
-                if series.bounds().is_some_and(in_range) {
-                    let id = series_ref(slot, entry.generation);
+                let id = series_ref(slot, entry.generation);
+                if series.bounds().is_some_and(in_range) || inner.late.bounds(id).is_some_and(in_range) {
                     deletion.series.push(id);
                     if !series.logged {
                         fresh.push((id, inner.labels(series)));
@@ -537,19 +496,17 @@ impl Head {
         for id in &deletion.series {
             outcome = outcome.and(inner.delete(*id, mint, maxt).map(|_| ()));
         }
-        let oldest = inner.mint.max(mint);
-        inner.changes.note(oldest);
+        let oldest = inner.late.mint().unwrap_or(i64::MAX).min(inner.mint);
+        inner.changes.note(oldest.max(mint));
         outcome
     }
 
     /// Writes a checkpoint of everything in the head, so that a restart reads it instead of the log so far.
     pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
-        let (number, (vfs, dir)) = {
-            let mut wal = self.wal.lock();
-            let Some(wal) = wal.as_mut() else { return Ok(()) };
-            (wal.rotate()?, wal.place())
+        let mut checkpoint = match self.wal.lock().as_mut() {
+            Some(wal) => wal.checkpoint()?,
+            None => return Ok(()),
         };
-        let mut checkpoint = crate::wal::Checkpoint::begin(vfs, dir, number)?;
         // Slot by slot, so that no lock is held while the disk is written.
         let slots = self.inner.read().slots.len();
         for slot in 0..slots {
@@ -558,7 +515,12 @@ impl Head {
                 inner.slots.get(slot).and_then(|entry| {
                     let series = entry.series.as_ref()?;
                     let id = series_ref(slot as u32, entry.generation);
-                    Some((id, inner.labels(series), series.chunks(id)))
+                    let mut chunks = series.chunks(id);
+                    for late in inner.late.of(id) {
+                        let late = late.chunks(id).into_iter();
+                        chunks.extend(late.map(|chunk| LoggedChunk { is_late: true, ..chunk }));
+                    }
+                    Some((id, inner.labels(series), chunks))
                 })
             };
             if let Some((id, labels, chunks)) = entry {
@@ -566,6 +528,13 @@ impl Head {
             }
         }
         checkpoint.finish()
+    }
+
+    /// Notes that something of this file of the log could not be read: no checkpoint removes it.
+    pub(crate) fn keep_damaged(&self, file: String) {
+        if let Some(wal) = self.wal.lock().as_mut() {
+            wal.keep(file);
+        }
     }
 
     /// Ends writing: later commits fail with [`CommitError::Closed`].
@@ -578,10 +547,12 @@ impl Head {
 pub(crate) struct HeadAppender {
     head: Arc<Head>,
     samples: Vec<LoggedSample>,
+    // Those that come out of order, within the window.
+    late: Vec<LoggedSample>,
 }
 
 impl HeadAppender {
-    fn create(&self, labels: &Labels) -> Result<u64, AppendError> {
+    fn create(&self, labels: &Labels, ts: i64) -> Result<u64, AppendError> {
         let head = &*self.head;
         let mut inner = head.inner.write();
         if let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
@@ -591,44 +562,68 @@ impl HeadAppender {
             }
             drop(inner);
             head.metrics.refused(limit.scope).inc();
-            head.refusals.lock().note(limit, labels);
+            head.refusals.lock().note(limit, labels, ts);
             return Err(AppendError::TooManySeries(limit));
         }
         head.metrics.series_created.inc();
+        head.newcomers.lock().note(labels, ts);
         Ok(inner.create(labels))
     }
 
-    // Whether a sample of this time can be taken at all.
-    fn check_age(&self, inner: &Inner, ts: i64) -> Result<(), AppendError> {
+    // How a sample of this time is to be taken, whatever its series holds.
+    fn place(&self, inner: &Inner, ts: i64) -> Result<Place, AppendError> {
         let head = &*self.head;
-        let floor = head.floor.load(Ordering::Acquire);
-        if ts < floor.max(inner.maxt.saturating_sub(head.late_ms)) {
-            head.metrics.out_of_bounds.inc();
-            return Err(AppendError::OutOfBounds);
+        if ts >= head.floor().max(inner.maxt.saturating_sub(head.late_ms)) {
+            return Ok(Place::InOrder);
         }
-        Ok(())
+        match head.window() {
+            Some(window) if ts >= inner.maxt.saturating_sub(window) => Ok(Place::Late),
+            Some(_) => {
+                head.metrics.too_old.inc();
+                Err(AppendError::TooOld)
+            }
+            None => {
+                head.metrics.out_of_bounds.inc();
+                Err(AppendError::OutOfBounds)
+            }
+        }
     }
 
     // Takes a sample into the batch unless it is refused or there already.
     fn take(
         &mut self,
+        place: Place,
         checked: Result<bool, AppendError>,
-        series: u64,
-        ts: i64,
-        value: f64,
+        sample: LoggedSample,
     ) -> Result<(), AppendError> {
-        match checked {
-            Ok(true) => self.samples.push(LoggedSample { series, ts, value }),
-            Ok(false) => {}
-            Err(error) => {
-                if error == AppendError::OutOfOrder {
-                    self.head.metrics.out_of_order.inc();
+        let head = &*self.head;
+        match (place, checked) {
+            (Place::InOrder, Ok(true)) => self.samples.push(sample),
+            (_, Ok(false)) => {}
+            (Place::Late, Ok(true) | Err(AppendError::OutOfOrder)) => self.late.push(sample),
+            (_, Err(AppendError::OutOfOrder)) => match head.window() {
+                Some(window) if sample.ts >= head.maxt().saturating_sub(window) => self.late.push(sample),
+                Some(_) => {
+                    head.metrics.too_old.inc();
+                    return Err(AppendError::TooOld);
                 }
-                return Err(error);
-            }
+                None => {
+                    head.metrics.out_of_order.inc();
+                    return Err(AppendError::OutOfOrder);
+                }
+            },
+            (_, Err(error)) => return Err(error),
         }
         Ok(())
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    // Behind its series' newest sample, if it is newer than that.
+    InOrder,
+    // Among the late samples: it is older than what the head may begin with.
+    Late,
 }
 
 impl Appender for HeadAppender {
@@ -644,36 +639,37 @@ impl Appender for HeadAppender {
         {
             return Ok(series);
         }
-        let found = {
+        let (place, found) = {
             let inner = self.head.inner.read();
-            self.check_age(&inner, ts)?;
+            let place = self.place(&inner, ts)?;
             let id = inner.find(labels);
-            id.map(|id| (id, inner.get(id).map_or(Ok(true), |series| series.check(ts, value))))
+            let found = id.map(|id| (id, inner.get(id).map_or(Ok(true), |series| series.check(ts, value))));
+            (place, found)
         };
         let (id, checked) = match found {
             Some(found) => found,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => (self.create(labels)?, Ok(true)),
+            None => (self.create(labels, ts)?, Ok(true)),
         };
-        self.take(checked, id, ts, value)?;
+        self.take(place, checked, LoggedSample { series: id, ts, value })?;
         Ok(SeriesRef(id))
     }
 
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError> {
-        let checked = {
+        let (place, checked) = {
             let inner = self.head.inner.read();
             let Some(known) = inner.get(series.0) else {
                 return Ok(false);
             };
-            self.check_age(&inner, ts)?;
-            known.check(ts, value)
+            (self.place(&inner, ts)?, known.check(ts, value))
         };
-        self.take(checked, series.0, ts, value)?;
+        let series = series.0;
+        self.take(place, checked, LoggedSample { series, ts, value })?;
         Ok(true)
     }
 
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
-        if self.samples.is_empty() {
+        if self.samples.is_empty() && self.late.is_empty() {
             return Ok(());
         }
         let head = &*self.head;
@@ -685,39 +681,64 @@ impl Appender for HeadAppender {
                 let series = inner.get(s.series).filter(|series| !series.logged)?;
                 Some((s.series, inner.labels(series)))
             };
-            self.samples.iter().filter_map(unlogged).collect()
+            self.samples.iter().chain(&self.late).filter_map(unlogged).collect()
         };
         fresh.sort_by_key(|(id, _)| *id);
         fresh.dedup_by_key(|(id, _)| *id);
-        if let Err(error) = wal.append(&fresh, &self.samples) {
+        if let Err(error) = wal.append(&fresh, &self.samples, &self.late) {
             head.metrics.wal_failed.inc();
             return Err(CommitError::Log(error));
         }
-        let mut inner = head.inner.write();
+        let mut guard = head.inner.write();
+        let inner = &mut *guard;
         for (id, _) in &fresh {
             if let Some(series) = inner.get_mut(*id) {
                 series.logged = true;
             }
         }
-        let mut appended = 0_u64;
+        let (mut appended, mut out_of_order) = (0_u64, 0_u64);
         let (mut oldest, mut newest, mut chunks) = (i64::MAX, i64::MIN, 0);
+        let mut late_oldest = i64::MAX;
+        let mut add_late =
+            |late: &mut Late, sample: &LoggedSample| match late.insert(sample.series, sample.ts, sample.value) {
+                Ok(true) => {
+                    late_oldest = late_oldest.min(sample.ts);
+                    out_of_order += 1;
+                }
+                Ok(false) => {}
+                Err(error) => error!(%error, "a sample that came out of order cannot be put in its place"),
+            };
+        let has_window = head.window().is_some();
         for sample in &self.samples {
             let Some(series) = inner.get_mut(sample.series) else {
                 continue;
             };
-            // Another batch may have been faster since `append` looked.
-            if series.check(sample.ts, sample.value) == Ok(true) {
-                chunks += series.push(sample.ts, sample.value);
-                oldest = oldest.min(sample.ts);
-                newest = newest.max(sample.ts);
-                appended += 1;
+            match series.check(sample.ts, sample.value) {
+                Ok(true) => {
+                    chunks += series.push(sample.ts, sample.value);
+                    oldest = oldest.min(sample.ts);
+                    newest = newest.max(sample.ts);
+                    appended += 1;
+                }
+                // Another batch was faster since `append` looked, or this one has the series twice.
+                Err(AppendError::OutOfOrder) if has_window => add_late(&mut inner.late, sample),
+                _ => {}
             }
         }
-        inner.count(oldest, newest, chunks);
-        if appended > 0 {
-            inner.changes.note(oldest);
+        for sample in &self.late {
+            if inner.get(sample.series).is_some() {
+                add_late(&mut inner.late, sample);
+            }
         }
-        head.metrics.samples_appended.add(appended as f64);
+        if appended > 0 {
+            inner.count(oldest, newest, chunks);
+        }
+        if appended + out_of_order > 0 {
+            inner.changes.note(oldest.min(late_oldest));
+        }
+        drop(guard);
+        head.metrics.samples_appended.add((appended + out_of_order) as f64);
+        head.metrics.out_of_order_appended.add(out_of_order as f64);
         Ok(())
     }
 }

@@ -43,6 +43,11 @@ impl MemSeries {
         }
     }
 
+    /// A series that another one, which has the labels, stands for.
+    pub(crate) fn unlabelled() -> Self {
+        Self::new(Box::default())
+    }
+
     fn has_open(&self) -> bool {
         self.open.num_samples() > 0
     }
@@ -78,6 +83,66 @@ impl MemSeries {
         debug_assert!(appended.is_ok(), "a chunk is sealed long before it is full");
         self.seal(SAMPLES_PER_CHUNK);
         usize::from(begins)
+    }
+
+    /// Adds a sample in its place, wherever that is. `Ok(false)`: there is one of that time, which stays.
+    ///
+    /// # Errors
+    /// Where the chunk it belongs into cannot be decoded; nothing is added.
+    pub(crate) fn insert(&mut self, ts: i64, value: f64) -> Result<bool, StorageError> {
+        match self.check(ts, value) {
+            Ok(true) => {
+                self.push(ts, value);
+                return Ok(true);
+            }
+            Ok(false) | Err(AppendError::Duplicate) => return Ok(false),
+            Err(_) => {}
+        }
+        let in_open = self.has_open() && (self.sealed.is_empty() || ts >= self.open_mint);
+        let after = self.sealed.partition_point(|chunk| chunk.mint <= ts);
+        let at = after.saturating_sub(1);
+        let mut samples = Samples::default();
+        match self.sealed.get(at) {
+            Some(chunk) if !in_open => decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?,
+            _ => decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples)?,
+        }
+        let Err(place) = samples.ts.binary_search(&ts) else {
+            return Ok(false);
+        };
+        samples.ts.insert(place, ts);
+        samples.values.insert(place, value);
+        if in_open {
+            let last = self.last();
+            let mut open = XorAppender::new();
+            for (ts, value) in samples.ts.iter().zip(&samples.values) {
+                let appended = open.append(*ts, *value);
+                debug_assert!(
+                    appended.is_ok() && *ts <= last.unwrap_or(*ts),
+                    "one more than there were, in order"
+                );
+            }
+            (self.open, self.open_mint) = (open, samples.ts.first().copied().unwrap_or(ts));
+            self.seal(SAMPLES_PER_CHUNK);
+            return Ok(true);
+        }
+        let parts = if samples.ts.len() < 2 * SAMPLES_PER_CHUNK { 1 } else { 2 };
+        let size = samples.ts.len().div_ceil(parts);
+        let mut anew = Vec::with_capacity(parts);
+        for (ts, values) in samples.ts.chunks(size).zip(samples.values.chunks(size)) {
+            let mut bytes = Vec::new();
+            columnar::encode(ts, values, &mut bytes).map_err(|e| corrupt(&e))?;
+            if let (Some(mint), Some(maxt)) = (ts.first(), ts.last()) {
+                anew.push(Sealed {
+                    mint: *mint,
+                    maxt: *maxt,
+                    bytes: bytes.into(),
+                });
+            }
+        }
+        let mut all = std::mem::take(&mut self.sealed).into_vec();
+        all.splice(at..=at, anew);
+        self.sealed = all.into();
+        Ok(true)
     }
 
     // Ends the open chunk where it has `least` samples.
@@ -140,6 +205,74 @@ impl MemSeries {
         Ok(true)
     }
 
+    /// Puts what an earlier process had of this series before what it has now. Whether the two overlapped in time; then
+    /// they are merged, and of two samples of one time the earlier process's stays.
+    ///
+    /// # Errors
+    /// Where chunks cannot be decoded; the series keeps what it has now.
+    pub(crate) fn put_before(&mut self, mut past: Self) -> Result<bool, StorageError> {
+        let mut now = Samples::default();
+        self.read_all(&mut now)?;
+        let overlap = match (past.last(), now.ts.first()) {
+            (Some(last), Some(first)) => *first <= last,
+            _ => false,
+        };
+        if overlap {
+            let mut before = Samples::default();
+            past.read_all(&mut before)?;
+            past = Self::unlabelled();
+            let before = before.ts.into_iter().zip(before.values);
+            let now = std::mem::take(&mut now);
+            let mut all: Vec<(i64, f64)> = before.chain(now.ts.into_iter().zip(now.values)).collect();
+            // Stable, so the earlier process's sample comes first.
+            all.sort_by_key(|(ts, _)| *ts);
+            all.dedup_by_key(|(ts, _)| *ts);
+            for (ts, value) in all {
+                past.push(ts, value);
+            }
+        }
+        for (ts, value) in now.ts.iter().zip(&now.values) {
+            past.push(*ts, *value);
+        }
+        past.labels = std::mem::take(&mut self.labels);
+        past.logged = self.logged;
+        *self = past;
+        Ok(overlap)
+    }
+
+    /// The times of all samples.
+    pub(crate) fn times(&self) -> Result<Vec<i64>, StorageError> {
+        let mut samples = Samples::default();
+        self.read_all(&mut samples)?;
+        Ok(samples.ts)
+    }
+
+    fn read_all(&self, out: &mut Samples) -> Result<(), StorageError> {
+        for chunk in &self.sealed {
+            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, out)?;
+        }
+        if self.has_open() {
+            decode(self.open.bytes(), i64::MIN, i64::MAX, out)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the samples of a chunk of a checkpoint, each in its place.
+    ///
+    /// # Errors
+    /// Where the chunk, or one that a sample belongs into, cannot be decoded.
+    pub(crate) fn add(&mut self, chunk: &LoggedChunk) -> Result<(), StorageError> {
+        let mut samples = Samples::default();
+        match chunk.packing {
+            Packing::Xor => decode(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?,
+            Packing::Columnar => decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?,
+        }
+        for (ts, value) in samples.ts.iter().zip(&samples.values) {
+            self.insert(*ts, *value)?;
+        }
+        Ok(())
+    }
+
     /// Oldest and newest sample.
     pub(crate) fn bounds(&self) -> Option<(i64, i64)> {
         let open = self.has_open().then_some(self.open_mint);
@@ -169,12 +302,7 @@ impl MemSeries {
             return Ok(false);
         }
         let mut samples = Samples::default();
-        for chunk in &self.sealed {
-            decode_sealed(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
-        }
-        if self.has_open() {
-            decode(self.open.bytes(), i64::MIN, i64::MAX, &mut samples)?;
-        }
+        self.read_all(&mut samples)?;
         let mut left = Self::new(std::mem::take(&mut self.labels));
         left.logged = self.logged;
         for (ts, value) in samples.ts.iter().zip(&samples.values) {
@@ -197,6 +325,7 @@ impl MemSeries {
                 mint: c.mint,
                 maxt: c.maxt,
                 bytes: c.bytes.to_vec(),
+                is_late: false,
             })
             .collect();
         if self.has_open() {
@@ -206,6 +335,7 @@ impl MemSeries {
                 mint: self.open_mint,
                 maxt: self.last().unwrap_or(self.open_mint),
                 bytes: self.open.bytes().to_vec(),
+                is_late: false,
             });
         }
         all

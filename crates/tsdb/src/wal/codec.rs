@@ -43,6 +43,8 @@ pub(crate) struct LoggedChunk {
     pub mint: i64,
     pub maxt: i64,
     pub bytes: Vec<u8>,
+    /// Whether its samples came out of order.
+    pub is_late: bool,
 }
 
 /// Samples of series that were deleted: those logged before this, between two times, both inclusive.
@@ -58,6 +60,7 @@ pub(crate) struct LoggedDeletion {
 pub(crate) enum Entry<'a> {
     Series(u64, Labels),
     Samples(&'a [LoggedSample]),
+    LateSamples(&'a [LoggedSample]),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
 }
@@ -67,6 +70,8 @@ const SAMPLES: u8 = 2;
 const CHUNKS: u8 = 3;
 const DELETION: u8 = 4;
 const COLUMNAR_CHUNKS: u8 = 5;
+const LATE_SAMPLES: u8 = 16;
+const LATE_CHUNKS: u8 = 17;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -105,8 +110,17 @@ impl Codec {
 
     /// Columns, so that the compressor sees like beside like: all series ids, all times, all values.
     pub(crate) fn encode_samples(&mut self, out: &mut Vec<u8>, samples: &[LoggedSample]) {
+        self.encode_columns(out, SAMPLES, samples);
+    }
+
+    /// Those that came out of order.
+    pub(crate) fn encode_late_samples(&mut self, out: &mut Vec<u8>, samples: &[LoggedSample]) {
+        self.encode_columns(out, LATE_SAMPLES, samples);
+    }
+
+    fn encode_columns(&mut self, out: &mut Vec<u8>, kind: u8, samples: &[LoggedSample]) {
         let Some(first) = samples.first() else { return };
-        out.push(SAMPLES);
+        out.push(kind);
         put_uvarint(out, samples.len() as u64);
         put_varint(out, first.ts);
         let mut before = 0_u64;
@@ -128,11 +142,15 @@ impl Codec {
     }
 
     pub(crate) fn encode_chunk(out: &mut Vec<u8>, chunk: &LoggedChunk) {
-        out.push(match chunk.packing {
+        let packing = match chunk.packing {
             Packing::Xor => CHUNKS,
             Packing::Columnar => COLUMNAR_CHUNKS,
-        });
+        };
+        out.push(if chunk.is_late { LATE_CHUNKS } else { packing });
         put_uvarint(out, 1);
+        if chunk.is_late {
+            out.push(packing);
+        }
         put_uvarint(out, chunk.series);
         put_varint(out, chunk.mint);
         put_varint(out, chunk.maxt);
@@ -169,14 +187,18 @@ impl Codec {
                         each(Entry::Series(id, Labels::from_pairs(labels)));
                     }
                 }
-                SAMPLES => self.decode_samples(count, &mut rest, each)?,
-                CHUNKS | COLUMNAR_CHUNKS => {
-                    let packing = if kind == CHUNKS {
-                        Packing::Xor
-                    } else {
-                        Packing::Columnar
-                    };
+                SAMPLES => self.decode_samples(count, &mut rest, &mut |samples| each(Entry::Samples(samples)))?,
+                LATE_SAMPLES => {
+                    self.decode_samples(count, &mut rest, &mut |samples| each(Entry::LateSamples(samples)))?
+                }
+                CHUNKS | COLUMNAR_CHUNKS | LATE_CHUNKS => {
                     for _ in 0..count {
+                        let is_late = kind == LATE_CHUNKS;
+                        let packing = match if is_late { rest.byte("a chunk's kind")? } else { kind } {
+                            CHUNKS => Packing::Xor,
+                            COLUMNAR_CHUNKS => Packing::Columnar,
+                            other => return Err(CodecError::Kind(other)),
+                        };
                         let series = rest.uvarint("a series id")?;
                         let mint = rest.varint("a time")?;
                         let maxt = rest.varint("a time")?;
@@ -187,6 +209,7 @@ impl Codec {
                             mint,
                             maxt,
                             bytes,
+                            is_late,
                         }));
                     }
                 }
@@ -209,7 +232,7 @@ impl Codec {
         &mut self,
         count: u64,
         rest: &mut Reader<'_>,
-        each: &mut dyn FnMut(Entry<'_>),
+        each: &mut dyn FnMut(&[LoggedSample]),
     ) -> Result<(), CodecError> {
         let base = rest.varint("a time")?;
         // Each sample takes at least four bytes; a count beyond that is garbage and must not allocate.
@@ -222,7 +245,7 @@ impl Codec {
         samples.reserve(count);
         let decoded = self.decode_columns(base, count, rest, &mut samples);
         if decoded.is_ok() {
-            each(Entry::Samples(&samples));
+            each(&samples);
         }
         self.samples = samples;
         decoded
@@ -329,6 +352,7 @@ mod tests {
     enum Decoded {
         Series(u64, Labels),
         Sample(LoggedSample),
+        Late(LoggedSample),
         Chunk(LoggedChunk),
         Deletion(LoggedDeletion),
     }
@@ -338,6 +362,7 @@ mod tests {
         codec.decode(record, &mut |entry| match entry {
             Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
+            Entry::LateSamples(samples) => all.extend(samples.iter().copied().map(Decoded::Late)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
             Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
         })?;
@@ -373,12 +398,19 @@ mod tests {
         let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
         let mut record = Vec::new();
         Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
-        let chunks = [Packing::Xor, Packing::Columnar].map(|packing| LoggedChunk {
+        let kinds = [
+            (Packing::Xor, false),
+            (Packing::Columnar, false),
+            (Packing::Xor, true),
+            (Packing::Columnar, true),
+        ];
+        let chunks = kinds.map(|(packing, is_late)| LoggedChunk {
             series: 7,
             packing,
             mint: -5,
             maxt: 10,
             bytes: b"abc".to_vec(),
+            is_late,
         });
         for chunk in &chunks {
             Codec::encode_chunk(&mut record, chunk);
@@ -389,16 +421,20 @@ mod tests {
             maxt: 5,
         };
         Codec::encode_deletion(&mut record, &deletion);
-        let [xor, columnar] = chunks;
-        assert_eq!(
-            decoded(&mut Codec::default(), &record).unwrap(),
-            vec![
-                Decoded::Series(7, labels),
-                Decoded::Chunk(xor),
-                Decoded::Chunk(columnar),
-                Decoded::Deletion(deletion)
-            ]
-        );
+        let sample = |ts| LoggedSample {
+            series: 7,
+            ts,
+            value: 1.5,
+        };
+        let mut writer = Codec::default();
+        writer.encode_samples(&mut record, &[sample(9)]);
+        writer.encode_late_samples(&mut record, &[sample(5), sample(6)]);
+        let mut expected = vec![Decoded::Series(7, labels)];
+        expected.extend(chunks.map(Decoded::Chunk));
+        expected.push(Decoded::Deletion(deletion));
+        expected.push(Decoded::Sample(sample(9)));
+        expected.extend([sample(5), sample(6)].map(Decoded::Late));
+        assert_eq!(decoded(&mut Codec::default(), &record).unwrap(), expected);
     }
 
     #[test]
@@ -422,6 +458,7 @@ mod tests {
                 mint: -5,
                 maxt: 10,
                 bytes: b"abc".to_vec(),
+                is_late: true,
             },
         );
         cupola_testkit::fuzz(20_000, &[record], &[], |bytes| {

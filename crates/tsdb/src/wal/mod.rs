@@ -7,9 +7,11 @@
 //! Nothing is ever cut off to "repair" a log: a damaged segment is read up to the damage and left as it is, and writing
 //! goes on in a new segment.
 
+mod backlog;
 mod codec;
 mod frame;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,21 +20,13 @@ use cupola_env::{Vfs, VfsFile};
 use cupola_model::Labels;
 use tracing::warn;
 
+pub(crate) use backlog::Backlog;
 use codec::Codec;
 pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedSample, Packing};
 
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
 const CHECKPOINT: &str = "checkpoint-";
-
-/// What replay found.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Replayed {
-    pub segments: usize,
-    pub records: usize,
-    /// One text per damaged segment: which, where, why.
-    pub damage: Vec<String>,
-}
 
 pub(crate) struct Wal {
     vfs: Arc<dyn Vfs>,
@@ -45,63 +39,48 @@ pub(crate) struct Wal {
     record: Vec<u8>,
     framed: Vec<u8>,
     bytes_written: u64,
+    // Files of which something could not be read.
+    damaged: BTreeSet<String>,
 }
 
 impl Wal {
-    /// Opens the log in `dir`, gives everything in it to `each`, and gets ready to write behind it.
+    /// Opens the log in `dir` for writing behind what is there, and gives that for reading.
     ///
     /// # Errors
-    /// Where the folder cannot be made, listed or read. Damage inside a file is no error: it is reported in
-    /// [`Replayed::damage`].
-    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, each: &mut dyn FnMut(Entry<'_>)) -> io::Result<(Self, Replayed)> {
+    /// Where the folder cannot be made or listed.
+    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> io::Result<(Self, Backlog)> {
         vfs.create_dir_all(dir)?;
-        let mut replayed = Replayed::default();
-        let names = vfs.list(dir)?;
-        let checkpoint = names
-            .iter()
-            .filter_map(|n| n.strip_prefix(CHECKPOINT)?.parse::<u64>().ok())
-            .max();
-        let mut segments: Vec<u64> = names.iter().filter_map(|n| n.parse().ok()).collect();
-        segments.sort_unstable();
-        let mut codec = Codec::default();
-        if let Some(number) = checkpoint {
-            let path = dir.join(format!("{CHECKPOINT}{number:08}"));
-            replay_file(&*vfs, &path, &mut codec, each, &mut replayed)?;
-        }
-        for number in segments.iter().filter(|n| **n >= checkpoint.unwrap_or(0)) {
-            replay_file(
-                &*vfs,
-                &dir.join(format!("{number:08}")),
-                &mut codec,
-                each,
-                &mut replayed,
-            )?;
-            replayed.segments += 1;
-        }
-        let number = segments.last().copied().max(checkpoint).unwrap_or(0) + 1;
+        let backlog = Backlog::list(vfs.clone(), dir)?;
         let wal = Self {
             vfs,
             dir: dir.to_path_buf(),
             codec: Codec::default(),
-            number,
+            number: backlog.next(),
             file: None,
             len: 0,
             dirty: false,
             record: Vec::new(),
             framed: Vec::new(),
             bytes_written: 0,
+            damaged: BTreeSet::new(),
         };
-        Ok((wal, replayed))
+        Ok((wal, backlog))
     }
 
-    /// Appends one batch as one frame.
+    /// Appends one batch as one frame: samples in order and, in `late`, out of order.
     ///
     /// # Errors
     /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
     /// batch starts a new segment, so nothing after it can be lost behind the damage.
-    pub(crate) fn append(&mut self, series: &[(u64, Labels)], samples: &[LoggedSample]) -> io::Result<()> {
+    pub(crate) fn append(
+        &mut self,
+        series: &[(u64, Labels)],
+        samples: &[LoggedSample],
+        late: &[LoggedSample],
+    ) -> io::Result<()> {
         self.begin(series)?;
         self.codec.encode_samples(&mut self.record, samples);
+        self.codec.encode_late_samples(&mut self.record, late);
         self.write()
     }
 
@@ -172,11 +151,9 @@ impl Wal {
         Ok(())
     }
 
-    /// Ends the current segment. What is logged from now on lies in the segment of the number returned, and after it.
-    ///
-    /// # Errors
-    /// What the system says; the log goes on in the old segment or a new one, nothing is lost.
-    pub(crate) fn rotate(&mut self) -> io::Result<u64> {
+    // Ends the current segment. What is logged from now on lies in the segment of the number returned, and after it. The
+    // log goes on in the old segment or a new one where it fails, and nothing is lost.
+    fn rotate(&mut self) -> io::Result<u64> {
         self.sync()?;
         self.file = None;
         let path = self.dir.join(format!("{:08}", self.number));
@@ -196,43 +173,18 @@ impl Wal {
         self.bytes_written
     }
 
-    /// Where the log lies and through what it is written; for a checkpoint, which is made without holding the log.
-    pub(crate) fn place(&self) -> (Arc<dyn Vfs>, PathBuf) {
-        (self.vfs.clone(), self.dir.clone())
+    /// Notes that something of this file could not be read: no checkpoint removes it.
+    pub(crate) fn keep(&mut self, damaged: String) {
+        self.damaged.insert(damaged);
     }
-}
 
-fn replay_file(
-    vfs: &dyn Vfs,
-    path: &Path,
-    codec: &mut Codec,
-    each: &mut dyn FnMut(Entry<'_>),
-    replayed: &mut Replayed,
-) -> io::Result<()> {
-    let bytes = vfs.read(path)?;
-    let mut rest = bytes.as_slice();
-    codec.reset();
-    loop {
-        let broken = match frame::take(rest) {
-            frame::Frame::End => return Ok(()),
-            frame::Frame::Record(record, used) => {
-                rest = &rest[used..];
-                replayed.records += 1;
-                match codec.decode(&record, each) {
-                    Ok(()) => continue,
-                    Err(error) => error.to_string(),
-                }
-            }
-            frame::Frame::Broken(why) => why.to_owned(),
-        };
-        let at = bytes.len() - rest.len();
-        replayed.damage.push(format!(
-            "{}: {broken} at byte {at} of {}; the {} bytes from there on are not read and left as they are",
-            path.display(),
-            bytes.len(),
-            rest.len()
-        ));
-        return Ok(());
+    /// Begins a checkpoint that stands for everything logged so far. It is made without holding the log.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn checkpoint(&mut self) -> io::Result<Checkpoint> {
+        let number = self.rotate()?;
+        Checkpoint::begin(self.vfs.clone(), self.dir.clone(), number, self.damaged.clone())
     }
 }
 
@@ -241,17 +193,14 @@ pub(crate) struct Checkpoint {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
     number: u64,
+    damaged: BTreeSet<String>,
     file: Box<dyn VfsFile>,
     codec: Codec,
     record: Vec<u8>,
 }
 
 impl Checkpoint {
-    /// Begins a checkpoint beside the log.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub(crate) fn begin(vfs: Arc<dyn Vfs>, dir: PathBuf, number: u64) -> io::Result<Self> {
+    fn begin(vfs: Arc<dyn Vfs>, dir: PathBuf, number: u64, damaged: BTreeSet<String>) -> io::Result<Self> {
         let tmp = dir.join("checkpoint.tmp");
         if vfs.len(&tmp).is_ok() {
             vfs.remove_file(&tmp)?;
@@ -261,6 +210,7 @@ impl Checkpoint {
             vfs,
             dir,
             number,
+            damaged,
             file,
             codec: Codec::default(),
             record: Vec::new(),
@@ -290,7 +240,8 @@ impl Checkpoint {
         self.file.append(&framed)
     }
 
-    /// Makes the checkpoint valid and removes what it stands for.
+    /// Makes the checkpoint valid and removes what it stands for. What was damaged is kept under another name, which
+    /// nothing reads.
     ///
     /// # Errors
     /// What the system says; whatever was valid before still is.
@@ -303,8 +254,14 @@ impl Checkpoint {
         for old in self.vfs.list(&self.dir)? {
             let segment = old.parse::<u64>().is_ok_and(|n| n < self.number);
             let checkpoint = old.starts_with(CHECKPOINT) && old < name;
-            if segment || checkpoint {
-                self.vfs.remove_file(&self.dir.join(old))?;
+            if !segment && !checkpoint {
+                continue;
+            }
+            let path = self.dir.join(&old);
+            if self.damaged.contains(&old) {
+                self.vfs.rename(&path, &self.dir.join(format!("damaged-{old}")))?;
+            } else {
+                self.vfs.remove_file(&path)?;
             }
         }
         Ok(())

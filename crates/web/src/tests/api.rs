@@ -276,7 +276,7 @@ async fn the_server_tells_of_itself() {
         .check(
             "/api/v1/status/walreplay",
             200,
-            expect![[r#"{"status":"success","data":{"min":0,"max":0,"current":0}}"#]],
+            expect![[r#"{"status":"success","data":{"min":0,"max":0,"current":0,"done":true}}"#]],
         )
         .await;
     server.check("/api/ui/bootstrap", 200, expect![[r#"{"version":"0.1.0","hostname":"db1.example.org","mode":"up","startTime":"1970-01-12T12:46:40.000Z","scrapeInterval":"15s","alertmanager":{"configured":false,"receivers":[]}}"#]]).await;
@@ -298,6 +298,24 @@ async fn the_heads_largest_names_are_told() {
     assert_eq!(status["data"]["headStats"]["maxTime"], NOW);
     assert_eq!(status["data"]["seriesCountByMetricName"][0]["name"], "requests_total");
     assert_eq!(status["data"]["seriesCountByMetricName"][0]["value"], 2);
+    for (name, first) in [
+        ("seriesCountByJob", serde_json::json!({"name": "api", "value": 2})),
+        ("newSeriesByJob", serde_json::json!({"name": "api", "value": 2})),
+        (
+            "newSeriesByMetricName",
+            serde_json::json!({"name": "requests_total", "value": 2}),
+        ),
+    ] {
+        assert_eq!(status["data"][name][0], first, "{name}");
+    }
+    let limits = serde_json::json!({"total": 0, "metric": 0, "job": 0});
+    assert_eq!(status["data"]["seriesLimits"], limits);
+    let storage = &status["data"]["storage"];
+    assert!(storage["logBytes"].as_u64().unwrap() > 0 && storage["memoryBytes"].as_u64().unwrap() > 0);
+    assert_eq!(
+        (&storage["blockBytes"], &storage["retention"]),
+        (&0.into(), &"15d".into())
+    );
     let one = server.get("/api/v1/status/tsdb?limit=1").await.json();
     assert_eq!(one["data"]["seriesCountByMetricName"].as_array().unwrap().len(), 1);
 }
@@ -370,8 +388,12 @@ async fn who_was_refused_new_series_is_told() {
     let server = start(|app| app.tsdb = tsdb.clone());
     let status = server.get("/api/v1/status/tsdb").await.json();
     assert_eq!(status["data"]["headStats"]["numSeries"], 1);
-    let refused = serde_json::json!([{"limit": "metric", "most": 1, "name": "up", "value": 2}]);
+    let refused = serde_json::json!([{
+        "limit": "metric", "most": 1, "name": "up", "value": 2,
+        "firstTime": NOW, "lastTime": NOW, "example": {"__name__": "up", "pod": "c"},
+    }]);
     assert_eq!(status["data"]["refusedSeries"], refused);
+    assert_eq!(status["data"]["seriesLimits"]["metric"], 1);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use cupola_block::{BlockSpec, BlockWriter, NewChunk, Ulid};
 use cupola_chunk::{Encoding, XorAppender};
+use cupola_env::RealFs;
 use cupola_model::Labels;
 
 use crate::bench::series::{Random, Target, rounded};
@@ -283,8 +284,8 @@ impl Row {
     }
 }
 
-// The name and labels of a line in the text format; its values hold no quotes. Memory has one name for each item.
-fn pairs(text: &str) -> Vec<(String, String)> {
+/// The name and labels of a line in the text format; its values hold no quotes. Memory has one name for each item.
+pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     let (name, labels) = text.split_once('{').unwrap_or((text, ""));
     let labels = labels.trim_end_matches('}').split_terminator("\",");
     let mut pairs = vec![("__name__".to_owned(), name.to_owned())];
@@ -340,7 +341,8 @@ pub(crate) fn write_blocks(series: &[Recorded], shape: &Shape, end_ms: i64, dir:
         let maxt = (mint.div_euclid(BLOCK_MS) + 1) * BLOCK_MS;
         let maxt = maxt.min(end_ms);
         let ulid = Ulid::new(maxt as u64 as i64, mint.unsigned_abs().into());
-        let mut writer = BlockWriter::create(dir, BlockSpec::new(ulid, mint, maxt)).context("cannot begin a block")?;
+        let mut writer = BlockWriter::create(&RealFs::shared(), dir, BlockSpec::new(ulid, mint, maxt))
+            .context("cannot begin a block")?;
         for one in series {
             let inside = one.chunks.iter().filter(|c| (mint..maxt).contains(&c.mint));
             let mut chunks = inside

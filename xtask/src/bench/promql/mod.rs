@@ -17,6 +17,7 @@ mod queries;
 use anyhow::{Context as _, Result};
 
 use self::ask::Window;
+pub(super) use self::dataset::pairs;
 use self::dataset::{BLOCK_MS, Content, Shape};
 use self::load::Loaded;
 use super::report::Report;

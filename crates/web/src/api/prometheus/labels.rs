@@ -54,6 +54,7 @@ struct Asked {
     limit: usize,
     // Each alone; what they select is united. Never empty.
     selectors: Vec<Vec<Matcher>>,
+    warnings: Vec<String>,
 }
 
 impl Asked {
@@ -73,6 +74,8 @@ impl Asked {
             end,
             limit,
             selectors,
+            // Before anything is selected: what is complete later may not have been then.
+            warnings: Vec::from_iter(ask.app.storage.incomplete()),
         })
     }
 
@@ -94,7 +97,7 @@ impl Asked {
 
     fn answer<T>(&self, all: BTreeSet<T>, write: impl Fn(&mut String, &[T])) -> Answer {
         let mut all: Vec<T> = all.into_iter().collect();
-        let mut warnings = Vec::new();
+        let mut warnings = self.warnings.clone();
         if self.limit > 0 && all.len() > self.limit {
             all.truncate(self.limit);
             warnings.push(TRUNCATED.to_owned());

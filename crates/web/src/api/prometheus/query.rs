@@ -139,7 +139,10 @@ fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiE
         .no_later_than(Instant::now().checked_add(engine.options().timeout))
         .deadline();
     query.cancel = query.cancel.no_later_than(ask.here_until);
-    let result = engine.query(&*ask.app.storage, &query).map_err(|e| refusal(&e))?;
+    // Asked first: what is complete by the end of the query may not have been at its beginning.
+    let incomplete = ask.app.storage.incomplete();
+    let mut result = engine.query(&*ask.app.storage, &query).map_err(|e| refusal(&e))?;
+    result.warnings.extend(incomplete);
     Ok(answer(result, limit, stats, deadline))
 }
 

@@ -6,10 +6,13 @@ use cupola_exposition::TEXT_CONTENT_TYPE;
 use cupola_metrics::SeriesValue;
 use cupola_model::format_duration;
 use cupola_storage::SeriesScope;
+use cupola_tsdb::RefusedSeries;
 
 use crate::PROMETHEUS_VERSION;
 use crate::api::answer::Ask;
-use crate::api::json::{Answer, ApiError, ErrorKind, success, write_list, write_pairs, write_str, write_time};
+use crate::api::json::{
+    Answer, ApiError, ErrorKind, success, write_labels, write_list, write_pairs, write_str, write_time,
+};
 use crate::app::App;
 use crate::telemetry::{self_metrics, threads};
 
@@ -157,7 +160,7 @@ fn byte_size(bytes: u64) -> String {
     format!("{size}EiB")
 }
 
-/// `status/tsdb`: figures of the head and who takes most of it.
+/// `status/tsdb`: figures of the head and who takes most of it; after Prometheus's fields those of ours.
 pub(super) fn tsdb(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     const MOST: usize = 10_000;
     let limit = match ask.params.get("limit") {
@@ -179,6 +182,9 @@ pub(super) fn tsdb(ask: &Ask<'_>) -> Result<Answer, ApiError> {
         ("labelValueCountByLabelName", &most.values_by_label),
         ("memoryInBytesByLabelName", &most.bytes_by_label),
         ("seriesCountByLabelValuePair", &most.by_pair),
+        ("seriesCountByJob", &most.by_job),
+        ("newSeriesByMetricName", &most.new_by_metric),
+        ("newSeriesByJob", &most.new_by_job),
     ] {
         let _ = write!(data, ",\"{name}\":");
         write_list(&mut data, counts, |out, (name, count)| {
@@ -187,24 +193,47 @@ pub(super) fn tsdb(ask: &Ask<'_>) -> Result<Answer, ApiError> {
             let _ = write!(out, ",\"value\":{count}}}");
         });
     }
-    // Ours: who was refused new series under which limit.
     data.push_str(",\"refusedSeries\":");
-    write_list(&mut data, ask.app.tsdb.refused_series(), |out, refused| {
-        let (scope, most) = (refused.limit.scope, refused.limit.limit);
-        let limit = match scope {
-            SeriesScope::All => "total",
-            SeriesScope::Metric => "metric",
-            SeriesScope::Job => "job",
-        };
-        let _ = write!(out, "{{\"limit\":\"{limit}\",\"most\":{most},\"name\":");
-        write_str(out, &refused.name);
-        let _ = write!(out, ",\"value\":{}}}", refused.count);
-    });
-    data.push('}');
+    write_list(&mut data, ask.app.tsdb.refused_series(), write_refused);
+    let limits = ask.app.tsdb.series_limits();
+    let blocks = ask.app.tsdb.blocks();
+    let _ = write!(
+        data,
+        ",\"seriesLimits\":{{\"total\":{},\"metric\":{},\"job\":{}}},\"storage\":{{\"logBytes\":{},\"blockBytes\":{},\"memoryBytes\":{},\"retention\":",
+        limits.total,
+        limits.per_metric,
+        limits.per_job,
+        ask.app.tsdb.log_bytes(),
+        blocks.iter().map(|block| block.bytes).sum::<u64>(),
+        counter(ask.app, "process_resident_memory_bytes"),
+    );
+    write_str(&mut data, &retention(ask.app.tsdb.retention()));
+    data.push_str("}}");
     Ok(success(&data))
 }
 
-/// `status/tsdb/blocks`.
+fn write_refused(out: &mut String, refused: RefusedSeries) {
+    let limit = match refused.limit.scope {
+        SeriesScope::All => "total",
+        SeriesScope::Metric => "metric",
+        SeriesScope::Job => "job",
+    };
+    let _ = write!(
+        out,
+        "{{\"limit\":\"{limit}\",\"most\":{},\"name\":",
+        refused.limit.limit
+    );
+    write_str(out, &refused.name);
+    let _ = write!(
+        out,
+        ",\"value\":{},\"firstTime\":{},\"lastTime\":{},\"example\":",
+        refused.count, refused.first_ts, refused.last_ts
+    );
+    write_labels(out, &refused.example);
+    out.push('}');
+}
+
+/// `status/tsdb/blocks`; `bytes` is ours.
 pub(super) fn tsdb_blocks(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let mut data = String::from("{\"blocks\":");
     write_list(&mut data, ask.app.tsdb.blocks(), |out, block| {
@@ -212,17 +241,22 @@ pub(super) fn tsdb_blocks(ask: &Ask<'_>) -> Result<Answer, ApiError> {
         write_str(out, &block.ulid);
         let _ = write!(
             out,
-            ",\"minTime\":{},\"maxTime\":{},\"stats\":{{\"numSamples\":{},\"numSeries\":{}}},\"version\":1}}",
-            block.mint, block.maxt, block.samples, block.series,
+            ",\"minTime\":{},\"maxTime\":{},\"stats\":{{\"numSamples\":{},\"numSeries\":{}}},\"compaction\":{{\"level\":{}}},\"version\":1,\"bytes\":{}}}",
+            block.mint, block.maxt, block.samples, block.series, block.level, block.bytes,
         );
     });
     data.push('}');
     Ok(success(&data))
 }
 
-/// `status/walreplay`: the log is read before the server listens, so there is nothing left to wait for.
-pub(super) fn wal_replay(_: &Ask<'_>) -> Result<Answer, ApiError> {
-    Ok(success("{\"min\":0,\"max\":0,\"current\":0}"))
+/// `status/walreplay`: which segments of the log are read at the start, and which is being read. `done` is ours: in
+/// Prometheus the server's other answers tell.
+pub(super) fn wal_replay(ask: &Ask<'_>) -> Result<Answer, ApiError> {
+    let progress = ask.app.tsdb.replay_progress();
+    Ok(success(&format!(
+        "{{\"min\":{},\"max\":{},\"current\":{},\"done\":{}}}",
+        progress.min, progress.max, progress.current, progress.done,
+    )))
 }
 
 #[cfg(test)]

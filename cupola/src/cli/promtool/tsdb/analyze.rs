@@ -7,6 +7,7 @@ use std::path::Path;
 
 use cupola_block::{Block, BlockError, ChunkReader, list_blocks};
 use cupola_chunk::{ChunkError, Encoding};
+use cupola_env::RealFs;
 use cupola_model::{Labels, METRIC_NAME, SeriesRef};
 
 use super::super::Io;
@@ -101,15 +102,15 @@ fn find(dir: &Path, id: Option<&str>) -> Result<Block, Failure> {
             open_blocks(dir)?;
             return Err(Failure::Told(format!("invalid block ID {id}")));
         }
-        return Ok(Block::open(&path)?);
+        return Ok(Block::open(&RealFs::shared(), &path)?);
     }
     if !dir.exists() {
         open_blocks(dir)?;
     }
-    let found = list_blocks(dir)?;
+    let found = list_blocks(&RealFs, dir)?;
     let whole = found.blocks.into_iter().map(|(path, meta)| (meta.ulid, path));
     match whole.max_by_key(|(ulid, _)| *ulid) {
-        Some((_, path)) => Ok(Block::open(&path)?),
+        Some((_, path)) => Ok(Block::open(&RealFs::shared(), &path)?),
         None => Err(Failure::new("no blocks found")),
     }
 }

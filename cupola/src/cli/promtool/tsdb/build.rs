@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cupola_block::{BlockError, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid};
 use cupola_chunk::{Encoding, XorAppender};
-use cupola_env::{Clock as _, SystemClock};
+use cupola_env::{Clock as _, RealFs, SystemClock};
 use cupola_model::Labels;
 
 /// Two hours, Prometheus's shortest block, in milliseconds.
@@ -164,7 +164,11 @@ impl Gathered {
             return Ok(None);
         };
         let ulid = Ulid::new(SystemClock.now_ms(), random() << 64 | random());
-        let mut writer = BlockWriter::create(dir, BlockSpec::new(ulid, mint, maxt.saturating_add(1)))?;
+        let mut writer = BlockWriter::create(
+            &RealFs::shared(),
+            dir,
+            BlockSpec::new(ulid, mint, maxt.saturating_add(1)),
+        )?;
         let mut runs = self.runs;
         runs.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (labels, mut run) in runs {

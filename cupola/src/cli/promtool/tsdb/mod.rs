@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use cupola_block::{Block, BlockError, list_blocks};
+use cupola_env::RealFs;
 use cupola_storage::StorageError;
 
 use super::{FAILURE, Io};
@@ -242,11 +243,11 @@ fn open_blocks(dir: &Path) -> Result<(Vec<Block>, Vec<String>), Failure> {
         let text = format!("opening the db dir: stat {}: {}", dir.display(), io_text(&error));
         return Err(Failure::Told(text));
     }
-    let found = list_blocks(dir)?;
+    let found = list_blocks(&RealFs, dir)?;
     let mut blocks = Vec::new();
     let mut faults: Vec<String> = found.broken.iter().map(|broken| broken.error.to_string()).collect();
     for (path, _) in &found.blocks {
-        match Block::open(path) {
+        match Block::open(&RealFs::shared(), path) {
             Ok(block) => blocks.push(block),
             Err(error) => faults.push(error.to_string()),
         }

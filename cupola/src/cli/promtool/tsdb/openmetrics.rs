@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use cupola_block::Block;
+use cupola_env::RealFs;
 use cupola_exposition::{LabelPairs, SampleEntry};
 use cupola_model::Labels;
 
@@ -42,7 +43,7 @@ pub(super) fn create(args: &CreateArgs, source: &OpenMetricsArgs, io: &mut Io<'_
             continue;
         };
         if !args.quiet {
-            let block = Block::open(&source.output.join(meta.ulid.to_string()))?;
+            let block = Block::open(&RealFs::shared(), &source.output.join(meta.ulid.to_string()))?;
             table(&[block], has_header, args.human_readable, io.out)?;
             has_header = false;
         }

@@ -1,0 +1,155 @@
+//! Samples that come out of order, within the window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cupola_env::{ManualClock, RealFs};
+use cupola_metrics::Registry;
+use cupola_model::{Labels, Matcher};
+use cupola_storage::{AppendError, Appendable as _, Selection};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::tests::{HOUR, MINUTE, dump, name, open_with, write};
+use super::*;
+
+fn open(dir: &TempDir, window_ms: i64) -> Tsdb {
+    open_with(dir, Arc::new(RealFs), |options| {
+        options.out_of_order_window_ms = window_ms
+    })
+    .expect("a database")
+}
+
+#[test]
+fn a_late_sample_finds_its_place_within_the_window_and_is_refused_beyond_it() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir, 0);
+    write(&tsdb, &name("a"), 10 * HOUR, 1.0).unwrap();
+    let refused = |tsdb: &Tsdb, ts| tsdb.appender().append(None, &name("a"), ts, 2.0).unwrap_err();
+    assert_eq!(refused(&tsdb, 10 * HOUR - 1), AppendError::OutOfOrder);
+    assert_eq!(refused(&tsdb, 8 * HOUR), AppendError::OutOfBounds);
+    tsdb.set_out_of_order_window(3 * HOUR);
+    for ts in [10 * HOUR - 1, 8 * HOUR, 7 * HOUR] {
+        write(&tsdb, &name("a"), ts, 2.0).unwrap();
+    }
+    // A new series may begin late, too.
+    write(&tsdb, &name("b"), 8 * HOUR, 3.0).unwrap();
+    assert_eq!(refused(&tsdb, 7 * HOUR - 1), AppendError::TooOld);
+    assert_eq!(refused(&tsdb, 10 * HOUR), AppendError::Duplicate);
+    let expected = BTreeMap::from([
+        (name("a"), vec![7 * HOUR, 8 * HOUR, 10 * HOUR - 1, 10 * HOUR]),
+        (name("b"), vec![8 * HOUR]),
+    ]);
+    let times = |tsdb: &Tsdb| -> BTreeMap<Labels, Vec<i64>> {
+        let times = |samples: Vec<(i64, u64)>| samples.into_iter().map(|(ts, _)| ts).collect();
+        dump(tsdb)
+            .into_iter()
+            .map(|(labels, samples)| (labels, times(samples)))
+            .collect()
+    };
+    assert_eq!(times(&tsdb), expected);
+    let old = Selection {
+        matchers: &[],
+        mint: 0,
+        maxt: 9 * HOUR,
+    };
+    assert_eq!(tsdb.series(&old).unwrap(), [name("a"), name("b")]);
+    drop(tsdb);
+    // After a crash, whatever the window is by then, and after a clean stop.
+    let tsdb = open(&dir, 0);
+    assert_eq!(times(&tsdb), expected);
+    tsdb.close();
+    drop(tsdb);
+    assert_eq!(times(&open(&dir, 0)), expected);
+}
+
+// One step: a batch of samples, or something that must not change any answer.
+#[derive(Debug, Clone)]
+enum Step {
+    Write { series: u8, minutes_back: i64, count: u8 },
+    Advance(i64),
+    Maintain,
+    Crash,
+    Close,
+    Delete { series: u8, minutes_back: i64 },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0_u8..4, 0_i64..700, 1_u8..20).prop_map(|(series, minutes_back, count)| Step::Write { series, minutes_back, count }),
+        3 => (1_i64..120).prop_map(Step::Advance),
+        2 => Just(Step::Maintain),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Close),
+        1 => (0_u8..4, 0_i64..900).prop_map(|(series, minutes_back)| Step::Delete { series, minutes_back }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn any_run_with_late_samples_keeps_exactly_what_was_acknowledged(steps in prop::collection::vec(step(), 1..60)) {
+        const WINDOW: i64 = 600;
+        let dir = TempDir::new().unwrap();
+        let mut tsdb = open(&dir, WINDOW * MINUTE);
+        let mut model: BTreeMap<Labels, BTreeMap<i64, u64>> = BTreeMap::new();
+        let mut now = 10_000_i64;
+        // Something newer than all that is written, so that the window is known.
+        write(&tsdb, &name("clock"), now * MINUTE, 0.0).unwrap();
+        model.entry(name("clock")).or_default().insert(now * MINUTE, 0);
+        for step in steps {
+            match step {
+                Step::Write { series, minutes_back, count } => {
+                    let labels = name(&format!("s{series}"));
+                    let mut appender = tsdb.appender();
+                    for n in 0..i64::from(count) {
+                        let minute = now - minutes_back + n;
+                        if minute > now {
+                            break;
+                        }
+                        // The same whenever it is written: which of two samples of one time stays is nobody's promise.
+                        let value = minute as f64;
+                        let appended = appender.append(None, &labels, minute * MINUTE, value);
+                        let samples = model.entry(labels.clone()).or_default();
+                        if minute < now - WINDOW && samples.keys().next_back().is_none_or(|last| *last > minute * MINUTE) {
+                            prop_assert_eq!(appended, Err(AppendError::TooOld));
+                        } else if appended.is_ok() {
+                            samples.insert(minute * MINUTE, value.to_bits());
+                        } else {
+                            prop_assert!(matches!(appended, Err(AppendError::Duplicate | AppendError::TooOld)), "{appended:?}");
+                        }
+                    }
+                    appender.commit().unwrap();
+                }
+                Step::Advance(minutes) => {
+                    now += minutes;
+                    write(&tsdb, &name("clock"), now * MINUTE, 0.0).unwrap();
+                    model.entry(name("clock")).or_default().insert(now * MINUTE, 0);
+                }
+                Step::Maintain => tsdb.maintain(),
+                Step::Crash | Step::Close => {
+                    if matches!(step, Step::Close) {
+                        tsdb.close();
+                    }
+                    drop(tsdb);
+                    tsdb = open(&dir, WINDOW * MINUTE);
+                }
+                Step::Delete { series, minutes_back } => {
+                    let labels = name(&format!("s{series}"));
+                    let matcher = Matcher::new("__name__", cupola_model::MatchOp::Equal, format!("s{series}")).unwrap();
+                    let until = (now - minutes_back) * MINUTE;
+                    tsdb.delete_series(&[vec![matcher]], i64::MIN, until).unwrap();
+                    model.entry(labels).or_default().retain(|ts, _| *ts > until);
+                }
+            }
+            model.retain(|_, samples| !samples.is_empty());
+            let got: BTreeMap<Labels, BTreeMap<i64, u64>> =
+                dump(&tsdb).into_iter().map(|(labels, samples)| (labels, samples.into_iter().collect())).collect();
+            prop_assert_eq!(&got, &model);
+        }
+        let options = Options::new(dir.path().to_path_buf());
+        drop(tsdb);
+        let tsdb = Tsdb::open(options, Arc::new(ManualClock::new(0)), Arc::new(RealFs), &Registry::default()).unwrap();
+        prop_assert_eq!(dump(&tsdb).len(), model.len());
+    }
+}

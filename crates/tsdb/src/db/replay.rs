@@ -1,0 +1,160 @@
+//! Reading the log when the database is opened, beside everything else or before it.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use tracing::{error, info, warn};
+
+use super::import::{self, Imported};
+use super::{Inner, LOG_FOLDER};
+use crate::head::Replay;
+use crate::wal::Backlog;
+
+/// How far reading the log is, in numbers of segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// The first segment that is to be read; 0 where there is none.
+    pub min: u64,
+    /// The last one.
+    pub max: u64,
+    /// The one being read, or the last one that was.
+    pub current: u64,
+    /// Whether all that was read is in answers.
+    pub done: bool,
+}
+
+/// Where the replay is, and the thread that does it.
+pub(super) struct Progress {
+    min: u64,
+    max: u64,
+    current: AtomicU64,
+    done: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Progress {
+    pub(super) fn of(backlog: &Backlog) -> Self {
+        let (min, max) = backlog.range();
+        Self {
+            min,
+            max,
+            current: AtomicU64::new(min),
+            done: AtomicBool::new(false),
+            thread: Mutex::default(),
+        }
+    }
+
+    pub(super) fn get(&self) -> ReplayProgress {
+        ReplayProgress {
+            min: self.min,
+            max: self.max,
+            current: self.current.load(Ordering::Relaxed),
+            done: self.is_done(),
+        }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire)
+    }
+
+    /// Lets a thread do it.
+    pub(super) fn run(&self, replay: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name("replay".to_owned()).spawn(replay)?;
+        *self.thread.lock() = Some(thread);
+        Ok(())
+    }
+
+    /// Waits until that thread has ended.
+    pub(super) fn wait(&self) {
+        // Others wait for the lock meanwhile.
+        let mut thread = self.thread.lock();
+        if let Some(thread) = thread.take()
+            && thread.join().is_err()
+        {
+            error!("reading the write-ahead log broke off; what it holds is missing in answers and stays in the log");
+        }
+    }
+}
+
+impl Inner {
+    /// Reads the log, and what a stopped Prometheus left, into the head. What cannot be read is told and left as it is.
+    pub(super) fn replay(&self, backlog: &Backlog) {
+        let started = Instant::now();
+        let mut replay = Replay::new(self.head.clone());
+        let replayed = backlog.read(
+            &mut |entry| replay.entry(entry),
+            &|segment| self.replay.current.store(segment, Ordering::Relaxed),
+            &|| !self.closing.load(Ordering::Relaxed),
+        );
+        if replayed.stopped {
+            info!("reading the write-ahead log was ended; it is read again at the next start");
+            return;
+        }
+        for damage in &replayed.damage {
+            self.metrics.wal_corruptions.inc();
+            error!(
+                damage = damage.text,
+                "the write-ahead log is damaged; what could be read is served"
+            );
+            self.head.keep_damaged(damage.file.clone());
+        }
+        let imported = self.take_over(&mut replay);
+        let (is_out_of_order, damage) = replay.finish();
+        for damage in &damage {
+            self.metrics.wal_corruptions.inc();
+            error!(damage, "the write-ahead log is damaged; what could be read is served");
+        }
+        self.replay.done.store(true, Ordering::Release);
+        let took = started.elapsed().as_secs_f64();
+        self.metrics.replay_seconds.set(took);
+        info!(
+            blocks = self.blocks.load().len(),
+            series = self.head.stats().series,
+            segments = replayed.segments,
+            records = replayed.records,
+            seconds = took,
+            "write-ahead log replayed"
+        );
+        if (is_out_of_order || imported.is_some())
+            && self.checkpoint()
+            && let Some(imported) = imported
+            && let Err(error) = imported.note(&*self.vfs, &self.options.dir.join(LOG_FOLDER))
+        {
+            warn!(%error, "cannot note that Prometheus's log was taken over; it is read again at the next start");
+        }
+    }
+
+    // Puts what a stopped Prometheus left beside its blocks into the head.
+    fn take_over(&self, replay: &mut Replay) -> Option<Imported> {
+        let dir = &self.options.dir;
+        let imported = match import::import(&*self.vfs, dir, &dir.join(LOG_FOLDER), self.head.floor(), replay) {
+            Ok(imported) => imported?,
+            Err(error) => {
+                self.metrics.wal_corruptions.inc();
+                error!(dir = %dir.display(), %error, "Prometheus's log cannot be read; its newest samples are missing and left as they are");
+                return None;
+            }
+        };
+        for damage in &imported.restored.replayed.damage {
+            self.metrics.wal_corruptions.inc();
+            error!(%damage, "Prometheus's log is damaged; what could be read is served");
+        }
+        let restored = &imported.restored;
+        info!(
+            series = restored.series,
+            chunks = restored.chunks,
+            samples = restored.samples,
+            "Prometheus's log was taken over; its files stay as they are"
+        );
+        if imported.histograms > 0 {
+            warn!(
+                histograms = imported.histograms,
+                "native histograms of Prometheus's log are not taken over by this version"
+            );
+        }
+        Some(imported)
+    }
+}

@@ -1,0 +1,174 @@
+//! Taking in what an earlier process logged, while the head is in use.
+//!
+//! What is read is kept beside the head, series by series, so that replay and new samples do not wait for each other.
+//! At the end each series gets its past in one step under one lock: no reader sees half of it.
+
+use std::sync::Arc;
+
+use cupola_storage::{AppendError, StorageError};
+use hashbrown::HashMap;
+
+use super::Head;
+use super::series::MemSeries;
+use crate::by_slot::BySlot;
+use crate::wal::{Entry, LoggedSample};
+
+pub(crate) struct Replay {
+    head: Arc<Head>,
+    floor: i64,
+    // Ids of the log are those of an earlier process. One more than the id here, 0 where there is none.
+    ids: BySlot<u64>,
+    // By slot. The head frees no slot until the replay is over.
+    past: Vec<MemSeries>,
+    late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
+    has_window: bool,
+    /// What could not be taken in, and why.
+    pub damage: Vec<String>,
+}
+
+impl Replay {
+    /// Takes nothing that blocks have.
+    pub(crate) fn new(head: Arc<Head>) -> Self {
+        Self {
+            floor: head.floor(),
+            has_window: head.window().is_some(),
+            head,
+            ids: BySlot::default(),
+            past: Vec::new(),
+            late: HashMap::default(),
+            damage: Vec::new(),
+        }
+    }
+
+    /// What comes next is of another log, in which ids mean other series.
+    pub(crate) fn next_log(&mut self) {
+        self.ids = BySlot::default();
+    }
+
+    fn series(&mut self, logged: u64) -> Option<&mut MemSeries> {
+        let id = self.ids.get(logged).checked_sub(1)?;
+        self.past.get_mut(id as u32 as usize)
+    }
+
+    pub(crate) fn entry(&mut self, entry: Entry<'_>) {
+        match entry {
+            Entry::Series(logged, labels) => {
+                let id = self.head.inner.write().create(&labels);
+                let slot = id as u32 as usize;
+                if slot >= self.past.len() {
+                    self.past.resize_with(slot + 1, || MemSeries::new(Box::default()));
+                }
+                self.ids.announce(logged);
+                self.ids.replace(logged, id + 1);
+            }
+            Entry::Samples(samples) => {
+                let (floor, has_window) = (self.floor, self.has_window);
+                for sample in samples.iter().filter(|sample| sample.ts >= floor) {
+                    let Some(series) = self.series(sample.series) else {
+                        continue;
+                    };
+                    match series.check(sample.ts, sample.value) {
+                        Ok(true) => {
+                            series.push(sample.ts, sample.value);
+                        }
+                        // As when it was committed.
+                        Err(AppendError::OutOfOrder) if has_window => self.late(sample),
+                        _ => {}
+                    }
+                }
+            }
+            Entry::LateSamples(samples) => samples.iter().for_each(|sample| self.late(sample)),
+            Entry::Deletion(deletion) => {
+                for logged in &deletion.series {
+                    let Some(series) = self.series(*logged) else { continue };
+                    let mut deleted = series.delete(deletion.mint, deletion.maxt);
+                    if let Some(late) = self
+                        .ids
+                        .get(*logged)
+                        .checked_sub(1)
+                        .and_then(|id| self.late.get_mut(&id))
+                    {
+                        deleted = deleted.and(late.delete(deletion.mint, deletion.maxt));
+                    }
+                    if let Err(error) = deleted {
+                        self.damage(*logged, "deletion", &error);
+                    }
+                }
+            }
+            Entry::Chunk(chunk) if chunk.is_late => {
+                let Some(id) = self.ids.get(chunk.series).checked_sub(1) else {
+                    return;
+                };
+                if let Err(error) = self.late.entry(id).or_insert_with(MemSeries::unlabelled).add(&chunk) {
+                    self.damage(chunk.series, "checkpoint", &error);
+                }
+            }
+            Entry::Chunk(chunk) if chunk.maxt < self.floor => {}
+            Entry::Chunk(chunk) => {
+                if let Some(series) = self.series(chunk.series)
+                    && let Err(error) = series.restore(&chunk)
+                {
+                    self.damage(chunk.series, "checkpoint", &error);
+                }
+            }
+        }
+    }
+
+    fn late(&mut self, sample: &LoggedSample) {
+        let Some(id) = self.ids.get(sample.series).checked_sub(1) else {
+            return;
+        };
+        let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
+        if let Err(error) = late.insert(sample.ts, sample.value) {
+            self.damage(sample.series, "sample out of order", &error);
+        }
+    }
+
+    fn damage(&mut self, logged: u64, what: &str, error: &StorageError) {
+        let inner = self.head.inner.read();
+        let series = self.ids.get(logged).checked_sub(1).and_then(|id| inner.get(id));
+        let labels = series.map(|series| inner.labels(series)).unwrap_or_default();
+        self.damage.push(format!("{what}: {labels}: {error}"));
+    }
+
+    /// Shows everything that was read. Whether a new sample turned out to be older than one that was read: both are
+    /// kept, but the log has them in the wrong order, and only a checkpoint brings both through another replay.
+    pub(crate) fn finish(self) -> (bool, Vec<String>) {
+        let mut damage = self.damage;
+        let mut inner = self.head.inner.write();
+        let inner = &mut *inner;
+        let (mut is_out_of_order, mut oldest, mut newest) = (false, i64::MAX, i64::MIN);
+        for (slot, past) in self.past.into_iter().enumerate() {
+            let Some((first, last)) = past.bounds() else { continue };
+            let Some(series) = inner.slots.get_mut(slot).and_then(|entry| entry.series.as_mut()) else {
+                continue;
+            };
+            let before = series.chunk_count();
+            match series.put_before(past) {
+                Ok(out_of_order) => is_out_of_order |= out_of_order,
+                Err(error) => {
+                    let labels = inner.index.labels(&series.labels);
+                    damage.push(format!("replay: {labels}: {error}"));
+                }
+            }
+            inner.chunks = inner.chunks + series.chunk_count() - before;
+            inner.count(first, last, 0);
+            oldest = oldest.min(first);
+            newest = newest.max(last);
+        }
+        for (id, past) in self.late {
+            if let Some((first, last)) = past.bounds() {
+                (oldest, newest) = (oldest.min(first), newest.max(last));
+            }
+            if let Err(error) = inner.late.add(id, past) {
+                let labels = inner.get(id).map(|series| inner.labels(series)).unwrap_or_default();
+                damage.push(format!("replay: {labels}: {error}"));
+            }
+        }
+        // A series that is only announced has nothing to show; the next truncation forgets it.
+        if oldest <= newest {
+            inner.changes.note(oldest);
+        }
+        (is_out_of_order, damage)
+    }
+}

@@ -1,0 +1,164 @@
+//! What lay in the log when it was opened, read once.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cupola_env::Vfs;
+
+use super::codec::{Codec, Entry};
+use super::{CHECKPOINT, frame};
+
+/// The checkpoint and the segments after it, in the order they are read.
+pub(crate) struct Backlog {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    checkpoint: Option<u64>,
+    segments: Vec<u64>,
+}
+
+/// What reading found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    pub segments: usize,
+    pub records: usize,
+    pub damage: Vec<Damage>,
+    /// It ended before everything was read, as it was told to.
+    pub stopped: bool,
+}
+
+/// A file of which something could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub file: String,
+    /// Which file, where, why, and how much is not read.
+    pub text: String,
+}
+
+impl Backlog {
+    /// Lists what there is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn list(vfs: Arc<dyn Vfs>, dir: &Path) -> io::Result<Self> {
+        let names = vfs.list(dir)?;
+        let checkpoint = names
+            .iter()
+            .filter_map(|n| n.strip_prefix(CHECKPOINT)?.parse::<u64>().ok())
+            .max();
+        let mut segments: Vec<u64> = names.iter().filter_map(|n| n.parse().ok()).collect();
+        segments.retain(|n| *n >= checkpoint.unwrap_or(0));
+        segments.sort_unstable();
+        Ok(Self {
+            vfs,
+            dir: dir.to_path_buf(),
+            checkpoint,
+            segments,
+        })
+    }
+
+    /// The number of the next segment.
+    pub(super) fn next(&self) -> u64 {
+        let after = self.segments.last().map_or(1, |last| last + 1);
+        after.max(self.checkpoint.unwrap_or(0))
+    }
+
+    /// The first and the last segment that are to be read; `(0, 0)` where there is none.
+    pub(crate) fn range(&self) -> (u64, u64) {
+        let ends = self.segments.first().zip(self.segments.last());
+        ends.map_or((0, 0), |(first, last)| (*first, *last))
+    }
+
+    /// Gives everything to `each`; before each segment its number to `at`. Ends soon after `go_on` said `false`.
+    ///
+    /// A file that cannot be read, or only up to some byte, is told in [`Replayed::damage`]; the others are read.
+    pub(crate) fn read(&self, each: &mut dyn FnMut(Entry<'_>), at: &dyn Fn(u64), go_on: &dyn Fn() -> bool) -> Replayed {
+        let mut replayed = Replayed::default();
+        let mut codec = Codec::default();
+        if let Some(number) = self.checkpoint {
+            self.read_file(
+                &format!("{CHECKPOINT}{number:08}"),
+                &mut codec,
+                each,
+                go_on,
+                &mut replayed,
+            );
+        }
+        let mut expected = self.checkpoint;
+        for number in &self.segments {
+            if replayed.stopped {
+                break;
+            }
+            let name = format!("{number:08}");
+            if let Some(missing) = expected.filter(|expected| expected < number) {
+                let text = format!(
+                    "{}: the segments from {missing:08} to {:08} are missing; their samples are lost unless they are put back",
+                    self.dir.display(),
+                    number - 1,
+                );
+                replayed.damage.push(Damage {
+                    file: format!("{missing:08}"),
+                    text,
+                });
+            }
+            expected = Some(number + 1);
+            at(*number);
+            self.read_file(&name, &mut codec, each, go_on, &mut replayed);
+            replayed.segments += 1;
+        }
+        replayed
+    }
+
+    fn read_file(
+        &self,
+        name: &str,
+        codec: &mut Codec,
+        each: &mut dyn FnMut(Entry<'_>),
+        go_on: &dyn Fn() -> bool,
+        replayed: &mut Replayed,
+    ) {
+        let path = self.dir.join(name);
+        let mut damaged = |text: String| {
+            let file = name.to_owned();
+            replayed.damage.push(Damage { file, text });
+        };
+        let bytes = match self.vfs.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                damaged(format!(
+                    "{}: {error}; nothing of it is read, it is left as it is",
+                    path.display()
+                ));
+                return;
+            }
+        };
+        let mut rest = bytes.as_slice();
+        codec.reset();
+        loop {
+            if !go_on() {
+                replayed.stopped = true;
+                return;
+            }
+            let broken = match frame::take(rest) {
+                frame::Frame::End => return,
+                frame::Frame::Record(record, used) => {
+                    rest = &rest[used..];
+                    replayed.records += 1;
+                    match codec.decode(&record, each) {
+                        Ok(()) => continue,
+                        Err(error) => error.to_string(),
+                    }
+                }
+                frame::Frame::Broken(why) => why.to_owned(),
+            };
+            damaged(format!(
+                "{}: {broken} at byte {} of {}; the {} bytes from there on are not read and left as they are",
+                path.display(),
+                bytes.len() - rest.len(),
+                bytes.len(),
+                rest.len()
+            ));
+            return;
+        }
+    }
+}
