@@ -17,7 +17,7 @@ use cupola_storage::{
 };
 
 use super::spans::Spans;
-use super::tiers::{Tier, coarsest_first, untagged};
+use super::tiers::{Tier, untagged};
 use super::{Inner, Tsdb, is_partial};
 
 /// Where the samples of a stretch of time come from.
@@ -151,7 +151,7 @@ impl Tsdb {
         if let Some(range) = hull(&segments, |from| from == Origin::Raw || !all_in_tiers) {
             for series in self.select_while(&within(range), go_on)? {
                 let series = counted(series);
-                layers.of(&series.labels).raw = Some(series.source);
+                layers.add(&series.labels, |sources| sources.raw = Some(series.source));
             }
         }
         if let Some((mint, maxt)) = hull(&segments, |from| matches!(from, Origin::Kept(_))) {
@@ -165,7 +165,7 @@ impl Tsdb {
             }
             for series in merge_series(parts) {
                 let series = counted(series);
-                layers.of(&series.labels).kept = Some(series.source);
+                layers.add(&series.labels, |sources| sources.kept = Some(series.source));
             }
         }
         for (at, tier) in inner.tiers.iter().enumerate() {
@@ -173,7 +173,8 @@ impl Tsdb {
                 continue;
             };
             for series in tier.select(&within(range), coarse.aggregate, go_on)? {
-                layers.of(&untagged(&series.labels)).tiers.push((at, series.source));
+                let labels = untagged(&series.labels);
+                layers.add(&labels, |sources| sources.tiers.push((at, series.source)));
             }
         }
         Ok(layers.finish(&segments))
@@ -186,9 +187,9 @@ impl Tsdb {
             return Ok(out);
         }
         let segments = self.inner.covers().segments(selection.mint, selection.maxt, 0);
-        for at in coarsest_first(&self.inner.tiers) {
+        for (at, tier) in self.inner.tiers.iter().enumerate() {
             let wanted = |from| from == Origin::Tier(at) || from == Origin::Kept(at);
-            if let (Some(tier), Some((mint, maxt))) = (self.inner.tiers.get(at), hull(&segments, wanted)) {
+            if let Some((mint, maxt)) = hull(&segments, wanted) {
                 let selection = Selection {
                     mint,
                     maxt,
@@ -243,13 +244,14 @@ struct Sources {
 }
 
 impl Layers {
-    fn of(&mut self, labels: &Labels) -> &mut Sources {
+    fn add(&mut self, labels: &Labels, add: impl FnOnce(&mut Sources)) {
         let at = *self.at.entry(labels.clone()).or_insert(self.found.len());
         if at == self.found.len() {
             self.found.push((labels.clone(), Sources::default()));
         }
-        // It is there: positions are given out as series are added.
-        &mut self.found[at].1
+        if let Some((_, sources)) = self.found.get_mut(at) {
+            add(sources);
+        }
     }
 
     fn finish(self, segments: &Arc<[Segment]>) -> Vec<Series> {

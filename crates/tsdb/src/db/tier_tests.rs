@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use cupola_block::{BlockSpec, BlockWriter, NewChunk};
+use cupola_chunk::{Appended, Encoding, HistogramAppender};
 use cupola_env::{FaultyFs, ManualClock, RealFs};
+use cupola_histogram::FloatHistogram;
 use cupola_model::{MatchOp, Matcher, STALE_NAN};
 use cupola_storage::{AGGREGATE_LABEL, Aggregate, Samples};
 use tempfile::TempDir;
@@ -389,6 +392,72 @@ fn tiers_go_on_when_the_samples_are_gone() {
     let opened = open(dir.path(), change);
     let got = opened.coarse(Aggregate::Sum, 0, 0, begin - 1);
     assert_eq!(got[&name("gauge")], thinned(gauge, HOUR, begin, sum));
+}
+
+#[test]
+fn native_histograms_have_their_last_ones_in_a_tier() {
+    let dir = TempDir::new().unwrap();
+    let vfs = RealFs::shared();
+    let mut times = Vec::new();
+    {
+        let mut appender = HistogramAppender::new();
+        let mut chunks = Vec::new();
+        let mut begin = 0;
+        for minute in 0..120_i64 {
+            let count = if minute < 43 { minute } else { minute - 43 } as f64;
+            let histogram = FloatHistogram {
+                count,
+                sum: count,
+                zero_count: count,
+                ..FloatHistogram::default()
+            };
+            let ts = minute * MINUTE + 7_000;
+            if let Appended::Cut(header) = appender.append(ts, &histogram).unwrap() {
+                chunks.push((begin, ts - MINUTE, appender.cut(header)));
+                begin = ts;
+                appender.append(ts, &histogram).unwrap();
+            }
+            // The first of all, the last of each window, and both sides of the reset.
+            if minute == 0 || minute % 5 == 4 || minute == 42 || minute == 43 {
+                times.push(ts);
+            }
+        }
+        chunks.push((begin, 119 * MINUTE + 7_000, appender.into_bytes()));
+        let spec = BlockSpec::new(Ulid::new(5, 5), 0, 2 * HOUR);
+        let mut writer = BlockWriter::create(&vfs, dir.path(), spec).unwrap();
+        let new = chunks.iter().map(|(mint, maxt, bytes)| NewChunk {
+            mint: *mint,
+            maxt: *maxt,
+            encoding: Encoding::FloatHistogram,
+            bytes,
+        });
+        writer.add_series(&name("h"), new).unwrap();
+        writer.finish().unwrap();
+    }
+    let opened = open(dir.path(), |_| {});
+    opened.maintain_at(3 * HOUR);
+    assert_eq!(opened.tiers()[0], [(0, 2)]);
+    let select = |aggregate| {
+        let selection = Selection {
+            matchers: &[],
+            mint: 0,
+            maxt: 2 * HOUR,
+        };
+        let coarse = Coarse {
+            aggregate,
+            resolution_ms: HOUR,
+        };
+        let mut samples = Samples::default();
+        for series in opened.tsdb.select_coarse(&selection, &coarse, &|| true).unwrap() {
+            assert_eq!(series.labels, name("h"));
+            series.source.read(0, 2 * HOUR, &mut samples).unwrap();
+        }
+        samples
+    };
+    assert_eq!(select(Aggregate::Last).histograms.ts, times);
+    // The others are not in the tier: the samples answer.
+    assert_eq!(select(Aggregate::Sum).histograms.len(), 120);
+    assert_eq!(select(Aggregate::Count).values, [1.0; 120]);
 }
 
 fn rule(text: &str, retention_ms: i64) -> RetentionRule {

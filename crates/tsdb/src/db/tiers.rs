@@ -6,7 +6,6 @@
 //! made is told by the ranges of the blocks alone: a crash in between leaves an unfinished folder, which is removed at
 //! the next start, and the stretch is made again. Blocks of a tier are merged by the same plan as others.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -190,7 +189,8 @@ impl Inner {
             };
             for (from, to) in tier.missing(&raw, self.newest(&raw), end, self.options.block_ms) {
                 match self.make_tier_block(tier, &raw, from, to) {
-                    Ok(()) => {}
+                    // A month of samples takes a while; the head is not to grow meanwhile.
+                    Ok(()) => self.cut_due_blocks(),
                     Err(CutError::Block(BlockError::Stopped) | CutError::Head(StorageError::Stopped)) => return,
                     Err(error) => {
                         self.metrics.compactions_failed.inc();
@@ -399,11 +399,4 @@ fn tagged(labels: &Labels, aggregate: Aggregate) -> Labels {
 /// The labels of a tier's series as those of the series it was made from.
 pub(super) fn untagged(labels: &Labels) -> Labels {
     labels.filtered(|name| name != AGGREGATE_LABEL)
-}
-
-/// The positions of tiers from the coarsest to the finest.
-pub(super) fn coarsest_first(tiers: &[Tier]) -> Vec<usize> {
-    let mut out: Vec<usize> = (0..tiers.len()).collect();
-    out.sort_by_key(|at| Reverse(tiers.get(*at).map(|tier| tier.options.resolution_ms)));
-    out
 }

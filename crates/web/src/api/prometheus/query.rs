@@ -9,6 +9,7 @@ use cupola_promql::Expr;
 
 use crate::api::answer::Ask;
 use crate::api::json::{Answer, ApiError, ErrorKind, success, write_str};
+use crate::api::params::Params;
 use crate::api::prometheus::result::{ResultWriter, Stats};
 use crate::api::stream::Rest;
 
@@ -22,7 +23,7 @@ pub(super) fn instant(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let at = ask.params.time("time", ask.app.clock.now_ms())?;
     let cancel = cancel(ask)?;
     let lookback = lookback(ask)?;
-    let source_resolution = source_resolution(ask)?;
+    let source_resolution = source_resolution(ask.params)?;
     let (text, expr) = parse(ask)?;
     run(
         ask,
@@ -56,7 +57,7 @@ pub(super) fn range(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     }
     let cancel = cancel(ask)?;
     let lookback = lookback(ask)?;
-    let source_resolution = source_resolution(ask)?;
+    let source_resolution = source_resolution(ask.params)?;
     let (text, expr) = parse(ask)?;
     run(
         ask,
@@ -112,11 +113,10 @@ fn lookback(ask: &Ask<'_>) -> Result<Option<i64>, ApiError> {
 }
 
 // As in Thanos; what is not said is `auto`.
-fn source_resolution(ask: &Ask<'_>) -> Result<SourceResolution, ApiError> {
-    match ask.params.get("max_source_resolution") {
+fn source_resolution(params: &Params) -> Result<SourceResolution, ApiError> {
+    match params.get("max_source_resolution") {
         "" | "auto" => Ok(SourceResolution::Auto),
-        _ => ask
-            .params
+        _ => params
             .needed_duration("max_source_resolution")
             .map(SourceResolution::UpTo),
     }
@@ -193,6 +193,21 @@ mod tests {
     use super::*;
     use cupola_model::Labels;
     use cupola_storage::SampleValue;
+
+    #[test]
+    fn the_resolution_of_the_source_is_told_as_thanos_is_told() {
+        use SourceResolution::{Auto, UpTo};
+        for (query, expected) in [
+            ("query=x", Some(Auto)),
+            ("max_source_resolution=auto", Some(Auto)),
+            ("max_source_resolution=0s", Some(UpTo(0))),
+            ("max_source_resolution=5m", Some(UpTo(300_000))),
+            ("max_source_resolution=3600", Some(UpTo(3_600_000))),
+            ("max_source_resolution=fine", None),
+        ] {
+            assert_eq!(source_resolution(&Params::parse(query, "")).ok(), expected, "{query}");
+        }
+    }
 
     #[test]
     fn a_limit_cuts_and_says_so() {

@@ -207,7 +207,10 @@ pub(super) fn tsdb(ask: &Ask<'_>) -> Result<Answer, ApiError> {
         blocks.iter().map(|block| block.bytes).sum::<u64>(),
         counter(ask.app, "process_resident_memory_bytes"),
     );
-    write_str(&mut data, &retention(ask.app.tsdb.retention()));
+    write_str(
+        &mut data,
+        &retention(ask.app.tsdb.retention(), ask.app.tsdb.retention_percent()),
+    );
     data.push_str("}}");
     Ok(success(&data))
 }
