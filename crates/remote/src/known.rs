@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 
 use cupola_model::SeriesRef;
-use foldhash::HashMap;
+use hashbrown::HashTable;
 use parking_lot::RwLock;
 
 /// Labels' bytes, hashed twice with keys of this process: two of a million are the same with a probability of 10^-27.
@@ -12,20 +12,69 @@ pub(crate) type LabelsHash = (u64, u64);
 #[derive(Default)]
 pub(crate) struct Known {
     hashers: (foldhash::quality::RandomState, foldhash::quality::RandomState),
-    maps: RwLock<Maps>,
+    tables: RwLock<Tables>,
 }
 
 // Whatever is asked for goes from `old` to `new`; when everything in `new` has been asked for a few times, `old` is
 // forgotten and `new` becomes old. So what nobody writes any more is gone after a while.
 #[derive(Default)]
-struct Maps {
-    new: HashMap<LabelsHash, SeriesRef>,
-    old: HashMap<LabelsHash, SeriesRef>,
+struct Tables {
+    new: Table,
+    old: Table,
     asked: usize,
 }
 
+/// Series in the order in which they were first written. Senders write theirs in the same order again and again, so the
+/// one after the last is tried first: no search, and no memory far away.
+#[derive(Default)]
+struct Table {
+    series: Vec<(LabelsHash, SeriesRef)>,
+    places: HashTable<u32>,
+}
+
+/// Where the next series of a message is looked for first.
+#[derive(Default)]
+pub(crate) struct Cursor(usize);
+
 const ASKED_TIMES: usize = 16;
 const ASKED_LEAST: usize = 100_000;
+
+impl Table {
+    fn get(&self, hash: LabelsHash, next: &mut Cursor) -> Option<SeriesRef> {
+        let tried = self.series.get(next.0).filter(|(there, _)| *there == hash);
+        let found = match tried {
+            Some(found) => found,
+            None => {
+                next.0 = self.place(hash)?;
+                self.series.get(next.0)?
+            }
+        };
+        next.0 += 1;
+        Some(found.1)
+    }
+
+    fn place(&self, hash: LabelsHash) -> Option<usize> {
+        let is_it = |place: &u32| {
+            self.series
+                .get(*place as usize)
+                .is_some_and(|(there, _)| *there == hash)
+        };
+        Some(*self.places.find(hash.0, is_it)? as usize)
+    }
+
+    fn put(&mut self, hash: LabelsHash, series: SeriesRef) {
+        if let Some(there) = self.place(hash).and_then(|place| self.series.get_mut(place)) {
+            there.1 = series;
+            return;
+        }
+        let place = self.series.len() as u32;
+        self.series.push((hash, series));
+        let all = &self.series;
+        self.places.insert_unique(hash.0, place, |place| {
+            all.get(*place as usize).map_or(0, |(hash, _)| hash.0)
+        });
+    }
+}
 
 impl Known {
     pub(crate) fn hash<'a>(&self, labels: impl Iterator<Item = &'a [u8]>) -> LabelsHash {
@@ -39,25 +88,31 @@ impl Known {
         (a.finish(), b.finish())
     }
 
-    pub(crate) fn get(&self, hash: LabelsHash) -> Option<SeriesRef> {
-        let maps = self.maps.read();
-        maps.new.get(&hash).or_else(|| maps.old.get(&hash)).copied()
+    /// The series with this hash; `next` is the message's own.
+    pub(crate) fn get(&self, hash: LabelsHash, next: &mut Cursor) -> Option<SeriesRef> {
+        let tables = self.tables.read();
+        let found = tables.new.get(hash, next);
+        found.or_else(|| tables.old.get(hash, &mut Cursor(usize::MAX)))
     }
 
     /// Remembers what one message has written.
     pub(crate) fn note(&self, written: &[(LabelsHash, SeriesRef)]) {
         let is_noted = {
-            let maps = self.maps.read();
-            written.iter().all(|(hash, series)| maps.new.get(hash) == Some(series))
+            let tables = self.tables.read();
+            let mut next = Cursor::default();
+            let mut written = written.iter();
+            written.all(|(hash, series)| tables.new.get(*hash, &mut next) == Some(*series))
         };
-        let mut maps = self.maps.write();
+        let mut tables = self.tables.write();
         if !is_noted {
-            maps.new.extend(written.iter().copied());
+            for (hash, series) in written {
+                tables.new.put(*hash, *series);
+            }
         }
-        maps.asked += written.len();
-        if maps.asked > ASKED_TIMES * maps.new.len() + ASKED_LEAST {
-            maps.old = std::mem::take(&mut maps.new);
-            maps.asked = 0;
+        tables.asked += written.len();
+        if tables.asked > ASKED_TIMES * tables.new.series.len() + ASKED_LEAST {
+            tables.old = std::mem::take(&mut tables.new);
+            tables.asked = 0;
         }
     }
 }
@@ -74,13 +129,31 @@ mod tests {
         (0..1000).for_each(note);
         for _ in 0..1000 {
             for n in 0..500 {
-                assert_eq!(known.get(hash(n)), Some(SeriesRef(n.into())));
+                assert_eq!(known.get(hash(n), &mut Cursor::default()), Some(SeriesRef(n.into())));
                 note(n);
             }
         }
-        assert!((500..1000).all(|n| known.get(hash(n)).is_none()));
-        let maps = known.maps.read();
-        assert!(maps.new.len() + maps.old.len() <= 1000);
+        assert!((500..1000).all(|n| known.get(hash(n), &mut Cursor::default()).is_none()));
+        let tables = known.tables.read();
+        assert!(tables.new.series.len() + tables.old.series.len() <= 1000);
+    }
+
+    #[test]
+    fn series_are_found_in_any_order_and_with_any_cursor() {
+        let known = Known::default();
+        let hash = |n: u32| known.hash([&n.to_le_bytes()[..]].into_iter());
+        let all: Vec<_> = (0..100).map(|n| (hash(n), SeriesRef(n.into()))).collect();
+        known.note(&all);
+        known.note(&[(hash(7), SeriesRef(700))]);
+        let mut next = Cursor::default();
+        for n in (0..100).chain((0..100).rev()).chain([5, 5, 200, 6]) {
+            let expected = match n {
+                7 => Some(SeriesRef(700)),
+                200 => None,
+                n => Some(SeriesRef(n.into())),
+            };
+            assert_eq!(known.get(hash(n), &mut next), expected, "{n}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use cupola_storage::{AppendError, Appendable, Appender, CommitError};
 use thiserror::Error;
 use tracing::warn;
 
-use crate::known::{Known, LabelsHash};
+use crate::known::{Cursor, Known, LabelsHash};
 use crate::wire::{Fields, Value, WireError};
 
 /// Why a message was not written, or not all of it.
@@ -108,6 +108,7 @@ impl WriteReceiver {
         let message = snap::raw::Decoder::new().decompress_vec(compressed)?;
         let mut appender = storage.appender();
         let mut written = Vec::new();
+        let mut next = Cursor::default();
         let mut scratch = Scratch::default();
         let mut refused: Option<(usize, AppendError)> = None;
         for field in Fields(&message) {
@@ -118,7 +119,7 @@ impl WriteReceiver {
             match self.series(
                 &scratch,
                 &mut *appender,
-                &mut written,
+                (&mut written, &mut next),
                 now_ms.saturating_add(MAX_AHEAD_MS),
             )? {
                 Ok(()) => {}
@@ -140,11 +141,11 @@ impl WriteReceiver {
         &self,
         series: &Scratch<'_>,
         appender: &mut dyn Appender,
-        written: &mut Vec<(LabelsHash, cupola_model::SeriesRef)>,
+        (written, next): (&mut Vec<(LabelsHash, cupola_model::SeriesRef)>, &mut Cursor),
         latest: i64,
     ) -> Result<Result<(), AppendError>, WriteError> {
         let hash = self.known.hash(series.labels.iter().copied());
-        let mut known = self.known.get(hash);
+        let mut known = self.known.get(hash, next);
         // Built where the storage has to be told them.
         let mut labels = None;
         for &(ts, value) in &series.samples {

@@ -10,16 +10,40 @@ const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 // Below this a frame's own header outweighs what compression saves.
 const COMPRESS_FROM: usize = 128;
+const LEVEL: i32 = 1;
 
-/// Appends `record` as one frame to `out`.
-pub(crate) fn put(out: &mut Vec<u8>, record: &[u8]) {
-    let compressed = (record.len() >= COMPRESS_FROM)
-        .then(|| zstd::bulk::compress(record, 1).ok())
-        .flatten();
-    let (kind, payload) = match &compressed {
-        Some(small) if small.len() < record.len() => (ZSTD, small.as_slice()),
-        _ => (PLAIN, record),
-    };
+/// Writes frames, with one compressor for all of them.
+#[derive(Default)]
+pub(crate) struct Writer {
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+    compressed: Vec<u8>,
+}
+
+impl Writer {
+    /// Appends `record` as one frame to `out`.
+    pub(crate) fn put(&mut self, out: &mut Vec<u8>, record: &[u8]) {
+        put(out, record, self.compress(record));
+    }
+
+    // `None` where compressing does not make it shorter, or fails.
+    fn compress(&mut self, record: &[u8]) -> Option<&[u8]> {
+        if record.len() < COMPRESS_FROM {
+            return None;
+        }
+        if self.zstd.is_none() {
+            self.zstd = zstd::bulk::Compressor::new(LEVEL).ok();
+        }
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(record.len()));
+        let length = self.zstd.as_mut()?.compress_to_buffer(record, &mut self.compressed);
+        length
+            .is_ok_and(|length| length < record.len())
+            .then_some(&*self.compressed)
+    }
+}
+
+fn put(out: &mut Vec<u8>, record: &[u8], compressed: Option<&[u8]>) {
+    let (kind, payload) = compressed.map_or((PLAIN, record), |small| (ZSTD, small));
     let crc = crc32c::crc32c_append(crc32c::crc32c(&[kind]), payload);
     out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
     out.extend_from_slice(&crc.to_le_bytes());
@@ -79,8 +103,9 @@ mod tests {
     #[test]
     fn frames_come_back() {
         let mut file = Vec::new();
+        let mut writer = Writer::default();
         for record in [vec![1, 2, 3], vec![7; 5000], vec![]] {
-            put(&mut file, &record);
+            writer.put(&mut file, &record);
         }
         let mut rest = file.as_slice();
         for expected in [vec![1, 2, 3], vec![7; 5000], vec![]] {
@@ -96,7 +121,7 @@ mod tests {
     #[test]
     fn every_torn_end_and_every_flipped_byte_is_noticed() {
         let mut file = Vec::new();
-        put(&mut file, &[9; 300]);
+        Writer::default().put(&mut file, &[9; 300]);
         for len in 1..file.len() {
             assert!(matches!(take(&file[..len]), Frame::Broken(_)), "{len}");
         }

@@ -38,6 +38,7 @@ pub(crate) struct Wal {
     dirty: bool,
     record: Vec<u8>,
     framed: Vec<u8>,
+    frames: frame::Writer,
     bytes_written: u64,
     // Files of which something could not be read.
     damaged: BTreeSet<String>,
@@ -61,6 +62,7 @@ impl Wal {
             dirty: false,
             record: Vec::new(),
             framed: Vec::new(),
+            frames: frame::Writer::default(),
             bytes_written: 0,
             damaged: BTreeSet::new(),
         };
@@ -106,7 +108,7 @@ impl Wal {
 
     fn write(&mut self) -> io::Result<()> {
         self.framed.clear();
-        frame::put(&mut self.framed, &self.record);
+        self.frames.put(&mut self.framed, &self.record);
         let Some(file) = self.file.as_mut() else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -197,6 +199,7 @@ pub(crate) struct Checkpoint {
     file: Box<dyn VfsFile>,
     codec: Codec,
     record: Vec<u8>,
+    frames: frame::Writer,
 }
 
 impl Checkpoint {
@@ -214,6 +217,7 @@ impl Checkpoint {
             file,
             codec: Codec::default(),
             record: Vec::new(),
+            frames: frame::Writer::default(),
         })
     }
 
@@ -235,7 +239,7 @@ impl Checkpoint {
 
     fn flush(&mut self) -> io::Result<()> {
         let mut framed = Vec::new();
-        frame::put(&mut framed, &self.record);
+        self.frames.put(&mut framed, &self.record);
         self.record.clear();
         self.file.append(&framed)
     }
