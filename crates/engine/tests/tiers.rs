@@ -89,14 +89,12 @@ impl Server {
 
 // The points of the only series.
 fn points(result: &QueryResult) -> Vec<(i64, f64)> {
-    match &result.value {
-        QueryValue::Matrix(series) => {
-            assert!(series.len() <= 1, "{series:?}");
-            let samples = series.first().map(|(_, samples)| samples.clone()).unwrap_or_default();
-            samples.ts.into_iter().zip(samples.values).collect()
-        }
-        other => panic!("{other:?}"),
-    }
+    let QueryValue::Matrix(series) = &result.value else {
+        return Vec::new();
+    };
+    assert!(series.len() <= 1, "{series:?}");
+    let samples = series.first().map(|(_, samples)| samples.clone()).unwrap_or_default();
+    samples.ts.into_iter().zip(samples.values).collect()
 }
 
 const TOLD_5M: &str = "answered from samples of 5m resolution";
@@ -277,11 +275,12 @@ fn years_after_the_samples_are_gone_a_query_reads_little() {
     // A rule over the past has the finest there is.
     let result = server.instant("gauge", 10 * DAY - 1);
     assert_eq!(result.infos, [format!("PromQL info: {TOLD_5M} (1:1)")]);
-    let QueryValue::Vector(rows) = &result.value else {
-        panic!("{:?}", result.value)
+    let rows = match &result.value {
+        QueryValue::Vector(rows) => rows.as_slice(),
+        _ => &[],
     };
     assert!(
-        matches!(rows.as_slice(), [(labels, _, SampleValue::Float(_))] if *labels == series("gauge")),
+        matches!(rows, [(labels, _, SampleValue::Float(_))] if *labels == series("gauge")),
         "{rows:?}"
     );
     // A range of less than a window answers what it can.

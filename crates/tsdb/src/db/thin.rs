@@ -114,11 +114,11 @@ fn thin_floats(
 ) {
     let at = |i: usize| Some((*samples.ts.get(i)?, *samples.values.get(i)?));
     // The newest sample before the window: its window and value.
-    let earlier = samples.ts.iter().zip(&samples.values).take_while(|(t, _)| **t < from);
-    let mut previous = earlier
-        .filter(|(_, value)| !is_stale_nan(**value))
-        .last()
-        .map(|(t, value)| (t.div_euclid(resolution_ms), *value));
+    let before = samples.ts.partition_point(|t| *t < from);
+    let mut previous = (0..before)
+        .filter_map(at)
+        .rfind(|(_, value)| !is_stale_nan(*value))
+        .map(|(t, value)| (t.div_euclid(resolution_ms), value));
     let mut kept = Kept::default();
     let mut falls: Vec<(Option<usize>, usize)> = Vec::new();
     for (window, range) in windows(&samples.ts, from, resolution_ms) {
@@ -186,8 +186,7 @@ fn thin_histograms(samples: &Samples, from: i64, resolution_ms: i64, last: &mut 
     let before = histograms.ts.partition_point(|t| *t < from);
     let mut previous: Option<(i64, &Arc<FloatHistogram>)> = (0..before)
         .filter_map(at)
-        .filter(|(_, histogram)| !histogram.is_stale())
-        .last()
+        .rfind(|(_, histogram)| !histogram.is_stale())
         .map(|(t, histogram)| (t.div_euclid(resolution_ms), histogram));
     let mut kept = Kept::default();
     for (window, range) in windows(&histograms.ts, from, resolution_ms) {
