@@ -109,6 +109,91 @@ fn blocks_are_listed_and_dumped_as_promtool_does() {
 }
 
 #[test]
+fn the_log_of_a_prometheus_is_dumped_as_promtool_does() {
+    let Some(program) = neighbour("promtool") else { return };
+    let home = Home::new();
+    let series = home.write("series.json", SERIES);
+    let out = home.path().join("out");
+    let out = out.to_string_lossy();
+    let series = series.to_string_lossy();
+    let bench = ["bench", "write", "--metrics=9", "--scrapes=300", "--out", &out, &series];
+    ok(theirs(&program, &bench));
+    let data = format!("{out}/storage");
+    let before = listing(Path::new(&data));
+    let mine = ours(&["dump", &data]);
+    assert_eq!((mine.code, mine.stderr.as_str()), (Some(0), ""));
+    assert_eq!(listing(Path::new(&data)), before, "nothing is written");
+    let theirs = ok(theirs(&program, &["dump", &data]));
+    assert_eq!(theirs.lines().count(), 900);
+    assert_eq!(mine.stdout, theirs);
+}
+
+#[test]
+fn the_benchmark_writes_what_promtools_benchmark_writes() {
+    let home = Home::new();
+    let series = home.write("series.json", SERIES);
+    let out = home.path().join("out");
+    let (out, series) = (out.to_string_lossy(), series.to_string_lossy());
+    let bench = ["bench", "write", "--metrics=9", "--scrapes=300", "--out", &out, &series];
+    let told = ok(ours(&bench));
+    let stages: Vec<&str> = told
+        .lines()
+        .map(|line| line.split(" duration=").next().unwrap())
+        .filter(|line| !line.starts_with(" > samples/sec: "))
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            ">> start stage=readData",
+            ">> completed stage=readData",
+            ">> start stage=ingestScrapes",
+            "ingestion completed",
+            ">> completed stage=ingestScrapes",
+            " > total samples: 900",
+            ">> start stage=stopStorage",
+            ">> completed stage=stopStorage",
+        ]
+    );
+    let dumped = ok(ours(&["dump", &format!("{out}/storage")]));
+    assert_eq!(dumped.lines().count(), 900);
+    assert!(
+        dumped.starts_with("{__name__=\"up\", job=\"a\"} 1.23457789e+08 30000\n"),
+        "{dumped:.60}"
+    );
+    // Once more over the same folder, but not over one that holds something else.
+    ok(ours(&bench));
+    home.write("out/notes.txt", "mine");
+    let refused = ours(&bench);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.stderr.contains("notes.txt is not of a benchmark"),
+        "{}",
+        refused.stderr
+    );
+}
+
+const SERIES: &str = r#"{"__name__":"up","job":"a"}
+{"__name__":"up","job":"b"}
+{"__name__":"up","job":"a"}
+{"__name__":"x_bucket","job":"a","le":"1"}
+"#;
+
+// The names and sizes of all files below a folder.
+fn listing(dir: &Path) -> Vec<(PathBuf, u64)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let meta = entry.metadata().unwrap();
+        if meta.is_dir() {
+            all.extend(listing(&entry.path()));
+        } else {
+            all.push((entry.path(), meta.len()));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
 fn a_block_is_analyzed_as_promtool_does() {
     let Some(program) = neighbour("promtool") else { return };
     let home = Home::new();

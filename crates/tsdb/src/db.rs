@@ -29,6 +29,7 @@ mod cut;
 mod import;
 mod layers;
 mod plan;
+mod read_only;
 mod replay;
 mod retention;
 mod spans;
@@ -36,6 +37,7 @@ mod thin;
 mod tiers;
 
 use cut::{block_info, open_blocks};
+pub use read_only::ReadOnly;
 use replay::Progress;
 pub use replay::ReplayProgress;
 use tiers::Tier;
@@ -187,7 +189,7 @@ impl Tsdb {
         }
         let (wal, backlog) =
             Wal::open(vfs.clone(), &dir.join(LOG_FOLDER)).map_err(io("its write-ahead log cannot be opened"))?;
-        let head = Head::new(wal, written_until(&blocks), &options, metrics.clone());
+        let head = Head::new(Some(wal), written_until(&blocks), &options, metrics.clone());
         let inner = Inner {
             options,
             clock,
@@ -379,7 +381,7 @@ impl Tsdb {
     /// Bytes of the write-ahead log, its checkpoint included.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
-        wal_size(&*self.inner.vfs, &self.inner.options.dir.join("cupola-wal"))
+        wal_size(&*self.inner.vfs, &self.inner.options.dir.join(LOG_FOLDER))
     }
 
     /// All blocks, oldest first.

@@ -17,6 +17,6 @@ mod metrics;
 mod options;
 mod wal;
 
-pub use db::{BlockInfo, OpenError, ReplayProgress, Tsdb};
+pub use db::{BlockInfo, OpenError, ReadOnly, ReplayProgress, Tsdb};
 pub use head::{Cardinality, Counts, HeadStats, RefusedSeries};
 pub use options::{Options, RetentionRule, SeriesLimits, TierOptions};

@@ -215,4 +215,6 @@ export interface WalReplay {
   min: number;
   max: number;
   current: number;
+  /** Whether everything is in answers by now; Prometheus does not say. */
+  done?: boolean;
 }

@@ -145,8 +145,11 @@ impl Inner {
         };
         let gone: BTreeSet<Ulid> = metas.iter().map(|meta| meta.ulid).collect();
         let name = merged.as_ref().map(|block| block.meta().ulid);
-        let into = name.map_or_else(String::new, |name| name.to_string());
-        info!(blocks = names(sources), into, "blocks merged");
+        let blocks = names(sources);
+        match name {
+            Some(into) => info!(blocks, %into, "blocks written anew as one"),
+            None => info!(blocks, "nothing is left of blocks"),
+        }
         let rest = place.blocks.load();
         let rest = rest.iter().filter(|b| !gone.contains(&b.meta().ulid)).cloned();
         set_blocks(place, rest.chain(merged.map(Arc::new)).collect());

@@ -185,8 +185,8 @@ impl Inner {
 }
 
 impl Head {
-    /// An empty head in front of `wal`. Samples older than `floor` are in blocks.
-    pub(crate) fn new(wal: Wal, floor: i64, options: &Options, metrics: Arc<Metrics>) -> Self {
+    /// An empty head in front of `wal`; without one it takes no samples. Those older than `floor` are in blocks.
+    pub(crate) fn new(wal: Option<Wal>, floor: i64, options: &Options, metrics: Arc<Metrics>) -> Self {
         let inner = Inner {
             mint: i64::MAX,
             maxt: i64::MIN,
@@ -194,7 +194,7 @@ impl Head {
         };
         Self {
             inner: RwLock::new(inner),
-            wal: Mutex::new(Some(wal)),
+            wal: Mutex::new(wal),
             floor: AtomicI64::new(floor),
             late_ms: options.block_ms / 2,
             window_ms: AtomicI64::new(options.out_of_order_window_ms),

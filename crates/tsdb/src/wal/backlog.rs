@@ -40,7 +40,7 @@ impl Backlog {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn list(vfs: Arc<dyn Vfs>, dir: &Path) -> io::Result<Self> {
+    pub(crate) fn list(vfs: Arc<dyn Vfs>, dir: &Path) -> io::Result<Self> {
         let names = vfs.list(dir)?;
         let checkpoint = names
             .iter()

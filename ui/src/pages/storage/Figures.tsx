@@ -15,18 +15,18 @@ export function Figures({ status, blocks }: { status: TsdbStatus; blocks: readon
   return (
     <>
       <dl class={`${parts.sheet} ${css.figures}`}>
-        <Figure word="series in memory" test="series" value={grouped(head.numSeries)} />
-        {fresh !== undefined && <Figure word="new within 1 h" value={grouped(fresh)} />}
+        <Figure word="series" test="series" value={grouped(head.numSeries)} />
+        {fresh !== undefined && <Figure word="new in 1 h" value={grouped(fresh)} />}
         <Figure word="label pairs" value={grouped(head.numLabelPairs)} />
         <Figure word="chunks" value={grouped(head.chunkCount)} />
         <Figure
-          word="time in memory"
+          word="span"
           title={hasSamples ? `${exactTime(head.minTime)} to ${exactTime(head.maxTime)}` : undefined}
           value={hasSamples ? durationWords(head.maxTime - head.minTime) : '–'}
         />
         {storage && (
           <>
-            <Figure word="server memory" value={<Amount of={bytes(storage.memoryBytes)} />} />
+            <Figure word="memory" value={<Amount of={bytes(storage.memoryBytes)} />} />
             <Figure word="log" value={<Amount of={bytes(storage.logBytes)} />} />
             <Figure word={count(blocks.length, 'block')} value={<Amount of={bytes(storage.blockBytes)} />} />
             <Figure word="kept for" value={storage.retention || 'ever'} />

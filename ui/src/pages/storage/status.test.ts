@@ -128,7 +128,9 @@ describe('figures', () => {
 
   it('tell how far the log is read', () => {
     expect(replayed({ min: 0, max: 0, current: 0 })).toBeNull();
-    expect(replayed({ min: 2, max: 6, current: 3 })).toBe(0.25);
+    expect(replayed({ min: 2, max: 5, current: 3 })).toBe(0.25);
+    expect(replayed({ min: 4, max: 4, current: 4, done: false })).toBe(0);
+    expect(replayed({ min: 2, max: 5, current: 5, done: true })).toBeNull();
     expect(replayed({ min: 2, max: 6, current: 6 })).toBeNull();
   });
 });

@@ -160,7 +160,7 @@ export function bytesPerSample(bytes: number | undefined, samples: number): stri
 }
 
 /** How much of the log has been read, from 0 to 1; null where nothing is being read. */
-export function replayed({ min, max, current }: WalReplay): number | null {
-  if (!(max > min) || current >= max) return null;
-  return Math.max(0, (current - min) / (max - min));
+export function replayed({ min, max, current, done = current >= max }: WalReplay): number | null {
+  if (done) return null;
+  return Math.min(1, Math.max(0, (current - min) / (max - min + 1)));
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{BufWriter, Write};
+use std::sync::Arc;
 
+use cupola_env::RealFs;
 use cupola_model::{Labels, fmt_f64_g, go_quote, is_valid_legacy_label_name, is_valid_legacy_metric_name};
-use cupola_storage::{Queryable, Samples, Selection, Series, merge_series};
+use cupola_storage::{Samples, Selection, Series};
+use cupola_tsdb::ReadOnly;
 
 use super::super::Io;
-use super::{DumpFormat, Failure, RangeArgs, open_blocks, selector};
+use super::{DumpFormat, Failure, RangeArgs, must_be_there, selector};
 
 /// How a dump looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +33,17 @@ impl From<DumpFormat> for Form {
     }
 }
 
-/// Prints the samples of all blocks between two times, by series in order of labels. One block that cannot be opened is
-/// a failure before anything is printed: who reads a dump takes it for all there is.
+/// Prints the samples of all blocks and logs between two times, by series in order of labels. One block that cannot be
+/// opened is a failure before anything is printed: who reads a dump takes it for all there is.
 pub(super) fn dump(args: &RangeArgs, form: Form, io: &mut Io<'_>) -> Result<(), Failure> {
-    let (blocks, faults) = open_blocks(&args.path)?;
-    if !faults.is_empty() {
-        return Err(Failure::Told(faults.join("\n")));
+    must_be_there(&args.path)?;
+    let folder = ReadOnly::open(&args.path, Arc::new(RealFs)).map_err(|error| Failure::Told(error.to_string()))?;
+    if !folder.broken_blocks().is_empty() {
+        return Err(Failure::Told(folder.broken_blocks().join("\n")));
     }
-    tell_logs(&args.path, io)?;
+    for damage in folder.damage() {
+        writeln!(io.err, "WARNING: {damage}")?;
+    }
     let mut found: BTreeMap<Labels, Series> = BTreeMap::new();
     for text in &args.selectors {
         let matchers = selector(text)?;
@@ -47,11 +52,7 @@ pub(super) fn dump(args: &RangeArgs, form: Form, io: &mut Io<'_>) -> Result<(), 
             mint: args.min_time,
             maxt: args.max_time,
         };
-        let mut parts = Vec::new();
-        for block in &blocks {
-            parts.push(block.select(&selection)?);
-        }
-        for series in merge_series(parts) {
+        for series in folder.select(&selection)? {
             found.entry(series.labels.clone()).or_insert(series);
         }
     }
@@ -60,27 +61,6 @@ pub(super) fn dump(args: &RangeArgs, form: Form, io: &mut Io<'_>) -> Result<(), 
     // What came before a fault is there.
     out.flush()?;
     done
-}
-
-// What a server has not yet written to a block is in a log, which is not read here.
-fn tell_logs(dir: &Path, io: &mut Io<'_>) -> io::Result<()> {
-    for log in ["cupola-wal", "wal"] {
-        let path = dir.join(log);
-        // An empty segment is what a Prometheus leaves that has just begun.
-        let is_used = std::fs::read_dir(&path).is_ok_and(|files| {
-            files
-                .flatten()
-                .any(|file| file.metadata().is_ok_and(|meta| meta.is_dir() || meta.len() > 0))
-        });
-        if is_used {
-            let path = path.display();
-            writeln!(
-                io.err,
-                "WARNING: the newest samples, which are in {path} and not yet in a block, are not printed"
-            )?;
-        }
-    }
-    Ok(())
 }
 
 fn print(

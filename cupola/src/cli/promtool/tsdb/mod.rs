@@ -4,6 +4,7 @@
 //! told beyond it goes to the error output.
 
 mod analyze;
+mod bench;
 mod build;
 mod dump;
 mod list;
@@ -28,12 +29,37 @@ pub(super) enum Tsdb {
     Analyze(AnalyzeArgs),
     /// List the blocks of a data folder.
     List(ListArgs),
-    /// Print the samples of all blocks, one a line.
+    /// Print all samples, one a line: those of the blocks and those of the log.
     Dump(DumpArgs),
-    /// Print the samples of all blocks in OpenMetrics, as create-blocks-from reads them.
+    /// Print all samples in OpenMetrics, as create-blocks-from reads them.
     DumpOpenmetrics(RangeArgs),
     /// Make blocks from other data.
     CreateBlocksFrom(CreateArgs),
+    /// Measure the storage.
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// Write made-up samples of many series, as fast as can be.
+    Write(BenchWriteArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BenchWriteArgs {
+    /// The folder for the data; that of an earlier benchmark is deleted.
+    #[arg(long, value_name = "DIR", default_value = "benchout")]
+    out: PathBuf,
+    /// How many series to take from the file.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    metrics: usize,
+    /// How many scrapes to simulate.
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    scrapes: usize,
+    /// The series, each a line of JSON with its labels.
+    #[arg(value_name = "FILE", default_value = "../../tsdb/testdata/20kseries.json")]
+    file: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -217,6 +243,7 @@ pub(super) fn run(command: &Tsdb, options: &cupola_promql::ParseOptions, io: &mu
         Tsdb::List(args) => list::list(args, io),
         Tsdb::Dump(args) => dump::dump(&args.range, args.format.into(), io),
         Tsdb::DumpOpenmetrics(range) => dump::dump(range, dump::Form::OpenMetrics, io),
+        Tsdb::Bench(Bench::Write(args)) => bench::write(args, io),
         Tsdb::CreateBlocksFrom(args) => match &args.source {
             Source::Openmetrics(source) => openmetrics::create(args, source, io),
             Source::Rules(source) => {
@@ -237,12 +264,16 @@ pub(super) fn run(command: &Tsdb, options: &cupola_promql::ParseOptions, io: &mu
     }
 }
 
+fn must_be_there(dir: &Path) -> Result<(), Failure> {
+    std::fs::metadata(dir).map(|_| ()).map_err(|error| {
+        let text = format!("opening the db dir: stat {}: {}", dir.display(), io_text(&error));
+        Failure::Told(text)
+    })
+}
+
 /// The blocks of a data folder, oldest first, those that cannot be opened with the reason.
 fn open_blocks(dir: &Path) -> Result<(Vec<Block>, Vec<String>), Failure> {
-    if let Err(error) = std::fs::metadata(dir) {
-        let text = format!("opening the db dir: stat {}: {}", dir.display(), io_text(&error));
-        return Err(Failure::Told(text));
-    }
+    must_be_there(dir)?;
     let found = list_blocks(&RealFs, dir)?;
     let mut blocks = Vec::new();
     let mut faults: Vec<String> = found.broken.iter().map(|broken| broken.error.to_string()).collect();
