@@ -9,12 +9,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use cupola_block::BlockFormat;
 use cupola_config::ByteSize;
-use cupola_tsdb::SeriesLimits;
+use cupola_tsdb::{RetentionRule, SeriesLimits, TierOptions};
 
 use crate::logging::LogFormat;
 
 mod prometheus;
 mod promtool;
+mod retention;
 mod tsdb;
 
 pub(crate) use promtool::Promtool;
@@ -59,6 +60,10 @@ pub(crate) struct Settings {
     pub max_connections: usize,
     pub retention_ms: i64,
     pub retention_bytes: u64,
+    /// Percent of the disk.
+    pub retention_percent: f64,
+    pub retention_rules: Vec<RetentionRule>,
+    pub tiers: Vec<TierOptions>,
     pub min_block_ms: i64,
     /// 0 leaves it to the retention.
     pub max_block_ms: i64,
@@ -243,6 +248,9 @@ fn up(up: Up) -> Command {
         max_connections: 512,
         retention_ms: 15 * 24 * 3_600_000,
         retention_bytes: 0,
+        retention_percent: 0.0,
+        retention_rules: Vec::new(),
+        tiers: Vec::new(),
         min_block_ms: 2 * 3_600_000,
         max_block_ms: 0,
         block_format: BlockFormat::Native,
@@ -351,6 +359,33 @@ mod tests {
     }
 
     #[test]
+    fn retention_rules_and_tiers_come_as_often_as_wanted() {
+        let rules =
+            r#"--storage.tsdb.retention.rule={__name__=~"debug_.*"}=3d --storage.tsdb.retention.rule=up{a="b=c"}=1y"#;
+        let tiers = "--storage.tsdb.tier=5m:90d --storage.tsdb.tier 1h:0";
+        let settings = parsed(&format!(
+            "prometheus {rules} {tiers} --storage.tsdb.retention.percentage=62.5"
+        ))
+        .unwrap();
+        const DAY: i64 = 86_400_000;
+        let kept: Vec<(usize, i64)> = settings
+            .retention_rules
+            .iter()
+            .map(|rule| (rule.matchers.len(), rule.retention_ms / DAY))
+            .collect();
+        assert_eq!(kept, [(1, 3), (2, 365)]);
+        let tiers: Vec<(i64, i64)> = settings
+            .tiers
+            .iter()
+            .map(|tier| (tier.resolution_ms / 60_000, tier.retention_ms / DAY))
+            .collect();
+        assert_eq!(tiers, [(5, 90), (60, 0)]);
+        // As in Prometheus, a limit on the size takes the place of the default limit on the age.
+        assert_eq!((settings.retention_percent, settings.retention_ms), (62.5, 0));
+        assert_eq!(settings.flags["storage.tsdb.tier"], "5m:90d, 1h:0");
+    }
+
+    #[test]
     fn mistakes_are_one_message_and_exit_code_1() {
         for (line, told) in [
             ("cupola --nope", "--nope"),
@@ -361,6 +396,23 @@ mod tests {
                 "prometheus --storage.tsdb.retention.size=x",
                 "--storage.tsdb.retention.size",
             ),
+            (
+                "prometheus --storage.tsdb.retention.percentage=101",
+                "must be in the range [0, 100]",
+            ),
+            ("prometheus --storage.tsdb.tier=5m", "5m:90d"),
+            ("prometheus --storage.tsdb.tier=5m:x", "--storage.tsdb.tier=5m:x"),
+            ("prometheus --storage.tsdb.tier=7m:1d", "divide a day"),
+            (
+                "prometheus --storage.tsdb.tier=5m:1d --storage.tsdb.tier=5m:2d",
+                "twice",
+            ),
+            (
+                "prometheus --storage.tsdb.retention.rule={a=~\"(\"}=3d",
+                "--storage.tsdb.retention.rule={a=~\"(\"}=3d: 1:",
+            ),
+            ("prometheus --storage.tsdb.retention.rule={a=\"b\"}", "=3d"),
+            ("prometheus --storage.tsdb.retention.rule={a=\"b\"}=soon", "soon"),
             ("prometheus stray", "unexpected stray"),
             ("amtool alert", "amtool"),
             ("promtool check", "rules"),

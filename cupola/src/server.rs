@@ -93,6 +93,9 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     let mut options = Options::new(settings.data.clone());
     options.retention_ms = retention.time.map_or(settings.retention_ms, |t| t.as_millis() as i64);
     options.retention_bytes = retention.size.map_or(settings.retention_bytes, |s| s.0);
+    options.retention_percent = retention.percentage.unwrap_or(settings.retention_percent);
+    options.retention_rules.clone_from(&settings.retention_rules);
+    options.tiers.clone_from(&settings.tiers);
     options.block_ms = settings.min_block_ms;
     options.max_block_ms = settings.max_block_ms;
     options.block_format = settings.block_format;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use cupola_chunk::{Encoding, HistogramChunks, NativeValue, decode_native, remove_native, sort_native};
 use cupola_env::Vfs;
+use cupola_model::Labels;
 use cupola_storage::Samples;
 
 use crate::block::{Mark, put_in_order};
@@ -43,6 +44,39 @@ pub fn merge_blocks(
     spec: BlockSpec,
     keep_going: &dyn Fn() -> bool,
 ) -> Result<Option<BlockMeta>, BlockError> {
+    merge_blocks_with(sources, vfs, dir, spec, keep_going, &Merging::default())
+}
+
+/// What [`merge_blocks_with`] does beside merging.
+pub struct Merging<'a> {
+    /// Whether a series is in the new block.
+    pub keeps: &'a dyn Fn(&Labels) -> bool,
+    /// Whether chunks of floats that follow each other are joined into longer ones: for blocks of few samples a series.
+    pub joins_chunks: bool,
+}
+
+impl Default for Merging<'_> {
+    /// All series, chunks as they are.
+    fn default() -> Self {
+        Self {
+            keeps: &|_| true,
+            joins_chunks: false,
+        }
+    }
+}
+
+/// As [`merge_blocks`], leaving out series or joining chunks on the way.
+///
+/// # Errors
+/// As [`merge_blocks`].
+pub fn merge_blocks_with(
+    sources: &[&Block],
+    vfs: &Arc<dyn Vfs>,
+    dir: &Path,
+    spec: BlockSpec,
+    keep_going: &dyn Fn() -> bool,
+    merging: &Merging<'_>,
+) -> Result<Option<BlockMeta>, BlockError> {
     let mut walks = Vec::with_capacity(sources.len());
     for block in sources {
         walks.push(Walk::begin(block)?);
@@ -61,7 +95,10 @@ pub fn merge_blocks(
                 walk.take(source, &mut pieces)?;
             }
         }
-        let merged = merge_pieces(&mut walks, &mut pieces, &mut writer)?;
+        if !(merging.keeps)(&labels) {
+            continue;
+        }
+        let merged = merge_pieces(&mut walks, &mut pieces, &mut writer, merging.joins_chunks)?;
         if !merged.is_empty() {
             writer.add_entries(&labels, &merged)?;
         }
@@ -95,7 +132,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    fn labels(&self) -> Option<&cupola_model::Labels> {
+    fn labels(&self) -> Option<&Labels> {
         self.next.as_ref().map(|series| &series.labels)
     }
 
@@ -169,12 +206,15 @@ struct Piece {
     is_cut: bool,
 }
 
-/// The chunks that one series has in the new block.
+/// The chunks that one series has in the new block; with `joins` those of floats are encoded anew.
 fn merge_pieces(
     walks: &mut [Walk<'_>],
     pieces: &mut [Piece],
     writer: &mut BlockWriter,
+    joins: bool,
 ) -> Result<Vec<Entry>, BlockError> {
+    // Floats that belong together go on from one chunk to the next.
+    let joins = joins || writer.format() == BlockFormat::Native;
     // Stable: what begins at one moment stays in the order of the sources.
     pieces.sort_by_key(|piece| piece.meta.mint);
     let mut out = Vec::with_capacity(pieces.len());
@@ -185,7 +225,7 @@ fn merge_pieces(
         let mut end = first.meta.maxt;
         let mut len = 0;
         for piece in rest.iter() {
-            if len > 0 && piece.meta.mint > end {
+            if len > 0 && piece.meta.mint > end && !joins {
                 break;
             }
             end = end.max(piece.meta.maxt);
@@ -196,7 +236,7 @@ fn merge_pieces(
         if let [piece] = &*group
             && !piece.is_cut
             && let Some(walk) = walks.get_mut(piece.source)
-            && let Some((tag, bytes)) = copied(walk, piece, writer)?
+            && let Some((tag, bytes)) = copied(walk, piece, writer, joins)?
         {
             encode(&mut samples, writer, &mut out)?;
             out.push(Entry {
@@ -219,7 +259,7 @@ fn merge_pieces(
             encode(&mut samples, writer, &mut out)?;
             merge_native(walks, group, writer, &mut out)?;
         }
-        if writer.format() == BlockFormat::Prometheus {
+        if !joins {
             encode(&mut samples, writer, &mut out)?;
         }
     }
@@ -279,9 +319,14 @@ fn merge_native(
 
 /// The entry of a chunk that goes into the new block as it is: its tag and its bytes; `None` where it is to be encoded
 /// anew.
-fn copied(walk: &mut Walk<'_>, piece: &Piece, writer: &mut BlockWriter) -> Result<Option<(u8, Vec<u8>)>, BlockError> {
+fn copied(
+    walk: &mut Walk<'_>,
+    piece: &Piece,
+    writer: &mut BlockWriter,
+    joins: bool,
+) -> Result<Option<(u8, Vec<u8>)>, BlockError> {
     match walk.read(&piece.meta)? {
-        StoredChunk::Encoded(Encoding::Xor, _) if writer.format() == BlockFormat::Native => Ok(None),
+        StoredChunk::Encoded(Encoding::Xor, _) if joins => Ok(None),
         StoredChunk::Encoded(encoding, bytes) => Ok(Some((encoding.as_byte(), bytes.to_vec()))),
         StoredChunk::Columnar(chunk) if usize::from(chunk.count()) >= ENOUGH_SAMPLES => {
             writer.copy(piece.source, &chunk)

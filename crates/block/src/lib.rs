@@ -11,7 +11,8 @@
 //! query needs them, in windows of 1 to 256 KiB; the system's page cache is the only cache. Each checksum is verified
 //! at the moment its bytes are read: tables when the block is opened, everything else at each read.
 //!
-//! [`merge_blocks`] makes one block of several, or of one in another format; [`Block::delete`] notes samples as deleted, which merging drops.
+//! [`merge_blocks`] makes one block of several, or of one in another format ([`merge_blocks_with`] leaves series out on
+//! the way); [`Block::delete`] notes samples as deleted, which merging drops.
 //!
 //! *Invariant:* nothing here deletes or repairs a block. A [`BlockWriter`] and [`Block::link_into`] remove their own
 //! unfinished folder, no other.
@@ -37,7 +38,7 @@ mod writer;
 
 pub use block::{Block, BlockSeries, ChunkReader, SeriesIter};
 pub use chunks::ChunkMeta;
-pub use compact::merge_blocks;
+pub use compact::{Merging, merge_blocks, merge_blocks_with};
 pub use error::{BlockError, Refusal};
 pub use list::{BlockList, Broken, list_blocks};
 pub use meta::{BlockFormat, BlockFormatError, BlockMeta, BlockStats, Compaction, NativeFormat, ParentBlock};

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use common::{Model, machine, promtool, read_all, select, spec, verified, write};
 use cupola_block::{
-    Block, BlockError, BlockFormat, BlockMeta, BlockSpec, BlockWriter, Interval, NewChunk, Tombstones, Ulid,
-    list_blocks, merge_blocks, write_tombstones,
+    Block, BlockError, BlockFormat, BlockMeta, BlockSpec, BlockWriter, Interval, Merging, NewChunk, Tombstones, Ulid,
+    list_blocks, merge_blocks, merge_blocks_with, write_tombstones,
 };
 use cupola_chunk::{Appended, Encoding, HistogramAppender, NativeValue, decode_native};
 use cupola_env::RealFs;
@@ -360,6 +360,44 @@ fn what_is_deleted_of_a_histogram_chunk_goes_for_good() {
         .collect();
     let left: Vec<i64> = (0..=400).step_by(10).filter(|ts| !(100..=300).contains(ts)).collect();
     assert_eq!(times, left);
+}
+
+#[test]
+fn series_are_left_out_and_short_chunks_joined_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let parts = [machine(9, 10, 0), machine(9, 10, 150_000), machine(9, 10, 900_000)];
+    let blocks: Vec<Block> = parts
+        .iter()
+        .enumerate()
+        .map(|(number, model)| {
+            let (path, _) = write(dir.path(), spec(number as u64, model), model, 4);
+            Block::open(&RealFs::shared(), &path).unwrap()
+        })
+        .collect();
+    let metas: Vec<&BlockMeta> = blocks.iter().map(Block::meta).collect();
+    let sources: Vec<&Block> = blocks.iter().collect();
+    let whole = union(&parts);
+    let dropped = whole.keys().nth(3).unwrap();
+    let merging = Merging {
+        keeps: &|labels| labels != dropped,
+        joins_chunks: true,
+    };
+    let spec = BlockSpec::merged(Ulid::new(77, 77), &metas);
+    let meta = merge_blocks_with(&sources, &RealFs::shared(), dir.path(), spec, &|| true, &merging).unwrap();
+    let meta = meta.unwrap();
+    assert_eq!((meta.stats.num_series, meta.stats.num_chunks), (8, 8));
+    let mut expected = whole.clone();
+    expected.remove(dropped);
+    assert_eq!(read_all(&opened(dir.path(), &meta)).unwrap(), expected);
+    // Nothing is left: no block.
+    let merging = Merging {
+        keeps: &|_| false,
+        ..Merging::default()
+    };
+    let spec = BlockSpec::merged(Ulid::new(78, 78), &metas);
+    let none = merge_blocks_with(&sources, &RealFs::shared(), dir.path(), spec, &|| true, &merging).unwrap();
+    assert_eq!(none, None);
+    assert!(list_blocks(&RealFs, dir.path()).unwrap().leftovers.is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cupola_model::{fmt_f64_g, go_quote};
+use cupola_model::{fmt_f64_g, format_duration, go_quote};
 use cupola_promql::{Position, Span};
 use hashbrown::HashMap;
 
@@ -303,6 +303,17 @@ impl<'q> Annotations<'q> {
             &format!("ignored histograms in a range containing both floats and histograms for metric name {name}"),
             span,
         );
+    }
+
+    /// Tells that a downsampled tier answered, as a warning where the answer is coarser than was asked for.
+    pub(crate) fn coarse(&mut self, resolution_ms: i64, is_poor: bool, span: Span) {
+        let resolution = format_duration(resolution_ms);
+        let text = format!("answered from samples of {resolution} resolution");
+        if is_poor {
+            self.warn(&text, span);
+        } else {
+            self.info(&text, span);
+        }
     }
 
     /// A window has a sample whose counter started before the sample in front of it; told with the number of windows.

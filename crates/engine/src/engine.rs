@@ -153,6 +153,7 @@ impl Engine {
                 .unwrap_or(self.options.lookback_delta_ms),
             budget: Budget::new(&cancel, query.text, self.options.max_samples, account, turn),
             notes: Annotations::new(query.text),
+            source_resolution: query.source_resolution,
         };
         if self.counts_steps(query) {
             evaluator.budget.count_steps(grid.len());
@@ -204,6 +205,7 @@ impl Engine {
             grid,
             step_ms: query.step_ms?,
             lookback_ms,
+            source_resolution: query.source_resolution,
             ahead_ms: look_ahead(query.expr, &evaluator.plan, lookback_ms)?,
         })
     }

@@ -14,6 +14,7 @@ use crate::functions::range::{is_range_function, keeps_name};
 use crate::grid::Grid;
 use crate::options::EngineOptions;
 use crate::plan::{Plan, unwrap_parens};
+use crate::query::SourceResolution;
 use crate::select::{Sink, Take};
 
 /// One running query.
@@ -24,6 +25,7 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) lookback_ms: i64,
     pub(crate) budget: Budget<'q>,
     pub(crate) notes: Annotations<'q>,
+    pub(crate) source_resolution: SourceResolution,
 }
 
 impl<'q> Evaluator<'q> {
@@ -104,7 +106,7 @@ impl<'q> Evaluator<'q> {
         self.budget.check()?;
         let delayed = self.options.delayed_name_removal;
         match &inner.kind {
-            ExprKind::VectorSelector(selector) => self.newest_rows(selector, grid, Take::Value, sink),
+            ExprKind::VectorSelector(selector) => self.newest_rows(selector, grid, Take::Value, inner.span, sink),
             ExprKind::Call(call) if keeps_name(call.function.name) => self.range_call_rows(call, grid, sink),
             ExprKind::Call(call) => {
                 // Series that differ in type or unit only are the same without; they wait for each other.

@@ -41,6 +41,11 @@ impl Grid {
         Self::range(start, to, step)
     }
 
+    /// The distance of the steps; 0 where there is one only.
+    pub(crate) fn step(&self) -> i64 {
+        self.step
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

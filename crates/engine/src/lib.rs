@@ -10,6 +10,8 @@
 //! bytes of all of them, `gate` lets only so many run, and `turns` has them share the cores so that short queries get
 //! ahead of long ones and rules wait for nobody.
 //!
+//! Where a storage keeps downsampled tiers, `tiers` decides which selectors they may answer.
+//!
 //! What cannot have changed since a range query was answered is not computed again: `cache`.
 //!
 //! *Invariant:* no disk, no network, no async, and of storage only the traits. *Invariant:* a query that has to stop
@@ -39,6 +41,7 @@ mod query;
 mod range;
 pub mod script;
 mod select;
+mod tiers;
 mod turns;
 mod walk;
 mod window;
@@ -49,4 +52,4 @@ pub use engine::{Engine, EngineStatus};
 pub use error::{ErrorKind, QueryError, Stage};
 pub use ledger::Memory;
 pub use options::EngineOptions;
-pub use query::{Asker, Query, QueryResult, QueryStats, QueryTimings, QueryValue};
+pub use query::{Asker, Query, QueryResult, QueryStats, QueryTimings, QueryValue, SourceResolution};

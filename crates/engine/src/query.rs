@@ -42,6 +42,18 @@ pub struct Query<'q> {
     pub asked_by: Asker,
     /// Fills [`QueryStats::queryable_per_step`], where the engine's options allow it.
     pub per_step_stats: bool,
+    /// Which downsampled tiers may stand for samples.
+    pub source_resolution: SourceResolution,
+}
+
+/// Which downsampled tiers a query may be answered from (`max_source_resolution`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SourceResolution {
+    /// Those that are fine enough for the step, and whatever is there where the samples are gone.
+    #[default]
+    Auto,
+    /// Those up to this resolution, in milliseconds, whatever the step; of 0 none, also where the samples are gone.
+    UpTo(i64),
 }
 
 impl<'q> Query<'q> {
@@ -58,6 +70,7 @@ impl<'q> Query<'q> {
             cancel: Cancel::new(),
             asked_by: Asker::User,
             per_step_stats: false,
+            source_resolution: SourceResolution::Auto,
         }
     }
 

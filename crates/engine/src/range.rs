@@ -13,6 +13,7 @@ use crate::grid::Grid;
 use crate::plan::unwrap_parens;
 use crate::query::samples_bytes;
 use crate::select::Sink;
+use crate::tiers::Tiered;
 use crate::window::{
     About, Anchor, Edges, Held, Kernel, MixedWindow, Reach, Window, between, detect_hints, drop_stale, drop_starts,
     edges, forget_hint, knows_starts, mark, mark_mixed, window_ends,
@@ -37,9 +38,43 @@ pub(crate) struct Range<'e> {
     fixed: Option<i64>,
     // What remarks are about.
     span: Span,
+    // Where samples are not taken for themselves.
+    tier: Option<Tiered>,
+    // How far before the windows a sample is looked for that they begin with.
+    anchor_ms: i64,
 }
 
 impl Range<'_> {
+    /// The same, answered by this tier.
+    pub(crate) fn answered_by(self, tier: Option<Tiered>) -> Self {
+        Self { tier, ..self }
+    }
+
+    /// The same with windows that begin with a sample from before, up to so much older.
+    pub(crate) fn anchored(self, anchor_ms: i64) -> Self {
+        Self { anchor_ms, ..self }
+    }
+
+    /// The tier that answers it.
+    pub(crate) fn tier(&self) -> Option<Tiered> {
+        self.tier
+    }
+
+    /// The first and the last time that the windows of `grid` see of a selector.
+    pub(crate) fn selected(&self, grid: Grid, lookback_ms: i64) -> Option<(i64, i64)> {
+        let RangeArg::Selector(_) = self.arg else {
+            return None;
+        };
+        let reach = self.reach(lookback_ms);
+        let first = self.fixed.unwrap_or(grid.start()).saturating_sub(self.offset_ms);
+        let last = self.fixed.unwrap_or(grid.end()).saturating_sub(self.offset_ms);
+        let mint = first
+            .saturating_sub(reach.range)
+            .saturating_sub(reach.before)
+            .saturating_add(1);
+        Some((mint, last.saturating_add(reach.after)))
+    }
+
     /// The same, with remarks about another place in the query.
     pub(crate) fn told_at(self, span: Span) -> Self {
         Self { span, ..self }
@@ -54,7 +89,7 @@ impl Range<'_> {
 
     fn reach(&self, lookback_ms: i64) -> Reach {
         let (before, after) = match self.extended() {
-            None => (0, 0),
+            None => (self.anchor_ms, 0),
             Some(ExtendedRange::Anchored) => (lookback_ms, 0),
             Some(ExtendedRange::Smoothed) => (lookback_ms, lookback_ms),
         };
@@ -91,6 +126,8 @@ impl<'q> Evaluator<'q> {
             offset_ms: self.plan.offset_ms(modifiers.offset.as_ref())?,
             fixed: self.plan.fixed_time(modifiers.at),
             span: unwrap_parens(expr).span,
+            tier: None,
+            anchor_ms: 0,
         })
     }
 
@@ -127,14 +164,10 @@ impl<'q> Evaluator<'q> {
             .scratch(scratch.steps.len() * (size_of::<Edges>() + size_of::<Window>()))?;
         match range.arg {
             RangeArg::Selector(selector) => {
-                let first = range.fixed.unwrap_or(grid.start()).saturating_sub(range.offset_ms);
-                let last = range.fixed.unwrap_or(grid.end()).saturating_sub(range.offset_ms);
-                let mint = first
-                    .saturating_sub(reach.range)
-                    .saturating_sub(reach.before)
-                    .saturating_add(1);
-                let maxt = last.saturating_add(reach.after);
-                for series in self.series_of(selector, mint, maxt)? {
+                let Some((mint, maxt)) = range.selected(grid, self.lookback_ms) else {
+                    return Ok(());
+                };
+                for series in self.series_of(selector, mint, maxt, range.tier.as_ref(), range.span)? {
                     self.read_range(selector, &series, (mint, maxt), &mut scratch.samples)?;
                     let column = self.run_kernel(range, grid, &series.labels, &mut scratch, kernel)?;
                     if !column.is_empty() {
@@ -288,12 +321,6 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn matrix(&mut self, range: &Range<'_>, at: i64) -> Result<Vec<(Row, Samples)>, QueryError> {
         let reach = range.reach(self.lookback_ms);
         let end = range.fixed.unwrap_or(at).saturating_sub(range.offset_ms);
-        let (mint, maxt) = (
-            end.saturating_sub(reach.range)
-                .saturating_sub(reach.before)
-                .saturating_add(1),
-            end.saturating_add(reach.after),
-        );
         let mut out = Vec::new();
         let mut keep = |this: &mut Self, row: Row, samples: Samples| -> Result<(), QueryError> {
             if !samples.is_empty() {
@@ -306,7 +333,11 @@ impl<'q> Evaluator<'q> {
         };
         match range.arg {
             RangeArg::Selector(selector) => {
-                for series in self.series_of(selector, mint, maxt)? {
+                let Some((mint, maxt)) = range.selected(Grid::single(at), self.lookback_ms) else {
+                    return Ok(out);
+                };
+                let tier = self.range_tier(range, None, Grid::single(at));
+                for series in self.series_of(selector, mint, maxt, tier.as_ref(), range.span)? {
                     let mut samples = Samples::default();
                     self.read_range(selector, &series, (mint, maxt), &mut samples)?;
                     if let Some(extended) = range.extended() {

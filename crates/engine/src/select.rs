@@ -2,22 +2,20 @@
 
 use cupola_model::{Labels, is_stale_nan};
 use cupola_promql::{ExtendedRange, Span, VectorSelector};
-use cupola_storage::{SampleValue, Samples, Selection, Series};
+use cupola_storage::{Aggregate, SampleValue, Samples, Series};
 
 use crate::column::{Column, Row, Vector, weight};
-use crate::error::{QueryError, Stage};
+use crate::error::QueryError;
 use crate::eval::Evaluator;
 use crate::grid::Grid;
 use crate::query::samples_bytes;
+use crate::tiers::{Lookback, Wanted};
 use crate::walk::Walk;
 use crate::window::{About, detect_hints, fill_smoothed_mixed};
 
 // A series is read in pieces: first a day, then as long as gives about a million samples, some milliseconds of work.
 const FIRST_PIECE_MS: i64 = 86_400_000;
 const PIECE_SAMPLES: i64 = 1 << 20;
-
-// A selected series that is not read yet: its labels are shared, its source is a list of chunks.
-const SERIES_BYTES: usize = 160;
 
 /// What a selected sample gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +38,7 @@ impl<'q> Evaluator<'q> {
     pub(crate) fn select(&mut self, selector: &VectorSelector, grid: Grid, span: Span) -> Result<Vector, QueryError> {
         match selector.extended {
             Some(ExtendedRange::Smoothed) => self.select_smoothed(selector, grid, span),
-            Some(ExtendedRange::Anchored) | None => self.select_newest(selector, grid, Take::Value),
+            Some(ExtendedRange::Anchored) | None => self.select_newest(selector, grid, Take::Value, span),
         }
     }
 
@@ -50,9 +48,10 @@ impl<'q> Evaluator<'q> {
         selector: &VectorSelector,
         grid: Grid,
         take: Take,
+        span: Span,
     ) -> Result<Vector, QueryError> {
         let mut rows = Vec::new();
-        self.newest_rows(selector, grid, take, &mut |this, row| this.keep(row, &mut rows))?;
+        self.newest_rows(selector, grid, take, span, &mut |this, row| this.keep(row, &mut rows))?;
         Ok(Vector::of(rows))
     }
 
@@ -62,16 +61,26 @@ impl<'q> Evaluator<'q> {
         selector: &VectorSelector,
         grid: Grid,
         take: Take,
+        span: Span,
         sink: Sink<'_, 'q>,
     ) -> Result<(), QueryError> {
         let look = self.plan.selection_grid(selector, grid)?;
         if look.is_empty() {
             return Ok(());
         }
-        let lookback = self.lookback_ms;
-        let (mint, maxt) = (look.start().saturating_sub(lookback).saturating_add(1), look.end());
+        let mint = look.start().saturating_sub(self.lookback_ms).saturating_add(1);
+        let maxt = look.end();
+        let wanted = Wanted {
+            // A tier does not know since when a counter counts.
+            aggregate: (take != Take::Start).then_some(Aggregate::Last),
+            range_ms: None,
+            step_ms: look.step(),
+        };
+        let tier = self.tier_for(mint, maxt, &wanted);
+        let lookback = Lookback::new(self.lookback_ms, tier.as_ref());
+        let mint = mint.saturating_sub(tier.map_or(0, |tier| tier.used.reach_ms));
         let mut samples = Samples::default();
-        for series in self.series_of(selector, mint, maxt)? {
+        for series in self.series_of(selector, mint, maxt, tier.as_ref(), span)? {
             self.read(&series, mint, maxt, &mut samples)?;
             let mut column = Column::absent(look.len());
             if !samples.histograms.is_empty() && self.plan.wants_counts(selector) {
@@ -98,9 +107,15 @@ impl<'q> Evaluator<'q> {
         let lookback = self.lookback_ms;
         let mint = look.start().saturating_sub(lookback).saturating_add(1);
         let maxt = look.end().saturating_add(lookback);
+        let wanted = Wanted {
+            aggregate: None,
+            range_ms: None,
+            step_ms: look.step(),
+        };
+        let tier = self.tier_for(mint, maxt, &wanted);
         let mut samples = Samples::default();
         let mut rows = Vec::new();
-        for series in self.series_of(selector, mint, maxt)? {
+        for series in self.series_of(selector, mint, maxt, tier.as_ref(), span)? {
             self.read(&series, mint, maxt, &mut samples)?;
             crate::window::drop_stale(&mut samples);
             let mut column = Column::absent(look.len());
@@ -164,28 +179,6 @@ impl<'q> Evaluator<'q> {
         Ok(())
     }
 
-    /// The series of a selector that may have samples in `mint..=maxt`.
-    pub(crate) fn series_of(
-        &mut self,
-        selector: &VectorSelector,
-        mint: i64,
-        maxt: i64,
-    ) -> Result<Vec<Series>, QueryError> {
-        let selection = Selection {
-            matchers: &selector.matchers,
-            mint,
-            maxt,
-        };
-        let cancel = self.budget.cancel();
-        let go_on = || cancel.check(Stage::Evaluation).is_ok();
-        let selected = self.storage.select_while(&selection, &go_on);
-        // Why it was stopped is told here.
-        self.budget.check()?;
-        let series = selected?;
-        self.budget.charge(series.len() * SERIES_BYTES)?;
-        Ok(series)
-    }
-
     /// Reads one series into the reused buffer.
     pub(crate) fn read(
         &mut self,
@@ -218,7 +211,7 @@ impl<'q> Evaluator<'q> {
     }
 }
 
-fn fill_newest(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &mut [f64]) {
+fn fill_newest(samples: &Samples, look: Grid, lookback: Lookback, take: Take, out: &mut [f64]) {
     let mut walk = Walk::default();
     for (t, slot) in look.times().zip(out) {
         let Some(newest) = walk.up_to(&samples.ts, t).checked_sub(1) else {
@@ -227,7 +220,7 @@ fn fill_newest(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &m
         let (Some(ts), Some(value)) = (samples.ts.get(newest), samples.values.get(newest)) else {
             continue;
         };
-        if *ts > t.saturating_sub(lookback) && !is_stale_nan(*value) {
+        if lookback.reaches(*ts, t) && !is_stale_nan(*value) {
             *slot = match take {
                 Take::Value => *value,
                 Take::Time | Take::TimeOfNumber => *ts as f64 / 1000.0,
@@ -238,7 +231,7 @@ fn fill_newest(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &m
 }
 
 // As `fill_newest`, for a series that has native histograms.
-fn fill_newest_mixed(samples: &Samples, look: Grid, lookback: i64, take: Take, out: &mut Column) {
+fn fill_newest_mixed(samples: &Samples, look: Grid, lookback: Lookback, take: Take, out: &mut Column) {
     let mut all = samples.iter().peekable();
     let mut newest = None;
     for (step, t) in look.times().enumerate() {
@@ -250,7 +243,7 @@ fn fill_newest_mixed(samples: &Samples, look: Grid, lookback: i64, take: Take, o
             SampleValue::Float(value) => is_stale_nan(*value),
             SampleValue::Histogram(histogram) => is_stale_nan(histogram.sum),
         };
-        if *ts > t.saturating_sub(lookback) && !stale {
+        if lookback.reaches(*ts, t) && !stale {
             let taken = match (take, value) {
                 (Take::Value, _) | (Take::TimeOfNumber, SampleValue::Histogram(_)) => value.clone(),
                 (Take::Time | Take::TimeOfNumber, _) => SampleValue::Float(*ts as f64 / 1000.0),
@@ -292,7 +285,7 @@ mod tests {
     fn newest(pairs: &[(i64, f64)], look: Grid, take: Take) -> Vec<Option<f64>> {
         let samples = Samples::floats(pairs.iter().map(|p| p.0).collect(), pairs.iter().map(|p| p.1).collect());
         let mut column = Column::absent(look.len());
-        fill_newest(&samples, look, 300, take, column.values_mut());
+        fill_newest(&samples, look, Lookback::new(300, None), take, column.values_mut());
         (0..look.len()).map(|i| column.get(i)).collect()
     }
 

@@ -17,6 +17,8 @@ pub struct FaultyFs {
     // Which files are read slowly, and what is held meanwhile.
     slow: Arc<Mutex<String>>,
     reading: Arc<Mutex<()>>,
+    // How large the disk is; None is not known.
+    capacity: Arc<Mutex<Option<u64>>>,
 }
 
 impl FaultyFs {
@@ -26,6 +28,11 @@ impl FaultyFs {
     pub fn hold_reads(&self, part: &str) -> impl Drop + '_ {
         part.clone_into(&mut self.slow.lock());
         self.reading.lock()
+    }
+
+    /// Says how large the disk is, in bytes; nothing comes of it otherwise. Not known at first.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        *self.capacity.lock() = bytes;
     }
 
     /// Lets `bytes` more be appended, then fails; `None` lifts the limit.
@@ -142,5 +149,9 @@ impl Vfs for FaultyFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         RealFs.sync_dir(dir)
+    }
+
+    fn capacity(&self, _: &Path) -> io::Result<u64> {
+        self.capacity.lock().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 }

@@ -109,6 +109,11 @@ impl Vfs for RealFs {
         std::fs::create_dir_all(path)
     }
 
+    fn capacity(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         // The folder of a relative name without folders.
         let dir = if dir.as_os_str().is_empty() {

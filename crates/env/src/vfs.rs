@@ -120,6 +120,15 @@ pub trait Vfs: Send + Sync {
     /// What the system says.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
+    /// How many bytes the file system that holds `dir` has in all, used ones included.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::Unsupported`] where there is no such thing.
+    fn capacity(&self, dir: &Path) -> io::Result<u64> {
+        let _ = dir;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Waits until the names in a folder are on the device.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod changes;
 mod exemplars;
 mod merge;
 mod samples;
+mod tiers;
 
 use std::fmt;
 
@@ -17,8 +18,9 @@ use thiserror::Error;
 
 pub use changes::{ChangeLog, Changes, Version};
 pub use exemplars::{Exemplar, ExemplarError, SeriesExemplars};
-pub use merge::{Fanout, MergedSource, merge_series};
+pub use merge::{CountedSource, Fanout, MergedSource, merge_series};
 pub use samples::{HistogramSamples, SampleValue, Samples};
+pub use tiers::{AGGREGATE_LABEL, Aggregate, Coarse, TierUse};
 
 /// Why reading failed.
 #[derive(Debug, Error)]
@@ -72,6 +74,17 @@ pub struct Series {
     pub labels: Labels,
     /// Where its samples come from.
     pub source: Box<dyn SampleSource>,
+}
+
+impl Series {
+    /// The same series with a 1 in the place of each sample, staleness markers left out.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        Self {
+            source: Box::new(CountedSource(self.source)),
+            ..self
+        }
+    }
 }
 
 /// Answers selections. A reader sees a batch of one [`Appender`] either whole or not at all.
@@ -129,6 +142,33 @@ pub trait Queryable: Send + Sync {
     fn exemplars(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<Vec<SeriesExemplars>, StorageError> {
         let _ = (sets, mint, maxt);
         Ok(Vec::new())
+    }
+
+    /// What of the times from `mint` to `maxt` [`Queryable::select_coarse`] would answer from downsampled tiers; `None`
+    /// where it would answer nothing, as for storages that have no tiers.
+    fn tiers(&self, mint: i64, maxt: i64, coarse: &Coarse) -> Option<TierUse> {
+        let _ = (mint, maxt, coarse);
+        None
+    }
+
+    /// As [`Queryable::select_while`], with samples of downsampled tiers in the place of samples where `coarse` allows it
+    /// and where the samples are gone. The series have the same labels as without. To be asked only where
+    /// [`Queryable::tiers`] says that there is something to it.
+    ///
+    /// # Errors
+    /// As [`Queryable::select_while`].
+    fn select_coarse(
+        &self,
+        selection: &Selection<'_>,
+        coarse: &Coarse,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
+        let series = self.select_while(selection, go_on)?;
+        Ok(if coarse.aggregate == Aggregate::Count {
+            series.into_iter().map(Series::counted).collect()
+        } else {
+            series
+        })
     }
 
     /// What is missing in answers for the time being, as a warning to whoever reads them; `None` where nothing is.

@@ -3,9 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use cupola_model::{Labels, Matcher};
+use cupola_model::{Labels, Matcher, is_stale_nan};
 
-use crate::{Changes, Queryable, SampleSource, Samples, Selection, Series, SeriesExemplars, StorageError, Version};
+use crate::{
+    Changes, Coarse, Queryable, SampleSource, SampleValue, Samples, Selection, Series, SeriesExemplars, StorageError,
+    TierUse, Version,
+};
 
 /// Asks several storages and merges what they answer; on the same timestamp the first storage's sample wins.
 #[derive(Clone)]
@@ -61,6 +64,24 @@ impl Queryable for Fanout {
         Ok(all)
     }
 
+    fn tiers(&self, mint: i64, maxt: i64, coarse: &Coarse) -> Option<TierUse> {
+        let parts = self.parts.iter().filter_map(|part| part.tiers(mint, maxt, coarse));
+        parts.reduce(TierUse::and)
+    }
+
+    fn select_coarse(
+        &self,
+        selection: &Selection<'_>,
+        coarse: &Coarse,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            parts.push(part.select_coarse(selection, coarse, go_on)?);
+        }
+        Ok(merge_series(parts))
+    }
+
     fn incomplete(&self) -> Option<String> {
         self.parts.iter().find_map(|part| part.incomplete())
     }
@@ -97,6 +118,30 @@ pub fn merge_series(mut parts: Vec<Vec<Series>>) -> Vec<Series> {
             source: MergedSource::of(sources),
         })
         .collect()
+}
+
+/// A source whose samples are counted: each is a 1, staleness markers are left out.
+pub struct CountedSource(pub Box<dyn SampleSource>);
+
+impl SampleSource for CountedSource {
+    fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
+        let mut samples = Samples::default();
+        self.0.read(mint, maxt, &mut samples)?;
+        for (ts, value, _) in samples.iter() {
+            let is_stale = match value {
+                SampleValue::Float(value) => is_stale_nan(value),
+                SampleValue::Histogram(histogram) => histogram.is_stale(),
+            };
+            if !is_stale {
+                out.push(ts, 1.0);
+            }
+        }
+        Ok(())
+    }
+
+    fn span(&self) -> (i64, i64) {
+        self.0.span()
+    }
 }
 
 /// Several sources of one series.
@@ -312,6 +357,15 @@ mod tests {
             }
             assert_eq!(out, expected, "{count} {known}");
         }
+    }
+
+    #[test]
+    fn counted_samples_are_ones_and_markers_are_none() {
+        let stale = cupola_model::STALE_NAN;
+        let source = CountedSource(Box::new(Held(samples(&[(1, 5.0), (2, stale), (3, f64::NAN)]), true)));
+        let mut out = Samples::default();
+        source.read(0, 9, &mut out).unwrap();
+        assert_eq!((out, source.span()), (samples(&[(1, 1.0), (3, 1.0)]), (1, 3)));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use cupola_block::{Block, Ulid};
+use cupola_block::{Block, BlockMeta, Ulid};
 use cupola_env::{Clock, Vfs};
 use cupola_metrics::{Kind, Registry};
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    Appendable, Appender, Changes, Queryable, Selection, Series, SeriesExemplars, StorageError, Version, merge_series,
+    Appendable, Appender, Changes, Coarse, Queryable, Selection, Series, SeriesExemplars, StorageError, TierUse,
+    Version, merge_series,
 };
 use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
@@ -28,19 +29,28 @@ mod compact;
 mod convert;
 mod cut;
 mod import;
+mod layers;
 mod plan;
 mod read_only;
 mod replay;
+mod retention;
+mod spans;
+mod thin;
+mod tiers;
 
 pub use convert::{Conversion, ConvertError, Converted, convert};
 use cut::{block_info, open_blocks};
 pub use read_only::ReadOnly;
 use replay::Progress;
 pub use replay::ReplayProgress;
+use tiers::Tier;
 
 const LOG_FOLDER: &str = "cupola-wal";
 // The hint of blocks that were cut for samples that came out of order.
 const OUT_OF_ORDER_HINT: &str = "from-out-of-order";
+
+// The hint of blocks past the retention, of which only series that a rule keeps longer are left.
+const PARTIAL_HINT: &str = "cupola-kept-by-rule";
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, Error)]
@@ -92,12 +102,16 @@ struct Inner {
     vfs: Arc<dyn Vfs>,
     head: Arc<Head>,
     blocks: ArcSwap<Vec<Arc<Block>>>,
+    // The finest first.
+    tiers: Vec<Tier>,
     // Of reading the log. Whoever needs the head whole waits for it first.
     replay: Progress,
     // Held while blocks are cut, merged or deleted, so that maintenance never runs twice at once.
     maintenance: Mutex<()>,
     // Blocks that could not be merged, and when that was, milliseconds.
     unmergeable: Mutex<BTreeMap<Ulid, i64>>,
+    // How many limits of retention each block was looked at for.
+    ruled: Mutex<BTreeMap<Ulid, usize>>,
     // Merging ends early.
     closing: AtomicBool,
     metrics: Arc<Metrics>,
@@ -167,7 +181,12 @@ impl Tsdb {
         };
         let metrics = Arc::new(Metrics::new(registry));
         let mut blocks = open_blocks(&dir, &vfs).map_err(io("cannot be listed"))?;
-        let superseded = compact::take_superseded(&mut blocks);
+        let mut superseded = compact::take_superseded(&mut blocks);
+        let mut tiers = Vec::new();
+        for (tier, gone) in tiers::open_tiers(&dir, &options.tiers, &vfs).map_err(io("its tiers cannot be listed"))? {
+            superseded.extend(gone);
+            tiers.push(tier);
+        }
         let (wal, backlog) =
             Wal::open(vfs.clone(), &dir.join(LOG_FOLDER)).map_err(io("its write-ahead log cannot be opened"))?;
         let head = Head::new(Some(wal), written_until(&blocks), &options, metrics.clone());
@@ -178,8 +197,10 @@ impl Tsdb {
             head: Arc::new(head),
             replay: Progress::of(&backlog),
             blocks: ArcSwap::from_pointee(blocks),
+            tiers,
             maintenance: Mutex::new(()),
             unmergeable: Mutex::default(),
+            ruled: Mutex::default(),
             closing: AtomicBool::new(false),
             metrics,
             _lock: lock,
@@ -258,6 +279,11 @@ impl Tsdb {
             |i| i.options.retention_bytes as f64,
         );
         gauge(
+            "retention_limit_percentage",
+            "Max percentage of total storage space to be retained in the tsdb blocks, configured 0 means disabled.",
+            |i| i.options.retention_percent,
+        );
+        gauge(
             "retention_limit_seconds",
             "How long to retain samples in storage.",
             |i| i.options.retention_ms as f64 / 1000.0,
@@ -270,6 +296,16 @@ impl Tsdb {
         gauge("wal_storage_size_bytes", "Size of the write log directory.", |i| {
             wal_size(&*i.vfs, &i.options.dir.join(LOG_FOLDER)) as f64
         });
+        let inner = Arc::downgrade(&self.inner);
+        registry.computed(
+            "cupola_tsdb_tier_bytes",
+            "The number of bytes that are currently used by all blocks of downsampled tiers.",
+            Kind::Gauge,
+            move || {
+                let tiers = |inner: Arc<Inner>| inner.tiers.iter().map(Tier::size_bytes).sum::<u64>();
+                inner.upgrade().map_or(f64::NAN, |inner| tiers(inner) as f64)
+            },
+        );
         let inner = Arc::downgrade(&self.inner);
         registry.computed(
             "cupola_tsdb_wal_written_bytes_total",
@@ -287,8 +323,8 @@ impl Tsdb {
         }
     }
 
-    /// Cuts blocks that are due, deletes what is older than the retention, and merges blocks. To be called about once a
-    /// minute; takes seconds when there is something to do, minutes when much is merged.
+    /// Cuts blocks that are due, makes what tiers lack, deletes what is older than the retention, and merges blocks. To be
+    /// called about once a minute; takes seconds when there is something to do, minutes when much is merged.
     pub fn maintain(&self) {
         let _running = self.inner.begin_maintenance();
         if !self.inner.replay.is_done() {
@@ -296,6 +332,7 @@ impl Tsdb {
             return;
         }
         self.inner.cut_due_blocks();
+        self.inner.make_tiers(None);
         self.inner.apply_retention();
         self.inner.compact_blocks();
     }
@@ -374,6 +411,12 @@ impl Tsdb {
         (self.inner.options.retention_ms, self.inner.options.retention_bytes)
     }
 
+    /// The most percent of the disk that blocks may occupy, 0 for no limit.
+    #[must_use]
+    pub fn retention_percent(&self) -> f64 {
+        self.inner.options.retention_percent
+    }
+
     fn overlapping(&self, selection: &Selection<'_>) -> Vec<Arc<Block>> {
         let blocks = self.inner.blocks.load();
         let in_range = |b: &&Arc<Block>| b.meta().min_time <= selection.maxt && b.meta().max_time > selection.mint;
@@ -400,6 +443,11 @@ fn written_until(blocks: &[Arc<Block>]) -> i64 {
     };
     let ends = blocks.iter().filter(is_in_order).map(|block| block.meta().max_time);
     ends.max().unwrap_or(i64::MIN)
+}
+
+// Whether only some series of its time are left in a block.
+fn is_partial(meta: &BlockMeta) -> bool {
+    meta.compaction.hints.iter().any(|hint| hint == PARTIAL_HINT)
 }
 
 // What cannot be read counts nothing.
@@ -437,6 +485,7 @@ impl Queryable for Tsdb {
         for block in self.overlapping(selection) {
             sets.extend(block.series(selection)?);
         }
+        sets.extend(self.label_sets_of_tiers(selection)?);
         // Sorted parts, which the stable sort merges.
         sets.sort();
         sets.dedup();
@@ -448,6 +497,9 @@ impl Queryable for Tsdb {
         for block in self.overlapping(selection) {
             names.extend(block.label_names(selection)?);
         }
+        for labels in self.label_sets_of_tiers(selection)? {
+            names.extend(labels.iter().map(|(name, _)| name.to_owned()));
+        }
         Ok(names.into_iter().collect())
     }
 
@@ -456,11 +508,27 @@ impl Queryable for Tsdb {
         for block in self.overlapping(selection) {
             values.extend(block.label_values(name, selection)?);
         }
+        for labels in self.label_sets_of_tiers(selection)? {
+            values.extend(labels.get(name).map(str::to_owned));
+        }
         Ok(values.into_iter().collect())
     }
 
     fn exemplars(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<Vec<SeriesExemplars>, StorageError> {
         Ok(self.inner.head.select_exemplars(sets, mint, maxt))
+    }
+
+    fn tiers(&self, mint: i64, maxt: i64, coarse: &Coarse) -> Option<TierUse> {
+        self.tier_use(mint, maxt, coarse)
+    }
+
+    fn select_coarse(
+        &self,
+        selection: &Selection<'_>,
+        coarse: &Coarse,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
+        self.layers(selection, coarse, go_on)
     }
 
     fn incomplete(&self) -> Option<String> {
@@ -499,3 +567,5 @@ mod late_tests;
 mod replay_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tier_tests;

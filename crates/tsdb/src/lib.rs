@@ -4,6 +4,8 @@
 //! Prometheus's format, the head forgets them and a checkpoint replaces the log so far. Readers see blocks and head as
 //! one.
 //!
+//! Downsampled tiers lie beside the blocks (`db/tiers.rs`), and answer where it is asked for something coarse.
+//!
 //! *Invariant:* knows no PromQL and reads no configuration file. *Invariant:* nothing is deleted to repair something;
 //! only retention and operators delete. Blocks that were merged go once the block made of them is on the device.
 
@@ -17,4 +19,4 @@ mod wal;
 
 pub use db::{BlockInfo, Conversion, ConvertError, Converted, OpenError, ReadOnly, ReplayProgress, Tsdb, convert};
 pub use head::{Cardinality, Counts, HeadStats, RefusedSeries};
-pub use options::{Options, SeriesLimits};
+pub use options::{Options, RetentionRule, SeriesLimits, TierOptions};

@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     pub truncations: Counter,
     pub time_retentions: Counter,
     pub size_retentions: Counter,
+    pub rule_retentions: Counter,
+    pub tier_blocks_made: Counter,
     pub replay_seconds: Gauge,
     pub fsync_failed: Counter,
     // In the order of `SeriesScope`.
@@ -115,6 +117,14 @@ impl Metrics {
             size_retentions: counter(
                 "size_retentions_total",
                 "The number of times that blocks were deleted because the maximum number of bytes was exceeded.",
+            ),
+            rule_retentions: registry.counter(
+                "cupola_tsdb_rule_retentions_total",
+                "The number of times that a block was written anew without series that a rule or the retention ended.",
+            ),
+            tier_blocks_made: registry.counter(
+                "cupola_tsdb_tier_blocks_made_total",
+                "Total number of blocks of downsampled tiers that were made from samples.",
             ),
             replay_seconds: registry.gauge(
                 "prometheus_tsdb_data_replay_duration_seconds",

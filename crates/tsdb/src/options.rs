@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cupola_block::BlockFormat;
+use cupola_model::{Labels, Matcher};
 
 /// Where data lies and how long it stays.
 #[derive(Debug, Clone)]
@@ -13,6 +14,12 @@ pub struct Options {
     pub retention_ms: i64,
     /// Oldest blocks are deleted while all blocks together are larger than this; bytes, 0 keeps all.
     pub retention_bytes: u64,
+    /// The same as a part of the disk, in percent, and in its place; 0 for none.
+    pub retention_percent: f64,
+    /// Series whose samples stay shorter or longer than others'; the first rule that a series satisfies counts.
+    pub retention_rules: Vec<RetentionRule>,
+    /// Downsampled tiers that are kept beside the samples.
+    pub tiers: Vec<TierOptions>,
     /// The length of a block; milliseconds (Prometheus: 2 h).
     pub block_ms: i64,
     /// How long a merged block may become; milliseconds, 0 for a tenth of the retention, at most 31 days (Prometheus's
@@ -29,6 +36,30 @@ pub struct Options {
     pub limits: SeriesLimits,
     /// How many exemplars are kept, of all series together; 0 keeps none.
     pub max_exemplars: usize,
+}
+
+/// How long the samples of some series stay.
+#[derive(Debug, Clone)]
+pub struct RetentionRule {
+    /// Which series: all must hold.
+    pub matchers: Vec<Matcher>,
+    /// How long; milliseconds, 0 for ever.
+    pub retention_ms: i64,
+}
+
+impl RetentionRule {
+    pub(crate) fn is_of(&self, labels: &Labels) -> bool {
+        self.matchers.iter().all(|matcher| matcher.matches_labels(labels))
+    }
+}
+
+/// A downsampled tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TierOptions {
+    /// How much time one sample stands for, milliseconds.
+    pub resolution_ms: i64,
+    /// How long its samples stay; milliseconds, 0 for ever.
+    pub retention_ms: i64,
 }
 
 /// How many series there may be in the head; 0 for no limit. Those that have ended count until the head forgets them,
@@ -51,6 +82,9 @@ impl Options {
             dir,
             retention_ms: 15 * 24 * 3_600_000,
             retention_bytes: 0,
+            retention_percent: 0.0,
+            retention_rules: Vec::new(),
+            tiers: Vec::new(),
             block_ms: 2 * 3_600_000,
             max_block_ms: 0,
             block_format: BlockFormat::Native,

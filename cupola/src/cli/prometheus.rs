@@ -9,7 +9,7 @@ use cupola_config::ByteSize;
 use cupola_model::parse_duration;
 use cupola_tsdb::SeriesLimits;
 
-use super::{Command, Exit, Memory, Mode, Settings};
+use super::{Command, Exit, Memory, Mode, Settings, retention};
 use crate::logging::LogFormat;
 
 /// What a flag does here.
@@ -88,6 +88,24 @@ const FLAGS: &[Flag] = &[
         "0",
         Done,
         "Maximum number of bytes that can be stored for blocks.",
+    ),
+    (
+        "storage.tsdb.retention.percentage",
+        "0",
+        Done,
+        "Maximum percent of the disk that blocks can take up, in the place of the number of bytes. 0 is no limit.",
+    ),
+    (
+        "storage.tsdb.retention.rule",
+        "",
+        Done,
+        "How long samples of some series stay: SELECTOR=DURATION, such as {__name__=~\"debug_.*\"}=3d, 0 for ever. Repeatable, the first that matches counts. Not in Prometheus.",
+    ),
+    (
+        "storage.tsdb.tier",
+        "",
+        Done,
+        "A downsampled tier to keep, and for how long: RESOLUTION:RETENTION, such as 5m:90d, 0 for ever. Repeatable. Not in Prometheus.",
     ),
     (
         "storage.tsdb.no-lockfile",
@@ -360,7 +378,32 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         "json" => LogFormat::Json,
         _ => return Err(bad("log.format", &"use logfmt or json")),
     };
-    let flags = FLAGS.iter().map(|f| (f.0.to_owned(), text(f.0))).collect();
+    let percent = text("storage.tsdb.retention.percentage");
+    let percent = match percent.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => percent,
+        _ => {
+            return Err(bad(
+                "storage.tsdb.retention.percentage",
+                &"must be in the range [0, 100]",
+            ));
+        }
+    };
+    // As upstream: a limit on the size alone leaves the age without one.
+    let is_given = |name: &str| given.contains_key(name);
+    let retention_ms = if is_given("storage.tsdb.retention.time") || (size == 0 && percent == 0.0) {
+        ms("storage.tsdb.retention.time")?
+    } else {
+        0
+    };
+    let retention_rules = each(&given, "storage.tsdb.retention.rule", retention::rule)?;
+    let tiers = each(&given, "storage.tsdb.tier", retention::tier)?;
+    retention::check_tiers(&tiers).map_err(|e| Exit::mistake(format_args!("--storage.tsdb.tier: {e}")))?;
+    let mut flags: BTreeMap<String, String> = FLAGS.iter().map(|f| (f.0.to_owned(), text(f.0))).collect();
+    for repeatable in ["storage.tsdb.retention.rule", "storage.tsdb.tier"] {
+        if let Some(values) = given.get(repeatable) {
+            flags.insert(repeatable.to_owned(), values.join(", "));
+        }
+    }
     let features = given
         .get("enable-feature")
         .into_iter()
@@ -384,8 +427,11 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         admin_api: switch("web.enable-admin-api")?,
         remote_write_receiver: switch("web.enable-remote-write-receiver")?,
         max_connections: number("web.max-connections")?,
-        retention_ms: ms("storage.tsdb.retention.time")?,
+        retention_ms,
         retention_bytes: size,
+        retention_percent: percent,
+        retention_rules,
+        tiers,
         min_block_ms: match ms("storage.tsdb.min-block-duration")? {
             ms if ms >= SHORTEST_BLOCK_MS => ms,
             _ => return Err(bad("storage.tsdb.min-block-duration", &"must be at least 1m")),
@@ -416,6 +462,17 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         ignored,
         flags,
     })
+}
+
+// All values of a flag that may come several times.
+fn each<T>(
+    given: &BTreeMap<&'static str, Vec<String>>,
+    name: &str,
+    read: fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Exit> {
+    let values = given.get(name).into_iter().flatten();
+    let read = |value: &String| read(value).map_err(|e| Exit::mistake(format_args!("--{name}={value}: {e}")));
+    values.map(read).collect()
 }
 
 // `:9090` listens on all addresses, as in Go.

@@ -31,7 +31,7 @@ use cupola_storage::{Changes, Queryable, Samples, Version};
 
 use crate::error::QueryError;
 use crate::grid::Grid;
-use crate::query::QueryValue;
+use crate::query::{QueryValue, SourceResolution};
 use columns::{Columns, join};
 use shelf::{Key, Shelf};
 
@@ -82,6 +82,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) step_ms: i64,
     /// The lookback in effect.
     pub(crate) lookback_ms: i64,
+    /// Which downsampled tiers may stand for samples; which do depends on the step besides.
+    pub(crate) source_resolution: SourceResolution,
     /// What [`look_ahead`] says.
     pub(crate) ahead_ms: i64,
 }
@@ -162,6 +164,7 @@ impl ResultCache {
             step_ms: ask.step_ms,
             phase_ms: ask.grid.start().rem_euclid(ask.step_ms.max(1)),
             lookback_ms: ask.lookback_ms,
+            source_resolution: ask.source_resolution,
         };
         let entry = self.shelf.get(&key);
         let since = entry.as_ref().map(|entry| entry.version.clone()).unwrap_or_default();

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::Entry;
+use crate::query::SourceResolution;
 
 /// What a query has to have in common with a kept one. All other settings are the engine's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,6 +18,7 @@ pub(crate) struct Key {
     /// The start modulo the step: which of the interleaved grids.
     pub(crate) phase_ms: i64,
     pub(crate) lookback_ms: i64,
+    pub(crate) source_resolution: SourceResolution,
 }
 
 impl Key {

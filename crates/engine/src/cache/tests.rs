@@ -58,6 +58,7 @@ fn ask(text: &str, start: i64, end: i64) -> Ask<'_> {
         grid: Grid::range(start, end, 10_000),
         step_ms: 10_000,
         lookback_ms: 300_000,
+        source_resolution: SourceResolution::Auto,
         ahead_ms: 0,
     }
 }
@@ -132,6 +133,11 @@ fn grids_settings_and_texts_are_kept_apart() {
         ..ask("x", 100_000, 900_000)
     };
     assert_eq!(whole(&other), 1);
+    let raw = Ask {
+        source_resolution: SourceResolution::UpTo(0),
+        ..ask("x", 100_000, 900_000)
+    };
+    assert_eq!((whole(&raw), whole(&raw)), (1, 0));
     assert_eq!(whole(&one), 0);
     // Another storage, the same query.
     let (_, others) = filled();

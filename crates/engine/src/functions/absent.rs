@@ -64,6 +64,7 @@ impl Evaluator<'_> {
     pub(crate) fn absent_over_time(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
         let range = self.range_of(argument(call, 0)?)?;
         check_extended(&range, call.function.name)?;
+        let range = self.tiered_range(range, call, grid);
         let mut present = WithHistograms {
             floats: PerWindow(|_: &Samples, _: &Window| Some(1.0)),
             mixed: |_: &Samples, _: &MixedWindow| Some(SampleValue::Float(1.0)),

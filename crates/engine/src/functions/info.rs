@@ -151,7 +151,7 @@ impl Evaluator<'_> {
             .map(|row| (!wanted.is_info_series(&row.labels)).then(|| keys.id(&row.labels)))
             .collect();
         let look = reference(base_arg, &self.plan, grid)?;
-        let mut infos = self.select_newest(&wanted.selector()?, look, Take::TimeOfNumber)?;
+        let mut infos = self.select_newest(&wanted.selector()?, look, Take::TimeOfNumber, base_arg.span)?;
         if look.len() != grid.len() {
             infos
                 .rows

@@ -142,7 +142,7 @@ impl<'q> Evaluator<'q> {
     fn timestamp(&mut self, call: &Call, grid: Grid) -> Result<Vector, QueryError> {
         let arg = argument(call, 0)?;
         let vector = if let ExprKind::VectorSelector(selector) = &unwrap_parens(arg).kind {
-            self.select_newest(selector, grid, Take::Time)?
+            self.select_newest(selector, grid, Take::Time, arg.span)?
         } else {
             let mut vector = self.eval_vector(arg, grid)?;
             for row in &mut vector.rows {
@@ -163,7 +163,7 @@ impl Evaluator<'_> {
         let arg = argument(call, 0)?;
         let vector = match &unwrap_parens(arg).kind {
             ExprKind::VectorSelector(selector) if self.options.use_start_timestamps => {
-                self.select_newest(selector, grid, Take::Start)?
+                self.select_newest(selector, grid, Take::Start, arg.span)?
             }
             _ => {
                 self.eval(arg, grid)?;

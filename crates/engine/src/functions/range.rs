@@ -59,7 +59,13 @@ impl<'q> Evaluator<'q> {
         // Remarks are about the first argument, which of one function is not the range.
         let range = self.range_of(arg)?.told_at(unwrap_parens(argument(call, 0)?).span);
         check_extended(&range, name)?;
+        let range = self.tiered_range(range, call, grid);
+        if let Some(tier) = range.tier().filter(|_| name == "avg_over_time") {
+            return self.coarse_average(&range, tier, grid, sink);
+        }
         match name {
+            // A tier counts its samples, and those that stand for themselves come as ones.
+            "count_over_time" if range.tier().is_some() => self.range_rows(&range, grid, &mut Sum::default(), sink),
             "rate" => self.rate(call, &range, grid, RateKind::Rate, sink),
             "increase" => self.rate(call, &range, grid, RateKind::Increase, sink),
             "delta" => self.rate(call, &range, grid, RateKind::Delta, sink),
@@ -93,6 +99,14 @@ impl<'q> Evaluator<'q> {
             ExtendedRange::Anchored => ExtendedKind::Anchored,
             ExtendedRange::Smoothed => ExtendedKind::Smoothed,
         });
+        // A tier's samples are far apart and lie thicker around resets, which would mislead an extrapolation. They are true
+        // samples, so the difference to the last one before the range is true as well.
+        let coarse = range.tier().filter(|_| extended.is_none());
+        let range = match coarse {
+            Some(tier) => &range.anchored(self.lookback_ms.saturating_add(tier.used.resolution_ms)),
+            None => range,
+        };
+        let extended = extended.or(coarse.map(|_| ExtendedKind::Anchored));
         let mut kernel: Box<dyn Kernel> = match extended {
             Some(extended) => Box::new(ExtendedRate {
                 extended,

@@ -6,36 +6,82 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, Ulid, merge_blocks};
+use arc_swap::ArcSwap;
+use cupola_block::{Block, BlockError, BlockFormat, BlockMeta, BlockSpec, Merging, Ulid, merge_blocks_with};
 use cupola_env::Vfs;
 use cupola_model::Matcher;
 use cupola_storage::StorageError;
 use tracing::{error, info, warn};
 
 use super::plan::{plan, ranges};
+use super::tiers::Tier;
 use super::{Inner, Tsdb};
+use crate::options::Options;
 
 // Upstream's longest block, where the retention does not make it shorter.
 const MAX_BLOCK_MS: i64 = 31 * 24 * 3_600_000;
 
 // Blocks that could not be merged are left alone for so long: reading a month of data in vain once a minute helps nobody.
-const RETRY_AFTER_MS: i64 = 10 * 60_000;
+pub(super) const RETRY_AFTER_MS: i64 = 10 * 60_000;
+
+/// A set of blocks: the raw ones, or those of one tier.
+pub(super) struct Place<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) blocks: &'a ArcSwap<Vec<Arc<Block>>>,
+    // Whether chunks are short and become longer by merging.
+    pub(super) joins_chunks: bool,
+    // What merged blocks are written as.
+    pub(super) format: BlockFormat,
+}
+
+impl Place<'_> {
+    fn merging(&self) -> Merging<'static> {
+        Merging {
+            joins_chunks: self.joins_chunks,
+            ..Merging::default()
+        }
+    }
+}
+
+/// How long a merged block may become: what was asked for, else a tenth of the retention.
+pub(super) fn longest_block(asked_ms: i64, retention_ms: i64) -> i64 {
+    match (asked_ms, retention_ms) {
+        (1.., _) => asked_ms,
+        (_, 1..) => MAX_BLOCK_MS.min(retention_ms / 10),
+        _ => MAX_BLOCK_MS,
+    }
+}
 
 impl Inner {
-    /// Merges blocks until the plan has nothing left. A set that cannot be merged is logged and stays as it is; others
-    /// go on, and it is tried again later.
+    pub(super) fn raw(&self) -> Place<'_> {
+        Place {
+            dir: &self.options.dir,
+            blocks: &self.blocks,
+            joins_chunks: false,
+            format: self.options.block_format,
+        }
+    }
+
+    /// Merges blocks, also those of tiers, until the plan has nothing left. A set that cannot be merged is logged and
+    /// stays as it is; others go on, and it is tried again later.
     pub(super) fn compact_blocks(&self) {
-        let longest = if self.options.max_block_ms > 0 {
-            self.options.max_block_ms
-        } else if self.options.retention_ms > 0 {
-            MAX_BLOCK_MS.min(self.options.retention_ms / 10)
-        } else {
-            MAX_BLOCK_MS
-        };
-        let ranges = ranges(self.options.block_ms.max(1), longest);
+        let Options {
+            max_block_ms,
+            retention_ms,
+            block_ms,
+            ..
+        } = self.options;
+        let longest = longest_block(max_block_ms, retention_ms);
+        self.compact(&self.raw(), &ranges(block_ms.max(1), longest));
+        for tier in &self.tiers {
+            self.compact(&tier.place(), &tier.ranges(block_ms));
+        }
+    }
+
+    fn compact(&self, place: &Place<'_>, ranges: &[i64]) {
         while !self.closing.load(Ordering::Relaxed) {
             let now = self.clock.now_ms();
-            let blocks = self.blocks.load_full();
+            let blocks = place.blocks.load_full();
             let mut failed = self.unmergeable.lock();
             // A clock that was set back makes nobody wait for longer.
             failed.retain(|_, at| (0..RETRY_AFTER_MS).contains(&now.saturating_sub(*at)));
@@ -48,7 +94,7 @@ impl Inner {
                 })
                 .collect();
             drop(failed);
-            let planned = plan(&metas, &ranges);
+            let planned = plan(&metas, ranges);
             if planned.is_empty() {
                 break;
             }
@@ -59,10 +105,9 @@ impl Inner {
                 .cloned()
                 .collect();
             self.metrics.compactions.inc();
-            let merged =
-                |ulid, metas: &[&BlockMeta]| BlockSpec::merged(ulid, metas).in_format(self.options.block_format);
-            match self.replace(&sources, merged) {
-                Ok(()) => {}
+            let merged = |ulid, metas: &[&BlockMeta]| BlockSpec::merged(ulid, metas).in_format(place.format);
+            match self.replace(place, &sources, merged, &place.merging()) {
+                Ok(_) => {}
                 Err(BlockError::Stopped) => break,
                 Err(error) => {
                     self.metrics.compactions_failed.inc();
@@ -78,12 +123,14 @@ impl Inner {
         }
     }
 
-    /// Puts one block, merged of `sources`, in their place; none where nothing is left of them.
-    fn replace(
+    /// Puts one block, merged of `sources`, in their place and gives its name; none where nothing is left of them.
+    pub(super) fn replace(
         &self,
+        place: &Place<'_>,
         sources: &[Arc<Block>],
         spec: impl FnOnce(Ulid, &[&BlockMeta]) -> BlockSpec,
-    ) -> Result<(), BlockError> {
+        merging: &Merging<'_>,
+    ) -> Result<Option<Ulid>, BlockError> {
         let metas: Vec<&BlockMeta> = sources.iter().map(|block| block.meta()).collect();
         let mut end = i64::MIN;
         let mut overlaps = false;
@@ -94,30 +141,31 @@ impl Inner {
         if overlaps {
             self.metrics.vertical_compactions.inc();
         }
-        let dir = &self.options.dir;
+        let dir = place.dir;
         let spec = spec(self.new_ulid(), &metas);
         let refs: Vec<&Block> = sources.iter().map(|block| &**block).collect();
         let keep_going = || !self.closing.load(Ordering::Relaxed);
-        let merged = match merge_blocks(&refs, &self.vfs, dir, spec, &keep_going)? {
+        let merged = match merge_blocks_with(&refs, &self.vfs, dir, spec, &keep_going, merging)? {
             Some(meta) => Some(open_new(&self.vfs, &meta.dir_in(dir))?),
             None => None,
         };
         let gone: BTreeSet<Ulid> = metas.iter().map(|meta| meta.ulid).collect();
-        let into = merged
-            .as_ref()
-            .map_or_else(String::new, |block| block.meta().ulid.to_string());
-        info!(blocks = names(sources), into, "blocks merged");
-        let rest = self.blocks.load();
+        let name = merged.as_ref().map(|block| block.meta().ulid);
+        let blocks = names(sources);
+        match name {
+            Some(into) => info!(blocks, %into, "blocks written anew as one"),
+            None => info!(blocks, "nothing is left of blocks"),
+        }
+        let rest = place.blocks.load();
         let rest = rest.iter().filter(|b| !gone.contains(&b.meta().ulid)).cloned();
-        self.set_blocks(rest.chain(merged.map(Arc::new)).collect());
+        set_blocks(place, rest.chain(merged.map(Arc::new)).collect());
         self.delete_blocks(sources, "merged into another");
-        Ok(())
+        Ok(name)
     }
 
-    /// Shows these blocks to readers.
-    pub(super) fn set_blocks(&self, mut blocks: Vec<Arc<Block>>) {
-        sort(&mut blocks);
-        self.blocks.store(Arc::new(blocks));
+    /// Shows these raw blocks to readers.
+    pub(super) fn set_blocks(&self, blocks: Vec<Arc<Block>>) {
+        set_blocks(&self.raw(), blocks);
     }
 
     /// Deletes the folders of blocks that readers do not see any more. What cannot be deleted is logged.
@@ -131,10 +179,20 @@ impl Inner {
     }
 
     fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
+        let of_blocks = self.delete_in(&self.raw(), sets, mint, maxt);
+        let mut of_tiers = Ok(());
+        for tier in &self.tiers {
+            let (mint, maxt) = tier.widen(mint, maxt);
+            of_tiers = of_tiers.and(self.delete_in(&tier.place(), sets, mint, maxt));
+        }
+        of_blocks.and(of_tiers).and(self.head.delete(sets, mint, maxt))
+    }
+
+    fn delete_in(&self, place: &Place<'_>, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
         let mut first_error = None;
         let mut blocks: Vec<Arc<Block>> = Vec::new();
         let mut oldest: Option<i64> = None;
-        for block in self.blocks.load().iter() {
+        for block in place.blocks.load().iter() {
             match block.delete(sets, mint, maxt) {
                 Ok(Some(anew)) => {
                     let touched = mint.max(block.meta().min_time);
@@ -149,24 +207,26 @@ impl Inner {
                 }
             }
         }
-        self.set_blocks(blocks);
+        set_blocks(place, blocks);
         if let Some(oldest) = oldest {
             self.head.note_change(oldest);
         }
-        let of_blocks = first_error.map_or(Ok(()), |error| Err(error.into()));
-        of_blocks.and(self.head.delete(sets, mint, maxt))
+        first_error.map_or(Ok(()), |error| Err(error.into()))
     }
 
     fn clean_tombstones(&self) -> Result<(), StorageError> {
         let mut first_error = None;
-        for block in self.blocks.load_full().iter().filter(|b| !b.tombstones().is_empty()) {
-            let rewritten = |ulid, _: &[&BlockMeta]| BlockSpec::rewritten(ulid, block.meta());
-            match self.replace(std::slice::from_ref(block), rewritten) {
-                Ok(()) => {}
-                Err(BlockError::Stopped) => return Err(BlockError::Stopped.into()),
-                Err(error) => {
-                    error!(block = %block.meta().ulid, %error, "cannot rewrite a block without what is deleted");
-                    first_error.get_or_insert(error);
+        let tiers = self.tiers.iter().map(Tier::place);
+        for place in std::iter::once(self.raw()).chain(tiers) {
+            for block in place.blocks.load_full().iter().filter(|b| !b.tombstones().is_empty()) {
+                let rewritten = |ulid, _: &[&BlockMeta]| BlockSpec::rewritten(ulid, block.meta());
+                match self.replace(&place, std::slice::from_ref(block), rewritten, &place.merging()) {
+                    Ok(_) => {}
+                    Err(BlockError::Stopped) => return Err(BlockError::Stopped.into()),
+                    Err(error) => {
+                        error!(block = %block.meta().ulid, %error, "cannot rewrite a block without what is deleted");
+                        first_error.get_or_insert(error);
+                    }
                 }
             }
         }
@@ -177,7 +237,7 @@ impl Inner {
 impl Tsdb {
     /// Deletes the samples from `mint` to `maxt` (milliseconds, both inclusive) of each series that satisfies all
     /// matchers of one of `sets`. They are in no answer from then on, also after a crash; [`Tsdb::clean_tombstones`] or
-    /// merging frees the space that they take in blocks. Waits for running maintenance.
+    /// merging frees the space that they take in blocks. Of downsampled tiers goes each window that has a part in it. Waits for running maintenance.
     ///
     /// # Errors
     /// The first [`StorageError`], where a block cannot be read or its tombstones cannot be written; the other blocks
@@ -198,9 +258,9 @@ impl Tsdb {
         self.inner.clean_tombstones()
     }
 
-    /// Makes a copy of all blocks in `dir`, by hard links, and with `with_head` of what is in the head as one more
-    /// block. `dir` is a data folder afterwards that [`Tsdb::open`] opens, and Prometheus where no block is native; it is
-    /// made if it is not there, and must be on the same file system. Waits for running maintenance.
+    /// Makes a copy of all blocks, those of tiers included, in `dir`, by hard links, and with `with_head` of what is in the
+    /// head as one more block. `dir` is a data folder afterwards that [`Tsdb::open`] opens, and Prometheus where no block
+    /// is native; it is made if it is not there, and must be on the same file system. Waits for running maintenance.
     ///
     /// # Errors
     /// [`StorageError`] where a block cannot be linked or the head cannot be written; what was copied so far stays.
@@ -217,6 +277,14 @@ impl Tsdb {
         }
         for block in inner.blocks.load().iter() {
             block.link_into(dir)?;
+        }
+        for tier in &inner.tiers {
+            let to = dir
+                .join(super::tiers::DIR_NAME)
+                .join(tier.dir.file_name().unwrap_or_default());
+            for block in tier.blocks.load().iter() {
+                block.link_into(&to)?;
+            }
         }
         Ok(())
     }
@@ -237,6 +305,11 @@ pub(super) fn remove_block(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
     let doomed = dir.with_extension("tmp-for-deletion");
     vfs.rename(dir, &doomed)?;
     vfs.remove_dir_all(&doomed)
+}
+
+fn set_blocks(place: &Place<'_>, mut blocks: Vec<Arc<Block>>) {
+    sort(&mut blocks);
+    place.blocks.store(Arc::new(blocks));
 }
 
 /// The order in which blocks are read.

@@ -1,4 +1,4 @@
-//! What maintenance does: blocks out of the head, deletion of what is too old.
+//! Blocks out of the head.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
@@ -176,44 +176,6 @@ impl Inner {
             warn!(%error, "cannot write a checkpoint; the log stays longer than needed");
         }
         outcome.is_ok()
-    }
-
-    /// Deletes whole blocks that are past the retention.
-    pub(super) fn apply_retention(&self) {
-        let blocks = self.blocks.load_full();
-        let newest = self
-            .head
-            .maxt()
-            .max(blocks.iter().map(|b| b.meta().max_time).max().unwrap_or(i64::MIN));
-        let mut kept: Vec<Arc<Block>> = blocks.iter().cloned().collect();
-        let mut gone = Vec::new();
-        if self.options.retention_ms > 0 {
-            let (old, rest): (Vec<_>, Vec<_>) = kept
-                .into_iter()
-                .partition(|b| newest.saturating_sub(b.meta().max_time) > self.options.retention_ms);
-            if !old.is_empty() {
-                self.metrics.time_retentions.inc();
-            }
-            gone.extend(old);
-            kept = rest;
-        }
-        if self.options.retention_bytes > 0 {
-            let mut size: u64 = kept.iter().map(|b| b.size_bytes()).sum();
-            while size > self.options.retention_bytes && kept.len() > 1 {
-                let oldest = kept.remove(0);
-                size -= oldest.size_bytes();
-                gone.push(oldest);
-                self.metrics.size_retentions.inc();
-            }
-        }
-        if gone.is_empty() {
-            return;
-        }
-        self.blocks.store(Arc::new(kept));
-        if let Some(oldest) = gone.iter().map(|b| b.meta().min_time).min() {
-            self.head.note_change(oldest);
-        }
-        self.delete_blocks(&gone, "past the retention");
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use cupola_block::StoredChunk;
 use cupola_block::list_blocks;
 use cupola_chunk::{Encoding, NativeValue, decode_native};
 use cupola_env::RealFs;
@@ -127,9 +128,18 @@ fn native(tsdb: &Tsdb) -> BTreeMap<Labels, Native> {
             let series = series.unwrap();
             let entry = out.entry(series.labels).or_default();
             for chunk in &series.chunks {
-                let (encoding, bytes) = reader.read(chunk).unwrap().encoded().unwrap();
-                entry.0.push(encoding);
-                decode_native(encoding, bytes, &mut entry.1).unwrap();
+                match reader.read(chunk).unwrap() {
+                    StoredChunk::Encoded(encoding, bytes) => {
+                        entry.0.push(encoding);
+                        decode_native(encoding, bytes, &mut entry.1).unwrap();
+                    }
+                    StoredChunk::Columnar(chunk) => {
+                        let (mut ts, mut values) = (Vec::new(), Vec::new());
+                        chunk.decode(i64::MIN, i64::MAX, &mut ts, &mut values).unwrap();
+                        let values = values.into_iter().map(NativeValue::Float);
+                        entry.1.extend(ts.into_iter().zip(values));
+                    }
+                }
             }
         }
     }

@@ -7,6 +7,8 @@
 
 use cupola_block::{BlockMeta, Ulid};
 
+use super::is_partial;
+
 // As upstream: each range is three of the one before it, and there are no more than ten.
 const STEP: i64 = 3;
 const MAX_RANGES: usize = 10;
@@ -36,7 +38,11 @@ pub(super) fn plan(blocks: &[BlockMeta], ranges: &[i64]) -> Vec<Ulid> {
     // As upstream these are never merged with others: they say nothing of how far the log was written to blocks.
     let is_stale = |block: &&BlockMeta| block.compaction.hints.iter().any(|hint| hint == STALE_HINT);
     let (stale, others): (Vec<&BlockMeta>, Vec<&BlockMeta>) = sorted.into_iter().partition(is_stale);
-    let found = plan_class(&others, ranges).or_else(|| plan_class(&stale, ranges));
+    // Nor those that hold only the series that are kept longer: who merged them with whole ones would not know any more
+    // where the others end.
+    let (partial, whole): (Vec<&BlockMeta>, Vec<&BlockMeta>) = others.into_iter().partition(|b| is_partial(b));
+    let classes = [whole, stale, partial];
+    let found = classes.iter().find_map(|class| plan_class(class, ranges));
     found.unwrap_or_default().iter().map(|block| block.ulid).collect()
 }
 

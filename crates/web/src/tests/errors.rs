@@ -65,6 +65,10 @@ async fn wrong_parameters_of_queries() {
             "error parsing lookback delta duration: cannot parse \"x\" to a valid duration",
         ),
         (
+            "/api/v1/query?query=up&max_source_resolution=x",
+            "invalid parameter \"max_source_resolution\": cannot parse \"x\" to a valid duration",
+        ),
+        (
             range,
             "invalid parameter \"start\": cannot parse \"\" to a valid timestamp",
         ),

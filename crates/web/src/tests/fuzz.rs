@@ -7,7 +7,7 @@ const CORPUS: &[&str] = &[
     "/api/v1/query?query=sum(rate(requests_total[5m])) by (job)&time=1000000&timeout=1s&limit=5&stats=all",
     "/api/v1/query?query=temp offset -5m @ 1000000&lookback_delta=1h&time=1970-01-12T13:46:40Z",
     "/api/v1/query?query=topk(2,requests_total) / ignoring(x) group_left temp",
-    "/api/v1/query_range?query=requests_total&start=999000&end=1000000&step=15",
+    "/api/v1/query_range?query=requests_total&start=999000&end=1000000&step=15&max_source_resolution=5m",
     "/api/v1/query_range?query=max_over_time(temp[5m:15s])&start=0&end=1e4&step=1m30s",
     "/api/v1/format_query?query=a + on(b) c",
     "/api/v1/parse_query?query=sum by (a) (rate(x[5m] offset 1m)) > bool on(b) group_left y",

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use cupola_engine::{Cancel, ErrorKind as QueryErrorKind, Query, QueryError, QueryResult, QueryValue};
+use cupola_engine::{
+    Cancel, ErrorKind as QueryErrorKind, Query, QueryError, QueryResult, QueryValue, SourceResolution,
+};
 use cupola_promql::Expr;
 
 use crate::api::answer::Ask;
 use crate::api::json::{Answer, ApiError, ErrorKind, success, write_str};
+use crate::api::params::Params;
 use crate::api::prometheus::result::{ResultWriter, Stats};
 use crate::api::stream::Rest;
 
@@ -20,11 +23,13 @@ pub(super) fn instant(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let at = ask.params.time("time", ask.app.clock.now_ms())?;
     let cancel = cancel(ask)?;
     let lookback = lookback(ask)?;
+    let source_resolution = source_resolution(ask.params)?;
     let (text, expr) = parse(ask)?;
     run(
         ask,
         Query {
             lookback_delta_ms: lookback,
+            source_resolution,
             cancel,
             ..Query::instant(text, &expr, at)
         },
@@ -52,11 +57,13 @@ pub(super) fn range(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     }
     let cancel = cancel(ask)?;
     let lookback = lookback(ask)?;
+    let source_resolution = source_resolution(ask.params)?;
     let (text, expr) = parse(ask)?;
     run(
         ask,
         Query {
             lookback_delta_ms: lookback,
+            source_resolution,
             cancel,
             ..Query::range(text, &expr, start, end, step)
         },
@@ -103,6 +110,16 @@ fn lookback(ask: &Ask<'_>) -> Result<Option<i64>, ApiError> {
         ApiError::bad_data(format!("error parsing lookback delta duration: {reason}"))
     };
     ask.params.duration("lookback_delta").map_err(worded)
+}
+
+// As in Thanos; what is not said is `auto`.
+fn source_resolution(params: &Params) -> Result<SourceResolution, ApiError> {
+    match params.get("max_source_resolution") {
+        "" | "auto" => Ok(SourceResolution::Auto),
+        _ => params
+            .needed_duration("max_source_resolution")
+            .map(SourceResolution::UpTo),
+    }
 }
 
 fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiError> {
@@ -176,6 +193,21 @@ mod tests {
     use super::*;
     use cupola_model::Labels;
     use cupola_storage::SampleValue;
+
+    #[test]
+    fn the_resolution_of_the_source_is_told_as_thanos_is_told() {
+        use SourceResolution::{Auto, UpTo};
+        for (query, expected) in [
+            ("query=x", Some(Auto)),
+            ("max_source_resolution=auto", Some(Auto)),
+            ("max_source_resolution=0s", Some(UpTo(0))),
+            ("max_source_resolution=5m", Some(UpTo(300_000))),
+            ("max_source_resolution=3600", Some(UpTo(3_600_000))),
+            ("max_source_resolution=fine", None),
+        ] {
+            assert_eq!(source_resolution(&Params::parse(query, "")).ok(), expected, "{query}");
+        }
+    }
 
     #[test]
     fn a_limit_cuts_and_says_so() {

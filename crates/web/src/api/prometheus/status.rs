@@ -112,7 +112,10 @@ pub(super) fn runtime_info(ask: &Ask<'_>) -> Result<Answer, ApiError> {
         threads().unwrap_or(0.0),
         i64::MAX,
     );
-    write_str(&mut data, &retention(app.tsdb.retention()));
+    write_str(
+        &mut data,
+        &retention(app.tsdb.retention(), app.tsdb.retention_percent()),
+    );
     data.push('}');
     Ok(success(&data))
 }
@@ -134,11 +137,16 @@ fn counter(app: &App, name: &str) -> f64 {
         .sum()
 }
 
-// As Prometheus: `15d`, `512MiB`, or both with `or` between.
-fn retention((ms, bytes): (i64, u64)) -> String {
+// As Prometheus: `15d`, `512MiB`, `80%`, or several with `or` between.
+fn retention((ms, bytes): (i64, u64), percent: f64) -> String {
     let time = (ms > 0).then(|| format_duration(ms));
     let size = (bytes > 0).then(|| byte_size(bytes));
-    time.into_iter().chain(size).collect::<Vec<_>>().join(" or ")
+    let part = (percent > 0.0).then(|| format!("{percent}%"));
+    time.into_iter()
+        .chain(size)
+        .chain(part)
+        .collect::<Vec<_>>()
+        .join(" or ")
 }
 
 fn byte_size(bytes: u64) -> String {
@@ -199,7 +207,10 @@ pub(super) fn tsdb(ask: &Ask<'_>) -> Result<Answer, ApiError> {
         blocks.iter().map(|block| block.bytes).sum::<u64>(),
         counter(ask.app, "process_resident_memory_bytes"),
     );
-    write_str(&mut data, &retention(ask.app.tsdb.retention()));
+    write_str(
+        &mut data,
+        &retention(ask.app.tsdb.retention(), ask.app.tsdb.retention_percent()),
+    );
     data.push_str("}}");
     Ok(success(&data))
 }
@@ -265,7 +276,8 @@ mod tests {
             (0, 1000, "1000B"),
             (0, 0, ""),
         ] {
-            assert_eq!(retention((ms, bytes)), expected);
+            assert_eq!(retention((ms, bytes), 0.0), expected);
         }
+        assert_eq!(retention((86_400_000, 0), 62.5), "1d or 62.5%");
     }
 }
