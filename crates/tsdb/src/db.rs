@@ -96,6 +96,8 @@ struct Inner {
     maintenance: Mutex<()>,
     // Blocks that could not be merged, and when that was, milliseconds.
     unmergeable: Mutex<BTreeMap<Ulid, i64>>,
+    // The log still has what blocks have by now.
+    checkpoint_due: AtomicBool,
     // Merging ends early.
     closing: AtomicBool,
     metrics: Arc<Metrics>,
@@ -181,6 +183,7 @@ impl Tsdb {
             blocks: ArcSwap::from_pointee(blocks),
             maintenance: Mutex::new(()),
             unmergeable: Mutex::default(),
+            checkpoint_due: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             metrics,
             _lock: lock,
@@ -483,6 +486,8 @@ mod exemplar_tests;
 mod histogram_tests;
 #[cfg(test)]
 mod late_tests;
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
