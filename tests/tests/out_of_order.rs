@@ -1,10 +1,12 @@
-//! Samples that come out of order: in Debian's Prometheus and then in Cupola, and the other way.
+//! Samples that come out of order: in Debian's Prometheus and then in Cupola, and the other way, and while Cupola still
+//! reads its log.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
 use std::net::SocketAddr;
+use std::process::Command;
 
-use cupola_tests::{Home, Prometheus, Server, eventually, get, now_ms, request, url_encode};
+use cupola_tests::{FakeTarget, Home, Prometheus, Server, cupola, eventually, get, now_ms, request, run, url_encode};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -161,4 +163,81 @@ fn a_reload_opens_the_window_and_prometheus_reads_what_came_through_it() {
     if let Some(prometheus) = Prometheus::start(theirs, &[]) {
         assert_eq!(samples(prometheus.address(), now), ours);
     }
+}
+
+#[test]
+fn a_server_that_is_killed_again_and_again_while_it_reads_its_log_loses_nothing() {
+    let target = FakeTarget::computed(|n| format!("late_scraped {n}\n"));
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        "groups:\n- name: g\n  interval: 100ms\n  rules: [{record: recorded, expr: vector(1)}]\n",
+    );
+    let yaml = format!(
+        "global: {{scrape_interval: 100ms, scrape_timeout: 100ms}}\nrule_files: [rules.yml]\n\
+         scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['{}']}}]\n",
+        target.address()
+    );
+    let config = home.write("prometheus.yml", &yaml);
+    let mut server = Server::prometheus(&home, &config, &[RECEIVER]);
+    let now = now_ms();
+    for n in (0..20).rev() {
+        assert!(matches!(
+            write(server.address(), "late_a", &[(now - n * 1000, n as f64)]),
+            200 | 204
+        ));
+    }
+    server.kill();
+    // Reading this segment takes until somebody has written it.
+    let slow = home.data().join("cupola-wal/00000005");
+    let made = run(Command::new("mkfifo").arg(&slow), b"");
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let start = || {
+        let mut command = cupola(["prometheus", "--web.listen-address=127.0.0.1:0", RECEIVER]);
+        command.arg(format!("--storage.tsdb.path={}", home.data().display()));
+        command.arg(format!("--config.file={}", config.display()));
+        Server::start_reading(command.current_dir(home.path()))
+    };
+    let warnings = |server: &Server| server.ask("/api/v1/query", &[("query", "late_a")]).json()["warnings"].to_string();
+    for round in 0..3 {
+        let mut server = start();
+        let progress = server.api("/api/v1/status/walreplay", &[]);
+        assert_eq!(
+            (&progress["done"], &progress["max"]),
+            (&Value::from(false), &Value::from(5 + round)),
+            "{progress}"
+        );
+        assert!(warnings(&server).contains("still being read"), "{}", warnings(&server));
+        // Older than what the log holds, which the server cannot know yet.
+        assert!(matches!(
+            write(server.address(), "late_a", &[(now - 4500 + round, -1.0)]),
+            200 | 204
+        ));
+        let scraped = target.scrapes();
+        eventually(20, "the target is scraped", || {
+            (target.scrapes() > scraped + 4).then_some(())
+        });
+        assert_eq!(
+            server.query("recorded"),
+            [],
+            "no rule is evaluated on half of the samples"
+        );
+        server.kill();
+    }
+    let mut server = start();
+    drop(std::fs::OpenOptions::new().write(true).open(&slow).unwrap());
+    server.wait_for_replay();
+    assert_eq!(warnings(&server), "null");
+    let count = || {
+        server
+            .query("count_over_time(late_a[1h])")
+            .first()
+            .map(|sample| sample.value)
+    };
+    assert_eq!(count(), Some(23.0));
+    let evaluated = format!("timestamp(recorded) > {}", now_ms() / 1000);
+    eventually(20, "rules are evaluated", || server.value(&evaluated));
+    assert_eq!(server.stop(Signal::TERM).code(), Some(0));
+    let server = Server::prometheus(&home, &config, &[RECEIVER]);
+    assert_eq!(server.value("count_over_time(late_a[1h])"), Some(23.0));
 }
