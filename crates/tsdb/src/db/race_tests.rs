@@ -207,18 +207,17 @@ fn a_block_of_late_samples_that_is_newer_than_the_others_is_not_merged_into_them
     let dir = TempDir::new().unwrap();
     let tsdb = open(&dir);
     // As Prometheus leaves it: its blocks of samples out of order reach into what is in no other block yet.
-    advance(&tsdb, 0..600);
+    advance(&tsdb, 0..900);
     tsdb.maintain();
     let end = tsdb.blocks().iter().map(|block| block.maxt).max().unwrap();
-    for begin in [end, end + 2 * HOUR] {
-        let mut spec = BlockSpec::new(tsdb.inner.new_ulid(), begin, begin + 2 * HOUR);
-        spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
-        tsdb.inner.write_block(dir.path(), spec).unwrap();
-    }
+    assert_eq!(end, 12 * HOUR);
+    let mut spec = BlockSpec::new(tsdb.inner.new_ulid(), end, end + 6 * HOUR);
+    spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+    tsdb.inner.write_block(dir.path(), spec).unwrap();
     drop(tsdb);
     for round in 0..2 {
         let tsdb = open(&dir);
-        advance(&tsdb, 600 + round..601 + round);
+        advance(&tsdb, 900 + round..901 + round);
         assert_eq!(tsdb.inner.head.floor(), end);
         tsdb.maintain();
     }
@@ -228,6 +227,6 @@ fn a_block_of_late_samples_that_is_newer_than_the_others_is_not_merged_into_them
         .into_iter()
         .map(|(labels, all)| (labels, all.len()))
         .collect();
-    assert_eq!(expected, BTreeMap::from([(name("clock"), 602)]));
-    assert_eq!(tsdb.inner.head.floor(), end);
+    assert_eq!(expected, BTreeMap::from([(name("clock"), 902)]));
+    assert_eq!(tsdb.inner.head.floor(), end + 2 * HOUR);
 }
