@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use cupola_block::BlockFormat;
 use cupola_config::ByteSize;
 use cupola_tsdb::SeriesLimits;
 
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
     pub min_block_ms: i64,
     /// 0 leaves it to the retention.
     pub max_block_ms: i64,
+    pub block_format: BlockFormat,
     pub no_lockfile: bool,
     pub series_limits: SeriesLimits,
     pub lookback_ms: i64,
@@ -243,6 +245,7 @@ fn up(up: Up) -> Command {
         retention_bytes: 0,
         min_block_ms: 2 * 3_600_000,
         max_block_ms: 0,
+        block_format: BlockFormat::Native,
         no_lockfile: false,
         series_limits: SeriesLimits::default(),
         lookback_ms: 300_000,

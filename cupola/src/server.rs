@@ -95,6 +95,7 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.retention_bytes = retention.size.map_or(settings.retention_bytes, |s| s.0);
     options.block_ms = settings.min_block_ms;
     options.max_block_ms = settings.max_block_ms;
+    options.block_format = settings.block_format;
     options.no_lockfile = settings.no_lockfile;
     options.limits = settings.series_limits;
     options.out_of_order_window_ms = loaded.prometheus.storage.out_of_order_time_window.as_millis() as i64;

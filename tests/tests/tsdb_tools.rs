@@ -1,4 +1,4 @@
-//! `cupola promtool tsdb` beside Debian's promtool on the same folders, and `cupola tsdb verify`.
+//! `cupola promtool tsdb` beside Debian's promtool on the same folders, and `cupola tsdb verify|convert`.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
@@ -538,4 +538,70 @@ fn verify_tells_each_fault_with_its_byte() {
     let done = run(&mut cupola(["tsdb", "verify", "nope"]), b"");
     assert_eq!((done.code, done.stdout.as_str()), (Some(1), ""));
     assert!(done.stderr.contains("nope"), "{}", done.stderr);
+}
+
+#[test]
+fn blocks_are_converted_there_and_back_and_every_tool_sees_them() {
+    let home = Home::new();
+    let data = made(&home, "data", &input());
+    let path = data.to_string_lossy();
+    let convert = |args: &[&str]| run(&mut cupola([&["tsdb", "convert"], args, &[&*path]].concat()), b"");
+    let tools = || {
+        let counts = |table: &str| -> Vec<String> {
+            let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            table
+                .lines()
+                .skip(1)
+                .map(|line| [&cells(line)[1..5], &cells(line)[6..7]].concat().join(" "))
+                .collect()
+        };
+        // Of the block that was made last, which is another after a conversion.
+        assert!(ok(ours(&["analyze", &path])).contains("Total Series: "));
+        assert!(ok(ours(&["analyze", "--extended", &path])).contains("samples per float chunk"));
+        let verified = ok(run(&mut cupola(["tsdb", "verify", &path]), b""));
+        assert!(verified.ends_with("\n2 blocks, 0 with faults\n"), "{verified}");
+        let dumps = ["dump", "dump-openmetrics"].map(|dump| ok(ours(&[dump, &path])));
+        (counts(&ok(ours(&["list", &path]))), dumps)
+    };
+    let before = tools();
+    let list = ok(ours(&["list", &path]));
+    let first = list.lines().nth(1).unwrap().split_whitespace().next().unwrap();
+    let done = ok(convert(&["--to=native", "--block", first]));
+    assert!(
+        done.starts_with(&format!("{first}: is now the native block ")),
+        "{done}"
+    );
+    assert!(done.ends_with("\n1 blocks converted, 0 failed\n"), "{done}");
+    assert_eq!(tools(), before);
+    assert!(ok(convert(&["--to", "native"])).ends_with("\n1 blocks converted, 0 failed\n"));
+    assert_eq!(tools(), before);
+    assert_eq!(std::fs::read_dir(data.join("cupola-blocks")).unwrap().count(), 2);
+    if let Some(program) = neighbour("promtool") {
+        let seen = ok(theirs(&program, &["list", &path]));
+        assert_eq!(seen.lines().count(), 1, "Prometheus passes over native blocks: {seen}");
+    }
+    assert!(ok(convert(&["--to=prometheus"])).ends_with("\n2 blocks converted, 0 failed\n"));
+    assert_eq!(tools(), before);
+    if let Some(program) = neighbour("promtool") {
+        assert_eq!(ok(theirs(&program, &["dump", &path])), before.1[0]);
+    }
+    for (args, told) in [
+        (&["--to=rows"][..], "must be native or prometheus"),
+        (&["--to=native", "--block=x"], "not a ULID"),
+        (
+            &["--to=native", "--block=01M887VKTP0WM0BFM118DR0KEQ"],
+            "there is no block 01M887VKTP0WM0BFM118DR0KEQ",
+        ),
+    ] {
+        let done = convert(args);
+        assert_ne!(done.code, Some(0));
+        assert!(done.stderr.contains(told), "{}", done.stderr);
+    }
+    let nowhere = run(&mut cupola(["tsdb", "convert", "--to=native", "nope"]), b"");
+    assert!(
+        nowhere.code == Some(1) && nowhere.stderr.contains("nope"),
+        "{}",
+        nowhere.stderr
+    );
+    assert!(!Path::new("nope").exists());
 }

@@ -9,12 +9,13 @@ use cupola_model::{Labels, Matcher, SeriesRef};
 use cupola_storage::{Queryable, SampleSource, SampleValue, Samples, Selection, Series, StorageError};
 use parking_lot::Mutex;
 
-use crate::chunks::{self, ChunkMeta, Segments};
+use crate::chunks::ChunkMeta;
 use crate::file::{Disk, Window};
 use crate::index::matching::candidates;
 use crate::index::read::Index;
 use crate::index::series::Record;
 use crate::list::read_meta;
+use crate::store::{self, Store, StoreReader, StoredChunk};
 use crate::tombstones::{self, Tombstones, remove_deleted};
 use crate::{BlockError, BlockMeta, file};
 
@@ -40,7 +41,7 @@ struct Inner {
     name: Arc<str>,
     meta: BlockMeta,
     index: Index,
-    segments: Segments,
+    store: Store,
     tombstones: Tombstones,
     size_bytes: u64,
 }
@@ -67,7 +68,7 @@ impl Block {
         let meta = read_meta(&*disk, dir)?;
         let name: Arc<str> = meta.ulid.to_string().into();
         let index = Index::open(&*disk, &dir.join("index"), name.clone())?;
-        let segments = Segments::open(&*disk, &dir.join(chunks::DIR_NAME), name.clone())?;
+        let store = Store::open(meta.format(), &*disk, dir, name.clone())?;
         let tombstones = match file::read_if_there(&*disk, &dir.join(tombstones::FILE_NAME))? {
             Some(bytes) => Tombstones::parse(&bytes).map_err(|fault| BlockError::Corrupt {
                 block: name.clone(),
@@ -78,7 +79,7 @@ impl Block {
             None => Tombstones::default(),
         };
         let small = ["meta.json", tombstones::FILE_NAME].map(|file| file::len_if_there(&*disk, &dir.join(file)));
-        let size_bytes = index.len() + segments.len_bytes() + small.iter().sum::<u64>();
+        let size_bytes = index.len() + store.len_bytes() + small.iter().sum::<u64>();
         let dir = dir.to_path_buf();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -87,7 +88,7 @@ impl Block {
                 name,
                 meta,
                 index,
-                segments,
+                store,
                 tombstones,
                 size_bytes,
             }),
@@ -181,8 +182,9 @@ impl Block {
         })
     }
 
-    /// A chunk of this block is intact, but cannot be decoded.
-    pub(crate) fn undecodable(&self, chunk: &ChunkMeta, source: cupola_chunk::ChunkError) -> BlockError {
+    /// The error for a chunk of this block that is intact, but cannot be decoded.
+    #[must_use]
+    pub fn undecodable(&self, chunk: &ChunkMeta, source: ChunkError) -> BlockError {
         self.inner.undecodable(chunk, source)
     }
 
@@ -222,7 +224,7 @@ impl Inner {
     fn undecodable(&self, chunk: &ChunkMeta, source: cupola_chunk::ChunkError) -> BlockError {
         BlockError::Chunk {
             block: self.name.clone(),
-            place: format!("chunk segment {:06}", (chunk.chunk_ref >> 32) + 1),
+            place: self.store.segment_name(chunk.chunk_ref),
             offset: chunk.chunk_ref & u64::from(u32::MAX),
             source,
         }
@@ -362,8 +364,8 @@ impl SampleSource for BlockSource {
             if !in_segment {
                 last_ref = chunk.chunk_ref;
             }
-            let (encoding, bytes) = reader.read_ahead(chunk.chunk_ref, last_ref - chunk.chunk_ref + 1024)?;
-            decode(encoding, bytes, mint, maxt, out).map_err(|source| self.inner.undecodable(chunk, source))?;
+            let stored = reader.read_ahead(chunk.chunk_ref, last_ref - chunk.chunk_ref + 1024)?;
+            store::decode(&stored, mint, maxt, out).map_err(|source| self.inner.undecodable(chunk, source))?;
         }
         if self.overlaps {
             put_in_order(out, start);
@@ -473,33 +475,26 @@ impl Iterator for SeriesIter {
 #[derive(Debug)]
 pub struct ChunkReader {
     inner: Arc<Inner>,
-    segment: Option<u64>,
-    window: Window,
+    reader: StoreReader,
 }
 
 impl ChunkReader {
     fn new(inner: Arc<Inner>, window: Window) -> Self {
         Self {
             inner,
-            segment: None,
-            window,
+            reader: StoreReader::new(window),
         }
     }
 
-    /// The encoding and bytes of a chunk, its checksum verified.
+    /// A chunk as it is stored, its checksum verified.
     ///
     /// # Errors
     /// [`BlockError`] where the segment is missing or the bytes are broken.
-    pub fn read(&mut self, chunk: &ChunkMeta) -> Result<(Encoding, &[u8]), BlockError> {
+    pub fn read(&mut self, chunk: &ChunkMeta) -> Result<StoredChunk<'_>, BlockError> {
         self.read_ahead(chunk.chunk_ref, 0)
     }
 
-    fn read_ahead(&mut self, chunk_ref: u64, hint: u64) -> Result<(Encoding, &[u8]), BlockError> {
-        let segment = chunk_ref >> 32;
-        if self.segment != Some(segment) {
-            self.window.clear();
-            self.segment = Some(segment);
-        }
-        self.inner.segments.read(chunk_ref, hint, &mut self.window)
+    fn read_ahead(&mut self, chunk_ref: u64, hint: u64) -> Result<StoredChunk<'_>, BlockError> {
+        self.reader.read(&self.inner.store, chunk_ref, hint)
     }
 }

@@ -1,35 +1,33 @@
 //! Several blocks become one, and what tombstones delete goes for good.
 //!
 //! Series are walked in the order of their labels through all sources at once. A chunk that overlaps no other and lost
-//! nothing is copied as it is; the others are decoded, merged and encoded anew. Where two sources have a sample of the
+//! nothing is copied as it is, if the new block's format has such chunks; the others are decoded, merged and encoded anew,
+//! in a native block together with their neighbours, so that chunks become long. Where two sources have a sample of the
 //! same moment, that of the first source stays, as when the blocks are read side by side: merging changes no answer.
 //! (Upstream keeps either of them.)
 
 use std::path::Path;
 use std::sync::Arc;
 
-use cupola_chunk::{
-    EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender, decode_native, remove_native, sort_native,
-};
+use cupola_chunk::{Encoding, HistogramChunks, NativeValue, decode_native, remove_native, sort_native};
 use cupola_env::Vfs;
 use cupola_storage::Samples;
 
 use crate::block::{Mark, put_in_order};
+use crate::native::ENOUGH_SAMPLES;
+use crate::store::{Entry, StoredChunk};
 use crate::tombstones::{Interval, remove_deleted};
 use crate::{
-    Block, BlockError, BlockMeta, BlockSeries, BlockSpec, BlockWriter, ChunkMeta, ChunkReader, NewChunk, SeriesIter,
+    Block, BlockError, BlockFormat, BlockMeta, BlockSeries, BlockSpec, BlockWriter, ChunkMeta, ChunkReader, SeriesIter,
 };
-
-// As upstream: samples of a chunk that is encoded anew.
-const SAMPLES_PER_CHUNK: usize = 120;
 
 // Once per so many series it is asked whether merging is to go on.
 const ASK_EVERY: usize = 256;
 
-/// Merges `sources` into one new block in the data folder `dir`. Their tombstones are applied and not carried over; the
+/// Merges `sources`, of either format each, into one new block in the data folder `dir`. Their tombstones are applied and not carried over; the
 /// sources themselves stay as they are. `None`, and no block, where no sample is left.
 ///
-/// One source is allowed: the block is then rewritten without what its tombstones delete.
+/// One source is allowed: the block is then rewritten without what its tombstones delete, perhaps in another format.
 ///
 /// Costs the memory of a [`BlockWriter`] and of the chunks of one series in all sources. Reads every chunk and verifies
 /// its checksum.
@@ -63,9 +61,9 @@ pub fn merge_blocks(
                 walk.take(source, &mut pieces)?;
             }
         }
-        let merged = merge_pieces(&mut walks, &mut pieces)?;
+        let merged = merge_pieces(&mut walks, &mut pieces, &mut writer)?;
         if !merged.is_empty() {
-            writer.add_series(&labels, merged.iter().map(as_new))?;
+            writer.add_entries(&labels, &merged)?;
         }
     }
     if writer.series_count() == 0 {
@@ -120,7 +118,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn read(&mut self, meta: &ChunkMeta) -> Result<(Encoding, &[u8]), BlockError> {
+    fn read(&mut self, meta: &ChunkMeta) -> Result<StoredChunk<'_>, BlockError> {
         self.reader.read(meta)
     }
 
@@ -128,21 +126,32 @@ impl<'a> Walk<'a> {
     /// encoding.
     fn decode_floats(&mut self, meta: &ChunkMeta, out: &mut Samples) -> Result<bool, BlockError> {
         let start = Mark::of(out);
-        let (encoding, bytes) = self.reader.read(meta)?;
-        if encoding != Encoding::Xor {
-            return Ok(false);
-        }
-        cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut out.ts, &mut out.values)
-            .map_err(|source| self.block.undecodable(meta, source))?;
+        let decoded = match self.reader.read(meta)? {
+            StoredChunk::Encoded(Encoding::Xor, bytes) => {
+                cupola_chunk::decode(Encoding::Xor, bytes, i64::MIN, i64::MAX, &mut out.ts, &mut out.values)
+            }
+            StoredChunk::Columnar(chunk) => chunk.decode(i64::MIN, i64::MAX, &mut out.ts, &mut out.values),
+            StoredChunk::Encoded(..) => return Ok(false),
+        };
+        decoded.map_err(|source| self.block.undecodable(meta, source))?;
         remove_deleted(out, start, &self.deleted);
         Ok(true)
     }
 
     /// Adds the samples of a chunk of either kind to `out`, without those that are deleted.
     fn decode_native(&mut self, meta: &ChunkMeta, out: &mut Vec<(i64, NativeValue)>) -> Result<(), BlockError> {
-        let (encoding, bytes) = self.reader.read(meta)?;
         let mut samples = Vec::new();
-        decode_native(encoding, bytes, &mut samples).map_err(|source| self.block.undecodable(meta, source))?;
+        let decoded = match self.reader.read(meta)? {
+            StoredChunk::Encoded(encoding, bytes) => decode_native(encoding, bytes, &mut samples),
+            StoredChunk::Columnar(chunk) => {
+                let (mut ts, mut values) = (Vec::new(), Vec::new());
+                let decoded = chunk.decode(i64::MIN, i64::MAX, &mut ts, &mut values);
+                let values = values.into_iter().map(NativeValue::Float);
+                samples.extend(ts.into_iter().zip(values));
+                decoded
+            }
+        };
+        decoded.map_err(|source| self.block.undecodable(meta, source))?;
         remove_native(&mut samples, |ts| {
             self.deleted.iter().any(|d| d.mint <= ts && ts <= d.maxt)
         });
@@ -160,20 +169,16 @@ struct Piece {
     is_cut: bool,
 }
 
-fn as_new(chunk: &EncodedChunk) -> NewChunk<'_> {
-    NewChunk {
-        mint: chunk.mint,
-        maxt: chunk.maxt,
-        encoding: chunk.encoding,
-        bytes: &chunk.bytes,
-    }
-}
-
 /// The chunks that one series has in the new block.
-fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<EncodedChunk>, BlockError> {
+fn merge_pieces(
+    walks: &mut [Walk<'_>],
+    pieces: &mut [Piece],
+    writer: &mut BlockWriter,
+) -> Result<Vec<Entry>, BlockError> {
     // Stable: what begins at one moment stays in the order of the sources.
     pieces.sort_by_key(|piece| piece.meta.mint);
     let mut out = Vec::with_capacity(pieces.len());
+    // Decoded, and not yet in `out`; in a native block of several groups.
     let mut samples = Samples::default();
     let mut rest: &mut [Piece] = pieces;
     while let Some(first) = rest.first() {
@@ -191,29 +196,38 @@ fn merge_pieces(walks: &mut [Walk<'_>], pieces: &mut [Piece]) -> Result<Vec<Enco
         if let [piece] = &*group
             && !piece.is_cut
             && let Some(walk) = walks.get_mut(piece.source)
+            && let Some((tag, bytes)) = copied(walk, piece, writer)?
         {
-            let (encoding, bytes) = walk.read(&piece.meta)?;
-            out.push(EncodedChunk {
+            encode(&mut samples, writer, &mut out)?;
+            out.push(Entry {
                 mint: piece.meta.mint,
                 maxt: piece.meta.maxt,
-                encoding,
-                bytes: bytes.to_vec(),
+                tag,
+                bytes,
             });
             continue;
         }
         // Of samples of one moment the first stays: those of the first source come first.
         group.sort_by_key(|piece| piece.source);
-        samples.clear();
+        let start = Mark::of(&samples);
         if merge_floats(walks, group, &mut samples)? {
-            encode(&samples, &mut out);
+            put_in_order(&mut samples, start);
         } else {
-            merge_native(walks, group, &mut out)?;
+            // What was added of it before the first chunk that is no chunk of floats.
+            samples.ts.truncate(start.floats);
+            samples.values.truncate(start.floats);
+            encode(&mut samples, writer, &mut out)?;
+            merge_native(walks, group, writer, &mut out)?;
+        }
+        if writer.format() == BlockFormat::Prometheus {
+            encode(&mut samples, writer, &mut out)?;
         }
     }
+    encode(&mut samples, writer, &mut out)?;
     Ok(out)
 }
 
-// The common case. `false` where a chunk is of another encoding.
+// The common case. `false` where a chunk is of another encoding; a part of the samples may be there then.
 fn merge_floats(walks: &mut [Walk<'_>], group: &[Piece], samples: &mut Samples) -> Result<bool, BlockError> {
     for piece in group {
         if let Some(walk) = walks.get_mut(piece.source)
@@ -222,12 +236,16 @@ fn merge_floats(walks: &mut [Walk<'_>], group: &[Piece], samples: &mut Samples) 
             return Ok(false);
         }
     }
-    put_in_order(samples, Mark::default());
     Ok(true)
 }
 
 // As `merge_floats`, for native histograms, and floats between them.
-fn merge_native(walks: &mut [Walk<'_>], group: &[Piece], out: &mut Vec<EncodedChunk>) -> Result<(), BlockError> {
+fn merge_native(
+    walks: &mut [Walk<'_>],
+    group: &[Piece],
+    writer: &mut BlockWriter,
+    out: &mut Vec<Entry>,
+) -> Result<(), BlockError> {
     let mut native = Vec::new();
     for piece in group {
         if let Some(walk) = walks.get_mut(piece.source) {
@@ -247,28 +265,33 @@ fn merge_native(walks: &mut [Walk<'_>], group: &[Piece], out: &mut Vec<EncodedCh
                 }
             }
         }
-        encode(&floats, out);
+        encode(&mut floats, writer, out)?;
         histograms.finish();
-        out.append(&mut histograms.done);
+        out.extend(histograms.done.into_iter().map(|chunk| Entry {
+            mint: chunk.mint,
+            maxt: chunk.maxt,
+            tag: chunk.encoding.as_byte(),
+            bytes: chunk.bytes,
+        }));
     }
     Ok(())
 }
 
-fn encode(samples: &Samples, out: &mut Vec<EncodedChunk>) {
-    let runs = samples.ts.chunks(SAMPLES_PER_CHUNK);
-    for (ts, values) in runs.zip(samples.values.chunks(SAMPLES_PER_CHUNK)) {
-        let mut appender = XorAppender::new();
-        for (ts, value) in ts.iter().zip(values) {
-            let appended = appender.append(*ts, *value);
-            debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
+/// The entry of a chunk that goes into the new block as it is: its tag and its bytes; `None` where it is to be encoded
+/// anew.
+fn copied(walk: &mut Walk<'_>, piece: &Piece, writer: &mut BlockWriter) -> Result<Option<(u8, Vec<u8>)>, BlockError> {
+    match walk.read(&piece.meta)? {
+        StoredChunk::Encoded(Encoding::Xor, _) if writer.format() == BlockFormat::Native => Ok(None),
+        StoredChunk::Encoded(encoding, bytes) => Ok(Some((encoding.as_byte(), bytes.to_vec()))),
+        StoredChunk::Columnar(chunk) if usize::from(chunk.count()) >= ENOUGH_SAMPLES => {
+            writer.copy(piece.source, &chunk)
         }
-        if let (Some(mint), Some(maxt)) = (ts.first(), ts.last()) {
-            out.push(EncodedChunk {
-                mint: *mint,
-                maxt: *maxt,
-                encoding: Encoding::Xor,
-                bytes: appender.into_bytes(),
-            });
-        }
+        StoredChunk::Columnar(_) => Ok(None),
     }
+}
+
+fn encode(samples: &mut Samples, writer: &mut BlockWriter, out: &mut Vec<Entry>) -> Result<(), BlockError> {
+    writer.encode(&samples.ts, &samples.values, out)?;
+    samples.clear();
+    Ok(())
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use cupola_model::Matcher;
 
 use crate::list::read_meta;
+use crate::store::segment_kinds;
 use crate::tombstones::{self, Interval};
-use crate::{Block, BlockError, chunks, file, write_tombstones};
+use crate::{Block, BlockError, file, write_tombstones};
 
 impl Block {
     /// Deletes the samples from `mint` to `maxt` (milliseconds, both inclusive) of each series that satisfies all
@@ -60,8 +61,10 @@ impl Block {
     pub fn link_into(&self, dir: &Path) -> Result<(), BlockError> {
         let name = self.meta().ulid.to_string();
         let vfs = &**self.disk();
-        let (temporary, target) = (dir.join(format!("{name}.tmp-for-creation")), dir.join(&name));
-        file::create_dir_all(vfs, dir)?;
+        let home = self.meta().format().folder(dir);
+        let (temporary, target) = (home.join(format!("{name}.tmp-for-creation")), home.join(&name));
+        file::create_dir_all(vfs, &home)?;
+        file::sync_dir(vfs, dir)?;
         file::create_dir(vfs, &temporary)?;
         let linked = self
             .link_files(&temporary)
@@ -82,14 +85,16 @@ impl Block {
                 file::link(vfs, &from, &to.join(name))?;
             }
         }
-        let (from, to_chunks) = (self.dir().join(chunks::DIR_NAME), to.join(chunks::DIR_NAME));
-        file::create_dir(vfs, &to_chunks)?;
-        for (name, is_dir) in file::list(vfs, &from)? {
-            if !is_dir {
-                file::link(vfs, &from.join(&name), &to_chunks.join(&name))?;
+        for kind in segment_kinds(self.meta().format()) {
+            let (from, to_segments) = (self.dir().join(kind.folder), to.join(kind.folder));
+            file::create_dir(vfs, &to_segments)?;
+            for (name, is_dir) in file::list(vfs, &from)? {
+                if !is_dir {
+                    file::link(vfs, &from.join(&name), &to_segments.join(&name))?;
+                }
             }
+            file::sync_dir(vfs, &to_segments)?;
         }
-        file::sync_dir(vfs, &to_chunks)?;
         file::sync_dir(vfs, to)
     }
 }

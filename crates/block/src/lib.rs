@@ -1,16 +1,17 @@
-//! Prometheus block directories: an immutable folder of samples with its index, named by a ULID.
+//! Blocks, in Prometheus's format and in our own: an immutable folder of samples with its index, named by a ULID.
 //!
 //! [`BlockWriter`] makes one from series in label order; [`Block`] opens one and answers selections; [`list_blocks`]
-//! says what lies in a data folder. The format is upstream's byte for byte (`meta.json` version 1, index version 2,
+//! says what lies in a data folder. Prometheus's format is written byte for byte (`meta.json` version 1, index version 2,
 //! chunk segments version 1, tombstones version 1), so that Prometheus and promtool open what we write and we open
-//! what they write.
+//! what they write. In a native block the samples lie in columns instead (`native`, `docs/format/block.md`); everything
+//! here works on both.
 //!
 //! What is held in memory of an open block: the symbol table and the postings offset table (4 bytes a symbol and 12
 //! bytes a label pair beside the texts themselves). Postings, series and chunks are read from disk by position when a
 //! query needs them, in windows of 1 to 256 KiB; the system's page cache is the only cache. Each checksum is verified
 //! at the moment its bytes are read: tables when the block is opened, everything else at each read.
 //!
-//! [`merge_blocks`] makes one block of several; [`Block::delete`] notes samples as deleted, which merging drops.
+//! [`merge_blocks`] makes one block of several, or of one in another format; [`Block::delete`] notes samples as deleted, which merging drops.
 //!
 //! *Invariant:* nothing here deletes or repairs a block. A [`BlockWriter`] and [`Block::link_into`] remove their own
 //! unfinished folder, no other.
@@ -27,6 +28,8 @@ mod file;
 mod index;
 mod list;
 mod meta;
+mod native;
+mod store;
 mod tombstones;
 mod ulid;
 mod verify;
@@ -37,7 +40,8 @@ pub use chunks::ChunkMeta;
 pub use compact::merge_blocks;
 pub use error::{BlockError, Refusal};
 pub use list::{BlockList, Broken, list_blocks};
-pub use meta::{BlockMeta, BlockStats, Compaction, ParentBlock};
+pub use meta::{BlockFormat, BlockFormatError, BlockMeta, BlockStats, Compaction, NativeFormat, ParentBlock};
+pub use store::{ColumnarChunk, StoredChunk};
 pub use tombstones::{Interval, Tombstones, write_tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use verify::{Verified, verify};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cupola_env::Vfs;
 
-use crate::{BlockError, BlockMeta, Ulid, file};
+use crate::{BlockError, BlockMeta, Ulid, file, native};
 
 /// The blocks of a data folder.
 #[derive(Debug, Default)]
@@ -27,12 +27,20 @@ pub struct Broken {
     pub error: BlockError,
 }
 
-/// Reads the metas of all blocks in a data folder. Changes nothing, and one broken block hides no other.
+/// Reads the metas of all blocks in a data folder, of either format. Changes nothing, and one broken block hides no
+/// other.
 ///
 /// # Errors
 /// [`BlockError::Io`] where the folder itself cannot be listed.
 pub fn list_blocks(vfs: &dyn Vfs, dir: &Path) -> Result<BlockList, BlockError> {
     let mut out = BlockList::default();
+    list_folder(vfs, dir, &mut out)?;
+    out.blocks
+        .sort_by_key(|(_, meta)| (meta.min_time, meta.max_time, meta.ulid));
+    Ok(out)
+}
+
+fn list_folder(vfs: &dyn Vfs, dir: &Path, out: &mut BlockList) -> Result<(), BlockError> {
     for (name, is_dir) in file::list(vfs, dir)? {
         if !is_dir {
             continue;
@@ -42,7 +50,9 @@ pub fn list_blocks(vfs: &dyn Vfs, dir: &Path) -> Result<BlockList, BlockError> {
             name.strip_suffix(suffix)
                 .is_some_and(|ulid| ulid.parse::<Ulid>().is_ok())
         });
-        if is_left {
+        if name == native::HOME {
+            list_folder(vfs, &path, out)?;
+        } else if is_left {
             out.leftovers.push(path);
         } else if name.parse::<Ulid>().is_ok() {
             match read_meta(vfs, &path) {
@@ -51,9 +61,7 @@ pub fn list_blocks(vfs: &dyn Vfs, dir: &Path) -> Result<BlockList, BlockError> {
             }
         }
     }
-    out.blocks
-        .sort_by_key(|(_, meta)| (meta.min_time, meta.max_time, meta.ulid));
-    Ok(out)
+    Ok(())
 }
 
 /// Reads a block's meta. A folder that is named by a ULID must be named by that of its meta: deletion and compaction

@@ -1,9 +1,74 @@
 //! `meta.json`: what a block covers and where it comes from.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use thiserror::Error;
 
-use crate::Ulid;
+use crate::{Ulid, native};
+
+/// In which form a block holds its samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BlockFormat {
+    /// As Prometheus's blocks do, which opens them.
+    #[default]
+    Prometheus,
+    /// In columns, `docs/format/block.md`: a fraction of the bytes.
+    Native,
+}
+
+impl BlockFormat {
+    /// `prometheus` or `native`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prometheus => "prometheus",
+            Self::Native => "native",
+        }
+    }
+
+    /// The folder of blocks of this format in the data folder `data`. Native ones have one of their own: a Prometheus
+    /// that is put back on the data folder passes over it, but would not start with a block that it cannot open.
+    #[must_use]
+    pub fn folder(self, data: &Path) -> PathBuf {
+        match self {
+            Self::Prometheus => data.to_path_buf(),
+            Self::Native => data.join(native::HOME),
+        }
+    }
+}
+
+impl fmt::Display for BlockFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text names no format of blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("must be native or prometheus")]
+pub struct BlockFormatError;
+
+impl FromStr for BlockFormat {
+    type Err = BlockFormatError;
+
+    fn from_str(text: &str) -> Result<Self, BlockFormatError> {
+        let all = [Self::Prometheus, Self::Native];
+        all.into_iter().find(|f| f.as_str() == text).ok_or(BlockFormatError)
+    }
+}
+
+/// What the meta of a native block says of its format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NativeFormat {
+    /// `columns`.
+    pub format: String,
+    /// 1.
+    pub version: u32,
+}
 
 /// The content of `meta.json`, version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +87,9 @@ pub struct BlockMeta {
     pub compaction: Compaction,
     /// Always 1.
     pub version: u32,
+    /// In native blocks: how samples are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cupola: Option<NativeFormat>,
     /// What other programs added (Thanos, Mimir); kept as it is.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -109,7 +177,28 @@ impl BlockMeta {
         if meta.min_time > meta.max_time {
             return Err(format!("minTime {} is after maxTime {}", meta.min_time, meta.max_time));
         }
+        if let Some(told) = &meta.cupola
+            && *told != native::format()
+        {
+            let NativeFormat { format, version } = told;
+            return Err(format!("format {format:?} version {version} is not supported"));
+        }
         Ok(meta)
+    }
+
+    /// In which form the block holds its samples.
+    #[must_use]
+    pub fn format(&self) -> BlockFormat {
+        match self.cupola {
+            None => BlockFormat::Prometheus,
+            Some(_) => BlockFormat::Native,
+        }
+    }
+
+    /// The block's folder in the data folder `data`, if it was written there by a [`crate::BlockWriter`].
+    #[must_use]
+    pub fn dir_in(&self, data: &Path) -> PathBuf {
+        self.format().folder(data).join(self.ulid.to_string())
     }
 
     /// The file's bytes, laid out as upstream does.
@@ -200,6 +289,23 @@ mod tests {
             BlockMeta::parse(META.replace("01M887V", "nonsens").as_bytes())
                 .unwrap_err()
                 .contains("not a ULID")
+        );
+    }
+
+    #[test]
+    fn a_native_block_says_its_format_and_others_than_ours_are_refused() {
+        let native = META.replace(
+            "\"version\": 1,",
+            "\"version\": 1,\n\t\"cupola\": {\n\t\t\"format\": \"columns\",\n\t\t\"version\": 1\n\t},",
+        );
+        let meta = BlockMeta::parse(native.as_bytes()).unwrap();
+        assert_eq!(meta.format(), BlockFormat::Native);
+        assert!(meta.dir_in(Path::new("data")).starts_with("data/cupola-blocks"));
+        assert_eq!(String::from_utf8(meta.to_json().unwrap()).unwrap(), native);
+        let newer = native.replace("\"columns\",\n\t\t\"version\": 1", "\"columns\", \"version\": 2");
+        assert_eq!(
+            BlockMeta::parse(newer.as_bytes()).unwrap_err(),
+            "format \"columns\" version 2 is not supported"
         );
     }
 

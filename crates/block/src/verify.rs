@@ -8,13 +8,14 @@ use cupola_chunk::{ChunkError, Encoding, HistogramCursor};
 use cupola_env::Vfs;
 use cupola_model::Labels;
 
-use crate::chunks::{self, ChunkMeta, Segments};
+use crate::chunks::ChunkMeta;
 use crate::error::Place;
 use crate::file::{self, Window};
 use crate::index::SERIES_ALIGN;
 use crate::index::read::Index;
 use crate::index::series::Record;
 use crate::list::read_meta;
+use crate::store::{Store, StoreReader, StoredChunk};
 use crate::tombstones::{self, Tombstones};
 use crate::{BlockError, BlockMeta, BlockStats};
 
@@ -45,16 +46,16 @@ pub fn verify(vfs: &dyn Vfs, dir: &Path, tell: &mut dyn FnMut(BlockError)) -> Op
     let name: Arc<str> = meta.ulid.to_string().into();
     let tombstones = read_tombstones(vfs, dir, &name);
     let index = Index::open(vfs, &dir.join("index"), name.clone());
-    let segments = Segments::open(vfs, &dir.join(chunks::DIR_NAME), name.clone());
+    let store = Store::open(meta.format(), vfs, dir, name.clone());
     let mut found = BlockStats::default();
     match tombstones {
         Ok(tombstones) => found.num_tombstones = tombstones.len() as u64,
         Err(error) => tell(error),
     }
-    let (index, segments) = match (index, segments) {
-        (Ok(index), Ok(segments)) => (index, segments),
-        (index, segments) => {
-            index.err().into_iter().chain(segments.err()).for_each(tell);
+    let (index, store) = match (index, store) {
+        (Ok(index), Ok(store)) => (index, store),
+        (index, store) => {
+            index.err().into_iter().chain(store.err()).for_each(tell);
             return None;
         }
     };
@@ -62,7 +63,7 @@ pub fn verify(vfs: &dyn Vfs, dir: &Path, tell: &mut dyn FnMut(BlockError)) -> Op
         name,
         meta: &meta,
         index: &index,
-        segments: &segments,
+        store: &store,
         found,
         undecoded: HashMap::new(),
         pairs: HashMap::new(),
@@ -114,7 +115,7 @@ struct Walk<'a> {
     name: Arc<str>,
     meta: &'a BlockMeta,
     index: &'a Index,
-    segments: &'a Segments,
+    store: &'a Store,
     found: BlockStats,
     undecoded: HashMap<Encoding, u64>,
     // By the symbols of name and value.
@@ -159,9 +160,8 @@ impl Walk<'_> {
             Ok(refs) => refs,
             Err(error) => return self.broken(error),
         };
-        let (mut window, mut chunk_window) = (Window::default(), Window::default());
+        let (mut window, mut reader) = (Window::default(), StoreReader::default());
         let mut record = Record::default();
-        let mut segment = None;
         let mut last: Option<Labels> = None;
         for series in refs {
             if let Err(error) = self.index.series(series, &mut window, &mut record) {
@@ -189,11 +189,7 @@ impl Walk<'_> {
                     let reason = format!("{labels}: chunk {mint}..={maxt} lies outside of the block's time range");
                     self.series_fault(at, reason);
                 }
-                if segment != Some(chunk.chunk_ref >> 32) {
-                    segment = Some(chunk.chunk_ref >> 32);
-                    chunk_window.clear();
-                }
-                self.chunk(chunk, &mut chunk_window);
+                self.chunk(chunk, &mut reader);
                 before = Some(chunk);
             }
             last = Some(labels);
@@ -216,25 +212,25 @@ impl Walk<'_> {
         }
     }
 
-    fn chunk(&mut self, chunk: &ChunkMeta, window: &mut Window) {
-        let place = format!("chunk segment {:06}", (chunk.chunk_ref >> 32) + 1);
+    fn chunk(&mut self, chunk: &ChunkMeta, reader: &mut StoreReader) {
+        let place = self.store.segment_name(chunk.chunk_ref);
         let offset = chunk.chunk_ref & u64::from(u32::MAX);
-        let (encoding, bytes) = match self.segments.read(chunk.chunk_ref, 0, window) {
+        let stored = match reader.read(self.store, chunk.chunk_ref, 0) {
             Ok(read) => read,
             Err(error) => return self.broken(error),
         };
         self.found.num_chunks += 1;
-        let count = u64::from(cupola_chunk::count_samples(encoding, bytes).unwrap_or(0));
+        let count = u64::from(stored.num_samples().unwrap_or(0));
         self.found.num_samples += count;
-        if matches!(encoding, Encoding::Xor | Encoding::Xor2) {
+        if stored.holds_floats() {
             self.found.num_float_samples += count;
         } else {
             self.found.num_histogram_samples += count;
         }
-        let times = match sample_times(encoding, bytes) {
+        let times = match sample_times(&stored) {
             Ok(times) => times,
             // Its checksum is right; that is all that can be said of it.
-            Err(ChunkError::Unsupported(_)) => {
+            Err(ChunkError::Unsupported(encoding)) => {
                 *self.undecoded.entry(encoding).or_default() += 1;
                 return;
             }
@@ -335,18 +331,19 @@ impl Walk<'_> {
     }
 }
 
-fn sample_times(encoding: Encoding, bytes: &[u8]) -> Result<Vec<i64>, ChunkError> {
+fn sample_times(chunk: &StoredChunk<'_>) -> Result<Vec<i64>, ChunkError> {
     let (mut times, mut values) = (Vec::new(), Vec::new());
-    match encoding {
-        Encoding::Xor | Encoding::Xor2 => {
-            cupola_chunk::decode(encoding, bytes, i64::MIN, i64::MAX, &mut times, &mut values)?;
+    match chunk {
+        StoredChunk::Encoded(encoding @ (Encoding::Xor | Encoding::Xor2), bytes) => {
+            cupola_chunk::decode(*encoding, bytes, i64::MIN, i64::MAX, &mut times, &mut values)?;
         }
-        _ => {
-            let mut cursor = HistogramCursor::new(encoding, bytes)?;
+        StoredChunk::Encoded(encoding, bytes) => {
+            let mut cursor = HistogramCursor::new(*encoding, bytes)?;
             while let Some(ts) = cursor.next_sample()? {
                 times.push(ts);
             }
         }
+        StoredChunk::Columnar(chunk) => chunk.decode(i64::MIN, i64::MAX, &mut times, &mut values)?,
     }
     Ok(times)
 }

@@ -3,17 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cupola_chunk::Encoding;
+use cupola_chunk::{Encoding, XorAppender};
 use cupola_env::Vfs;
 use cupola_model::Labels;
 
-use crate::chunks::{self, ChunkMeta, SEGMENT_BYTES, SegmentWriter};
+use crate::chunks::{CHUNKS, ChunkMeta, SEGMENT_BYTES, SegmentWriter};
 use crate::error::Refusal;
 use crate::file::Disk;
 use crate::index::write::IndexWriter;
-use crate::meta::{BlockMeta, BlockStats, Compaction, ParentBlock};
+use crate::meta::{BlockFormat, BlockMeta, BlockStats, Compaction, ParentBlock};
+use crate::store::{ColumnarChunk, Entry};
 use crate::tombstones::{self, Tombstones};
-use crate::{BlockError, Ulid, file};
+use crate::{BlockError, Ulid, file, native};
+
+// As upstream: samples of a chunk that is encoded anew.
+const SAMPLES_PER_CHUNK: usize = 120;
 
 /// What is known of a block before its series come.
 #[derive(Debug, Clone)]
@@ -26,12 +30,14 @@ pub struct BlockSpec {
     pub max_time: i64,
     /// How it came to be.
     pub compaction: Compaction,
+    /// In which form samples are stored.
+    pub format: BlockFormat,
     /// Where a chunk segment ends at the latest; 512 MiB, as upstream, unless a test says otherwise.
     pub max_segment_bytes: u64,
 }
 
 impl BlockSpec {
-    /// A block of level 1, its own source, as one cut from the head is.
+    /// A Prometheus block of level 1, its own source, as one cut from the head is.
     #[must_use]
     pub fn new(ulid: Ulid, min_time: i64, max_time: i64) -> Self {
         let compaction = Compaction {
@@ -44,19 +50,28 @@ impl BlockSpec {
             min_time,
             max_time,
             compaction,
+            format: BlockFormat::Prometheus,
             max_segment_bytes: SEGMENT_BYTES,
         }
     }
 
-    /// The same block without what is deleted: its level and its sources stay, and it is the parent.
+    /// The same block in the same format without what is deleted: its level and its sources stay, and it is the parent.
     #[must_use]
     pub fn rewritten(ulid: Ulid, block: &BlockMeta) -> Self {
         let mut spec = Self::merged(ulid, &[block]);
         spec.compaction.level = block.compaction.level;
+        spec.format = block.format();
         spec
     }
 
-    /// A block merged from `parents`: a level above the highest, all their sources, the hints that all of them have.
+    /// The block in another format.
+    #[must_use]
+    pub fn in_format(mut self, format: BlockFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// A Prometheus block merged from `parents`: a level above the highest, all their sources, the hints that all of them have.
     #[must_use]
     pub fn merged(ulid: Ulid, parents: &[&BlockMeta]) -> Self {
         let mut sources: Vec<Ulid> = parents
@@ -90,6 +105,7 @@ impl BlockSpec {
                 .max()
                 .unwrap_or(0),
             compaction,
+            format: BlockFormat::Prometheus,
             max_segment_bytes: SEGMENT_BYTES,
         }
     }
@@ -110,7 +126,8 @@ pub struct NewChunk<'a> {
 
 /// Writes a block series by series into `<ULID>.tmp-for-creation`, which [`BlockWriter::finish`] renames.
 ///
-/// Memory: the label texts, 24 bytes a label pair, 4 bytes a series, and at most 32 MiB of postings at the end.
+/// Memory: the label texts, 24 bytes a label pair, 4 bytes a series, at most 32 MiB of postings at the end, and for a
+/// native block 48 bytes for each column of times that series share.
 /// Dropped before it is finished, it removes its folder; after a crash the folder stays and [`crate::list_blocks`]
 /// reports it.
 #[derive(Debug)]
@@ -124,21 +141,54 @@ pub struct BlockWriter {
     last: Option<Labels>,
     metas: Vec<ChunkMeta>,
     // None once a write has failed or the block is finished.
-    parts: Option<(SegmentWriter, IndexWriter)>,
+    parts: Option<Parts>,
     is_finished: bool,
 }
 
+#[derive(Debug)]
+struct Parts {
+    segments: SegmentWriter,
+    // Of a native block.
+    native: Option<native::Encoder>,
+    index: IndexWriter,
+}
+
+impl Parts {
+    fn create(disk: Disk, block: Arc<str>, dir: &Path, spec: &BlockSpec) -> Result<Self, BlockError> {
+        let max_bytes = spec.max_segment_bytes;
+        let create = |kind| SegmentWriter::create(kind, disk.clone(), dir, max_bytes);
+        let (segments, native) = match spec.format {
+            BlockFormat::Prometheus => (create(&CHUNKS)?, None),
+            BlockFormat::Native => {
+                let encoder = native::Encoder::new(create(&native::TIMES)?);
+                (create(&native::COLUMNS)?, Some(encoder))
+            }
+        };
+        Ok(Self {
+            segments,
+            native,
+            index: IndexWriter::create(disk, block, dir.join("index"))?,
+        })
+    }
+}
+
 impl BlockWriter {
-    /// Begins a block in the data folder `dir`, which is made if it is not there.
+    /// Begins a block in the data folder `dir`, which is made if it is not there; [`BlockMeta::dir_in`] tells where the
+    /// block will be.
     ///
     /// # Errors
     /// [`BlockError::Io`], also where the block or its temporary folder is already there.
     pub fn create(vfs: &Arc<dyn Vfs>, dir: &Path, spec: BlockSpec) -> Result<Self, BlockError> {
         let name = spec.ulid.to_string();
         let block: Arc<str> = name.as_str().into();
-        let (temporary, target) = (dir.join(format!("{name}.tmp-for-creation")), dir.join(name));
+        let home = spec.format.folder(dir);
+        let (temporary, target) = (home.join(format!("{name}.tmp-for-creation")), home.join(name));
         let disk = Disk::new(vfs);
-        file::create_dir_all(&*disk, dir)?;
+        file::create_dir_all(&*disk, &home)?;
+        if spec.format == BlockFormat::Native {
+            // Its folder's name may be new as well.
+            file::sync_dir(&*disk, dir)?;
+        }
         file::create_dir(&*disk, &temporary)?;
         let mut writer = Self {
             disk: disk.clone(),
@@ -153,14 +203,12 @@ impl BlockWriter {
             spec,
         };
         // From here on an error drops the writer, and with it the folder.
-        let chunks_dir = temporary.join(chunks::DIR_NAME);
-        file::create_dir(&*disk, &chunks_dir)?;
-        let segments = SegmentWriter::new(disk.clone(), chunks_dir, writer.spec.max_segment_bytes);
-        writer.parts = Some((segments, IndexWriter::create(disk, block, temporary.join("index"))?));
+        writer.parts = Some(Parts::create(disk, block, &temporary, &writer.spec)?);
         Ok(writer)
     }
 
-    /// Adds a series with its chunks. Series come in ascending order of labels, chunks ascending in time.
+    /// Adds a series with its chunks, which are stored as they are. Series come in ascending order of labels, chunks
+    /// ascending in time.
     ///
     /// # Errors
     /// [`BlockError::Refused`] for what a block cannot hold, [`BlockError::Io`] where it cannot be written. The writer
@@ -170,8 +218,54 @@ impl BlockWriter {
         labels: &Labels,
         chunks: impl IntoIterator<Item = NewChunk<'a>>,
     ) -> Result<(), BlockError> {
+        self.add(
+            labels,
+            chunks
+                .into_iter()
+                .map(|chunk| (chunk.mint, chunk.maxt, chunk.encoding.as_byte(), chunk.bytes)),
+        )
+    }
+
+    /// As [`BlockWriter::add_series`], with what [`BlockWriter::encode`] and [`BlockWriter::copy`] made.
+    pub(crate) fn add_entries(&mut self, labels: &Labels, entries: &[Entry]) -> Result<(), BlockError> {
+        self.add(labels, entries.iter().map(|e| (e.mint, e.maxt, e.tag, &*e.bytes)))
+    }
+
+    /// Makes entries of floats, ascending in time, as the block's format has them.
+    pub(crate) fn encode(&mut self, ts: &[i64], values: &[f64], out: &mut Vec<Entry>) -> Result<(), BlockError> {
+        match self.parts.as_mut().and_then(|parts| parts.native.as_mut()) {
+            Some(native) => native.encode(ts, values, out),
+            None => {
+                encode_xor(ts, values, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the entry of a chunk in columns that stays as it is, of the source with this number; `None` where the
+    /// block's format has no such chunks.
+    pub(crate) fn copy(
+        &mut self,
+        source: usize,
+        chunk: &ColumnarChunk<'_>,
+    ) -> Result<Option<(u8, Vec<u8>)>, BlockError> {
+        let native = self.parts.as_mut().and_then(|parts| parts.native.as_mut());
+        native.map(|native| native.copy(source, chunk)).transpose()
+    }
+
+    /// In which form the block holds its samples.
+    pub(crate) fn format(&self) -> BlockFormat {
+        self.spec.format
+    }
+
+    // Of each chunk: first and last time, tag, bytes.
+    fn add<'a>(
+        &mut self,
+        labels: &Labels,
+        chunks: impl Iterator<Item = (i64, i64, u8, &'a [u8])>,
+    ) -> Result<(), BlockError> {
         // Taken out, so that an error on the way leaves a writer that refuses everything.
-        let Some((mut segments, mut index)) = self.parts.take() else {
+        let Some(mut parts) = self.parts.take() else {
             return Err(self.refused(Refusal::Failed));
         };
         if labels.is_empty() || labels.iter().any(|(name, _)| name.is_empty()) {
@@ -182,52 +276,52 @@ impl BlockWriter {
         }
         self.metas.clear();
         let mut samples = 0;
-        for chunk in chunks {
-            self.check(labels, &chunk, &segments)?;
-            let count = u64::from(cupola_chunk::count_samples(chunk.encoding, chunk.bytes).unwrap_or(0));
+        for (mint, maxt, tag, bytes) in chunks {
+            self.check(labels, (mint, maxt), bytes, &parts.segments)?;
+            let count = match Encoding::try_from(tag) {
+                Ok(encoding) => cupola_chunk::count_samples(encoding, bytes),
+                Err(_) => cupola_chunk::num_samples(bytes),
+            };
+            let count = u64::from(count.unwrap_or(0));
             samples += count;
-            if !matches!(chunk.encoding, Encoding::Xor | Encoding::Xor2) {
+            if !native::holds_floats(tag) {
                 self.stats.num_histogram_samples += count;
             } else if !self.spec.compaction.parents.is_empty() {
                 // Older Prometheus versions, whose level 1 blocks ours equal byte for byte, do not know this count.
                 self.stats.num_float_samples += count;
             }
-            let chunk_ref = segments.write(chunk.encoding, chunk.bytes)?;
-            self.metas.push(ChunkMeta {
-                mint: chunk.mint,
-                maxt: chunk.maxt,
-                chunk_ref,
-            });
+            let chunk_ref = parts.segments.write(tag, bytes)?;
+            self.metas.push(ChunkMeta { mint, maxt, chunk_ref });
         }
         if self.metas.is_empty() {
             return Err(self.refused(Refusal::NoChunks(labels.to_string())));
         }
-        index.add(labels, &self.metas)?;
+        parts.index.add(labels, &self.metas)?;
         self.stats.num_series += 1;
         self.stats.num_chunks += self.metas.len() as u64;
         self.stats.num_samples += samples;
         self.last = Some(labels.clone());
-        self.parts = Some((segments, index));
+        self.parts = Some(parts);
         Ok(())
     }
 
-    fn check(&self, labels: &Labels, chunk: &NewChunk<'_>, segments: &SegmentWriter) -> Result<(), BlockError> {
-        let is_after = self.metas.last().is_none_or(|last| last.maxt < chunk.mint);
-        let is_inside = self.spec.min_time <= chunk.mint && chunk.maxt < self.spec.max_time;
-        if !is_after || !is_inside || chunk.maxt < chunk.mint {
+    fn check(
+        &self,
+        labels: &Labels,
+        (mint, maxt): (i64, i64),
+        bytes: &[u8],
+        segments: &SegmentWriter,
+    ) -> Result<(), BlockError> {
+        let is_after = self.metas.last().is_none_or(|last| last.maxt < mint);
+        let is_inside = self.spec.min_time <= mint && maxt < self.spec.max_time;
+        if !is_after || !is_inside || maxt < mint {
             let series = labels.to_string();
-            return Err(self.refused(Refusal::ChunkOrder {
-                series,
-                mint: chunk.mint,
-                maxt: chunk.maxt,
-            }));
+            return Err(self.refused(Refusal::ChunkOrder { series, mint, maxt }));
         }
-        if chunk.bytes.len() < 2 || !segments.fits(chunk.bytes.len()) {
+        if bytes.len() < 2 || !segments.fits(bytes.len()) {
             let series = labels.to_string();
-            return Err(self.refused(Refusal::ChunkSize {
-                series,
-                bytes: chunk.bytes.len(),
-            }));
+            let bytes = bytes.len();
+            return Err(self.refused(Refusal::ChunkSize { series, bytes }));
         }
         Ok(())
     }
@@ -251,11 +345,15 @@ impl BlockWriter {
     /// # Errors
     /// As [`BlockWriter::add_series`].
     pub fn finish(mut self) -> Result<BlockMeta, BlockError> {
-        let Some((segments, index)) = self.parts.take() else {
+        let Some(parts) = self.parts.take() else {
             return Err(self.refused(Refusal::Failed));
         };
-        segments.finish()?;
-        index.finish()?;
+        parts.segments.finish()?;
+        let is_native = parts.native.is_some();
+        if let Some(native) = parts.native {
+            native.finish()?;
+        }
+        parts.index.finish()?;
         let meta = BlockMeta {
             ulid: self.spec.ulid,
             min_time: self.spec.min_time,
@@ -263,6 +361,7 @@ impl BlockWriter {
             stats: self.stats.clone(),
             compaction: self.spec.compaction.clone(),
             version: 1,
+            cupola: is_native.then(native::format),
             other: serde_json::Map::new(),
         };
         let json = meta.to_json().map_err(|e| BlockError::Meta {
@@ -279,6 +378,25 @@ impl BlockWriter {
         file::rename(&*self.disk, &self.temporary, &self.target)?;
         self.is_finished = true;
         Ok(meta)
+    }
+}
+
+fn encode_xor(ts: &[i64], values: &[f64], out: &mut Vec<Entry>) {
+    let runs = ts.chunks(SAMPLES_PER_CHUNK);
+    for (ts, values) in runs.zip(values.chunks(SAMPLES_PER_CHUNK)) {
+        let mut appender = XorAppender::new();
+        for (ts, value) in ts.iter().zip(values) {
+            let appended = appender.append(*ts, *value);
+            debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
+        }
+        if let (Some(mint), Some(maxt)) = (ts.first(), ts.last()) {
+            out.push(Entry {
+                mint: *mint,
+                maxt: *maxt,
+                tag: Encoding::Xor.as_byte(),
+                bytes: appender.into_bytes(),
+            });
+        }
     }
 }
 

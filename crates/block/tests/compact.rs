@@ -8,10 +8,10 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{Model, machine, promtool, read_all, spec, write};
+use common::{Model, machine, promtool, read_all, select, spec, verified, write};
 use cupola_block::{
-    Block, BlockError, BlockMeta, BlockSpec, BlockWriter, Interval, NewChunk, Tombstones, Ulid, list_blocks,
-    merge_blocks, write_tombstones,
+    Block, BlockError, BlockFormat, BlockMeta, BlockSpec, BlockWriter, Interval, NewChunk, Tombstones, Ulid,
+    list_blocks, merge_blocks, write_tombstones,
 };
 use cupola_chunk::{Appended, Encoding, HistogramAppender, NativeValue, decode_native};
 use cupola_env::RealFs;
@@ -32,7 +32,7 @@ fn merge(blocks: &[Block], dir: &Path) -> Result<Option<BlockMeta>, BlockError> 
 }
 
 fn opened(dir: &Path, meta: &BlockMeta) -> Block {
-    Block::open(&RealFs::shared(), &dir.join(meta.ulid.to_string())).unwrap()
+    Block::open(&RealFs::shared(), &meta.dir_in(dir)).unwrap()
 }
 
 fn tombstones_of(block: &Block, deletions: &[(usize, i64, i64)]) -> Tombstones {
@@ -96,13 +96,25 @@ proptest! {
     fn a_merged_block_holds_what_its_sources_held(
         sources in prop::collection::vec(
             (model(), 1_usize..150, prop::collection::vec((0_usize..6, -100_i64..6_000, 0_i64..3_000), 0..3)), 1..5),
-        segment_bytes in prop::sample::select(vec![3_000_u64, 512 << 20]),
+        segment_bytes in prop::sample::select(vec![6_000_u64, 512 << 20]),
+        is_native in any::<[bool; 6]>(),
+        range in (-100_i64..3_000, 0_i64..3_000),
     ) {
         let dir = tempfile::tempdir().unwrap();
+        let format = |i: usize| if is_native[i] { BlockFormat::Native } else { BlockFormat::Prometheus };
         let mut blocks = Vec::new();
         let mut models = Vec::new();
         for (number, (model, per_chunk, deletions)) in sources.iter().enumerate() {
-            let (path, _) = write(dir.path(), spec(number as u64, model), model, *per_chunk);
+            let (mut path, meta) = write(dir.path(), spec(number as u64, model), model, *per_chunk);
+            if is_native[number] {
+                // Of the same name: the folders are two.
+                let mut native = BlockSpec::new(meta.ulid, meta.min_time, meta.max_time).in_format(BlockFormat::Native);
+                native.max_segment_bytes = segment_bytes;
+                let block = Block::open(&RealFs::shared(), &path).unwrap();
+                let meta = merge_blocks(&[&block], &RealFs::shared(), dir.path(), native, &|| true).unwrap().unwrap();
+                std::fs::remove_dir_all(&path).unwrap();
+                path = meta.dir_in(dir.path());
+            }
             let tombstones = tombstones_of(&Block::open(&RealFs::shared(), &path).unwrap(), deletions);
             write_tombstones(&RealFs, &path, &tombstones).unwrap();
             let block = Block::open(&RealFs::shared(), &path).unwrap();
@@ -115,7 +127,7 @@ proptest! {
         }
         let expected = union(&models);
         let metas: Vec<&BlockMeta> = blocks.iter().map(Block::meta).collect();
-        let mut merged = BlockSpec::merged(Ulid::new(77, 77), &metas);
+        let mut merged = BlockSpec::merged(Ulid::new(77, 77), &metas).in_format(format(5));
         merged.max_segment_bytes = segment_bytes;
         let out = merge_blocks(&blocks.iter().collect::<Vec<_>>(), &RealFs::shared(), dir.path(), merged, &|| true).unwrap();
         prop_assert_eq!(out.is_none(), expected.is_empty());
@@ -128,7 +140,24 @@ proptest! {
             prop_assert_eq!((stats.num_samples, stats.num_float_samples, stats.num_histogram_samples, stats.num_tombstones),
                 (count, count, 0, 0));
             prop_assert_eq!(stats.num_series as usize, expected.len());
-            prop_assert_eq!(read_all(&block).unwrap(), expected);
+            prop_assert_eq!(read_all(&block).unwrap(), expected.clone());
+            prop_assert_eq!(verified(block.dir()), Vec::<String>::new());
+            // A part, and the whole in the other format and back again.
+            let (mint, maxt) = (range.0, range.0 + range.1);
+            let mut part = expected.clone();
+            part.values_mut().for_each(|run| run.retain(|(ts, _)| mint <= *ts && *ts <= maxt));
+            part.retain(|_, run| !run.is_empty());
+            let mut read = select(&block, &[], (mint, maxt)).unwrap();
+            read.retain(|_, run| !run.is_empty());
+            prop_assert_eq!(read, part);
+            let mut block = block;
+            for (i, format) in [format(4), format(3), format(2)].into_iter().enumerate() {
+                let spec = BlockSpec::rewritten(Ulid::new(78, i as u128), block.meta()).in_format(format);
+                let meta = merge_blocks(&[&block], &RealFs::shared(), dir.path(), spec, &|| true).unwrap().unwrap();
+                block = opened(dir.path(), &meta);
+                prop_assert_eq!(block.meta().format(), format);
+                prop_assert_eq!(read_all(&block).unwrap(), expected.clone());
+            }
         }
         // The sources are as they were.
         prop_assert!(list_blocks(&RealFs, dir.path()).unwrap().leftovers.is_empty());
@@ -187,7 +216,8 @@ fn stored(block: &Block) -> Vec<(i64, Vec<u8>)> {
     let mut out = Vec::new();
     for series in block.iter().unwrap() {
         for chunk in series.unwrap().chunks {
-            out.push((chunk.mint, reader.read(&chunk).unwrap().1.to_vec()));
+            let (_, bytes) = reader.read(&chunk).unwrap().encoded().unwrap();
+            out.push((chunk.mint, bytes.to_vec()));
         }
     }
     out
@@ -276,7 +306,7 @@ fn times_and_sums(block: &Block) -> Vec<(i64, f64)> {
     let (mut reader, mut native) = (block.chunk_reader(), Vec::new());
     for series in block.iter().unwrap() {
         for chunk in &series.unwrap().chunks {
-            let (encoding, bytes) = reader.read(chunk).unwrap();
+            let (encoding, bytes) = reader.read(chunk).unwrap().encoded().unwrap();
             decode_native(encoding, bytes, &mut native).unwrap();
         }
     }

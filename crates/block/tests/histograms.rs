@@ -313,7 +313,7 @@ fn prometheus_reads_our_histograms_and_encodes_them_as_we_do() {
         let is_counter = series.labels.metric_name().ends_with("_counter");
         let mut read = Vec::new();
         for chunk in &series.chunks {
-            let (encoding, bytes) = reader.read(chunk).unwrap();
+            let (encoding, bytes) = reader.read(chunk).unwrap().encoded().unwrap();
             let mut cursor = HistogramCursor::new(encoding, bytes).unwrap();
             let mut again = HistogramAppender::new();
             while let Some(ts) = cursor.next_sample().unwrap() {

@@ -180,7 +180,7 @@ fn we_read_what_promtool_writes_and_write_it_byte_for_byte() {
             let series = series.unwrap();
             let mut chunks = Vec::new();
             for chunk in &series.chunks {
-                let (encoding, bytes) = reader.read(chunk).unwrap();
+                let (encoding, bytes) = reader.read(chunk).unwrap().encoded().unwrap();
                 chunks.push((*chunk, encoding, bytes.to_vec()));
             }
             let new = chunks.iter().map(|(chunk, encoding, bytes)| NewChunk {

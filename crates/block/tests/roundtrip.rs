@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use common::{Chunk, Model, chunks, machine, promtool, read_all, select, spec, write};
 use cupola_block::{Block, BlockSpec, BlockWriter, Interval, Tombstones, Ulid, list_blocks, write_tombstones};
+use cupola_chunk::Encoding;
 use cupola_env::RealFs;
 use cupola_model::{Labels, MatchOp, Matcher};
 use cupola_storage::{Queryable, Selection};
@@ -72,7 +73,7 @@ proptest! {
             prop_assert_eq!(series.chunks.len(), written.len());
             for (chunk, written) in series.chunks.iter().zip(written) {
                 prop_assert_eq!((chunk.mint, chunk.maxt), (written.mint, written.maxt));
-                prop_assert_eq!(reader.read(chunk).unwrap().1, written.bytes.as_slice());
+                prop_assert_eq!(reader.read(chunk).unwrap().encoded(), Some((Encoding::Xor, &*written.bytes)));
             }
         }
 

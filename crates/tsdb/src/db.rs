@@ -25,12 +25,14 @@ use crate::options::{Options, SeriesLimits};
 use crate::wal::{Backlog, Wal};
 
 mod compact;
+mod convert;
 mod cut;
 mod import;
 mod plan;
 mod read_only;
 mod replay;
 
+pub use convert::{Conversion, ConvertError, Converted, convert};
 use cut::{block_info, open_blocks};
 pub use read_only::ReadOnly;
 use replay::Progress;
@@ -163,10 +165,7 @@ impl Tsdb {
         let lock = if options.no_lockfile {
             FolderLock::none()
         } else {
-            FolderLock::take(&dir).map_err(|e| match e {
-                LockError::Held => OpenError::Held(dir.clone()),
-                LockError::Io(source) => io("its lock file cannot be written")(source),
-            })?
+            lock(&dir)?
         };
         let metrics = Arc::new(Metrics::new(registry));
         let mut blocks = open_blocks(&dir, &vfs).map_err(io("cannot be listed"))?;
@@ -385,6 +384,17 @@ impl Tsdb {
     }
 }
 
+fn lock(dir: &Path) -> Result<FolderLock, OpenError> {
+    FolderLock::take(dir).map_err(|error| match error {
+        LockError::Held => OpenError::Held(dir.to_path_buf()),
+        LockError::Io(source) => OpenError::Io {
+            dir: dir.to_path_buf(),
+            what: "its lock file cannot be written",
+            source,
+        },
+    })
+}
+
 // Up to when all samples that came in order are in blocks. Those of samples that came out of order say nothing of that.
 fn written_until(blocks: &[Arc<Block>]) -> i64 {
     let is_in_order = |block: &&Arc<Block>| {
@@ -480,6 +490,8 @@ impl Appendable for Tsdb {
 
 #[cfg(test)]
 mod compact_tests;
+#[cfg(test)]
+mod convert_tests;
 #[cfg(test)]
 mod exemplar_tests;
 #[cfg(test)]

@@ -15,6 +15,6 @@ mod metrics;
 mod options;
 mod wal;
 
-pub use db::{BlockInfo, OpenError, ReadOnly, ReplayProgress, Tsdb};
+pub use db::{BlockInfo, Conversion, ConvertError, Converted, OpenError, ReadOnly, ReplayProgress, Tsdb, convert};
 pub use head::{Cardinality, Counts, HeadStats, RefusedSeries};
 pub use options::{Options, SeriesLimits};

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use cupola_block::BlockFormat;
+
 /// Where data lies and how long it stays.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -16,6 +18,8 @@ pub struct Options {
     /// How long a merged block may become; milliseconds, 0 for a tenth of the retention, at most 31 days (Prometheus's
     /// default).
     pub max_block_ms: i64,
+    /// The format of blocks that are made by merging others; those cut from the head are Prometheus's in any case.
+    pub block_format: BlockFormat,
     /// Whether to do without the lock file (`--storage.tsdb.no-lockfile`).
     pub no_lockfile: bool,
     /// How much older than the newest sample one that comes out of order may be; milliseconds, 0 refuses all
@@ -40,7 +44,7 @@ pub struct SeriesLimits {
 }
 
 impl Options {
-    /// Prometheus's defaults for the folder `dir`: 15 days, blocks of two hours.
+    /// Prometheus's defaults for the folder `dir`: 15 days, blocks of two hours; merged ones are native.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
         Self {
@@ -49,6 +53,7 @@ impl Options {
             retention_bytes: 0,
             block_ms: 2 * 3_600_000,
             max_block_ms: 0,
+            block_format: BlockFormat::Native,
             no_lockfile: false,
             out_of_order_window_ms: 0,
             limits: SeriesLimits::default(),

@@ -203,6 +203,12 @@ const FLAGS: &[Flag] = &[
         Done,
         "Maximum duration compacted blocks may span (defaults to 10% of the retention period). As long as the minimum: nothing is merged.",
     ),
+    (
+        "storage.tsdb.block-format",
+        "native",
+        Done,
+        "Format of merged blocks (6 hours and longer): native takes a fraction of the disk, prometheus is what Prometheus opens.",
+    ),
     ("storage.tsdb.max-block-chunk-segment-size", "", Ignored, ""),
     ("storage.tsdb.wal-segment-size", "", Ignored, ""),
     ("storage.tsdb.wal-compression", "true", Ignored, ""),
@@ -388,6 +394,9 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
             "" => 0,
             _ => ms("storage.tsdb.max-block-duration")?,
         },
+        block_format: text("storage.tsdb.block-format")
+            .parse()
+            .map_err(|e| bad("storage.tsdb.block-format", &e))?,
         no_lockfile: switch("storage.tsdb.no-lockfile")?,
         series_limits: SeriesLimits {
             total: number("storage.tsdb.max-series")?,

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use cupola_block::{BlockError, BlockStats, list_blocks, verify};
-use cupola_env::RealFs;
+use cupola_block::{BlockError, BlockFormat, BlockStats, Ulid, list_blocks, verify};
+use cupola_env::{RealFs, SystemClock};
+use cupola_tsdb::{Conversion, ConvertError, Converted, convert};
 
 const FAULTY: u8 = 1;
 // Of one block; a folder whose disk has died would fill the terminal.
@@ -26,19 +27,43 @@ enum Tool {
         #[arg(value_name = "PATH", default_value = "./data")]
         path: PathBuf,
     },
+    /// Bring the blocks of a stopped server into the other format, one after the other. A block goes once the one that was
+    /// made of it is on the disk; what was deleted of it is not taken along.
+    Convert {
+        /// What the blocks are to be: native (a fraction of the bytes) or prometheus (which Prometheus opens).
+        #[arg(long, value_name = "FORMAT")]
+        to: BlockFormat,
+        /// Only this block; may be given several times.
+        #[arg(long = "block", value_name = "ULID")]
+        blocks: Vec<Ulid>,
+        /// The data folder.
+        #[arg(value_name = "PATH", default_value = "./data")]
+        path: PathBuf,
+    },
 }
 
 impl TsdbTool {
     /// Does what was asked for and gives the exit code.
     pub(crate) fn run(&self) -> u8 {
-        let Tool::Verify { path } = &self.tool;
-        match verify_folder(path, &mut io::stdout()) {
+        let done = match &self.tool {
+            Tool::Verify { path } => verify_folder(path, &mut io::stdout()),
+            Tool::Convert { to, blocks, path } => {
+                let conversion = Conversion {
+                    dir: path,
+                    to: *to,
+                    blocks,
+                };
+                convert_folder(conversion, &mut io::stdout())
+            }
+        };
+        match done {
             Ok(true) => 0,
             Ok(false) => FAULTY,
             // The reader has what it wanted: `cupola tsdb verify | head`.
             Err(Ended::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
             Err(Ended::Output(error)) => told(&format!("cannot write the result: {error}")),
             Err(Ended::Folder(error)) => told(&error.to_string()),
+            Err(Ended::Conversion(error)) => told(&error.to_string()),
         }
     }
 }
@@ -51,6 +76,7 @@ fn told(text: &str) -> u8 {
 
 enum Ended {
     Folder(BlockError),
+    Conversion(ConvertError),
     Output(io::Error),
 }
 
@@ -117,6 +143,40 @@ fn verify_block(dir: &Path, out: &mut dyn Write) -> io::Result<bool> {
     }
     writeln!(out)?;
     Ok(faults == 0)
+}
+
+// A line for each block; whether all could be converted.
+fn convert_folder(conversion: Conversion<'_>, out: &mut dyn Write) -> Result<bool, Ended> {
+    let (mut done, mut failed) = (0_u64, 0_u64);
+    let mut printed = Ok(());
+    // That nobody reads what is printed does not stop it.
+    let mut tell = |outcome: Result<Converted, ConvertError>| {
+        let line = match outcome {
+            Ok(converted) => {
+                done += 1;
+                told_of(&converted, conversion.to)
+            }
+            Err(error) => {
+                failed += 1;
+                one_line(&error.to_string())
+            }
+        };
+        if printed.is_ok() {
+            printed = writeln!(out, "{line}").and_then(|()| out.flush());
+        }
+    };
+    convert(conversion, &SystemClock, &RealFs::shared(), &mut tell).map_err(Ended::Conversion)?;
+    printed?;
+    writeln!(out, "{done} blocks converted, {failed} failed")?;
+    Ok(failed == 0)
+}
+
+fn told_of(converted: &Converted, to: BlockFormat) -> String {
+    let Converted { from, from_bytes, into } = converted;
+    match into {
+        Some((ulid, bytes)) => format!("{from}: is now the {to} block {ulid}, {from_bytes} bytes before, {bytes} now"),
+        None => format!("{from}: is gone, all of it was deleted"),
+    }
 }
 
 // Label values may hold line feeds.

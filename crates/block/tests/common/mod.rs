@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cupola_block::{Block, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid};
+use cupola_block::{Block, BlockFormat, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid, merge_blocks};
 use cupola_chunk::{Encoding, XorAppender};
 use cupola_env::RealFs;
 use cupola_model::{Labels, Matcher};
@@ -80,6 +80,53 @@ pub fn select(block: &dyn Queryable, matchers: &[Matcher], range: (i64, i64)) ->
         assert!(out.insert(series.labels, pairs).is_none(), "each series once");
     }
     Ok(out)
+}
+
+/// What verifying finds.
+pub fn verified(dir: &Path) -> Vec<String> {
+    let mut faults = Vec::new();
+    cupola_block::verify(&RealFs, dir, &mut |fault| faults.push(fault.to_string()));
+    faults
+}
+
+/// The model with the times as a scraper has them that is up to 8 ms late, all series alike.
+pub fn jittered(model: &Model) -> Model {
+    let late = |ts: i64| (ts as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+    let run = |run: &[(i64, u64)]| run.iter().map(|(ts, bits)| (ts + late(*ts) as i64, *bits)).collect();
+    model
+        .iter()
+        .map(|(labels, samples)| (labels.clone(), run(samples)))
+        .collect()
+}
+
+/// Writes the model as a native block; gives its folder.
+pub fn write_native(dir: &Path, number: u64, model: &Model, max_segment_bytes: u64) -> (PathBuf, BlockMeta) {
+    let (path, meta) = write(dir, spec(number, model), model, 120);
+    let block = Block::open(&RealFs::shared(), &path).unwrap();
+    let spec = BlockSpec {
+        max_segment_bytes,
+        ..BlockSpec::new(meta.ulid, meta.min_time, meta.max_time).in_format(BlockFormat::Native)
+    };
+    let meta = merge_blocks(&[&block], &RealFs::shared(), dir, spec, &|| true)
+        .unwrap()
+        .unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    (meta.dir_in(dir), meta)
+}
+
+/// All files below a folder.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            out.extend(files(&path))
+        } else {
+            out.push(path)
+        }
+    }
+    out.sort();
+    out
 }
 
 pub fn read_all(block: &Block) -> Result<Model, StorageError> {

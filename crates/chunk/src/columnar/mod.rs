@@ -17,6 +17,8 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use reader::Reader;
 
 use crate::{ChunkError, num_samples};
@@ -50,35 +52,88 @@ pub fn encode(ts: &[i64], values: &[f64], out: &mut Vec<u8>) -> Result<(), Chunk
 /// [`ChunkError::Truncated`], [`ChunkError::TrailingBytes`] or [`ChunkError::Malformed`]; the columns are then as they
 /// were.
 pub fn decode(bytes: &[u8], mint: i64, maxt: i64, ts: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let count = num_samples(bytes)?;
+    decode_columns(count, bytes.get(2..).unwrap_or_default(), mint, maxt, ts, values)
+}
+
+/// As [`decode`] for the two columns without the number of samples before them.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_columns(
+    count: u16,
+    bytes: &[u8],
+    mint: i64,
+    maxt: i64,
+    ts: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
     let (ts_start, values_start) = (ts.len(), values.len());
-    let read = decode_all(bytes, ts, values);
+    let read = decode_all(count, bytes, ts, values);
     if read.is_err() {
         ts.truncate(ts_start);
         values.truncate(values_start);
         return read;
     }
-    let times = ts.get(ts_start..).unwrap_or_default();
-    // Mostly there is none, which is told faster without stopping at each.
-    let has_late = times.iter().fold(false, |has, t| has | (*t > maxt));
-    let kept = match has_late {
-        true => times.iter().position(|t| *t > maxt).unwrap_or(times.len()),
-        false => times.len(),
-    };
-    let early = times.iter().take(kept).take_while(|t| **t < mint).count();
-    ts.truncate(ts_start + kept);
-    values.truncate(values_start + kept);
-    if early > 0 {
-        ts.drain(ts_start..ts_start + early);
-        values.drain(values_start..values_start + early);
-    }
+    let kept = kept(ts.get(ts_start..).unwrap_or_default(), mint, maxt);
+    cut(ts, ts_start, &kept);
+    cut(values, values_start, &kept);
     Ok(())
 }
 
-fn decode_all(bytes: &[u8], ts: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), ChunkError> {
-    let count = num_samples(bytes)?;
-    let mut at = 2;
-    let rest = bytes.get(at..).unwrap_or_default();
-    at += decode_times(rest, count, ts)?;
+/// As [`decode`] for a column of values alone that belongs to `times`.
+///
+/// Where none of the times is wanted, the column is not looked at.
+///
+/// # Errors
+/// As [`decode`]; [`ChunkError::Full`] for more than 65,535 times.
+pub fn decode_with_times(
+    times: &[i64],
+    bytes: &[u8],
+    mint: i64,
+    maxt: i64,
+    ts: &mut Vec<i64>,
+    values: &mut Vec<f64>,
+) -> Result<(), ChunkError> {
+    let kept = kept(times, mint, maxt);
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let values_start = values.len();
+    let taken = decode_values(bytes, count_of(times.len())?, values)?;
+    if taken < bytes.len() {
+        values.truncate(values_start);
+        return Err(ChunkError::TrailingBytes {
+            left: bytes.len() - taken,
+        });
+    }
+    ts.extend_from_slice(times.get(kept.clone()).unwrap_or_default());
+    cut(values, values_start, &kept);
+    Ok(())
+}
+
+// Which of a chunk's samples are wanted.
+fn kept(times: &[i64], mint: i64, maxt: i64) -> Range<usize> {
+    // Mostly there is none behind the end, which is told faster without stopping at each.
+    let has_late = times.iter().fold(false, |has, t| has | (*t > maxt));
+    let end = match has_late {
+        true => times.iter().position(|t| *t > maxt).unwrap_or(times.len()),
+        false => times.len(),
+    };
+    let early = times.iter().take(end).take_while(|t| **t < mint).count();
+    early..end
+}
+
+// Leaves of what lies from `start` on in a column only what is wanted.
+fn cut<T>(column: &mut Vec<T>, start: usize, kept: &Range<usize>) {
+    column.truncate(start + kept.end);
+    if kept.start > 0 {
+        column.drain(start..start + kept.start);
+    }
+}
+
+fn decode_all(count: u16, bytes: &[u8], ts: &mut Vec<i64>, values: &mut Vec<f64>) -> Result<(), ChunkError> {
+    let mut at = decode_times(bytes, count, ts)?;
     let rest = bytes.get(at..).unwrap_or_default();
     at += decode_values(rest, count, values)?;
     match bytes.len().saturating_sub(at) {

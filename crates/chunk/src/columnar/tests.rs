@@ -218,7 +218,16 @@ proptest! {
         for range in [(*a.get(&ts), *b.get(&ts)), (*b.get(&ts), i64::MAX), (i64::MIN, *a.get(&ts))] {
             let (mut xor_ts, mut xor_values) = (Vec::new(), Vec::new());
             crate::decode_into(xor.bytes(), range.0, range.1, &mut xor_ts, &mut xor_values).unwrap();
-            prop_assert_eq!(decoded(&encoded(&ts, &values), range).unwrap(), bits(&xor_ts, &xor_values));
+            let expected = bits(&xor_ts, &xor_values);
+            prop_assert_eq!(decoded(&encoded(&ts, &values), range).unwrap(), expected.clone());
+            let (mut column, mut read_ts, mut read_values) = (Vec::new(), vec![7], vec![7.0]);
+            encode_values(&values, &mut column).unwrap();
+            decode_with_times(&ts, &column, range.0, range.1, &mut read_ts, &mut read_values).unwrap();
+            prop_assert_eq!(&bits(&read_ts, &read_values)[1..], &*expected);
+            column.push(0);
+            let longer = decode_with_times(&ts, &column, range.0, range.1, &mut read_ts, &mut read_values);
+            prop_assert_eq!(longer.is_err(), !expected.is_empty());
+            prop_assert_eq!(read_values.len(), 1 + expected.len());
         }
     }
 

@@ -1,11 +1,13 @@
 //! Merging blocks, and what an operator asks for: deleting series, clearing up after deletions, snapshots.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, Ulid, merge_blocks};
+use cupola_env::Vfs;
 use cupola_model::Matcher;
 use cupola_storage::StorageError;
 use tracing::{error, info, warn};
@@ -61,7 +63,9 @@ impl Inner {
                 .cloned()
                 .collect();
             self.metrics.compactions.inc();
-            match self.replace(&sources, BlockSpec::merged) {
+            let merged =
+                |ulid, metas: &[&BlockMeta]| BlockSpec::merged(ulid, metas).in_format(self.options.block_format);
+            match self.replace(&sources, merged) {
                 Ok(()) => {}
                 Err(BlockError::Stopped) => break,
                 Err(error) => {
@@ -99,7 +103,7 @@ impl Inner {
         let refs: Vec<&Block> = sources.iter().map(|block| &**block).collect();
         let keep_going = || !self.closing.load(Ordering::Relaxed);
         let merged = match merge_blocks(&refs, &self.vfs, dir, spec, &keep_going)? {
-            Some(meta) => Some(self.open_new(&dir.join(meta.ulid.to_string()))?),
+            Some(meta) => Some(open_new(&self.vfs, &meta.dir_in(dir))?),
             None => None,
         };
         let gone: BTreeSet<Ulid> = metas.iter().map(|meta| meta.ulid).collect();
@@ -114,21 +118,6 @@ impl Inner {
         Ok(())
     }
 
-    // The block that was just written. One that cannot be opened goes, or it would take its sources' place at the next
-    // start.
-    fn open_new(&self, dir: &Path) -> Result<Block, BlockError> {
-        Block::open(&self.vfs, dir).inspect_err(|_| {
-            let doomed = dir.with_extension("tmp-for-deletion");
-            let removed = self
-                .vfs
-                .rename(dir, &doomed)
-                .and_then(|()| self.vfs.remove_dir_all(&doomed));
-            if let Err(error) = removed {
-                warn!(dir = %dir.display(), %error, "cannot remove a block that was written and cannot be read");
-            }
-        })
-    }
-
     /// Shows these blocks to readers.
     pub(super) fn set_blocks(&self, mut blocks: Vec<Arc<Block>>) {
         sort(&mut blocks);
@@ -138,14 +127,7 @@ impl Inner {
     /// Deletes the folders of blocks that readers do not see any more. What cannot be deleted is logged.
     pub(super) fn delete_blocks(&self, blocks: &[Arc<Block>], why: &'static str) {
         for block in blocks {
-            let dir = block.dir().to_path_buf();
-            let doomed = dir.with_extension("tmp-for-deletion");
-            // Renamed first, so that an interrupted deletion leaves no half block under a block's name.
-            let deleted = self
-                .vfs
-                .rename(&dir, &doomed)
-                .and_then(|()| self.vfs.remove_dir_all(&doomed));
-            match deleted {
+            match remove_block(&*self.vfs, block.dir()) {
                 Ok(()) => info!(block = %block.meta().ulid, why, "block deleted"),
                 Err(error) => warn!(block = %block.meta().ulid, why, %error, "cannot delete a block"),
             }
@@ -228,8 +210,8 @@ impl Tsdb {
     }
 
     /// Makes a copy of all blocks in `dir`, by hard links, and with `with_head` of what is in the head as one more
-    /// block. `dir` is a data folder afterwards that [`Tsdb::open`] and Prometheus open; it is made if it is not there,
-    /// and must be on the same file system. Waits for running maintenance.
+    /// block. `dir` is a data folder afterwards that [`Tsdb::open`] opens, and Prometheus where no block is native; it is
+    /// made if it is not there, and must be on the same file system. Waits for running maintenance.
     ///
     /// # Errors
     /// [`StorageError`] where a block cannot be linked or the head cannot be written; what was copied so far stays.
@@ -251,6 +233,23 @@ impl Tsdb {
     }
 }
 
+/// Opens a block that was just written. One that cannot be opened goes, or it would take its sources' place at the next
+/// start.
+pub(super) fn open_new(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Block, BlockError> {
+    Block::open(vfs, dir).inspect_err(|_| {
+        if let Err(error) = remove_block(&**vfs, dir) {
+            warn!(dir = %dir.display(), %error, "cannot remove a block that was written and cannot be read");
+        }
+    })
+}
+
+/// Deletes a block's folder; renames it first, so that an interrupted deletion leaves no half block under a block's name.
+pub(super) fn remove_block(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+    let doomed = dir.with_extension("tmp-for-deletion");
+    vfs.rename(dir, &doomed)?;
+    vfs.remove_dir_all(&doomed)
+}
+
 /// The order in which blocks are read.
 pub(super) fn sort(blocks: &mut [Arc<Block>]) {
     blocks.sort_by_key(|b| (b.meta().min_time, b.meta().max_time, b.meta().ulid));
@@ -259,17 +258,21 @@ pub(super) fn sort(blocks: &mut [Arc<Block>]) {
 /// Takes the blocks out of `blocks` that were merged into another of them: an interrupted run did not get to deleting
 /// them. Gives them.
 pub(super) fn take_superseded(blocks: &mut Vec<Arc<Block>>) -> Vec<Arc<Block>> {
-    let parents_of = |block: &Arc<Block>| {
-        let own = block.meta().ulid;
-        let parents = block.meta().compaction.parents.iter().map(|parent| parent.ulid);
-        parents.filter(move |ulid| *ulid != own).collect::<Vec<_>>()
-    };
-    let merged: BTreeSet<Ulid> = blocks.iter().flat_map(parents_of).collect();
+    let merged = superseded(blocks.iter().map(|block| block.meta()));
     let (gone, kept) = std::mem::take(blocks)
         .into_iter()
         .partition(|block| merged.contains(&block.meta().ulid));
     *blocks = kept;
     gone
+}
+
+/// What was merged into these blocks or rewritten as one of them.
+pub(super) fn superseded<'a>(blocks: impl Iterator<Item = &'a BlockMeta>) -> BTreeSet<Ulid> {
+    let parents_of = |meta: &'a BlockMeta| {
+        let parents = meta.compaction.parents.iter().map(|parent| parent.ulid);
+        parents.filter(|ulid| *ulid != meta.ulid)
+    };
+    blocks.flat_map(parents_of).collect()
 }
 
 fn names(blocks: &[Arc<Block>]) -> String {

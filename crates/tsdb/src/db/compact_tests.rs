@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use cupola_block::list_blocks;
+use cupola_block::{BlockFormat, list_blocks};
 use cupola_env::{ManualClock, RealFs, VfsFile, VfsRead};
 use cupola_model::Matcher;
 use cupola_storage::Samples;
@@ -12,19 +12,27 @@ use tempfile::TempDir;
 use super::*;
 
 const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
+pub(super) const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-type Model = BTreeMap<Labels, BTreeMap<i64, u64>>;
+pub(super) type Model = BTreeMap<Labels, BTreeMap<i64, u64>>;
 
 /// Copies the data folder before each step that moves or removes something: what a crash at that moment leaves.
-struct CopyingFs {
+pub(super) struct CopyingFs {
     dir: PathBuf,
     copies: PathBuf,
     count: Mutex<usize>,
 }
 
 impl CopyingFs {
+    pub(super) fn new(dir: &Path, copies: &Path) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            copies: copies.to_path_buf(),
+            count: Mutex::default(),
+        }
+    }
+
     fn step(&self) {
         let mut count = self.count.lock();
         *count += 1;
@@ -93,13 +101,13 @@ impl Vfs for CopyingFs {
     }
 }
 
-struct Opened {
-    tsdb: Tsdb,
+pub(super) struct Opened {
+    pub(super) tsdb: Tsdb,
     clock: Arc<ManualClock>,
 }
 
 impl Opened {
-    fn new(dir: &Path, change: impl FnOnce(&mut Options)) -> Self {
+    pub(super) fn new(dir: &Path, change: impl FnOnce(&mut Options)) -> Self {
         Self::with(dir, Arc::new(RealFs), change)
     }
 
@@ -112,11 +120,11 @@ impl Opened {
     }
 
     // Blocks that overlap are the only ones that are merged.
-    fn flat(dir: &Path) -> Self {
+    pub(super) fn flat(dir: &Path) -> Self {
         Self::new(dir, |options| options.max_block_ms = options.block_ms)
     }
 
-    fn ranges(&self) -> Vec<(i64, i64)> {
+    pub(super) fn ranges(&self) -> Vec<(i64, i64)> {
         self.tsdb
             .blocks()
             .iter()
@@ -130,7 +138,7 @@ impl Opened {
     }
 }
 
-fn name(text: &str) -> Labels {
+pub(super) fn name(text: &str) -> Labels {
     Labels::from_pairs([("__name__", text)])
 }
 
@@ -144,7 +152,7 @@ fn write(tsdb: &Tsdb, model: &mut Model, samples: &[(&str, i64, f64)]) {
 }
 
 // Two series, six samples an hour, from the hour `from` to the hour `to`, with maintenance once an hour.
-fn fill(opened: &Opened, model: &mut Model, from: i64, to: i64) {
+pub(super) fn fill(opened: &Opened, model: &mut Model, from: i64, to: i64) {
     for hour in from..to {
         for n in 0..6 {
             let ts = hour * HOUR + n * 10 * MINUTE;
@@ -154,7 +162,7 @@ fn fill(opened: &Opened, model: &mut Model, from: i64, to: i64) {
     }
 }
 
-fn dump(tsdb: &Tsdb) -> Model {
+pub(super) fn dump(tsdb: &Tsdb) -> Model {
     let mut out = Model::new();
     let all = Selection {
         matchers: &[],
@@ -185,7 +193,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-fn folders(dir: &Path) -> BTreeSet<String> {
+pub(super) fn folders(dir: &Path) -> BTreeSet<String> {
     let list = list_blocks(&RealFs, dir).unwrap();
     assert!(list.leftovers.is_empty() && list.broken.is_empty(), "{list:?}");
     list.blocks.iter().map(|(_, meta)| meta.ulid.to_string()).collect()
@@ -287,7 +295,7 @@ fn a_merge_that_was_interrupted_anywhere_loses_nothing() {
     assert_eq!(opened.ranges().len(), 5);
     drop(opened);
     copy_dir(&before, &after);
-    let opened = Opened::new(&after, |_| {});
+    let opened = Opened::new(&after, |options| options.block_format = BlockFormat::Prometheus);
     opened.maintain_at(0);
     assert_eq!(opened.ranges(), [(0, 6), (6, 8), (8, 10)]);
     drop(opened);
@@ -356,11 +364,7 @@ fn a_merge_that_was_interrupted_anywhere_loses_nothing() {
 fn a_crash_between_any_two_steps_of_maintenance_loses_nothing_and_brings_nothing_back() {
     let root = TempDir::new().unwrap();
     let (dir, copies) = (root.path().join("data"), root.path().join("copies"));
-    let vfs = CopyingFs {
-        dir: dir.clone(),
-        copies: copies.clone(),
-        count: Mutex::default(),
-    };
+    let vfs = CopyingFs::new(&dir, &copies);
     fs::create_dir(&copies).unwrap();
     let opened = Opened::with(&dir, Arc::new(vfs), |_| {});
     let mut model = Model::new();

@@ -125,10 +125,7 @@ impl Inner {
 
     /// A name for a new block.
     pub(super) fn new_ulid(&self) -> Ulid {
-        let now = self.clock.now_ms();
-        // The random part tells blocks of one millisecond apart; the hasher's keys are the system's randomness.
-        let random = || u128::from(RandomState::new().hash_one(now));
-        Ulid::new(now, random() << 64 | random())
+        new_ulid(self.clock.now_ms())
     }
 
     /// Writes what the head holds of the times in `spec` as a block in `dir`; `None`, and no block, where that is nothing.
@@ -234,6 +231,13 @@ impl Inner {
         }
         self.delete_blocks(&gone, "past the retention");
     }
+}
+
+/// A name for a block that is made now.
+pub(super) fn new_ulid(now_ms: i64) -> Ulid {
+    // The random part tells blocks of one millisecond apart; the hasher's keys are the system's randomness.
+    let random = || u128::from(RandomState::new().hash_one(now_ms));
+    Ulid::new(now_ms, random() << 64 | random())
 }
 
 /// Chunks of one series for a block.

@@ -136,6 +136,7 @@ mod tests {
             },
             compaction: Compaction::default(),
             version: 1,
+            cupola: None,
             other: Default::default(),
         }
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use cupola_block::{Block, list_blocks};
+use cupola_block::{Block, BlockFormat, list_blocks};
 use cupola_env::Vfs;
 use cupola_metrics::Registry;
 use cupola_storage::{Selection, Series, StorageError, merge_series};
@@ -121,7 +121,9 @@ impl ReadOnly {
 // What comes and goes when a server cuts or merges blocks or writes a checkpoint.
 fn names(vfs: &dyn Vfs, dir: &Path) -> io::Result<Vec<String>> {
     let mut names = vfs.list(dir)?;
-    names.extend(vfs.list(&dir.join(LOG_FOLDER)).unwrap_or_default());
+    for folder in [dir.join(LOG_FOLDER), BlockFormat::Native.folder(dir)] {
+        names.extend(vfs.list(&folder).unwrap_or_default());
+    }
     Ok(names)
 }
 

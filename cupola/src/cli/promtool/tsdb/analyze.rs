@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
-use cupola_block::{Block, BlockError, ChunkReader, list_blocks};
+use cupola_block::{Block, BlockFormat, ChunkReader, StoredChunk, list_blocks};
 use cupola_chunk::{ChunkError, Encoding};
 use cupola_env::RealFs;
 use cupola_model::{Labels, METRIC_NAME, SeriesRef};
@@ -96,13 +96,14 @@ pub(super) fn analyze(args: &AnalyzeArgs, io: &mut Io<'_>) -> Result<(), Failure
 // The named block, or the one whose ULID is the youngest.
 fn find(dir: &Path, id: Option<&str>) -> Result<Block, Failure> {
     if let Some(id) = id {
-        // Tells a folder that is not there as such.
-        let path = dir.join(id);
-        if !path.exists() {
+        let formats = [BlockFormat::Prometheus, BlockFormat::Native];
+        let paths = formats.map(|format| format.folder(dir).join(id));
+        let Some(path) = paths.iter().find(|path| path.exists()) else {
+            // Tells a folder that is not there as such.
             open_blocks(dir)?;
             return Err(Failure::Told(format!("invalid block ID {id}")));
-        }
-        return Ok(Block::open(&RealFs::shared(), &path)?);
+        };
+        return Ok(Block::open(&RealFs::shared(), path)?);
     }
     if !dir.exists() {
         open_blocks(dir)?;
@@ -198,8 +199,8 @@ impl Lists<'_, '_, '_> {
 type Sizes = BTreeMap<usize, u64>;
 
 struct ChunkSizes {
+    block: Block,
     reader: ChunkReader,
-    block: String,
     total: u64,
     float_samples: Sizes,
     float_bytes: Sizes,
@@ -211,8 +212,8 @@ struct ChunkSizes {
 impl ChunkSizes {
     fn new(block: &Block) -> Self {
         Self {
+            block: block.clone(),
             reader: block.chunk_reader(),
-            block: block.meta().ulid.to_string(),
             total: 0,
             float_samples: Sizes::new(),
             float_bytes: Sizes::new(),
@@ -224,27 +225,22 @@ impl ChunkSizes {
 
     fn add(&mut self, series: &cupola_block::BlockSeries) -> Result<(), Failure> {
         for chunk in &series.chunks {
-            let (encoding, bytes) = self.reader.read(chunk)?;
+            let stored = self.reader.read(chunk)?;
             let failed = |source| {
-                let error = BlockError::Chunk {
-                    block: self.block.as_str().into(),
-                    place: format!("chunk segment {:06}", (chunk.chunk_ref >> 32) + 1),
-                    offset: chunk.chunk_ref & u64::from(u32::MAX),
-                    source,
-                };
+                let error = self.block.undecodable(chunk, source);
                 Failure::Told(format!("series {}: {error}", series.labels))
             };
-            let count = usize::from(cupola_chunk::count_samples(encoding, bytes).map_err(failed)?);
-            let (samples, sizes) = match encoding {
-                Encoding::Xor | Encoding::Xor2 => (&mut self.float_samples, &mut self.float_bytes),
-                _ => {
+            let count = usize::from(stored.num_samples().map_err(failed)?);
+            let (samples, sizes) = match stored {
+                StoredChunk::Encoded(encoding, bytes) if !stored.holds_floats() => {
                     let buckets = bucket_count(encoding, bytes).map_err(failed)?;
                     *self.histogram_buckets.entry(buckets).or_default() += 1;
                     (&mut self.histogram_samples, &mut self.histogram_bytes)
                 }
+                _ => (&mut self.float_samples, &mut self.float_bytes),
             };
             *samples.entry(count).or_default() += 1;
-            *sizes.entry(bytes.len()).or_default() += 1;
+            *sizes.entry(stored.len_bytes()).or_default() += 1;
             self.total += 1;
         }
         Ok(())
