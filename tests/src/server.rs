@@ -80,6 +80,26 @@ impl Server {
     /// Where it ends or does not become ready.
     #[track_caller]
     pub fn start(command: &mut Command) -> Self {
+        let server = Self::start_reading(command);
+        server.wait_for_replay();
+        server
+    }
+
+    /// Waits until the log is read.
+    #[track_caller]
+    pub fn wait_for_replay(&self) {
+        eventually(START_SECONDS, "cupola has read its log", || {
+            let progress = http::get(self.address, "/api/v1/status/walreplay").ok()?;
+            progress.text().contains("\"done\":true").then_some(())
+        });
+    }
+
+    /// As [`Server::start`], but it may still read its log.
+    ///
+    /// # Panics
+    /// As [`Server::start`].
+    #[track_caller]
+    pub fn start_reading(command: &mut Command) -> Self {
         let began = Instant::now();
         let mut child = Background::start("cupola", command);
         let address = eventually(START_SECONDS, "cupola tells where it listens", || {
@@ -95,10 +115,6 @@ impl Server {
             http::get(address, "/-/ready").ok().filter(|r| r.status == 200)
         });
         let first_answer = began.elapsed();
-        eventually(START_SECONDS, "cupola has read its log", || {
-            let progress = http::get(address, "/api/v1/status/walreplay").ok()?;
-            progress.text().contains("\"done\":true").then_some(())
-        });
         Self {
             child,
             address,

@@ -112,6 +112,8 @@ struct Inner {
     unmergeable: Mutex<BTreeMap<Ulid, i64>>,
     // How many limits of retention each block was looked at for.
     ruled: Mutex<BTreeMap<Ulid, usize>>,
+    // The log still has what blocks have by now.
+    checkpoint_due: AtomicBool,
     // Merging ends early.
     closing: AtomicBool,
     metrics: Arc<Metrics>,
@@ -201,6 +203,7 @@ impl Tsdb {
             maintenance: Mutex::new(()),
             unmergeable: Mutex::default(),
             ruled: Mutex::default(),
+            checkpoint_due: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             metrics,
             _lock: lock,
@@ -563,6 +566,8 @@ mod exemplar_tests;
 mod histogram_tests;
 #[cfg(test)]
 mod late_tests;
+#[cfg(test)]
+mod race_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]

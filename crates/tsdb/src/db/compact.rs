@@ -85,8 +85,12 @@ impl Inner {
             let mut failed = self.unmergeable.lock();
             // A clock that was set back makes nobody wait for longer.
             failed.retain(|_, at| (0..RETRY_AFTER_MS).contains(&now.saturating_sub(*at)));
+            // A block that a Prometheus made of samples out of order may be newer than the floor. Merged with others it would
+            // pass for one that has everything up to its end, and what the log has of these times would not be read again.
+            let floor = self.head.floor();
             let metas: Vec<BlockMeta> = blocks
                 .iter()
+                .filter(|block| block.meta().max_time <= floor)
                 .map(|block| {
                     let mut meta = block.meta().clone();
                     meta.compaction.failed |= failed.contains_key(&meta.ulid);
@@ -179,6 +183,13 @@ impl Inner {
     }
 
     fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
+        // After a crash late samples that are in blocks by now would be read again, without what is deleted here.
+        if self.checkpoint_due.load(Ordering::Relaxed) && !self.checkpoint() {
+            return Err(StorageError::Io {
+                what: "write the checkpoint that has to come before a deletion".to_owned(),
+                source: std::io::Error::other("see the log of the server for the reason"),
+            });
+        }
         let of_blocks = self.delete_in(&self.raw(), sets, mint, maxt);
         let mut of_tiers = Ok(());
         for tier in &self.tiers {

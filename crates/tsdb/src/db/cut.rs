@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
 use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender, sort_native};
@@ -43,15 +44,15 @@ impl Inner {
     /// still find their place in the head.
     pub(super) fn cut_due_blocks(&self) {
         let length = self.options.block_ms;
-        let mut cut = false;
         while let Some(mint) = self.head.mint() {
-            if self.head.maxt() - mint <= length + length / 2 {
+            if self.head.maxt().saturating_sub(mint) <= length + length / 2 {
                 break;
             }
-            let begin = mint.div_euclid(length) * length;
+            let step = mint.div_euclid(length);
+            let (begin, end) = (step.saturating_mul(length), (step + 1).saturating_mul(length));
             self.metrics.compactions.inc();
-            match self.cut(begin, begin + length) {
-                Ok(()) => cut = true,
+            match self.cut(begin, end) {
+                Ok(()) => self.checkpoint_due.store(true, Ordering::Relaxed),
                 Err(error) => {
                     self.metrics.compactions_failed.inc();
                     error!(%error, "cannot cut a block; the head keeps its samples, it is tried again");
@@ -59,14 +60,17 @@ impl Inner {
                 }
             }
         }
-        if cut {
-            self.cut_late();
+        if self.checkpoint_due.load(Ordering::Relaxed) {
+            let all_cut = self.cut_late();
             self.checkpoint();
+            if !all_cut {
+                self.checkpoint_due.store(true, Ordering::Relaxed);
+            }
         }
     }
 
-    // Writes blocks for late samples of times that were cut before.
-    fn cut_late(&self) {
+    // Writes blocks for late samples of times that were cut before. Whether that worked.
+    fn cut_late(&self) -> bool {
         let length = self.options.block_ms;
         let outcome = self
             .head
@@ -75,14 +79,15 @@ impl Inner {
             .and_then(|ranges| {
                 for begin in ranges {
                     self.metrics.compactions.inc();
-                    self.cut_late_range(begin, (begin + length).min(self.head.floor()))?;
+                    self.cut_late_range(begin, begin.saturating_add(length).min(self.head.floor()))?;
                 }
                 Ok(())
             });
-        if let Err(error) = outcome {
+        if let Err(error) = &outcome {
             self.metrics.compactions_failed.inc();
             error!(%error, "cannot cut a block of samples that came out of order; the head keeps them, it is tried again");
         }
+        outcome.is_ok()
     }
 
     fn cut_late_range(&self, begin: i64, end: i64) -> Result<(), CutError> {
@@ -140,6 +145,8 @@ impl Inner {
 
     // Makes the block of `begin..end` and lets the head forget it.
     fn cut(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        // A batch may have been collected when these times were newer. What it has of them is late from now on.
+        self.head.open_from(end);
         self.head.freeze_late();
         let outcome = self.cut_in_order(begin, end);
         let (begin, end) = if outcome.is_ok() { (begin, end) } else { (0, 0) };
@@ -151,10 +158,17 @@ impl Inner {
         let dir = &self.options.dir;
         let Some(meta) = self.write_block(dir, BlockSpec::new(self.new_ulid(), begin, end))? else {
             // Nothing was scraped in these two hours, and perhaps not in many after them: on to the next sample.
-            let next = self.head.first_sample_from(end)?.unwrap_or(end);
+            let length = self.options.block_ms;
+            let next = || -> Result<i64, StorageError> {
+                let next = self.head.first_sample_from(end)?.unwrap_or(end);
+                Ok(next.div_euclid(length).saturating_mul(length))
+            };
+            let until = next()?;
+            self.head.open_from(until);
+            // Older samples may have been let in meanwhile.
+            let until = until.min(next()?);
             self.metrics.truncations.inc();
-            self.head
-                .truncate(next.div_euclid(self.options.block_ms) * self.options.block_ms);
+            self.head.truncate(until);
             return Ok(());
         };
         self.add_block(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?);
@@ -173,7 +187,9 @@ impl Inner {
         let outcome = self.head.checkpoint();
         if let Err(error) = &outcome {
             self.metrics.checkpoints_failed.inc();
-            warn!(%error, "cannot write a checkpoint; the log stays longer than needed");
+            warn!(%error, "cannot write a checkpoint; the log stays longer than needed, it is tried again");
+        } else {
+            self.checkpoint_due.store(false, Ordering::Relaxed);
         }
         outcome.is_ok()
     }

@@ -1,6 +1,7 @@
 //! Batches: collected sample by sample, logged in one piece, shown in one piece.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, SeriesRef};
@@ -10,7 +11,7 @@ use tracing::error;
 
 use super::series::MemSeries;
 use super::{Head, Inner, histograms};
-use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, Part};
+use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, Part, Wal};
 
 /// What became of a batch.
 struct Applied {
@@ -22,6 +23,8 @@ struct Applied {
     oldest: i64,
     newest: i64,
     late_oldest: i64,
+    // Floats that turned out to be late only now.
+    moved: Vec<LoggedSample>,
 }
 
 impl Default for Applied {
@@ -34,6 +37,7 @@ impl Default for Applied {
             oldest: i64::MAX,
             newest: i64::MIN,
             late_oldest: i64::MAX,
+            moved: Vec::new(),
         }
     }
 }
@@ -52,6 +56,7 @@ impl Inner {
             let Some(series) = self.get_mut(sample.series) else {
                 continue;
             };
+            series.release();
             match series.check(sample.ts, sample.value) {
                 Ok(true) => {
                     let chunks = series.push(sample.ts, sample.value);
@@ -60,7 +65,8 @@ impl Inner {
                 }
                 // Another batch was faster since `append` looked, or this one has the series twice.
                 Err(AppendError::OutOfOrder) if has_window => {
-                    self.apply_late(std::slice::from_ref(sample), applied);
+                    self.insert_late(sample, applied);
+                    applied.moved.push(*sample);
                 }
                 _ => {}
             }
@@ -69,23 +75,29 @@ impl Inner {
 
     fn apply_late(&mut self, samples: &[LoggedSample], applied: &mut Applied) {
         for sample in samples {
-            if self.get(sample.series).is_none() {
+            let Some(series) = self.get_mut(sample.series) else {
                 continue;
+            };
+            series.release();
+            self.insert_late(sample, applied);
+        }
+    }
+
+    fn insert_late(&mut self, sample: &LoggedSample, applied: &mut Applied) {
+        match self.late.insert(sample.series, sample.ts, sample.value) {
+            Ok(true) => {
+                applied.late_oldest = applied.late_oldest.min(sample.ts);
+                applied.late += 1;
             }
-            match self.late.insert(sample.series, sample.ts, sample.value) {
-                Ok(true) => {
-                    applied.late_oldest = applied.late_oldest.min(sample.ts);
-                    applied.late += 1;
-                }
-                Ok(false) => {}
-                Err(error) => error!(%error, "a sample that came out of order cannot be put in its place"),
-            }
+            Ok(false) => {}
+            Err(error) => error!(%error, "a sample that came out of order cannot be put in its place"),
         }
     }
 
     fn apply_histograms(&mut self, histograms: &[LoggedHistogram], applied: &mut Applied) {
         for LoggedHistogram { series, ts, value } in histograms {
             let Some(series) = self.get_mut(*series) else { continue };
+            series.release();
             let histogram = HistogramRef::from(value);
             if series.check_histogram(*ts, histogram) == Ok(true) {
                 let chunks = series.push_histogram(*ts, histogram);
@@ -120,12 +132,14 @@ impl HeadAppender {
         }
     }
 
+    // The series of these labels, held.
     fn create(&self, labels: &Labels, ts: i64) -> Result<u64, AppendError> {
         let head = &*self.head;
         let mut inner = head.inner.write();
         if let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
             // Another batch may have been faster since `append` looked.
             if let Some(id) = inner.find(labels) {
+                inner.hold(id);
                 return Ok(id);
             }
             drop(inner);
@@ -135,17 +149,20 @@ impl HeadAppender {
         }
         head.metrics.series_created.inc();
         head.newcomers.lock().note(labels, ts);
-        Ok(inner.create(labels))
+        let id = inner.create(labels);
+        inner.hold(id);
+        Ok(id)
     }
 
     // How a sample of this time is to be taken, whatever its series holds.
     fn place(&self, inner: &Inner, ts: i64) -> Result<Place, AppendError> {
         let head = &*self.head;
-        if ts >= head.floor().max(inner.maxt.saturating_sub(head.late_ms)) {
+        let open_from = head.open_from.load(Ordering::Acquire);
+        if ts >= open_from.max(inner.maxt.saturating_sub(head.late_ms)) {
             return Ok(Place::InOrder);
         }
-        match head.window() {
-            Some(window) if ts >= inner.maxt.saturating_sub(window) => Ok(Place::Late),
+        match head.oldest_late(inner) {
+            Some(oldest) if ts >= oldest => Ok(Place::Late),
             Some(_) => {
                 head.metrics.too_old.inc();
                 Err(AppendError::TooOld)
@@ -157,32 +174,68 @@ impl HeadAppender {
         }
     }
 
-    // Takes a sample into the batch unless it is refused or there already.
-    fn take(
-        &mut self,
+    // Where a sample goes that its series judged so; `None` where it is there already.
+    fn judge(
+        &self,
+        inner: &Inner,
         place: Place,
         checked: Result<bool, AppendError>,
-        sample: LoggedSample,
-    ) -> Result<(), AppendError> {
+        ts: i64,
+    ) -> Result<Option<Place>, AppendError> {
         let head = &*self.head;
         match (place, checked) {
-            (Place::InOrder, Ok(true)) => self.samples.push(sample),
-            (_, Ok(false)) => {}
-            (Place::Late, Ok(true) | Err(AppendError::OutOfOrder)) => self.late.push(sample),
-            (_, Err(AppendError::OutOfOrder)) => match head.window() {
-                Some(window) if sample.ts >= head.maxt().saturating_sub(window) => self.late.push(sample),
+            (_, Ok(false)) => Ok(None),
+            (place, Ok(true)) => Ok(Some(place)),
+            (Place::Late, Err(AppendError::OutOfOrder)) => Ok(Some(Place::Late)),
+            (Place::InOrder, Err(AppendError::OutOfOrder)) => match head.oldest_late(inner) {
+                Some(oldest) if ts >= oldest => Ok(Some(Place::Late)),
                 Some(_) => {
                     head.metrics.too_old.inc();
-                    return Err(AppendError::TooOld);
+                    Err(AppendError::TooOld)
                 }
                 None => {
                     head.metrics.out_of_order.inc();
-                    return Err(AppendError::OutOfOrder);
+                    Err(AppendError::OutOfOrder)
                 }
             },
-            (_, Err(error)) => return Err(error),
+            (_, Err(error)) => Err(error),
         }
-        Ok(())
+    }
+
+    // Takes a sample, whose series is held, into the batch.
+    fn take(&mut self, place: Option<Place>, sample: LoggedSample) {
+        match place {
+            Some(Place::InOrder) => self.samples.push(sample),
+            Some(Place::Late) => self.late.push(sample),
+            None => {}
+        }
+    }
+
+    // Samples older than `from` are late by now: a block was cut since `append` looked.
+    fn set_late(&mut self, from: i64) {
+        if self.samples.iter().all(|sample| sample.ts >= from) {
+            return;
+        }
+        let mut kept = Vec::with_capacity(self.samples.len());
+        let mut before = self.floats_before.iter_mut().peekable();
+        for (at, sample) in std::mem::take(&mut self.samples).into_iter().enumerate() {
+            while let Some(before) = before.next_if(|before| **before <= at) {
+                *before = kept.len();
+            }
+            if sample.ts < from {
+                self.late.push(sample);
+            } else {
+                kept.push(sample);
+            }
+        }
+        before.for_each(|before| *before = kept.len());
+        self.samples = kept;
+    }
+
+    // The series of all samples of the batch, each as often as it is held.
+    fn held(&self) -> impl Iterator<Item = u64> {
+        let floats = self.samples.iter().chain(&self.late).map(|sample| sample.series);
+        floats.chain(self.histograms.iter().map(|histogram| histogram.series))
     }
 
     // The batch as it is logged and applied: all floats, then all histograms; but where a series has both, in the order
@@ -240,29 +293,37 @@ impl Appender for HeadAppender {
         let (place, found) = {
             let inner = self.head.inner.read();
             let place = self.place(&inner, ts)?;
-            let id = inner.find(labels);
-            let found = id.map(|id| (id, inner.get(id).map_or(Ok(true), |series| series.check(ts, value))));
-            (place, found)
+            match inner.find(labels).and_then(|id| Some((id, inner.get(id)?))) {
+                Some((id, series)) => {
+                    let place = self.judge(&inner, place, series.check(ts, value), ts)?;
+                    place.is_some().then(|| series.hold());
+                    (place, Some(id))
+                }
+                None => (Some(place), None),
+            }
         };
-        let (id, checked) = match found {
-            Some(found) => found,
+        let series = match found {
+            Some(id) => id,
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => (self.create(labels, ts)?, Ok(true)),
+            None => self.create(labels, ts)?,
         };
-        self.take(place, checked, LoggedSample { series: id, ts, value })?;
-        Ok(SeriesRef(id))
+        self.take(place, LoggedSample { series, ts, value });
+        Ok(SeriesRef(series))
     }
 
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError> {
-        let (place, checked) = {
+        let series = series.0;
+        let place = {
             let inner = self.head.inner.read();
-            let Some(known) = inner.get(series.0) else {
+            let Some(known) = inner.get(series) else {
                 return Ok(false);
             };
-            (self.place(&inner, ts)?, known.check(ts, value))
+            let place = self.place(&inner, ts)?;
+            let place = self.judge(&inner, place, known.check(ts, value), ts)?;
+            place.is_some().then(|| known.hold());
+            place
         };
-        let series = series.0;
-        self.take(place, checked, LoggedSample { series, ts, value })?;
+        self.take(place, LoggedSample { series, ts, value });
         Ok(true)
     }
 
@@ -284,7 +345,11 @@ impl Appender for HeadAppender {
             }
             let known = known.and_then(|known| Some((known.0, inner.get(known.0)?)));
             let found = known.or_else(|| inner.find(labels).and_then(|id| Some((id, inner.get(id)?))));
-            found.map(|(id, series)| (id, check(series)))
+            found.map(|(id, series)| {
+                let checked = check(series);
+                (checked == Ok(true)).then(|| series.hold());
+                (id, checked)
+            })
         };
         let (series, checked) = match found {
             Some(found) => found,
@@ -328,7 +393,7 @@ impl Appender for HeadAppender {
         Ok(())
     }
 
-    fn commit(self: Box<Self>) -> Result<(), CommitError> {
+    fn commit(mut self: Box<Self>) -> Result<(), CommitError> {
         if [
             self.samples.len(),
             self.late.len(),
@@ -338,27 +403,36 @@ impl Appender for HeadAppender {
         {
             return Ok(());
         }
-        let head = &*self.head;
+        let head = self.head.clone();
         let mut wal = head.wal.lock();
         let wal = wal.as_mut().ok_or(CommitError::Closed)?;
+        self.set_late(head.open_from.load(Ordering::Acquire));
         let mut fresh: Vec<(u64, Labels)> = {
             let inner = head.inner.read();
             let unlogged = |id: u64| {
                 let series = inner.get(id).filter(|series| !series.logged)?;
                 Some((id, inner.labels(series)))
             };
-            let floats = self.samples.iter().chain(&self.late).map(|sample| sample.series);
-            let all = floats.chain(self.histograms.iter().map(|histogram| histogram.series));
-            let all = all.chain(self.exemplars.iter().map(|exemplar| exemplar.series));
+            let all = self.held().chain(self.exemplars.iter().map(|exemplar| exemplar.series));
             all.filter_map(unlogged).collect()
         };
         fresh.sort_by_key(|(id, _)| *id);
         fresh.dedup_by_key(|(id, _)| *id);
         let parts = self.parts();
-        if let Err(error) = wal.append(&fresh, &parts) {
-            head.metrics.wal_failed.inc();
-            return Err(CommitError::Log(error));
-        }
+        // What the log held before may be newer, which only the end of the replay tells. As late samples they find their
+        // place whatever it is.
+        let is_replaying = head.is_replaying.load(Ordering::Acquire);
+        let logged = parts.iter().map(|part| match part {
+            Part::Samples(samples) if is_replaying => Part::Late(samples),
+            part => *part,
+        });
+        let log = |wal: &mut Wal, fresh: &[(u64, Labels)], parts: &[Part<'_>]| {
+            wal.append(fresh, parts).map_err(|error| {
+                head.metrics.wal_failed.inc();
+                CommitError::Log(error)
+            })
+        };
+        log(wal, &fresh, &logged.collect::<Vec<_>>())?;
         let mut guard = head.inner.write();
         let inner = &mut *guard;
         for (id, _) in &fresh {
@@ -376,19 +450,39 @@ impl Appender for HeadAppender {
                 Part::Exemplars(exemplars) => head.add_exemplars(inner, exemplars),
             }
         }
-        if applied.newest > i64::MIN {
+        // Not told by the times: a sample may be as old as any can be.
+        if applied.floats + applied.histograms > 0 {
             inner.count(applied.oldest, applied.newest, applied.chunks);
         }
         let oldest = applied.oldest.min(applied.late_oldest);
-        if oldest < i64::MAX {
+        if applied.floats + applied.histograms + applied.late > 0 {
             inner.changes.note(oldest);
         }
         drop(guard);
+        drop(parts);
+        self.samples.clear();
+        self.late.clear();
+        self.histograms.clear();
+        if !applied.moved.is_empty() && !is_replaying {
+            // Else a replay, which may have another window, takes them for what no window allowed.
+            log(wal, &[], &[Part::Late(&applied.moved)])?;
+        }
         head.metrics
             .samples_appended
             .add((applied.floats + applied.late) as f64);
         head.metrics.histograms_appended.add(applied.histograms as f64);
         head.metrics.out_of_order_appended.add(applied.late as f64);
         Ok(())
+    }
+}
+
+impl Drop for HeadAppender {
+    fn drop(&mut self) {
+        let mut held = self.held().peekable();
+        if held.peek().is_none() {
+            return;
+        }
+        let inner = self.head.inner.read();
+        held.filter_map(|id| inner.get(id)).for_each(MemSeries::release_shared);
     }
 }

@@ -19,7 +19,7 @@ mod series;
 use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
@@ -51,6 +51,11 @@ pub(crate) struct Head {
     wal: Mutex<Option<Wal>>,
     /// Samples older than this belong to blocks.
     floor: AtomicI64,
+    /// Samples older than this are late, whatever their series holds. Not below the floor; changed under the log's lock,
+    /// so that no batch is between its logging and its showing.
+    open_from: AtomicI64,
+    /// Until the end of the replay; changed under the log's lock.
+    is_replaying: AtomicBool,
     /// A sample this much older than the newest one is refused (Prometheus: half a block), so that one target with a
     /// wrong clock cannot stretch the head over years.
     late_ms: i64,
@@ -149,6 +154,12 @@ impl Inner {
         self.index.labels(&series.labels)
     }
 
+    fn hold(&self, id: u64) {
+        if let Some(series) = self.get(id) {
+            series.hold();
+        }
+    }
+
     fn create(&mut self, labels: &Labels) -> u64 {
         let ids = self.index.intern(labels);
         if let Some(id) = self.find_ids(&ids) {
@@ -207,6 +218,8 @@ impl Head {
             inner: RwLock::new(inner),
             wal: Mutex::new(wal),
             floor: AtomicI64::new(floor),
+            open_from: AtomicI64::new(floor),
+            is_replaying: AtomicBool::new(true),
             late_ms: options.block_ms / 2,
             window_ms: AtomicI64::new(options.out_of_order_window_ms),
             limits: options.limits,
@@ -228,6 +241,19 @@ impl Head {
 
     fn window(&self) -> Option<i64> {
         Some(self.window_ms.load(Ordering::Relaxed)).filter(|window| *window > 0)
+    }
+
+    // The oldest time of which samples are taken out of order; `None` where none are.
+    fn oldest_late(&self, inner: &Inner) -> Option<i64> {
+        // An empty head is as new as what blocks have.
+        let newest = inner.maxt.max(self.floor());
+        self.window().map(|window| newest.saturating_sub(window))
+    }
+
+    /// Lets no more samples in that are older than `ts` but as late ones. What was let in before can be selected.
+    pub(crate) fn open_from(&self, ts: i64) {
+        let _log = self.wal.lock();
+        self.open_from.fetch_max(ts, Ordering::AcqRel);
     }
 
     pub(crate) fn select(&self, selection: &Selection<'_>) -> Vec<Series> {
@@ -491,6 +517,7 @@ impl Head {
 
     /// Forgets what is older than `mint`, which a block holds by now, and series of which nothing is left.
     pub(crate) fn truncate(&self, mint: i64) -> usize {
+        self.open_from(mint);
         self.floor.fetch_max(mint, Ordering::AcqRel);
         let mut guard = self.inner.write();
         let inner = &mut *guard;
@@ -504,6 +531,8 @@ impl Head {
                 oldest = oldest.min(first);
             } else if inner.late.contains(series_ref(slot as u32, entry.generation)) {
                 // Its late samples are not in blocks yet.
+            } else if series.is_held() {
+                // A batch that is not committed yet has samples of it.
             } else if let Some(series) = entry.series.take() {
                 entry.generation = entry.generation.wrapping_add(1);
                 removed.push((slot as u32, series.labels));
@@ -567,12 +596,13 @@ impl Head {
                 series.logged = true;
             }
         }
+        // Before they are deleted: what is kept of older answers is given up.
+        let oldest = inner.late.mint().unwrap_or(i64::MAX).min(inner.mint);
         // What cannot be decoded cannot be deleted, nor read; the others are deleted all the same.
         let mut outcome = Ok(());
         for id in &deletion.series {
             outcome = outcome.and(inner.delete(*id, mint, maxt).map(|_| ()));
         }
-        let oldest = inner.late.mint().unwrap_or(i64::MAX).min(inner.mint);
         inner.changes.note(oldest.max(mint));
         outcome
     }

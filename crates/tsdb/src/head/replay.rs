@@ -4,9 +4,10 @@
 //! At the end each series gets its past in one step under one lock: no reader sees half of it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use cupola_histogram::HistogramRef;
-use cupola_storage::{AppendError, StorageError};
+use cupola_storage::StorageError;
 use hashbrown::HashMap;
 
 use super::Head;
@@ -24,7 +25,6 @@ pub(crate) struct Replay {
     past: Vec<MemSeries>,
     exemplars: Ring,
     late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
-    has_window: bool,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
 }
@@ -36,7 +36,6 @@ impl Replay {
         Self {
             floor: head.floor(),
             exemplars: Ring::new(max_exemplars),
-            has_window: head.window().is_some(),
             head,
             ids: BySlot::default(),
             past: Vec::new(),
@@ -67,18 +66,15 @@ impl Replay {
                 self.ids.replace(logged, id + 1);
             }
             Entry::Samples(samples) => {
-                let (floor, has_window) = (self.floor, self.has_window);
+                let floor = self.floor;
                 for sample in samples.iter().filter(|sample| sample.ts >= floor) {
                     let Some(series) = self.series(sample.series) else {
                         continue;
                     };
-                    match series.check(sample.ts, sample.value) {
-                        Ok(true) => {
-                            series.push(sample.ts, sample.value);
-                        }
-                        // As when it was committed.
-                        Err(AppendError::OutOfOrder) if has_window => self.late(sample),
-                        _ => {}
+                    // What is out of order here is in the checkpoint already, or was taken as a late sample and logged
+                    // as such, or not taken.
+                    if series.check(sample.ts, sample.value) == Ok(true) {
+                        series.push(sample.ts, sample.value);
                     }
                 }
             }
@@ -148,6 +144,14 @@ impl Replay {
         let Some(id) = self.ids.get(sample.series).checked_sub(1) else {
             return;
         };
+        // What came during an earlier replay is logged as late, because nobody knew whether it was.
+        if sample.ts >= self.floor
+            && let Some(series) = self.past.get_mut(id as u32 as usize)
+            && series.check(sample.ts, sample.value) == Ok(true)
+        {
+            series.push(sample.ts, sample.value);
+            return;
+        }
         let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
         if let Err(error) = late.insert(sample.ts, sample.value) {
             self.damage(sample.series, "sample out of order", &error);
@@ -162,10 +166,15 @@ impl Replay {
     }
 
     /// Shows everything that was read. Whether a new sample turned out to be older than one that was read: both are
-    /// kept, but the log has them in the wrong order, and only a checkpoint brings both through another replay.
+    /// kept, but where they are histograms the log has them in the wrong order, and only a checkpoint brings both through
+    /// another replay.
     pub(crate) fn finish(self) -> (bool, Vec<String>) {
         let mut damage = self.damage;
+        // No batch is between its logging and its showing, or it would be logged as one from during the replay and shown as
+        // one from after it.
+        let _log = self.head.wal.lock();
         let mut inner = self.head.inner.write();
+        self.head.is_replaying.store(false, Ordering::Release);
         let inner = &mut *inner;
         let (mut is_out_of_order, mut oldest, mut newest) = (false, i64::MAX, i64::MIN);
         for (slot, past) in self.past.into_iter().enumerate() {
@@ -190,6 +199,7 @@ impl Replay {
         for (id, past) in self.late {
             if let Some((first, last)) = past.bounds() {
                 (oldest, newest) = (oldest.min(first), newest.max(last));
+                inner.maxt = inner.maxt.max(last);
             }
             if let Err(error) = inner.late.add(id, past) {
                 let labels = inner.get(id).map(|series| inner.labels(series)).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! One series of the head: its sealed chunks and the one that grows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use cupola_chunk::{
     ChunkError, Encoding, HistogramAppender, NativeValue, XorAppender, columnar, decode_histograms, decode_native,
@@ -51,6 +52,8 @@ pub(crate) struct MemSeries {
     open_mint: i64,
     /// Whether the log holds this series' labels.
     pub logged: bool,
+    // Samples of batches that are not committed yet.
+    held: AtomicU32,
 }
 
 impl MemSeries {
@@ -61,7 +64,29 @@ impl MemSeries {
             open: Open::Floats(XorAppender::new()),
             open_mint: 0,
             logged: false,
+            held: AtomicU32::new(0),
         }
+    }
+
+    /// Keeps the series from being forgotten until a sample that a batch has of it is committed or given up.
+    pub(crate) fn hold(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One sample less is on its way.
+    pub(crate) fn release(&mut self) {
+        let held = self.held.get_mut();
+        *held = held.saturating_sub(1);
+    }
+
+    /// As [`MemSeries::release`], beside others.
+    pub(crate) fn release_shared(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether samples of it are on their way.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > 0
     }
 
     /// A series that another one, which has the labels, stands for.
@@ -266,16 +291,13 @@ impl MemSeries {
         self.sealed = all.into();
     }
 
-    /// Takes over a chunk of a checkpoint, unless it is there already; chunks come oldest first.
-    pub(crate) fn restore(&mut self, chunk: &LoggedChunk) -> Result<bool, StorageError> {
-        if self.last().is_some_and(|last| chunk.mint <= last) {
-            return Ok(false);
-        }
+    // Takes over a chunk behind what is there.
+    fn follow(&mut self, chunk: &LoggedChunk) -> Result<(), StorageError> {
         let Packing::Prometheus(encoding) = chunk.packing else {
             let mut samples = Samples::default();
             decode_columnar(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?;
             let (Some(ts), Some(value)) = (samples.ts.last(), samples.values.last()) else {
-                return Ok(false);
+                return Ok(());
             };
             self.seal(1);
             self.open = Open::Floats(XorAppender::after(*ts, *value));
@@ -284,7 +306,7 @@ impl MemSeries {
                 maxt: chunk.maxt,
                 chunk: SealedChunk::Floats(chunk.bytes.as_slice().into()),
             });
-            return Ok(true);
+            return Ok(());
         };
         // Going on where the chunk ends costs its decoding, which tells whether it can be read.
         let bytes = chunk.bytes.clone();
@@ -294,14 +316,29 @@ impl MemSeries {
         };
         let open = open.map_err(|e| corrupt(&e))?;
         if open.num_samples() == 0 {
-            return Ok(false);
+            return Ok(());
         }
         self.seal(1);
         (self.open, self.open_mint) = (open, chunk.mint);
         if matches!(self.open, Open::Floats(_)) {
             self.seal(SAMPLES_PER_CHUNK);
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Takes over a chunk that may overlap with what is there.
+    ///
+    /// # Errors
+    /// Where it, or what is there, cannot be decoded; nothing is added.
+    pub(crate) fn restore(&mut self, chunk: &LoggedChunk) -> Result<(), StorageError> {
+        if self.last().is_some_and(|last| chunk.mint <= last) {
+            let mut other = Self::unlabelled();
+            other.follow(chunk)?;
+            self.put_before(other)?;
+        } else {
+            self.follow(chunk)?;
+        }
+        Ok(())
     }
 
     /// Puts what an earlier process had of this series before what it has now. Whether the two overlapped in time; then
@@ -336,6 +373,7 @@ impl MemSeries {
         }
         past.labels = std::mem::take(&mut self.labels);
         past.logged = self.logged;
+        past.held = std::mem::take(&mut self.held);
         *self = past;
         Ok(overlap)
     }
@@ -418,6 +456,7 @@ impl MemSeries {
         remove_native(&mut samples, |ts| (mint..=maxt).contains(&ts));
         let mut left = Self::new(std::mem::take(&mut self.labels));
         left.logged = self.logged;
+        left.held = std::mem::take(&mut self.held);
         for (ts, value) in &samples {
             left.push_value(*ts, value);
         }

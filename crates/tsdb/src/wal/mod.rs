@@ -31,6 +31,7 @@ const SEGMENT_BYTES: u64 = 32 << 20;
 const CHECKPOINT: &str = "checkpoint-";
 
 /// A part of a batch; the parts count in their order.
+#[derive(Clone, Copy)]
 pub(crate) enum Part<'a> {
     Samples(&'a [LoggedSample]),
     /// Those that came out of order.
@@ -128,7 +129,12 @@ impl Wal {
             if let Err(second) = file.truncate(self.len) {
                 warn!(segment = self.number, error = %second, "cannot take back a torn log record");
             }
+            // The segment is left; what is in it was acknowledged, and is not to wait for the system's own time.
+            if let Err(second) = file.sync() {
+                warn!(segment = self.number, error = %second, "cannot sync a log segment that could not be written");
+            }
             self.file = None;
+            self.dirty = false;
             return Err(error);
         }
         self.len += self.framed.len() as u64;

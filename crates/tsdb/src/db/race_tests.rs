@@ -1,0 +1,232 @@
+//! What may come between two steps of something: each of these lost an acknowledged sample, or showed a deleted one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cupola_block::BlockSpec;
+use cupola_env::{FaultyFs, ManualClock, RealFs};
+use cupola_metrics::Registry;
+use cupola_model::{MatchOp, Matcher};
+use cupola_storage::{AppendError, Appendable as _};
+use tempfile::TempDir;
+
+use super::tests::{HOUR, MINUTE, dump, name, open, open_with, write};
+use super::*;
+
+fn with_window(dir: &TempDir, window_ms: i64) -> Tsdb {
+    open_with(dir, Arc::new(RealFs), |options| {
+        options.out_of_order_window_ms = window_ms
+    })
+    .expect("a database")
+}
+
+fn matcher(name: &str) -> Vec<Matcher> {
+    vec![Matcher::new("__name__", MatchOp::Equal, name).expect("a matcher")]
+}
+
+// One sample a minute of something else, so that time goes on.
+fn advance(tsdb: &Tsdb, minutes: std::ops::Range<i64>) {
+    for minute in minutes {
+        write(tsdb, &name("clock"), minute * MINUTE, 0.0).expect("written");
+    }
+}
+
+fn times(tsdb: &Tsdb, series: &str) -> Vec<i64> {
+    let samples = dump(tsdb).remove(&name(series)).unwrap_or_default();
+    samples.into_iter().map(|(ts, _)| ts).collect()
+}
+
+#[test]
+fn a_series_that_a_batch_has_samples_of_is_not_forgotten_before_the_commit() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    write(&tsdb, &name("old"), 0, 1.0).unwrap();
+    advance(&tsdb, 0..600);
+    let mut batch = tsdb.appender();
+    batch.append(None, &name("new"), 599 * MINUTE, 1.0).unwrap();
+    batch.append(None, &name("old"), 599 * MINUTE, 1.0).unwrap();
+    let mut given_up = tsdb.appender();
+    given_up.append(None, &name("never"), 599 * MINUTE, 1.0).unwrap();
+    tsdb.maintain();
+    assert!(!tsdb.blocks().is_empty());
+    batch.commit().unwrap();
+    drop(given_up);
+    assert_eq!(times(&tsdb, "new"), [599 * MINUTE]);
+    assert_eq!(times(&tsdb, "old"), [0, 599 * MINUTE]);
+    // Held no longer, all are forgotten in their time.
+    advance(&tsdb, 600..1200);
+    tsdb.maintain();
+    assert_eq!(tsdb.head_stats().series, 1);
+    drop(tsdb);
+    let tsdb = open(&dir);
+    assert_eq!(times(&tsdb, "new"), [599 * MINUTE]);
+    assert_eq!(times(&tsdb, "old"), [0, 599 * MINUTE]);
+}
+
+#[test]
+fn a_batch_collected_before_a_block_was_cut_is_not_lost_by_it() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    advance(&tsdb, 0..1);
+    let mut batch = tsdb.appender();
+    batch.append(None, &name("a"), MINUTE, 1.0).unwrap();
+    batch.append(None, &name("a"), 2 * MINUTE, 2.0).unwrap();
+    advance(&tsdb, 1..600);
+    tsdb.maintain();
+    assert!(!tsdb.blocks().is_empty());
+    batch.commit().unwrap();
+    assert_eq!(times(&tsdb, "a"), [MINUTE, 2 * MINUTE]);
+    drop(tsdb);
+    let tsdb = open(&dir);
+    assert_eq!(times(&tsdb, "a"), [MINUTE, 2 * MINUTE]);
+    // They get their block.
+    advance(&tsdb, 600..900);
+    tsdb.maintain();
+    assert_eq!(times(&tsdb, "a"), [MINUTE, 2 * MINUTE]);
+    drop(tsdb);
+    std::fs::remove_dir_all(dir.path().join(LOG_FOLDER)).unwrap();
+    assert_eq!(times(&open(&dir), "a"), [MINUTE, 2 * MINUTE]);
+}
+
+#[test]
+fn samples_out_of_order_within_one_batch_are_there_after_a_crash_whatever_the_window_is() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = with_window(&dir, HOUR);
+    let mut batch = tsdb.appender();
+    for ts in [10, 5, 20, 7] {
+        batch.append(None, &name("a"), ts, 1.0).unwrap();
+    }
+    batch.commit().unwrap();
+    assert_eq!(times(&tsdb, "a"), [5, 7, 10, 20]);
+    drop(tsdb);
+    assert_eq!(times(&with_window(&dir, 0), "a"), [5, 7, 10, 20]);
+}
+
+#[test]
+fn a_sample_taken_during_a_replay_that_did_not_end_is_there_after_the_next() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    advance(&tsdb, 0..60);
+    drop(tsdb);
+    for round in 1..4 {
+        let vfs = FaultyFs::default();
+        let slow = vfs.hold_reads(LOG_FOLDER);
+        let options = Options::new(dir.path().to_path_buf());
+        let clock = Arc::new(ManualClock::new(0));
+        let tsdb = Tsdb::open_in_background(options, clock, Arc::new(vfs.clone()), &Registry::default()).unwrap();
+        // Older than what the log holds, which nobody knows yet.
+        write(&tsdb, &name("clock"), 30 * MINUTE + round, 1.0).unwrap();
+        // Nothing is written at the end of a process that is killed.
+        tsdb.inner.closing.store(true, Ordering::Relaxed);
+        drop(slow);
+        tsdb.wait_for_replay();
+        assert!(!tsdb.replay_progress().done);
+    }
+    let tsdb = open(&dir);
+    let all = times(&tsdb, "clock");
+    assert_eq!(all.len(), 63, "{all:?}");
+    assert!((1..4).all(|round| all.contains(&(30 * MINUTE + round))));
+    tsdb.close();
+    drop(tsdb);
+    assert_eq!(times(&open(&dir), "clock"), all);
+}
+
+#[test]
+fn kept_answers_are_given_up_when_the_oldest_late_samples_are_deleted() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = with_window(&dir, 6 * HOUR);
+    write(&tsdb, &name("a"), 10 * HOUR, 1.0).unwrap();
+    write(&tsdb, &name("a"), 5 * HOUR, 1.0).unwrap();
+    let version = tsdb.changes(&Version::default()).unwrap().version;
+    tsdb.delete_series(&[matcher("a")], i64::MIN, 6 * HOUR).unwrap();
+    let touched = tsdb.changes(&version).unwrap().oldest_touched;
+    assert!(touched.is_some_and(|oldest| oldest <= 5 * HOUR), "{touched:?}");
+}
+
+#[test]
+fn deleted_late_samples_stay_deleted_where_a_checkpoint_could_not_be_written() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = with_window(&dir, 20 * HOUR);
+    advance(&tsdb, 0..600);
+    write(&tsdb, &name("a"), 10 * MINUTE, 1.0).unwrap();
+    write(&tsdb, &name("b"), 10 * MINUTE, 1.0).unwrap();
+    let in_the_way = dir.path().join(LOG_FOLDER).join("checkpoint.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    tsdb.maintain();
+    assert!(!tsdb.blocks().is_empty());
+    assert_eq!(times(&tsdb, "a"), [10 * MINUTE]);
+    // What it would leave in the log would come back.
+    let refused = tsdb.delete_series(&[matcher("a")], i64::MIN, i64::MAX).unwrap_err();
+    assert!(refused.to_string().contains("checkpoint"), "{refused}");
+    assert_eq!(times(&tsdb, "a"), [10 * MINUTE]);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    tsdb.delete_series(&[matcher("a")], i64::MIN, i64::MAX).unwrap();
+    drop(tsdb);
+    let tsdb = with_window(&dir, 20 * HOUR);
+    assert_eq!(times(&tsdb, "a"), [0; 0]);
+    assert_eq!(times(&tsdb, "b"), [10 * MINUTE]);
+}
+
+#[test]
+fn a_sample_at_the_beginning_of_all_time_does_not_keep_the_head_from_being_cut() {
+    for first in [-HOUR, i64::MIN + 1, i64::MIN] {
+        let dir = TempDir::new().unwrap();
+        let open = || open_with(&dir, Arc::new(RealFs), |options| options.retention_ms = 0).unwrap();
+        let tsdb = open();
+        write(&tsdb, &name("a"), first, 1.0).unwrap();
+        advance(&tsdb, 0..600);
+        tsdb.maintain();
+        assert!(tsdb.head_stats().mint >= 0, "{:?}", tsdb.head_stats());
+        assert_eq!(times(&tsdb, "a"), [first], "{first}");
+        assert_eq!(times(&tsdb, "clock").len(), 600);
+        drop(tsdb);
+        assert_eq!(times(&open(), "a"), [first]);
+    }
+}
+
+#[test]
+fn the_window_of_an_empty_head_ends_where_the_blocks_do() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    advance(&tsdb, 0..600);
+    tsdb.maintain();
+    drop(tsdb);
+    std::fs::remove_dir_all(dir.path().join(LOG_FOLDER)).unwrap();
+    let tsdb = with_window(&dir, HOUR);
+    let end = tsdb.blocks().iter().map(|block| block.maxt).max().unwrap();
+    let mut batch = tsdb.appender();
+    assert_eq!(
+        batch.append(None, &name("a"), end - HOUR - 1, 1.0),
+        Err(AppendError::TooOld)
+    );
+    assert!(batch.append(None, &name("a"), end - HOUR, 1.0).is_ok());
+}
+
+#[test]
+fn a_block_of_late_samples_that_is_newer_than_the_others_is_not_merged_into_them() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    // As Prometheus leaves it: its blocks of samples out of order reach into what is in no other block yet.
+    advance(&tsdb, 0..900);
+    tsdb.maintain();
+    let end = tsdb.blocks().iter().map(|block| block.maxt).max().unwrap();
+    assert_eq!(end, 12 * HOUR);
+    let mut spec = BlockSpec::new(tsdb.inner.new_ulid(), end, end + 6 * HOUR);
+    spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+    tsdb.inner.write_block(dir.path(), spec).unwrap();
+    drop(tsdb);
+    for round in 0..2 {
+        let tsdb = open(&dir);
+        advance(&tsdb, 900 + round..901 + round);
+        assert_eq!(tsdb.inner.head.floor(), end);
+        tsdb.maintain();
+    }
+    // Samples of these times that only the log has are still read.
+    let tsdb = open(&dir);
+    let expected: BTreeMap<_, _> = dump(&tsdb)
+        .into_iter()
+        .map(|(labels, all)| (labels, all.len()))
+        .collect();
+    assert_eq!(expected, BTreeMap::from([(name("clock"), 902)]));
+    assert_eq!(tsdb.inner.head.floor(), end + 2 * HOUR);
+}
