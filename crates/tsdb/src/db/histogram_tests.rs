@@ -127,7 +127,10 @@ fn native(tsdb: &Tsdb) -> BTreeMap<Labels, Native> {
             let series = series.unwrap();
             let entry = out.entry(series.labels).or_default();
             for chunk in &series.chunks {
-                let (encoding, bytes) = reader.read(chunk).unwrap().encoded().unwrap();
+                // Chunks of floats are columns once blocks are merged.
+                let Some((encoding, bytes)) = reader.read(chunk).unwrap().encoded() else {
+                    continue;
+                };
                 entry.0.push(encoding);
                 decode_native(encoding, bytes, &mut entry.1).unwrap();
             }
