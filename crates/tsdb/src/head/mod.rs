@@ -34,7 +34,7 @@ use crate::wal::{LoggedChunk, LoggedDeletion, LoggedExemplar, Wal};
 use append::HeadAppender;
 pub use cardinality::{Cardinality, Counts};
 use exemplars::Ring;
-use index::Index;
+use index::{Index, PairIds};
 use late::Late;
 use limits::Refusals;
 pub use limits::RefusedSeries;
@@ -162,6 +162,11 @@ impl Inner {
 
     fn create(&mut self, labels: &Labels) -> u64 {
         let ids = self.index.intern(labels);
+        self.create_of(ids)
+    }
+
+    // The series with these pairs, made where it is new.
+    fn create_of(&mut self, ids: PairIds) -> u64 {
         if let Some(id) = self.find_ids(&ids) {
             return id;
         }

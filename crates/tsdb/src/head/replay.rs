@@ -14,7 +14,7 @@ use super::Head;
 use super::exemplars::Ring;
 use super::series::MemSeries;
 use crate::by_slot::BySlot;
-use crate::wal::{Entry, LoggedExemplar, LoggedSample};
+use crate::wal::{Entry, LoggedExemplar, LoggedSample, SeriesTable};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
@@ -58,13 +58,9 @@ impl Replay {
         match entry {
             Entry::Series(logged, labels) => {
                 let id = self.head.inner.write().create(&labels);
-                let slot = id as u32 as usize;
-                if slot >= self.past.len() {
-                    self.past.resize_with(slot + 1, || MemSeries::new(Box::default()));
-                }
-                self.ids.announce(logged);
-                self.ids.replace(logged, id + 1);
+                self.announce(logged, id);
             }
+            Entry::SeriesTable(table) => self.table(table),
             Entry::Samples(samples) => {
                 let floor = self.floor;
                 for sample in samples.iter().filter(|sample| sample.ts >= floor) {
@@ -155,6 +151,32 @@ impl Replay {
         let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
         if let Err(error) = late.insert(sample.ts, sample.value) {
             self.damage(sample.series, "sample out of order", &error);
+        }
+    }
+
+    fn announce(&mut self, logged: u64, id: u64) {
+        let slot = id as u32 as usize;
+        if slot >= self.past.len() {
+            self.past.resize_with(slot + 1, MemSeries::unlabelled);
+        }
+        self.ids.announce(logged);
+        self.ids.replace(logged, id + 1);
+    }
+
+    fn table(&mut self, table: &SeriesTable<'_>) {
+        let head = self.head.clone();
+        let mut inner = head.inner.write();
+        // A pair exists as long as a series has it, so none is made before its first series.
+        let mut pairs: Vec<Option<u32>> = vec![None; table.pairs.len()];
+        for (logged, places) in table.iter() {
+            let ids = places.iter().filter_map(|place| {
+                let (name, value) = table.pairs.get(*place as usize)?;
+                let pair = pairs.get_mut(*place as usize)?;
+                Some(*pair.get_or_insert_with(|| inner.index.intern_pair(name, value)))
+            });
+            let ids = ids.collect();
+            let id = inner.create_of(ids);
+            self.announce(logged, id);
         }
     }
 

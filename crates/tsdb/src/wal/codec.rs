@@ -7,6 +7,7 @@ use cupola_storage::Exemplar;
 use thiserror::Error;
 
 use super::histograms::HistogramCodec;
+use super::table::{self, SeriesTable};
 use crate::by_slot::BySlot;
 
 /// Why a record cannot be read.
@@ -78,6 +79,7 @@ pub(crate) struct LoggedDeletion {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Entry<'a> {
     Series(u64, Labels),
+    SeriesTable(&'a SeriesTable<'a>),
     Samples(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
     Exemplars(Vec<LoggedExemplar>),
@@ -94,6 +96,7 @@ const COLUMNAR_CHUNKS: u8 = 5;
 const HISTOGRAMS: u8 = 6;
 const ENCODED_CHUNKS: u8 = 7;
 const EXEMPLARS: u8 = 8;
+const SERIES_TABLE: u8 = 9;
 const LATE_SAMPLES: u8 = 16;
 const LATE_CHUNKS: u8 = 17;
 
@@ -121,13 +124,8 @@ impl Codec {
         if series.len() == 0 {
             return;
         }
-        out.push(SERIES);
-        put_uvarint(out, series.len() as u64);
-        for (id, labels) in series {
-            self.last.announce(id);
-            put_uvarint(out, id);
-            put_labels(out, labels);
-        }
+        out.push(SERIES_TABLE);
+        table::encode(out, series.inspect(|(id, _)| self.last.announce(*id)));
     }
 
     /// Columns, so that the compressor sees like beside like: all series ids, all times, all values.
@@ -233,6 +231,11 @@ impl Codec {
                         self.last.announce(id);
                         each(Entry::Series(id, labels));
                     }
+                }
+                SERIES_TABLE => {
+                    let table = table::decode(count, &mut rest)?;
+                    table.iter().for_each(|(id, _)| self.last.announce(id));
+                    each(Entry::SeriesTable(&table));
                 }
                 SAMPLES => self.decode_samples(count, &mut rest, &mut |samples| each(Entry::Samples(samples)))?,
                 LATE_SAMPLES => {
@@ -372,7 +375,7 @@ fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
     }
 }
 
-fn put_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     put_uvarint(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
 }
@@ -430,7 +433,7 @@ impl<'a> Reader<'a> {
         Ok(Labels::from_pairs(labels))
     }
 
-    fn text(&mut self) -> Result<&'a str, CodecError> {
+    pub(super) fn text(&mut self) -> Result<&'a str, CodecError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| CodecError::Utf8)
     }
 }
@@ -455,6 +458,10 @@ mod tests {
         let mut all = Vec::new();
         codec.decode(record, &mut |entry| match entry {
             Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
+            Entry::SeriesTable(table) => all.extend(table.iter().map(|(id, places)| {
+                let labels = places.iter().map(|place| table.pairs[*place as usize]);
+                Decoded::Series(id, Labels::from_pairs(labels))
+            })),
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
             Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
             Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
@@ -643,6 +650,16 @@ mod tests {
         expected.push(Decoded::Sample(sample(9)));
         expected.extend([sample(5), sample(6)].map(Decoded::Late));
         assert_eq!(decoded(&mut Codec::default(), &record).unwrap(), expected);
+    }
+
+    #[test]
+    fn series_of_earlier_versions_are_read() {
+        let record = [SERIES, 1, 7, 1, 1, b'a', 1, b'b'];
+        let labels = Labels::from_pairs([("a", "b")]);
+        assert_eq!(
+            decoded(&mut Codec::default(), &record),
+            Ok(vec![Decoded::Series(7, labels)])
+        );
     }
 
     #[test]

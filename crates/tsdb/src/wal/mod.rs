@@ -11,6 +11,7 @@ mod backlog;
 mod codec;
 mod frame;
 mod histograms;
+mod table;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -25,6 +26,7 @@ pub(crate) use backlog::Backlog;
 use codec::Codec;
 pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, Packing};
 pub(crate) use histograms::{MAX_EMPTY_SPANS, empty_spans};
+pub(crate) use table::SeriesTable;
 
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
