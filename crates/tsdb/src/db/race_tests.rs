@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use cupola_block::BlockSpec;
 use cupola_env::{FaultyFs, ManualClock, RealFs};
+use cupola_histogram::{Histogram, NativeHistogram};
 use cupola_metrics::Registry;
 use cupola_model::{MatchOp, Matcher};
-use cupola_storage::{AppendError, Appendable as _};
+use cupola_storage::{AppendError, Appendable as _, CommitError};
 use tempfile::TempDir;
 
 use super::tests::{HOUR, MINUTE, dump, name, open, open_with, write};
@@ -86,6 +87,23 @@ fn a_batch_collected_before_a_block_was_cut_is_not_lost_by_it() {
     drop(tsdb);
     std::fs::remove_dir_all(dir.path().join(LOG_FOLDER)).unwrap();
     assert_eq!(times(&open(&dir), "a"), [MINUTE, 2 * MINUTE]);
+}
+
+#[test]
+fn a_histogram_that_a_cut_has_overtaken_is_not_acknowledged() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    advance(&tsdb, 0..170);
+    let histogram = NativeHistogram::Integer(Histogram::default());
+    let mut batch = tsdb.appender();
+    batch
+        .append_histogram(None, &name("h"), 115 * MINUTE, histogram)
+        .unwrap();
+    batch.append(None, &name("f"), 169 * MINUTE, 1.0).unwrap();
+    advance(&tsdb, 170..300);
+    tsdb.maintain();
+    assert!(matches!(batch.commit(), Err(CommitError::TooOld)));
+    assert_eq!(times(&tsdb, "f"), [0; 0]);
 }
 
 #[test]

@@ -406,7 +406,12 @@ impl Appender for HeadAppender {
         let head = self.head.clone();
         let mut wal = head.wal.lock();
         let wal = wal.as_mut().ok_or(CommitError::Closed)?;
-        self.set_late(head.open_from.load(Ordering::Acquire));
+        let open_from = head.open_from.load(Ordering::Acquire);
+        self.set_late(open_from);
+        // Late samples are floats.
+        if self.histograms.iter().any(|histogram| histogram.ts < open_from) {
+            return Err(CommitError::TooOld);
+        }
         let mut fresh: Vec<(u64, Labels)> = {
             let inner = head.inner.read();
             let unlogged = |id: u64| {
