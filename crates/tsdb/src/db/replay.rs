@@ -107,6 +107,11 @@ impl Inner {
             self.metrics.wal_corruptions.inc();
             error!(damage, "the write-ahead log is damaged; what could be read is served");
         }
+        if !damage.is_empty()
+            && let Some(checkpoint) = backlog.checkpoint()
+        {
+            self.head.keep_damaged(checkpoint);
+        }
         self.replay.done.store(true, Ordering::Release);
         let took = started.elapsed().as_secs_f64();
         self.metrics.replay_seconds.set(took);

@@ -69,6 +69,11 @@ impl Backlog {
         ends.map_or((0, 0), |(first, last)| (*first, *last))
     }
 
+    /// The file with chunks: a chunk that cannot be decoded lies there.
+    pub(crate) fn checkpoint(&self) -> Option<String> {
+        self.checkpoint.map(checkpoint_name)
+    }
+
     /// Gives everything to `each`; before each segment its number to `at`. Ends soon after `go_on` said `false`.
     ///
     /// A file that cannot be read, or only up to some byte, is told in [`Replayed::damage`]; the others are read.
@@ -76,13 +81,7 @@ impl Backlog {
         let mut replayed = Replayed::default();
         let mut codec = Codec::default();
         if let Some(number) = self.checkpoint {
-            self.read_file(
-                &format!("{CHECKPOINT}{number:08}"),
-                &mut codec,
-                each,
-                go_on,
-                &mut replayed,
-            );
+            self.read_file(&checkpoint_name(number), &mut codec, each, go_on, &mut replayed);
         }
         let mut expected = self.checkpoint;
         for number in &self.segments {
@@ -161,4 +160,8 @@ impl Backlog {
             return;
         }
     }
+}
+
+fn checkpoint_name(number: u64) -> String {
+    format!("{CHECKPOINT}{number:08}")
 }
