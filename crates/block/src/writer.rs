@@ -375,7 +375,13 @@ impl BlockWriter {
             &Tombstones::default().encode(),
         )?;
         file::sync_dir(&*self.disk, &self.temporary)?;
-        file::rename(&*self.disk, &self.temporary, &self.target)?;
+        if let Err(error) = file::rename(&*self.disk, &self.temporary, &self.target) {
+            // It may have its name all the same. Nobody knows of it then, until somebody lists the folder.
+            if self.disk.is_dir(&self.target) && !self.disk.is_dir(&self.temporary) {
+                let _ = file::rename(&*self.disk, &self.target, &self.temporary);
+            }
+            return Err(error);
+        }
         self.is_finished = true;
         Ok(meta)
     }

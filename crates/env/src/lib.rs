@@ -6,9 +6,11 @@
 mod clock;
 mod faulty;
 mod real;
+mod sim;
 mod vfs;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use faulty::FaultyFs;
 pub use real::RealFs;
+pub use sim::{Faults, SimDisk};
 pub use vfs::{Vfs, VfsFile, VfsRead};

@@ -106,7 +106,19 @@ impl Vfs for RealFs {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(path)
+        if self.is_dir(path) {
+            return Ok(());
+        }
+        let made: Vec<&Path> = path.ancestors().take_while(|dir| !self.is_dir(dir)).collect();
+        std::fs::create_dir_all(path)?;
+        for parent in made.into_iter().filter_map(Path::parent) {
+            match self.sync_dir(parent) {
+                // Somebody else's folder, in which one may make others but not look around.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
     }
 
     fn capacity(&self, dir: &Path) -> io::Result<u64> {

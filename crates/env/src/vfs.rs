@@ -114,7 +114,7 @@ pub trait Vfs: Send + Sync {
     /// What the system says.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes a folder and those above it, where they are absent.
+    /// Makes a folder and those above it, where they are absent, and syncs the folders in which it made one.
     ///
     /// # Errors
     /// What the system says.

@@ -110,10 +110,14 @@ struct Inner {
     maintenance: Mutex<()>,
     // Blocks that could not be merged, and when that was, milliseconds.
     unmergeable: Mutex<BTreeMap<Ulid, i64>>,
+    // Folders of blocks that nobody sees any more and that could not be deleted.
+    undeleted: Mutex<Vec<PathBuf>>,
     // How many limits of retention each block was looked at for.
     ruled: Mutex<BTreeMap<Ulid, usize>>,
     // The log still has what blocks have by now.
     checkpoint_due: AtomicBool,
+    // The log may have what blocks have: from the start on, and while one is cut.
+    log_overlaps: AtomicBool,
     // Merging ends early.
     closing: AtomicBool,
     metrics: Arc<Metrics>,
@@ -189,8 +193,8 @@ impl Tsdb {
             superseded.extend(gone);
             tiers.push(tier);
         }
-        let (wal, backlog) =
-            Wal::open(vfs.clone(), &dir.join(LOG_FOLDER)).map_err(io("its write-ahead log cannot be opened"))?;
+        let (wal, backlog) = Wal::open(vfs.clone(), &dir.join(LOG_FOLDER), metrics.fsync_failed.clone())
+            .map_err(io("its write-ahead log cannot be opened"))?;
         let head = Head::new(Some(wal), written_until(&blocks), &options, metrics.clone());
         let inner = Inner {
             options,
@@ -202,13 +206,22 @@ impl Tsdb {
             tiers,
             maintenance: Mutex::new(()),
             unmergeable: Mutex::default(),
+            undeleted: Mutex::default(),
             ruled: Mutex::default(),
             checkpoint_due: AtomicBool::new(false),
+            log_overlaps: AtomicBool::new(true),
             closing: AtomicBool::new(false),
             metrics,
             _lock: lock,
         };
-        inner.delete_blocks(&superseded, "merged into another");
+        match compact::sync_names(&*inner.vfs, &inner.options.dir) {
+            Ok(()) => inner.delete_blocks(&superseded, "merged into another"),
+            Err(error) => {
+                warn!(%error, "cannot sync the data folder; blocks that were merged are deleted later");
+                let dirs = superseded.iter().map(|block| block.dir().to_path_buf());
+                inner.undeleted.lock().extend(dirs);
+            }
+        }
         let tsdb = Self { inner: Arc::new(inner) };
         tsdb.register(registry);
         Ok((tsdb, backlog))
@@ -296,6 +309,13 @@ impl Tsdb {
             "Write log segment index that TSDB is currently writing to.",
             |i| i.head.wal_segment() as f64,
         );
+        let inner = Arc::downgrade(&self.inner);
+        registry.computed(
+            "cupola_tsdb_wal_in_doubt",
+            "Whether what was acknowledged may be missing after a power cut because syncing the log failed: 1 until a checkpoint makes up for it.",
+            Kind::Gauge,
+            move || inner.upgrade().map_or(f64::NAN, |inner| f64::from(u8::from(inner.head.is_in_doubt()))),
+        );
         gauge("wal_storage_size_bytes", "Size of the write log directory.", |i| {
             wal_size(&*i.vfs, &i.options.dir.join(LOG_FOLDER)) as f64
         });
@@ -319,11 +339,11 @@ impl Tsdb {
     }
 
     /// Brings what was appended to the device. To be called about once a second; it bounds what a power cut may cost.
-    pub fn sync(&self) {
-        if let Err(error) = self.inner.head.sync() {
-            self.inner.metrics.fsync_failed.inc();
-            warn!(%error, "cannot sync the write-ahead log");
-        }
+    /// Whether all that was acknowledged so far is there: once syncing has failed it is in doubt until [`Tsdb::maintain`]
+    /// could write a checkpoint.
+    pub fn sync(&self) -> bool {
+        self.inner.head.sync_or_doubt();
+        !self.inner.head.is_in_doubt()
     }
 
     /// Cuts blocks that are due, makes what tiers lack, deletes what is older than the retention, and merges blocks. To be
@@ -334,7 +354,13 @@ impl Tsdb {
             // Reading the log broke off. What is only there must not be taken for older than the head.
             return;
         }
+        if let Err(error) = self.inner.delete_again() {
+            warn!(%error, "a block that was replaced can still not be deleted");
+        }
         self.inner.cut_due_blocks();
+        if self.inner.head.is_in_doubt() {
+            self.inner.checkpoint();
+        }
         self.inner.make_tiers(None);
         self.inner.apply_retention();
         self.inner.compact_blocks();

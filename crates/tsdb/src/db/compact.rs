@@ -14,7 +14,7 @@ use cupola_storage::StorageError;
 use tracing::{error, info, warn};
 
 use super::plan::{plan, ranges};
-use super::tiers::Tier;
+use super::tiers::{self, Tier};
 use super::{Inner, Tsdb};
 use crate::options::Options;
 
@@ -150,7 +150,7 @@ impl Inner {
         let refs: Vec<&Block> = sources.iter().map(|block| &**block).collect();
         let keep_going = || !self.closing.load(Ordering::Relaxed);
         let merged = match merge_blocks_with(&refs, &self.vfs, dir, spec, &keep_going, merging)? {
-            Some(meta) => Some(open_new(&self.vfs, &meta.dir_in(dir))?),
+            Some(meta) => Some(self.open_new(&meta.dir_in(dir))?),
             None => None,
         };
         let gone: BTreeSet<Ulid> = metas.iter().map(|meta| meta.ulid).collect();
@@ -167,36 +167,73 @@ impl Inner {
         Ok(name)
     }
 
+    /// Opens the block that was just written. One that cannot be opened goes, or it would be there at the next start.
+    pub(super) fn open_new(&self, dir: &Path) -> Result<Block, BlockError> {
+        Block::open(&self.vfs, dir).inspect_err(|_| self.delete_folder(dir, "written and cannot be read"))
+    }
+
     /// Shows these raw blocks to readers.
     pub(super) fn set_blocks(&self, blocks: Vec<Arc<Block>>) {
         set_blocks(&self.raw(), blocks);
     }
 
-    /// Deletes the folders of blocks that readers do not see any more. What cannot be deleted is logged.
+    /// Deletes the folders of blocks that readers do not see any more. What cannot be deleted is logged and tried again.
     pub(super) fn delete_blocks(&self, blocks: &[Arc<Block>], why: &'static str) {
         for block in blocks {
-            match remove_block(&*self.vfs, block.dir()) {
-                Ok(()) => info!(block = %block.meta().ulid, why, "block deleted"),
-                Err(error) => warn!(block = %block.meta().ulid, why, %error, "cannot delete a block"),
+            self.delete_folder(block.dir(), why);
+        }
+    }
+
+    fn delete_folder(&self, dir: &Path, why: &'static str) {
+        match remove_block(&*self.vfs, dir) {
+            Ok(()) => info!(block = %dir.display(), why, "block deleted"),
+            Err(error) => {
+                warn!(block = %dir.display(), why, %error, "cannot delete a block; it is tried again");
+                self.undeleted.lock().push(dir.to_path_buf());
             }
         }
     }
 
+    /// Deletes what could not be deleted before.
+    pub(super) fn delete_again(&self) -> io::Result<()> {
+        let mut undeleted = self.undeleted.lock();
+        if !undeleted.is_empty() {
+            sync_names(&*self.vfs, &self.options.dir)?;
+        }
+        while let Some(dir) = undeleted.last() {
+            remove_block(&*self.vfs, dir)?;
+            info!(block = %dir.display(), "block deleted at last");
+            undeleted.pop();
+        }
+        Ok(())
+    }
+
     fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
-        // After a crash late samples that are in blocks by now would be read again, without what is deleted here.
-        if self.checkpoint_due.load(Ordering::Relaxed) && !self.checkpoint() {
+        // The log must not have what blocks have: read again, it would bring back what is deleted of them.
+        if self.log_overlaps.load(Ordering::Relaxed) && !self.checkpoint() {
             return Err(StorageError::Io {
-                what: "write the checkpoint that has to come before a deletion".to_owned(),
-                source: std::io::Error::other("see the log of the server for the reason"),
+                what: "write a checkpoint before deleting".to_owned(),
+                source: io::Error::other("see the log"),
             });
         }
+        // Nor must there be a block that nobody sees until the next start.
+        self.delete_again().map_err(|source| StorageError::Io {
+            what: "delete a block that was replaced".to_owned(),
+            source,
+        })?;
         let of_blocks = self.delete_in(&self.raw(), sets, mint, maxt);
         let mut of_tiers = Ok(());
         for tier in &self.tiers {
             let (mint, maxt) = tier.widen(mint, maxt);
             of_tiers = of_tiers.and(self.delete_in(&tier.place(), sets, mint, maxt));
         }
-        of_blocks.and(of_tiers).and(self.head.delete(sets, mint, maxt))
+        let of_head = self.head.delete(sets, mint, maxt).and_then(|()| {
+            self.head.sync().map_err(|source| StorageError::Io {
+                what: "sync the log of a deletion".to_owned(),
+                source,
+            })
+        });
+        of_blocks.and(of_tiers).and(of_head)
     }
 
     fn delete_in(&self, place: &Place<'_>, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
@@ -311,11 +348,33 @@ pub(super) fn open_new(vfs: &Arc<dyn Vfs>, dir: &Path) -> Result<Block, BlockErr
     })
 }
 
-/// Deletes a block's folder; renames it first, so that an interrupted deletion leaves no half block under a block's name.
+/// Deletes a block's folder, or the rest of it; renames it first, so that an interrupted deletion leaves no half block under a block's name.
 pub(super) fn remove_block(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
     let doomed = dir.with_extension("tmp-for-deletion");
-    vfs.rename(dir, &doomed)?;
-    vfs.remove_dir_all(&doomed)
+    if vfs.is_dir(dir) {
+        vfs.rename(dir, &doomed)?;
+    }
+    if vfs.is_dir(&doomed) {
+        vfs.remove_dir_all(&doomed)?;
+    }
+    Ok(())
+}
+
+/// Brings the names of all blocks to the device, before what they stand for is removed: the process that gave a block its
+/// name may have died before it did so.
+pub(super) fn sync_names(vfs: &dyn Vfs, data: &Path) -> io::Result<()> {
+    let mut folders = [BlockFormat::Prometheus, BlockFormat::Native]
+        .map(|f| f.folder(data))
+        .to_vec();
+    let tiers = data.join(tiers::DIR_NAME);
+    // There are none where they cannot be listed.
+    folders.extend(vfs.list(&tiers).unwrap_or_default().iter().map(|name| tiers.join(name)));
+    for folder in folders {
+        if vfs.is_dir(&folder) {
+            vfs.sync_dir(&folder)?;
+        }
+    }
+    Ok(())
 }
 
 fn set_blocks(place: &Place<'_>, mut blocks: Vec<Arc<Block>>) {

@@ -8,7 +8,7 @@ use cupola_block::{Block, BlockError, BlockFormat, BlockMeta, BlockSpec, Ulid, l
 use cupola_env::{Clock, Vfs};
 use thiserror::Error;
 
-use super::compact::{open_new, remove_block, superseded};
+use super::compact::{open_new, remove_block, superseded, sync_names};
 use super::cut::new_ulid;
 use super::{OpenError, lock};
 
@@ -92,6 +92,10 @@ pub fn convert(
             });
         }
     }
+    sync_names(&**vfs, dir).map_err(|source| BlockError::Io {
+        what: format!("sync folder {}", dir.display()),
+        source,
+    })?;
     let gone = superseded(list.blocks.iter().map(|(_, meta)| meta));
     for (path, meta) in &list.blocks {
         if gone.contains(&meta.ulid) {

@@ -14,7 +14,7 @@ use cupola_storage::{Samples, StorageError};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
-use super::compact::sort;
+use super::compact::{sort, sync_names};
 use super::{BlockInfo, Inner, OUT_OF_ORDER_HINT};
 use crate::head::{ChunkRef, HeadSource};
 
@@ -26,6 +26,8 @@ const SAMPLES_PER_CHUNK: usize = 120;
 pub(super) enum CutError {
     #[error(transparent)]
     Block(#[from] BlockError),
+    #[error("the log could not be synced, nor a checkpoint be written")]
+    InDoubt,
     #[error("reading the head: {0}")]
     Head(#[from] StorageError),
 }
@@ -35,6 +37,10 @@ impl From<CutError> for StorageError {
         match error {
             CutError::Block(error) => error.into(),
             CutError::Head(error) => error,
+            CutError::InDoubt => StorageError::Io {
+                what: "cut a block".to_owned(),
+                source: io::Error::other(error.to_string()),
+            },
         }
     }
 }
@@ -94,9 +100,10 @@ impl Inner {
         let dir = &self.options.dir;
         let mut spec = BlockSpec::new(self.new_ulid(), begin, end);
         spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
+        self.log_overlaps.store(true, Ordering::Relaxed);
         self.head.freeze_late();
         let written = self.write_block(dir, spec).and_then(|meta| match meta {
-            Some(meta) => Ok(Some(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?)),
+            Some(meta) => Ok(Some(self.open_new(&dir.join(meta.ulid.to_string()))?)),
             None => Ok(None),
         });
         match written {
@@ -145,8 +152,14 @@ impl Inner {
 
     // Makes the block of `begin..end` and lets the head forget it.
     fn cut(&self, begin: i64, end: i64) -> Result<(), CutError> {
+        self.log_overlaps.store(true, Ordering::Relaxed);
         // A batch may have been collected when these times were newer. What it has of them is late from now on.
         self.head.open_from(end);
+        // What the block has of a batch must not be there without the rest of it after a power cut.
+        self.head.sync_or_doubt();
+        if self.head.is_in_doubt() && !self.checkpoint() {
+            return Err(CutError::InDoubt);
+        }
         self.head.freeze_late();
         let outcome = self.cut_in_order(begin, end);
         let (begin, end) = if outcome.is_ok() { (begin, end) } else { (0, 0) };
@@ -161,6 +174,8 @@ impl Inner {
             let length = self.options.block_ms;
             let next = || -> Result<i64, StorageError> {
                 let next = self.head.first_sample_from(end)?.unwrap_or(end);
+                // Samples that are half a block late are still taken in order.
+                let next = next.min(self.head.maxt().saturating_sub(length / 2)).max(end);
                 Ok(next.div_euclid(length).saturating_mul(length))
             };
             let until = next()?;
@@ -171,7 +186,7 @@ impl Inner {
             self.head.truncate(until);
             return Ok(());
         };
-        self.add_block(Block::open(&self.vfs, &dir.join(meta.ulid.to_string()))?);
+        self.add_block(self.open_new(&dir.join(meta.ulid.to_string()))?);
         self.metrics.truncations.inc();
         self.head.truncate(end);
         Ok(())
@@ -184,7 +199,10 @@ impl Inner {
             return false;
         }
         self.metrics.checkpoints.inc();
-        let outcome = self.head.checkpoint();
+        // What blocks have it leaves out.
+        let named = sync_names(&*self.vfs, &self.options.dir);
+        let outcome = named.and_then(|()| self.head.checkpoint());
+        self.log_overlaps.fetch_and(outcome.is_err(), Ordering::Relaxed);
         if let Err(error) = &outcome {
             self.metrics.checkpoints_failed.inc();
             warn!(%error, "cannot write a checkpoint; the log stays longer than needed, it is tried again");

@@ -238,7 +238,7 @@ impl Inner {
             *barren = Spans::of(barren.iter().chain([(from, to)]).collect::<Vec<_>>());
             return Ok(());
         };
-        let block = Block::open(&self.vfs, &tier.dir.join(meta.ulid.to_string()))?;
+        let block = self.open_new(&tier.dir.join(meta.ulid.to_string()))?;
         let mut blocks: Vec<Arc<Block>> = tier.blocks.load().iter().cloned().collect();
         blocks.push(Arc::new(block));
         compact::sort(&mut blocks);

@@ -412,6 +412,13 @@ impl Appender for HeadAppender {
         if self.histograms.iter().any(|histogram| histogram.ts < open_from) {
             return Err(CommitError::TooOld);
         }
+        match wal.ready() {
+            Ok(has_lost_labels) => head.log_labels_again(has_lost_labels),
+            Err(error) => {
+                head.metrics.wal_failed.inc();
+                return Err(CommitError::Log(error));
+            }
+        }
         let mut fresh: Vec<(u64, Labels)> = {
             let inner = head.inner.read();
             let unlogged = |id: u64| {

@@ -27,6 +27,7 @@ use cupola_storage::{
 };
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
+use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
@@ -75,6 +76,8 @@ struct Inner {
     // generation, so that a stale one finds nothing.
     slots: Vec<Slot>,
     free: Vec<u32>,
+    // No two processes that write one log give a series the same reference: a log with a hole could mix them up.
+    first_generation: u32,
     by_labels: HashTable<u32>,
     hasher: foldhash::fast::RandomState,
     index: Index,
@@ -171,7 +174,10 @@ impl Inner {
             return id;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(Slot {
+                generation: self.first_generation,
+                series: None,
+            });
             (self.slots.len() - 1) as u32
         });
         let entry = &mut self.slots[slot as usize];
@@ -217,6 +223,8 @@ impl Head {
         let inner = Inner {
             mint: i64::MAX,
             maxt: i64::MIN,
+            // A slot is used again less often than that while a process lives.
+            first_generation: wal.as_ref().map_or(0, |wal| (wal.segment() as u32).wrapping_shl(12)),
             ..Inner::default()
         };
         Self {
@@ -567,6 +575,7 @@ impl Head {
         let mut wal = self.wal.lock();
         let closed = || io(std::io::Error::other("the storage is closed"));
         let wal = wal.as_mut().ok_or_else(closed)?;
+        self.log_labels_again(wal.ready().map_err(io)?);
         let mut deletion = LoggedDeletion {
             series: Vec::new(),
             mint,
@@ -612,6 +621,15 @@ impl Head {
         outcome
     }
 
+    // Where the log may have lost labels, the next batch of each series brings them again.
+    fn log_labels_again(&self, has_lost_labels: bool) {
+        if has_lost_labels {
+            let mut inner = self.inner.write();
+            let all = inner.slots.iter_mut().filter_map(|slot| slot.series.as_mut());
+            all.for_each(|series| series.logged = false);
+        }
+    }
+
     /// Writes a checkpoint of everything in the head, so that a restart reads it instead of the log so far.
     pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
         let mut checkpoint = match self.wal.lock().as_mut() {
@@ -639,7 +657,26 @@ impl Head {
             }
         }
         checkpoint.add_exemplars(&self.logged_exemplars())?;
-        checkpoint.finish()
+        // It may hold parts of batches that were logged meanwhile. After a power cut the log must have the rest of them.
+        self.sync()?;
+        let failed_syncs = checkpoint.failed_syncs;
+        checkpoint.finish()?;
+        if let Some(wal) = self.wal.lock().as_mut() {
+            wal.made_up_for(failed_syncs);
+        }
+        Ok(())
+    }
+
+    /// Brings the log to the device. Where that fails, a checkpoint makes up for it later.
+    pub(crate) fn sync_or_doubt(&self) {
+        if let Err(error) = self.sync() {
+            warn!(%error, "cannot sync the write-ahead log; a checkpoint makes up for it as soon as one can be written");
+        }
+    }
+
+    /// Whether what was acknowledged may be missing after a power cut because syncing failed.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.wal.lock().as_ref().is_some_and(Wal::is_in_doubt)
     }
 
     /// Notes that something of this file of the log could not be read: no checkpoint removes it.

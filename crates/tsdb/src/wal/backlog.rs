@@ -57,6 +57,11 @@ impl Backlog {
         })
     }
 
+    /// The names of the segments.
+    pub(super) fn files(&self) -> impl Iterator<Item = String> {
+        self.segments.iter().map(|number| format!("{number:08}"))
+    }
+
     /// The number of the next segment.
     pub(super) fn next(&self) -> u64 {
         let after = self.segments.last().map_or(1, |last| last + 1);

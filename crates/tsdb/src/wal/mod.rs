@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cupola_env::{Vfs, VfsFile};
+use cupola_metrics::Counter;
 use cupola_model::Labels;
 use tracing::warn;
 
@@ -31,6 +32,8 @@ pub(crate) use table::SeriesTable;
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
 const CHECKPOINT: &str = "checkpoint-";
+// There while a failed sync is not made up for: the next process cannot find that out from the files.
+const IN_DOUBT: &str = "in-doubt";
 
 /// A part of a batch; the parts count in their order.
 #[derive(Clone, Copy)]
@@ -49,7 +52,19 @@ pub(crate) struct Wal {
     number: u64,
     file: Option<Box<dyn VfsFile>>,
     len: u64,
+    // Segments of an earlier process, which may have been killed before it synced them.
+    inherited: Vec<PathBuf>,
+    // Segments that are left and hold bytes that were not synced, oldest first.
+    unsynced: Vec<Box<dyn VfsFile>>,
+    // Whether the current segment holds bytes that were not synced.
     dirty: bool,
+    // Whether the folder has names that were not synced.
+    has_new_names: bool,
+    // How many syncs failed, and how many of them a checkpoint has made up for.
+    failed_syncs: u64,
+    failed: Counter,
+    lost_labels: bool,
+    made_up_for: u64,
     record: Vec<u8>,
     framed: Vec<u8>,
     frames: frame::Writer,
@@ -59,27 +74,39 @@ pub(crate) struct Wal {
 }
 
 impl Wal {
-    /// Opens the log in `dir` for writing behind what is there, and gives that for reading.
+    /// Opens the log in `dir` for writing behind what is there, and gives that for reading. `failed` counts syncs that
+    /// fail.
     ///
     /// # Errors
     /// Where the folder cannot be made or listed.
-    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path) -> io::Result<(Self, Backlog)> {
+    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, failed: Counter) -> io::Result<(Self, Backlog)> {
         vfs.create_dir_all(dir)?;
         let backlog = Backlog::list(vfs.clone(), dir)?;
-        let wal = Self {
+        let mut wal = Self {
             vfs,
             dir: dir.to_path_buf(),
             codec: Codec::default(),
             number: backlog.next(),
             file: None,
             len: 0,
+            inherited: Vec::new(),
+            unsynced: Vec::new(),
             dirty: false,
+            has_new_names: true,
+            failed_syncs: 0,
+            failed,
+            lost_labels: false,
+            made_up_for: 0,
             record: Vec::new(),
             framed: Vec::new(),
             frames: frame::Writer::default(),
             bytes_written: 0,
             damaged: BTreeSet::new(),
         };
+        if wal.vfs.len(&wal.dir.join(IN_DOUBT)).is_ok() {
+            wal.failed_syncs = 1;
+        }
+        wal.inherited = backlog.files().map(|name| wal.dir.join(name)).collect();
         Ok((wal, backlog))
     }
 
@@ -89,7 +116,7 @@ impl Wal {
     /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
     /// batch starts a new segment, so nothing after it can be lost behind the damage.
     pub(crate) fn append(&mut self, series: &[(u64, Labels)], parts: &[Part<'_>]) -> io::Result<()> {
-        self.begin(series)?;
+        self.begin(series);
         for part in parts {
             match part {
                 Part::Samples(samples) => self.codec.encode_samples(&mut self.record, samples),
@@ -106,19 +133,27 @@ impl Wal {
     /// # Errors
     /// As [`Wal::append`].
     pub(crate) fn delete(&mut self, series: &[(u64, Labels)], deletion: &LoggedDeletion) -> io::Result<()> {
-        self.begin(series)?;
+        self.begin(series);
         Codec::encode_deletion(&mut self.record, deletion);
         self.write()
     }
 
-    fn begin(&mut self, series: &[(u64, Labels)]) -> io::Result<()> {
+    /// Gets ready for a batch. Whether the log may have lost labels since it was asked last: then no series counts as
+    /// logged, or a batch could come back from a damaged log without some of its series.
+    ///
+    /// # Errors
+    /// Where a new segment is needed and cannot be made.
+    pub(crate) fn ready(&mut self) -> io::Result<bool> {
         if self.file.is_none() || self.len >= SEGMENT_BYTES {
             self.next_segment()?;
         }
+        Ok(std::mem::take(&mut self.lost_labels))
+    }
+
+    fn begin(&mut self, series: &[(u64, Labels)]) {
         self.record.clear();
         self.codec
             .encode_series(&mut self.record, series.iter().map(|(id, labels)| (*id, labels)));
-        Ok(())
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -131,12 +166,8 @@ impl Wal {
             if let Err(second) = file.truncate(self.len) {
                 warn!(segment = self.number, error = %second, "cannot take back a torn log record");
             }
-            // The segment is left; what is in it was acknowledged, and is not to wait for the system's own time.
-            if let Err(second) = file.sync() {
-                warn!(segment = self.number, error = %second, "cannot sync a log segment that could not be written");
-            }
-            self.file = None;
-            self.dirty = false;
+            // What is in the segment was acknowledged; it is synced with the others.
+            self.leave_segment();
             return Err(error);
         }
         self.len += self.framed.len() as u64;
@@ -146,8 +177,11 @@ impl Wal {
     }
 
     fn next_segment(&mut self) -> io::Result<()> {
-        if let Some(mut old) = self.file.take() {
-            old.sync()?;
+        // What is in the segments before must not be missing where the new one is there. Where they cannot be synced it is
+        // in doubt anyway, until the next checkpoint.
+        self.leave_segment();
+        if let Err(error) = self.sync() {
+            warn!(segment = self.number, %error, "cannot sync a segment of the write-ahead log before the next one");
         }
         // A number is taken once it holds bytes; a failed attempt may use it again.
         let path = self.dir.join(format!("{:08}", self.number));
@@ -156,33 +190,104 @@ impl Wal {
         }
         let path = self.dir.join(format!("{:08}", self.number));
         self.file = Some(self.vfs.open_append(&path)?);
+        self.has_new_names = true;
         self.len = 0;
         self.codec.reset();
         Ok(())
     }
 
+    // What is logged next begins a segment.
+    fn leave_segment(&mut self) {
+        let left = self.file.take();
+        if std::mem::take(&mut self.dirty) {
+            self.unsynced.extend(left);
+        }
+    }
+
     /// Waits until everything appended is on the device. Does nothing where nothing is new.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says. What could not be synced is not tried again, since the system may take it for written
+    /// from then on: see [`Wal::is_in_doubt`].
     pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if !self.dirty && self.unsynced.is_empty() && self.inherited.is_empty() {
+            return Ok(());
+        }
+        let mut outcome = self.sync_inherited();
+        for mut left in std::mem::take(&mut self.unsynced) {
+            outcome = outcome.and(left.sync());
+        }
         if let (true, Some(file)) = (self.dirty, self.file.as_mut()) {
-            file.sync()?;
+            let synced = file.sync();
+            if synced.is_err() {
+                self.file = None;
+            }
+            outcome = outcome.and(synced);
         }
         self.dirty = false;
+        if self.has_new_names {
+            let synced = self.vfs.sync_dir(&self.dir);
+            self.has_new_names = synced.is_err();
+            outcome = outcome.and(synced);
+        }
+        if outcome.is_err() {
+            self.sync_failed();
+        }
+        outcome
+    }
+
+    fn sync_failed(&mut self) {
+        self.failed_syncs += 1;
+        self.failed.inc();
+        self.lost_labels = true;
+        if let Err(error) = self.vfs.open_append(&self.dir.join(IN_DOUBT)) {
+            warn!(%error, "cannot note that the write-ahead log is in doubt");
+        }
+    }
+
+    fn sync_inherited(&mut self) -> io::Result<()> {
+        while let Some(path) = self.inherited.first() {
+            match self.vfs.open_append(path) {
+                Ok(mut file) => {
+                    self.inherited.remove(0);
+                    file.sync()?;
+                }
+                // Nothing is logged either until that is over.
+                Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
+    }
+
+    /// Whether a sync failed, so that what was logged before it may be missing after a power cut. A checkpoint, which
+    /// holds all of it, makes up for that.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.failed_syncs > self.made_up_for || !self.inherited.is_empty()
+    }
+
+    /// To be told once a checkpoint is in place that was begun when so many syncs had failed.
+    pub(crate) fn made_up_for(&mut self, failed_syncs: u64) {
+        self.made_up_for = self.made_up_for.max(failed_syncs);
+        self.inherited.clear();
+        let note = self.dir.join(IN_DOUBT);
+        if !self.is_in_doubt()
+            && self.vfs.len(&note).is_ok()
+            && let Err(error) = self.vfs.remove_file(&note)
+        {
+            warn!(%error, "cannot remove the note that the write-ahead log is in doubt; a checkpoint is written once more");
+        }
     }
 
     // Ends the current segment. What is logged from now on lies in the segment of the number returned, and after it. The
     // log goes on in the old segment or a new one where it fails, and nothing is lost.
-    fn rotate(&mut self) -> io::Result<u64> {
-        self.sync()?;
-        self.file = None;
+    fn rotate(&mut self) -> u64 {
+        self.leave_segment();
         let path = self.dir.join(format!("{:08}", self.number));
         if self.vfs.len(&path).is_ok_and(|len| len > 0) {
             self.number += 1;
         }
-        Ok(self.number)
+        self.number
     }
 
     /// The segment being written.
@@ -205,8 +310,10 @@ impl Wal {
     /// # Errors
     /// What the system says.
     pub(crate) fn checkpoint(&mut self) -> io::Result<Checkpoint> {
-        let number = self.rotate()?;
-        Checkpoint::begin(self.vfs.clone(), self.dir.clone(), number, self.damaged.clone())
+        let number = self.rotate();
+        let mut checkpoint = Checkpoint::begin(self.vfs.clone(), self.dir.clone(), number, self.damaged.clone())?;
+        checkpoint.failed_syncs = self.failed_syncs;
+        Ok(checkpoint)
     }
 }
 
@@ -215,6 +322,8 @@ pub(crate) struct Checkpoint {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
     number: u64,
+    /// How many syncs of the log had failed when it was begun.
+    pub failed_syncs: u64,
     damaged: BTreeSet<String>,
     file: Box<dyn VfsFile>,
     codec: Codec,
@@ -233,6 +342,7 @@ impl Checkpoint {
             vfs,
             dir,
             number,
+            failed_syncs: 0,
             damaged,
             file,
             codec: Codec::default(),
