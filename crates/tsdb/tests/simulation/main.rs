@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
+    Some(text.parse().expect("a number in CUPOLA_SIM_..."))
 }
 
 // Runs seeds on as many threads as there are cores until `next` has none left.
@@ -27,9 +27,12 @@ fn run_all(steps: u64, next: &(dyn Fn() -> Option<u64> + Sync)) -> u64 {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(seed) = next() {
-                    if let Err(failure) = run::run(seed, steps) {
-                        panic!("seed {seed}: {failure}\nto see it again: CUPOLA_SIM_SEED={seed}");
-                    }
+                    let failure = run::run(seed, steps).err();
+                    let told = failure.iter().map(ToString::to_string).collect::<String>();
+                    assert!(
+                        failure.is_none(),
+                        "seed {seed}: {told}\nto see it again: CUPOLA_SIM_SEED={seed}"
+                    );
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });
