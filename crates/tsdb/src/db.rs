@@ -186,10 +186,12 @@ impl Tsdb {
             lock(&dir)?
         };
         let metrics = Arc::new(Metrics::new(registry));
-        let mut blocks = open_blocks(&dir, &vfs).map_err(io("cannot be listed"))?;
+        let mut blocks = open_blocks(&dir, &vfs, &metrics.blocks_left_out).map_err(io("cannot be listed"))?;
         let mut superseded = compact::take_superseded(&mut blocks);
         let mut tiers = Vec::new();
-        for (tier, gone) in tiers::open_tiers(&dir, &options.tiers, &vfs).map_err(io("its tiers cannot be listed"))? {
+        for (tier, gone) in tiers::open_tiers(&dir, &options.tiers, &vfs, &metrics.blocks_left_out)
+            .map_err(io("its tiers cannot be listed"))?
+        {
             superseded.extend(gone);
             tiers.push(tier);
         }

@@ -25,7 +25,14 @@ impl FolderLock {
             .truncate(false)
             .write(true)
             .open(dir.join("lock"));
-        let file = file.map_err(LockError::Io)?;
+        let file = match file {
+            // Where nothing can be written, nobody writes; a process that was there before may still hold the lock.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => match File::open(dir.join("lock")) {
+                Ok(file) => file,
+                Err(_) => return Ok(Self::none()),
+            },
+            opened => opened.map_err(LockError::Io)?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held),

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub tier_blocks_made: Counter,
     pub replay_seconds: Gauge,
     pub fsync_failed: Counter,
+    pub blocks_left_out: Gauge,
     // In the order of `SeriesScope`.
     refused: [Counter; 3],
 }
@@ -129,6 +130,10 @@ impl Metrics {
             replay_seconds: registry.gauge(
                 "prometheus_tsdb_data_replay_duration_seconds",
                 "Time taken to replay the data on disk.",
+            ),
+            blocks_left_out: registry.gauge(
+                "cupola_tsdb_blocks_left_out",
+                "Number of block folders that could not be opened at the start: their samples are missing in answers.",
             ),
             fsync_failed: registry.counter(
                 "cupola_tsdb_wal_fsync_failed_total",

@@ -213,7 +213,7 @@ impl Inner {
         if self.log_overlaps.load(Ordering::Relaxed) && !self.checkpoint() {
             return Err(StorageError::Io {
                 what: "write a checkpoint before deleting".to_owned(),
-                source: io::Error::other("see the log"),
+                source: io::Error::other("see the log of the server for the reason"),
             });
         }
         // Nor must there be a block that nobody sees until the next start.
@@ -231,7 +231,15 @@ impl Inner {
             self.head.sync().map_err(|source| StorageError::Io {
                 what: "sync the log of a deletion".to_owned(),
                 source,
-            })
+            })?;
+            // Deleted again after it failed, it finds nothing left in the head, while the log of it is in doubt.
+            if self.head.is_in_doubt() && !self.checkpoint() {
+                return Err(StorageError::Io {
+                    what: "write the checkpoint that makes up for a failed sync".to_owned(),
+                    source: io::Error::other("see the log of the server for the reason"),
+                });
+            }
+            Ok(())
         });
         of_blocks.and(of_tiers).and(of_head)
     }

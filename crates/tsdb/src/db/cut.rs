@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
 use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender, sort_native};
 use cupola_env::Vfs;
+use cupola_metrics::Gauge;
 use cupola_model::Labels;
 use cupola_storage::{Samples, StorageError};
 use thiserror::Error;
@@ -344,10 +345,11 @@ impl Chunks {
     }
 }
 
-/// Opens all blocks of a folder; one that cannot be opened is reported and left as it is.
-pub(super) fn open_blocks(dir: &Path, vfs: &Arc<dyn Vfs>) -> io::Result<Vec<Arc<Block>>> {
+/// Opens all blocks of a folder; one that cannot be opened is reported, counted and left as it is.
+pub(super) fn open_blocks(dir: &Path, vfs: &Arc<dyn Vfs>, left_out: &Gauge) -> io::Result<Vec<Arc<Block>>> {
     let list = list_blocks(&**vfs, dir).map_err(io::Error::other)?;
     for broken in &list.broken {
+        left_out.add(1.0);
         error!(dir = %broken.dir.display(), error = %broken.error, "block cannot be read and is left out");
     }
     for leftover in &list.leftovers {
@@ -367,7 +369,10 @@ pub(super) fn open_blocks(dir: &Path, vfs: &Arc<dyn Vfs>) -> io::Result<Vec<Arc<
     for (dir, _) in &list.blocks {
         match Block::open(vfs, dir) {
             Ok(block) => blocks.push(Arc::new(block)),
-            Err(error) => error!(dir = %dir.display(), %error, "block cannot be opened and is left out"),
+            Err(error) => {
+                left_out.add(1.0);
+                error!(dir = %dir.display(), %error, "block cannot be opened and is left out");
+            }
         }
     }
     sort(&mut blocks);

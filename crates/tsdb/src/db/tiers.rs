@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use cupola_block::{Block, BlockError, BlockFormat, BlockMeta, BlockSpec, BlockWriter, NewChunk};
 use cupola_env::Vfs;
+use cupola_metrics::Gauge;
 use cupola_model::{Labels, format_duration};
 use cupola_storage::{
     AGGREGATE_LABEL, Aggregate, Queryable as _, Samples, Selection, Series, StorageError, merge_series,
@@ -52,11 +53,16 @@ pub(super) struct Tier {
 
 impl Tier {
     /// Opens what is there of the tier; no folder is made.
-    pub(super) fn open(data: &Path, options: TierOptions, vfs: &Arc<dyn Vfs>) -> io::Result<(Self, Vec<Arc<Block>>)> {
+    pub(super) fn open(
+        data: &Path,
+        options: TierOptions,
+        vfs: &Arc<dyn Vfs>,
+        left_out: &Gauge,
+    ) -> io::Result<(Self, Vec<Arc<Block>>)> {
         let dir = data.join(DIR_NAME).join(format_duration(options.resolution_ms));
         let mut blocks = match vfs.list(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            _ => open_blocks(&dir, vfs)?,
+            _ => open_blocks(&dir, vfs, left_out)?,
         };
         let superseded = compact::take_superseded(&mut blocks);
         let tier = Self {
@@ -156,10 +162,14 @@ pub(super) fn open_tiers(
     data: &Path,
     options: &[TierOptions],
     vfs: &Arc<dyn Vfs>,
+    left_out: &Gauge,
 ) -> io::Result<Vec<(Tier, Vec<Arc<Block>>)>> {
     let mut options = options.to_vec();
     options.sort_by_key(|tier| tier.resolution_ms);
-    let tiers: io::Result<Vec<_>> = options.into_iter().map(|tier| Tier::open(data, tier, vfs)).collect();
+    let tiers: io::Result<Vec<_>> = options
+        .into_iter()
+        .map(|tier| Tier::open(data, tier, vfs, left_out))
+        .collect();
     let tiers = tiers?;
     for name in vfs.list(&data.join(DIR_NAME)).unwrap_or_default() {
         if !tiers.iter().any(|(tier, _)| tier.dir.ends_with(&name)) {

@@ -209,6 +209,13 @@ impl Inner {
         deleted
     }
 
+    // The newest sample, looked for in all series.
+    fn newest(&self) -> i64 {
+        let series = self.slots.iter().filter_map(|slot| slot.series.as_ref());
+        let newest = series.filter_map(|series| Some(series.bounds()?.1)).max();
+        newest.unwrap_or(i64::MIN)
+    }
+
     // Notes samples between two times, and chunks that were begun for them.
     fn count(&mut self, mint: i64, maxt: i64, chunks: usize) {
         self.mint = self.mint.min(mint);
@@ -616,6 +623,10 @@ impl Head {
         let mut outcome = Ok(());
         for id in &deletion.series {
             outcome = outcome.and(inner.delete(*id, mint, maxt).map(|_| ()));
+        }
+        if mint <= inner.maxt && inner.maxt <= maxt {
+            // Samples of a clock that ran ahead are gone: what comes now is not too old any more.
+            inner.maxt = inner.newest();
         }
         inner.changes.note(oldest.max(mint));
         outcome
