@@ -24,6 +24,8 @@ pub(crate) struct Model {
     pub doubts_of_others: u32,
     /// The batch during which the process died. It is visible afterwards or it is not.
     pub in_flight: Option<Batch>,
+    /// Acknowledged while the log was read, before it was known what a crash had left.
+    pub during: Vec<Batch>,
     /// Samples older than this may be gone.
     pub horizon: i64,
     /// A deletion that failed: to be called again.
@@ -51,6 +53,13 @@ fn add(content: &mut Content, batch: &Batch) {
 }
 
 impl Model {
+    /// Whether there is, or may be, a sample of this time.
+    pub(crate) fn knows(&self, labels: &Labels, ts: i64) -> bool {
+        let in_batches = self.in_flight.iter().chain(&self.during).flatten();
+        let has = |content: &Content| content.get(labels).is_some_and(|samples| samples.contains_key(&ts));
+        has(&self.now) || has(&self.maybe) || in_batches.into_iter().any(|(l, t, _)| l == labels && *t == ts)
+    }
+
     pub(crate) fn newest_of(&self, labels: &Labels) -> Option<(i64, u64)> {
         let newest = self.now.get(labels)?.last_key_value();
         newest.map(|(ts, bits)| (*ts, *bits))
@@ -115,6 +124,24 @@ impl Model {
     /// Takes what was found after a restart, which must be all that was acknowledged, or after a power cut a prefix of it
     /// that begins with all that was synced.
     pub(crate) fn restarted(&mut self, found: &Content, is_power_cut: bool) -> Result<(), String> {
+        let mut before = found.clone();
+        let during = std::mem::take(&mut self.during);
+        for (labels, ts, bits) in during.iter().flatten() {
+            let there = before.get_mut(labels).and_then(|samples| samples.remove(ts));
+            if there != Some(*bits) {
+                return Err(format!(
+                    "{labels} at {ts}, taken while the log was read: {there:x?} instead of {bits:x}"
+                ));
+            }
+        }
+        self.crashed(&before, is_power_cut)?;
+        for batch in during {
+            self.acknowledge(batch);
+        }
+        Ok(())
+    }
+
+    fn crashed(&mut self, found: &Content, is_power_cut: bool) -> Result<(), String> {
         if is_power_cut && self.in_doubt {
             self.give_up_lost(found);
         }

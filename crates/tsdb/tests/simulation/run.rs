@@ -9,7 +9,7 @@ use cupola_metrics::Registry;
 use cupola_tsdb::{Options, Tsdb};
 use parking_lot::Mutex;
 
-use crate::world::{HOUR, MINUTE, World, metric, newest, read};
+use crate::world::{HOUR, MINUTE, World, metric, read};
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ enum End {
     Close,
     Kill,
     PowerCut,
+    // It died while it read what a power cut had left.
+    KillAfterPowerCut,
 }
 
 struct Run {
@@ -235,13 +237,24 @@ impl Run {
 
     fn maintain(&mut self) -> Result<(), String> {
         self.expire();
-        let newest = newest(&self.tsdb);
+        let newest = self
+            .tsdb
+            .blocks()
+            .iter()
+            .map(|block| block.maxt)
+            .max()
+            .unwrap_or(i64::MIN);
         self.beside(Tsdb::maintain);
         self.expire();
         let mut world = self.world.lock();
         if world.disk.faults() == Faults::default() && !world.disk.is_dead() {
             let retention = world.options().retention_ms;
-            if let Some(block) = self.tsdb.blocks().iter().find(|b| newest - b.maxt > retention) {
+            if let Some(block) = self
+                .tsdb
+                .blocks()
+                .iter()
+                .find(|b| newest.saturating_sub(b.maxt) > retention)
+            {
                 return Err(format!("block {block:?} is past the retention, the newest is {newest}"));
             }
         }
@@ -347,34 +360,18 @@ impl Run {
             ..disk.faults()
         };
         disk.set_faults(faults);
-        let list = |when: &str| {
-            for (path, bytes) in disk.files(Path::new("/data")) {
-                println!(
-                    "  {when} {}: {} bytes, sum {}",
-                    path.display(),
-                    bytes.len(),
-                    bytes.iter().map(|b| u64::from(*b)).sum::<u64>()
-                );
-            }
-        };
-        if self.is_traced {
-            list("before");
-        }
         match end {
             End::Close => self.tsdb.close(),
-            End::Kill => disk.kill(),
+            End::Kill | End::KillAfterPowerCut => disk.kill(),
             End::PowerCut => disk.cut_power(),
         }
         {
             let model = &mut self.world.lock().model;
             model.doubts_of_others += u32::from(model.in_doubt);
         }
-        let is_power_cut = end == End::PowerCut;
+        let is_power_cut = matches!(end, End::PowerCut | End::KillAfterPowerCut);
         let options = self.world.lock().options();
         let clock = self.world.lock().clock.clone();
-        if self.is_traced {
-            list("after");
-        }
         self.registry = Registry::default();
         let vfs = disk.mount();
         let opened = if is_in_background {
@@ -388,10 +385,34 @@ impl Run {
             Err(_) if disk.faults() != Faults::default() => {
                 disk.hold_reads(None);
                 disk.set_faults(Faults::default());
-                return self.restart(if is_power_cut { End::PowerCut } else { End::Kill });
+                return self.restart(if is_power_cut {
+                    End::KillAfterPowerCut
+                } else {
+                    End::Kill
+                });
             }
             Err(error) => return Err(format!("cannot be opened after {end:?}: {error}")),
         };
+        if is_in_background {
+            let is_killed = {
+                let mut world = self.world.lock();
+                for _ in 0..world.rng.below(4) {
+                    world.write_during_replay(&self.tsdb)?;
+                }
+                world.chance(25)
+            };
+            if is_killed {
+                // And once more, in the middle of it.
+                disk.kill();
+                self.tsdb.wait_for_replay();
+                *self.counts.entry("kill during replay").or_default() += 1;
+                return self.restart(if is_power_cut {
+                    End::KillAfterPowerCut
+                } else {
+                    End::Kill
+                });
+            }
+        }
         disk.hold_reads(None);
         self.tsdb.wait_for_replay();
         let found = read(&self.tsdb, &[], i64::MIN, i64::MAX)?;

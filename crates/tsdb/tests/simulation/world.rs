@@ -139,9 +139,7 @@ impl World {
         for (labels, ts, value) in scraped {
             let newest = world.model.newest_of(&labels);
             let appended = appender.append(None, &labels, ts, value);
-            let is_known = world.model.now.get(&labels).is_some_and(|s| s.contains_key(&ts))
-                || world.model.maybe.get(&labels).is_some_and(|s| s.contains_key(&ts))
-                || taken.iter().any(|(l, t, _)| *l == labels && *t == ts);
+            let is_known = world.model.knows(&labels, ts) || taken.iter().any(|(l, t, _)| *l == labels && *t == ts);
             match appended {
                 // One of that time stays as it is.
                 Ok(_) if is_known => {}
@@ -155,23 +153,39 @@ impl World {
         drop(world);
         meanwhile();
         let mut world = shared.lock();
-        if let Ok(ts) = std::env::var("CUPOLA_SIM_WATCH") {
-            for (labels, t, bits) in &taken {
-                if t.to_string() == ts {
-                    println!("  watch {labels} {bits:x}");
-                }
-            }
-        }
-        let committed = appender.commit();
-        if std::env::var_os("CUPOLA_SIM_WATCH").is_some() && committed.is_err() {
-            println!("  commit {committed:?}");
-        }
-        match committed {
+        match appender.commit() {
             Ok(()) => world.model.acknowledge(taken),
             Err(_) if world.disk.is_dead() => world.model.in_flight = Some(taken),
             Err(CommitError::TooOld) => {}
             Err(CommitError::Log(_)) if world.disk.faults() != Faults::default() => world.commits_failed += 1,
             Err(error) => return Err(format!("a batch is refused: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Writes a batch while the log is read, and asks what can be known by then: nothing that was never acknowledged.
+    pub(crate) fn write_during_replay(&mut self, tsdb: &Tsdb) -> Result<(), String> {
+        let scraped = self.scrape();
+        let mut appender = tsdb.appender();
+        let mut taken: Batch = Vec::new();
+        for (labels, ts, value) in scraped {
+            let is_known = self.model.knows(&labels, ts) || taken.iter().any(|(l, t, _)| *l == labels && *t == ts);
+            if !is_known && appender.append(None, &labels, ts, value).is_ok() {
+                taken.push((labels, ts, value.to_bits()));
+            }
+        }
+        match appender.commit() {
+            Ok(()) => self.model.during.push(taken),
+            Err(CommitError::Log(_)) if self.disk.faults() != Faults::default() => return Ok(()),
+            Err(error) => return Err(format!("a batch is refused while the log is read: {error}")),
+        }
+        let found = read(tsdb, &[], i64::MIN, i64::MAX)?;
+        for (labels, samples) in &found {
+            if let Some(ts) = samples.keys().find(|ts| !self.model.knows(labels, **ts)) {
+                return Err(format!(
+                    "{labels} at {ts} is read during the replay and was never acknowledged"
+                ));
+            }
         }
         Ok(())
     }
