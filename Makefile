@@ -1,5 +1,6 @@
 # make run    builds the pages and the release binary, then monitors this machine at http://127.0.0.1:9090
 # make test   runs everything: format, lints, unit, property, conformance, end to end, browser
+# make soak   runs the simulation of the storage with fresh seeds for SOAK seconds (600)
 # make bench  measures against Debian's prometheus and victoria-metrics
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -9,10 +10,10 @@ ARGS ?=
 TARGET_DIR := $(shell $(CARGO) metadata --no-deps --format-version 1 2>/dev/null | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 BINARY := $(TARGET_DIR)/release/cupola
 
-.PHONY: help run build ui tools test bench clean
+.PHONY: help run build ui tools test soak bench clean
 
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 # One clear line for each build tool that is missing.
 tools:
@@ -43,6 +44,9 @@ run: build
 
 test: tools ui
 	$(CARGO) run --locked -q -p xtask -- test
+
+soak: tools
+	CUPOLA_SIM_SECONDS=$(or $(SOAK),600) $(CARGO) test --release --locked -p cupola-tsdb --test simulation -- --nocapture
 
 bench: build
 	$(CARGO) run --release --locked -q -p xtask -- bench $(ARGS)
