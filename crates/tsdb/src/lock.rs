@@ -3,6 +3,12 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+// A process that is just ending, or one that another is about to become (between fork and exec it has all files of its
+// parent), lets go within moments.
+const TRIES: u32 = 20;
+const WAIT: Duration = Duration::from_millis(10);
 
 /// Held as long as the database is open. The lock ends with the process, also after `kill -9`; the file stays, as
 /// Prometheus leaves it.
@@ -33,11 +39,15 @@ impl FolderLock {
             },
             opened => opened.map_err(LockError::Io)?,
         };
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: Some(file) }),
-            Err(TryLockError::WouldBlock) => Err(LockError::Held),
-            Err(TryLockError::Error(error)) => Err(LockError::Io(error)),
+        for waited in 0.. {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: Some(file) }),
+                Err(TryLockError::WouldBlock) if waited < TRIES => std::thread::sleep(WAIT),
+                Err(TryLockError::WouldBlock) => break,
+                Err(TryLockError::Error(error)) => return Err(LockError::Io(error)),
+            }
         }
+        Err(LockError::Held)
     }
 
     pub(crate) fn none() -> Self {
