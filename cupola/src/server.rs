@@ -257,8 +257,6 @@ async fn serve(
         ),
         running: Mutex::new(()),
     });
-    parts.apply(loaded).map_err(|e| anyhow!(e))?;
-
     let reload = parts.clone();
     let ready = Readiness::default();
     let loopback = address.ip().is_loopback();
@@ -305,7 +303,9 @@ async fn serve(
         guard_host: settings.mode == Mode::Up && loopback,
         max_connections: settings.max_connections,
     };
-    let web = tokio::spawn(cupola_web::serve(app, listener, stop.child_token()));
+    let serving = cupola_web::serve(app, listener, stop.child_token());
+    parts.apply(loaded).map_err(|e| anyhow!(e))?;
+    let web = tokio::spawn(serving);
     let keeper = tokio::spawn(keep(tsdb.clone(), stop.child_token()));
     ready.set_ready();
     info!(address = %address, "listening");

@@ -26,14 +26,22 @@ const GRACE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Serves `app` on `listener` until `stop` is cancelled; then accepts nothing more, lets requests in flight finish for
-/// at most five seconds, and returns.
+/// at most five seconds, and returns. What the server tells of itself is registered before this returns, and not only once
+/// it is awaited: the first scrape of itself is to find it.
 ///
 /// # Errors
 /// None at present: a connection that fails ends alone, and where accepting fails it is tried again.
-pub async fn serve(app: App, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+pub fn serve(
+    app: App,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> impl Future<Output = io::Result<()>> + Send + 'static {
     let (ready, most) = (app.ready.clone(), app.max_connections);
-    serve_router(router(app), most, listener, stop, move || ready.set_stopping()).await;
-    Ok(())
+    let router = router(app);
+    async move {
+        serve_router(router, most, listener, stop, move || ready.set_stopping()).await;
+        Ok(())
+    }
 }
 
 /// As [`serve`] with routes of the caller's choice; `stopping` is called before waiting for requests in flight.

@@ -175,7 +175,12 @@ async fn serving_ends_in_not_being_ready() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(crate::serve(app, listener, stop.clone()));
+    let registry = app.registry.clone();
+    let serving = crate::serve(app, listener, stop.clone());
+    // The first scrape of itself missed it while that waited for the server's task to begin.
+    let families = registry.snapshot();
+    assert!(families.iter().any(|family| family.name == "prometheus_build_info"));
+    let serving = tokio::spawn(serving);
     let mut stream = ask(address, "/api/v1/query?query=1").await;
     let mut seen = Vec::new();
     while !seen.ends_with(b"}") {
