@@ -106,7 +106,10 @@ impl Wal {
         if wal.vfs.len(&wal.dir.join(IN_DOUBT)).is_ok() {
             wal.failed_syncs = 1;
         }
-        wal.inherited = backlog.files().map(|name| wal.dir.join(name)).collect();
+        let files = backlog.files().map(|name| wal.dir.join(name));
+        // An empty one has nothing to lose.
+        let is_empty = |path: &PathBuf| wal.vfs.len(path).is_ok_and(|len| len == 0);
+        wal.inherited = files.filter(|path| !is_empty(path)).collect();
         Ok((wal, backlog))
     }
 
