@@ -137,7 +137,7 @@ pub(super) fn blocks_and_rest(server: &Server) -> (u64, u64) {
     let data = server.data();
     let entries = fs::read_dir(&data).into_iter().flatten().flatten();
     let is_block = |name: &str| match server.kind {
-        Kind::Cupola | Kind::Prometheus => name.len() == 26,
+        Kind::Cupola | Kind::Prometheus => name.len() == 26 || name == "cupola-blocks",
         Kind::VictoriaMetrics => name == "data" || name == "indexdb",
     };
     let blocks = entries
