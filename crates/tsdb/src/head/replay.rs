@@ -21,24 +21,59 @@ pub(crate) struct Replay {
     floor: i64,
     // Ids of the log are those of an earlier process. One more than the id here, 0 where there is none.
     ids: BySlot<u64>,
-    // By slot. The head frees no slot until the replay is over.
-    past: Vec<MemSeries>,
+    // The head frees no slot until the replay is over.
+    past: Past,
     exemplars: Ring,
     late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
 }
 
+/// Series by slot. It grows without moving what it has, and is given back piece by piece.
+#[derive(Default)]
+struct Past(Vec<Vec<MemSeries>>);
+
+impl Past {
+    const PIECE: usize = 4096;
+
+    fn make_room(&mut self, slot: u32) {
+        let (piece, within) = (slot as usize / Self::PIECE, slot as usize % Self::PIECE);
+        if piece >= self.0.len() {
+            self.0.resize_with(piece + 1, Vec::new);
+        }
+        if let Some(piece) = self.0.get_mut(piece)
+            && within >= piece.len()
+        {
+            piece.reserve_exact(Self::PIECE - piece.len());
+            piece.resize_with(within + 1, MemSeries::unlabelled);
+        }
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut MemSeries> {
+        let piece = self.0.get_mut(slot as usize / Self::PIECE)?;
+        piece.get_mut(slot as usize % Self::PIECE)
+    }
+
+    fn into_slots(self) -> impl Iterator<Item = (usize, MemSeries)> {
+        let pieces = self.0.into_iter().enumerate();
+        pieces.flat_map(|(piece, all)| {
+            let slots = piece * Self::PIECE..;
+            slots.zip(all)
+        })
+    }
+}
+
 impl Replay {
     /// Takes nothing that blocks have.
     pub(crate) fn new(head: Arc<Head>) -> Self {
+        head.inner.write().index.begin_bulk();
         let (_, _, max_exemplars) = head.exemplar_stats();
         Self {
             floor: head.floor(),
             exemplars: Ring::new(max_exemplars),
             head,
             ids: BySlot::default(),
-            past: Vec::new(),
+            past: Past::default(),
             late: HashMap::default(),
             damage: Vec::new(),
         }
@@ -51,7 +86,7 @@ impl Replay {
 
     fn series(&mut self, logged: u64) -> Option<&mut MemSeries> {
         let id = self.ids.get(logged).checked_sub(1)?;
-        self.past.get_mut(id as u32 as usize)
+        self.past.get_mut(id as u32)
     }
 
     pub(crate) fn entry(&mut self, entry: Entry<'_>) {
@@ -142,7 +177,7 @@ impl Replay {
         };
         // What came during an earlier replay is logged as late, because nobody knew whether it was.
         if sample.ts >= self.floor
-            && let Some(series) = self.past.get_mut(id as u32 as usize)
+            && let Some(series) = self.past.get_mut(id as u32)
             && series.check(sample.ts, sample.value) == Ok(true)
         {
             series.push(sample.ts, sample.value);
@@ -155,10 +190,7 @@ impl Replay {
     }
 
     fn announce(&mut self, logged: u64, id: u64) {
-        let slot = id as u32 as usize;
-        if slot >= self.past.len() {
-            self.past.resize_with(slot + 1, MemSeries::unlabelled);
-        }
+        self.past.make_room(id as u32);
         self.ids.announce(logged);
         self.ids.replace(logged, id + 1);
     }
@@ -168,14 +200,15 @@ impl Replay {
         let mut inner = head.inner.write();
         // A pair exists as long as a series has it, so none is made before its first series.
         let mut pairs: Vec<Option<u32>> = vec![None; table.pairs.len()];
+        let mut ids = Vec::new();
         for (logged, places) in table.iter() {
-            let ids = places.iter().filter_map(|place| {
+            ids.clear();
+            ids.extend(places.iter().filter_map(|place| {
                 let (name, value) = table.pairs.get(*place as usize)?;
                 let pair = pairs.get_mut(*place as usize)?;
                 Some(*pair.get_or_insert_with(|| inner.index.intern_pair(name, value)))
-            });
-            let ids = ids.collect();
-            let id = inner.create_of(ids);
+            }));
+            let id = inner.create_of(&ids);
             self.announce(logged, id);
         }
     }
@@ -198,8 +231,9 @@ impl Replay {
         let mut inner = self.head.inner.write();
         self.head.is_replaying.store(false, Ordering::Release);
         let inner = &mut *inner;
+        inner.index.end_bulk();
         let (mut is_out_of_order, mut oldest, mut newest) = (false, i64::MAX, i64::MIN);
-        for (slot, past) in self.past.into_iter().enumerate() {
+        for (slot, past) in self.past.into_slots() {
             let Some((first, last)) = past.bounds() else { continue };
             let Some(series) = inner.slots.get_mut(slot).and_then(|entry| entry.series.as_mut()) else {
                 continue;

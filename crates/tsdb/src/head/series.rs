@@ -61,7 +61,7 @@ impl MemSeries {
         Self {
             labels,
             sealed: Box::default(),
-            open: Open::Floats(XorAppender::new()),
+            open: Open::Floats(XorAppender::unallocated()),
             open_mint: 0,
             logged: false,
             held: AtomicU32::new(0),
@@ -441,7 +441,7 @@ impl MemSeries {
             match &mut self.open {
                 Open::Floats(open) => drop(open.take()),
                 // Nothing is left of the series, which is forgotten.
-                Open::Histograms(_) => self.open = Open::Floats(XorAppender::new()),
+                Open::Histograms(_) => self.open = Open::Floats(XorAppender::unallocated()),
             }
         }
     }
