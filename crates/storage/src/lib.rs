@@ -257,9 +257,6 @@ pub enum CommitError {
     /// The storage is shutting down.
     #[error("storage is closed")]
     Closed,
-    /// A block was cut while the batch was collected, and a native histogram of it is older than what the head takes now.
-    #[error("a native histogram of the batch has become too old meanwhile")]
-    TooOld,
 }
 
 /// Collects one batch, usually one scrape or one rule evaluation, and makes it durable and visible at once.

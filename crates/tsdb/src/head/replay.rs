@@ -14,7 +14,7 @@ use super::Head;
 use super::exemplars::Ring;
 use super::series::MemSeries;
 use crate::by_slot::BySlot;
-use crate::wal::{Entry, LoggedExemplar, LoggedSample, SeriesTable};
+use crate::wal::{Entry, LoggedExemplar, LoggedHistogram, LoggedSample, SeriesTable};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
@@ -122,6 +122,7 @@ impl Replay {
                     }
                 }
             }
+            Entry::LateHistograms(histograms) => histograms.iter().for_each(|logged| self.late_histogram(logged)),
             Entry::Exemplars(exemplars) => {
                 let inner = self.head.inner.read();
                 for LoggedExemplar { series, exemplar } in exemplars {
@@ -186,6 +187,27 @@ impl Replay {
         let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
         if let Err(error) = late.insert(sample.ts, sample.value) {
             self.damage(sample.series, "sample out of order", &error);
+        }
+    }
+
+    fn late_histogram(&mut self, logged: &LoggedHistogram) {
+        let Some(id) = self.ids.get(logged.series).checked_sub(1) else {
+            return;
+        };
+        if super::histograms::check(&logged.value).is_err() {
+            return;
+        }
+        let histogram = HistogramRef::from(&logged.value);
+        if logged.ts >= self.floor
+            && let Some(series) = self.past.get_mut(id as u32)
+            && series.check_histogram(logged.ts, histogram) == Ok(true)
+        {
+            series.push_histogram(logged.ts, histogram);
+            return;
+        }
+        let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
+        if let Err(error) = late.insert_histogram(logged.ts, &logged.value) {
+            self.damage(logged.series, "histogram out of order", &error);
         }
     }
 

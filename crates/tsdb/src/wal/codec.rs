@@ -84,6 +84,7 @@ pub(crate) enum Entry<'a> {
     Histograms(&'a [LoggedHistogram]),
     Exemplars(Vec<LoggedExemplar>),
     LateSamples(&'a [LoggedSample]),
+    LateHistograms(&'a [LoggedHistogram]),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
 }
@@ -99,6 +100,7 @@ const EXEMPLARS: u8 = 8;
 const SERIES_TABLE: u8 = 9;
 const LATE_SAMPLES: u8 = 16;
 const LATE_CHUNKS: u8 = 17;
+const LATE_HISTOGRAMS: u8 = 18;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -162,8 +164,17 @@ impl Codec {
     }
 
     pub(crate) fn encode_histograms(&mut self, out: &mut Vec<u8>, histograms: &[LoggedHistogram]) {
+        self.encode_histogram_columns(out, HISTOGRAMS, histograms);
+    }
+
+    /// Those that came out of order.
+    pub(crate) fn encode_late_histograms(&mut self, out: &mut Vec<u8>, histograms: &[LoggedHistogram]) {
+        self.encode_histogram_columns(out, LATE_HISTOGRAMS, histograms);
+    }
+
+    fn encode_histogram_columns(&mut self, out: &mut Vec<u8>, kind: u8, histograms: &[LoggedHistogram]) {
         let Some(first) = histograms.first() else { return };
-        out.push(HISTOGRAMS);
+        out.push(kind);
         put_uvarint(out, histograms.len() as u64);
         put_varint(out, first.ts);
         self.histograms.encode(out, first.ts, histograms);
@@ -244,6 +255,10 @@ impl Codec {
                 HISTOGRAMS => {
                     let base = rest.varint("a time")?;
                     each(Entry::Histograms(&self.histograms.decode(count, base, &mut rest)?));
+                }
+                LATE_HISTOGRAMS => {
+                    let base = rest.varint("a time")?;
+                    each(Entry::LateHistograms(&self.histograms.decode(count, base, &mut rest)?));
                 }
                 EXEMPLARS => {
                     let base = rest.varint("a time")?;
@@ -450,6 +465,7 @@ mod tests {
         Histogram(LoggedHistogram),
         Exemplar(LoggedExemplar),
         Late(LoggedSample),
+        LateHistogram(LoggedHistogram),
         Chunk(LoggedChunk),
         Deletion(LoggedDeletion),
     }
@@ -466,6 +482,7 @@ mod tests {
             Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
             Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
             Entry::LateSamples(samples) => all.extend(samples.iter().copied().map(Decoded::Late)),
+            Entry::LateHistograms(late) => all.extend(late.iter().cloned().map(Decoded::LateHistogram)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
             Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
         })?;

@@ -42,6 +42,7 @@ pub(crate) enum Part<'a> {
     /// Those that came out of order.
     Late(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
+    LateHistograms(&'a [LoggedHistogram]),
     Exemplars(&'a [LoggedExemplar]),
 }
 
@@ -125,6 +126,7 @@ impl Wal {
                 Part::Samples(samples) => self.codec.encode_samples(&mut self.record, samples),
                 Part::Late(samples) => self.codec.encode_late_samples(&mut self.record, samples),
                 Part::Histograms(histograms) => self.codec.encode_histograms(&mut self.record, histograms),
+                Part::LateHistograms(late) => self.codec.encode_late_histograms(&mut self.record, late),
                 Part::Exemplars(exemplars) => Codec::encode_exemplars(&mut self.record, exemplars),
             }
         }
