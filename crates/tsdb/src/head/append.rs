@@ -521,7 +521,7 @@ impl Appender for HeadAppender {
         self.late.clear();
         self.histograms.clear();
         self.late_histograms.clear();
-        if !(applied.moved.is_empty() && applied.moved_histograms.is_empty()) && !is_replaying {
+        if !(is_replaying || applied.moved.is_empty() && applied.moved_histograms.is_empty()) {
             // Else a replay, which may have another window, takes them for what no window allowed.
             let moved = [
                 Part::Late(&applied.moved),
