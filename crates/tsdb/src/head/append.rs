@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, SeriesRef};
-use cupola_storage::{AppendError, Appender, CommitError, Exemplar, ExemplarError, StorageError};
+use cupola_storage::{AppendError, Appender, CommitError, Exemplar, ExemplarError, Metadata, StorageError};
 use foldhash::HashSet;
 use tracing::error;
 
@@ -154,6 +154,7 @@ pub(crate) struct HeadAppender {
     // Those that come out of order, within the window.
     late: Vec<LoggedSample>,
     late_histograms: Vec<LoggedHistogram>,
+    described: Vec<(String, Metadata)>,
 }
 
 impl HeadAppender {
@@ -166,6 +167,7 @@ impl HeadAppender {
             exemplars: Vec::new(),
             late: Vec::new(),
             late_histograms: Vec::new(),
+            described: Vec::new(),
         }
     }
 
@@ -299,6 +301,7 @@ impl HeadAppender {
                 Part::Histograms(&self.histograms),
                 Part::LateHistograms(&self.late_histograms),
                 Part::Exemplars(&self.exemplars),
+                Part::Metadata(&self.described),
             ];
         }
         let mut parts = Vec::new();
@@ -316,6 +319,7 @@ impl HeadAppender {
         parts.push(Part::Late(&self.late));
         parts.push(Part::LateHistograms(&self.late_histograms));
         parts.push(Part::Exemplars(&self.exemplars));
+        parts.push(Part::Metadata(&self.described));
         parts
     }
 }
@@ -422,6 +426,12 @@ impl Appender for HeadAppender {
         Ok(SeriesRef(series))
     }
 
+    fn describe(&mut self, metric: &str, metadata: &Metadata) {
+        if !self.head.families.lock().is_known(metric, metadata) {
+            self.described.push((metric.to_owned(), metadata.clone()));
+        }
+    }
+
     fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), ExemplarError> {
         let labels = {
             let inner = self.head.inner.read();
@@ -446,7 +456,8 @@ impl Appender for HeadAppender {
             self.histograms.len(),
             self.late_histograms.len(),
             self.exemplars.len(),
-        ] == [0; 5]
+            self.described.len(),
+        ] == [0; 6]
         {
             return Ok(());
         }
@@ -505,6 +516,11 @@ impl Appender for HeadAppender {
                 Part::Histograms(histograms) => inner.apply_histograms(histograms, has_window, &mut applied),
                 Part::LateHistograms(histograms) => inner.apply_late_histograms(histograms, &mut applied),
                 Part::Exemplars(exemplars) => head.add_exemplars(inner, exemplars),
+                Part::Metadata(all) => {
+                    let mut families = head.families.lock();
+                    all.iter()
+                        .for_each(|(metric, metadata)| families.describe(metric, metadata));
+                }
             }
         }
         // Not told by the times: a sample may be as old as any can be.

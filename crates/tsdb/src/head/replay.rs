@@ -3,11 +3,12 @@
 //! What is read is kept beside the head, series by series, so that replay and new samples do not wait for each other.
 //! At the end each series gets its past in one step under one lock: no reader sees half of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cupola_histogram::HistogramRef;
-use cupola_storage::StorageError;
+use cupola_storage::{Metadata, StorageError};
 use hashbrown::HashMap;
 
 use super::Head;
@@ -24,6 +25,7 @@ pub(crate) struct Replay {
     // The head frees no slot until the replay is over.
     past: Past,
     exemplars: Ring,
+    families: BTreeMap<String, Metadata>,
     late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
@@ -71,6 +73,7 @@ impl Replay {
         Self {
             floor: head.floor(),
             exemplars: Ring::new(max_exemplars),
+            families: BTreeMap::new(),
             head,
             ids: BySlot::default(),
             past: Past::default(),
@@ -136,6 +139,7 @@ impl Replay {
                     }
                 }
             }
+            Entry::Metadata(all) => self.families.extend(all),
             Entry::Deletion(deletion) => {
                 for logged in &deletion.series {
                     let Some(series) = self.series(*logged) else { continue };
@@ -274,6 +278,7 @@ impl Replay {
             newest = newest.max(last);
         }
         self.head.exemplars.lock().put_before(self.exemplars);
+        self.head.families.lock().put_before(self.families);
         for (id, past) in self.late {
             if let Some((first, last)) = past.bounds() {
                 (oldest, newest) = (oldest.min(first), newest.max(last));

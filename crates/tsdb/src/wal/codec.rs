@@ -2,8 +2,8 @@
 
 use cupola_chunk::Encoding;
 use cupola_histogram::NativeHistogram;
-use cupola_model::Labels;
-use cupola_storage::Exemplar;
+use cupola_model::{Labels, MetricType};
+use cupola_storage::{Exemplar, Metadata};
 use thiserror::Error;
 
 use super::histograms::HistogramCodec;
@@ -83,6 +83,7 @@ pub(crate) enum Entry<'a> {
     Samples(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
     Exemplars(Vec<LoggedExemplar>),
+    Metadata(Vec<(String, Metadata)>),
     LateSamples(&'a [LoggedSample]),
     LateHistograms(&'a [LoggedHistogram]),
     Chunk(LoggedChunk),
@@ -98,6 +99,7 @@ const HISTOGRAMS: u8 = 6;
 const ENCODED_CHUNKS: u8 = 7;
 const EXEMPLARS: u8 = 8;
 const SERIES_TABLE: u8 = 9;
+const METADATA: u8 = 10;
 const LATE_SAMPLES: u8 = 16;
 const LATE_CHUNKS: u8 = 17;
 const LATE_HISTOGRAMS: u8 = 18;
@@ -195,6 +197,20 @@ impl Codec {
         }
     }
 
+    pub(crate) fn encode_metadata(out: &mut Vec<u8>, all: &[(String, Metadata)]) {
+        if all.is_empty() {
+            return;
+        }
+        out.push(METADATA);
+        put_uvarint(out, all.len() as u64);
+        for (metric, metadata) in all {
+            put_text(out, metric);
+            out.push(metadata.kind.number());
+            put_text(out, &metadata.unit);
+            put_text(out, &metadata.help);
+        }
+    }
+
     pub(crate) fn encode_chunk(out: &mut Vec<u8>, chunk: &LoggedChunk) {
         let packing = match chunk.packing {
             Packing::Prometheus(Encoding::Xor) => CHUNKS,
@@ -272,6 +288,16 @@ impl Codec {
                         exemplars.push(LoggedExemplar { series, exemplar });
                     }
                     each(Entry::Exemplars(exemplars));
+                }
+                METADATA => {
+                    let mut all = Vec::new();
+                    for _ in 0..count {
+                        let metric = rest.text()?.to_owned();
+                        let kind = MetricType::of_number(rest.byte("a metric's type")?.into());
+                        let (unit, help) = (rest.text()?.to_owned(), rest.text()?.to_owned());
+                        all.push((metric, Metadata { kind, help, unit }));
+                    }
+                    each(Entry::Metadata(all));
                 }
                 CHUNKS | COLUMNAR_CHUNKS | ENCODED_CHUNKS | LATE_CHUNKS => {
                     for _ in 0..count {
@@ -464,6 +490,7 @@ mod tests {
         Sample(LoggedSample),
         Histogram(LoggedHistogram),
         Exemplar(LoggedExemplar),
+        Metadata(String, Metadata),
         Late(LoggedSample),
         LateHistogram(LoggedHistogram),
         Chunk(LoggedChunk),
@@ -481,6 +508,7 @@ mod tests {
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
             Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
             Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
+            Entry::Metadata(said) => all.extend(said.into_iter().map(|(m, metadata)| Decoded::Metadata(m, metadata))),
             Entry::LateSamples(samples) => all.extend(samples.iter().copied().map(Decoded::Late)),
             Entry::LateHistograms(late) => all.extend(late.iter().cloned().map(Decoded::LateHistogram)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
@@ -511,6 +539,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn metadata_comes_back() {
+        let said = |kind, text: &str| Metadata {
+            kind,
+            help: format!("{text} is"),
+            unit: text.to_owned(),
+        };
+        let all = vec![
+            ("a".to_owned(), said(MetricType::Info, "")),
+            ("b".to_owned(), said(MetricType::Counter, "\u{fc}")),
+        ];
+        let mut record = Vec::new();
+        Codec::encode_metadata(&mut record, &all);
+        let back = decoded(&mut Codec::default(), &record).unwrap();
+        let expected = all
+            .into_iter()
+            .map(|(metric, metadata)| Decoded::Metadata(metric, metadata));
+        assert_eq!(back, expected.collect::<Vec<_>>());
     }
 
     fn histogram() -> impl Strategy<Value = NativeHistogram> {
