@@ -1,23 +1,71 @@
 //! The database on a disk and under a clock of the test, what writes to it, and the model it is compared with.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use cupola_block::BlockFormat;
 use cupola_env::{Clock, Faults, ManualClock, SimDisk};
+use cupola_histogram::{FloatHistogram, Histogram, NativeHistogram, Span};
 use cupola_metrics::{Registry, SeriesValue};
-use cupola_model::{Labels, MatchOp, Matcher, STALE_NAN};
-use cupola_storage::{AppendError, Appendable as _, CommitError, Queryable as _, Samples as Columns, Selection};
+use cupola_model::{Labels, METRIC_NAME, MatchOp, Matcher, STALE_NAN, SeriesRef};
+use cupola_storage::{
+    AppendError, Appendable as _, Appender, CommitError, Queryable as _, SampleValue, Samples as Columns, Selection,
+};
 use cupola_testkit::Mutator;
 use cupola_tsdb::{Options, Tsdb};
 
-use crate::model::{Batch, Content, Deletion, Model};
+use crate::model::{Batch, Content, Deletion, Model, Samples};
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DATA: &str = "/data";
 const TARGETS: usize = 4;
-const METRICS: [&str; 4] = ["requests_total", "temperature", "up", "queue"];
+const METRICS: [&str; 5] = ["requests_total", "temperature", "up", "queue", "latency"];
+// Those of METRICS that are native histograms.
+const HISTOGRAMS: [&str; 1] = ["latency"];
+
+/// What is written.
+enum Sent {
+    Float(f64),
+    Histogram(NativeHistogram),
+}
+
+impl Sent {
+    // As the model knows it. One marker of staleness is like the other.
+    fn bits(&self) -> u64 {
+        match self {
+            Self::Float(value) => value.to_bits(),
+            Self::Histogram(histogram) => hash(&histogram.to_float()),
+        }
+    }
+
+    fn append(&self, appender: &mut dyn Appender, labels: &Labels, ts: i64) -> Result<SeriesRef, AppendError> {
+        match self {
+            Self::Float(value) => appender.append(None, labels, ts, *value),
+            Self::Histogram(histogram) => appender.append_histogram(None, labels, ts, histogram.clone()),
+        }
+    }
+}
+
+// Of all that a histogram says but for resets; buckets without observations do not count, since chunks add them.
+fn hash(histogram: &FloatHistogram) -> u64 {
+    if histogram.is_stale() {
+        return STALE_NAN.to_bits();
+    }
+    let mut compact = histogram.clone();
+    compact.compact(0);
+    let mut hasher = DefaultHasher::new();
+    compact.schema.hash(&mut hasher);
+    let floats = [compact.zero_threshold, compact.zero_count, compact.count, compact.sum];
+    let buckets = compact.positive_buckets.iter().chain(&compact.negative_buckets);
+    let numbers = floats.iter().chain(buckets).chain(&*compact.custom_values);
+    numbers.for_each(|number| number.to_bits().hash(&mut hasher));
+    for span in compact.positive_spans.iter().chain(&compact.negative_spans) {
+        (span.offset, span.length).hash(&mut hasher);
+    }
+    hasher.finish()
+}
 
 /// Everything but the database itself, so that it can be used from inside of a write.
 pub(crate) struct World {
@@ -81,8 +129,40 @@ impl World {
         }
     }
 
+    // Of a counter that is reset now and then, or of another layout or kind than before.
+    fn histogram(&mut self, count: u64) -> NativeHistogram {
+        let count = count % 50 + 1;
+        let wide = self.rng.below(20) as u32;
+        let integer = Histogram {
+            schema: if self.chance(95) { 3 } else { 1 },
+            count: count * 2 + 1,
+            zero_count: 1,
+            sum: self.rng.below(1000) as f64 / 8.0,
+            positive_spans: vec![
+                Span { offset: -3, length: 1 },
+                Span {
+                    offset: 1 + wide as i32,
+                    length: 1,
+                },
+            ],
+            positive_buckets: vec![count as i64, 0],
+            ..Histogram::default()
+        };
+        match self.rng.below(20) {
+            0 => NativeHistogram::Float(integer.to_float()),
+            _ => NativeHistogram::Integer(integer),
+        }
+    }
+
+    fn sent(&mut self, metric: &str, count: u64) -> Sent {
+        match HISTOGRAMS.contains(&metric) {
+            true => Sent::Histogram(self.histogram(count)),
+            false => Sent::Float(self.value(count)),
+        }
+    }
+
     /// What a target sends next.
-    fn scrape(&mut self) -> Vec<(Labels, i64, f64)> {
+    fn scrape(&mut self) -> Vec<(Labels, i64, Sent)> {
         let target = self.rng.below(TARGETS);
         // No two batches of one moment: which of two values of one time stays is not promised.
         self.clock.advance(1);
@@ -93,7 +173,7 @@ impl World {
         if self.chance(2) {
             // The target is another one from now on.
             self.targets[target].0 += 1;
-            out.extend(METRICS.map(|metric| (Self::labels(target, life, metric), now, STALE_NAN)));
+            out.extend(METRICS.map(|metric| (Self::labels(target, life, metric), now, Sent::Float(STALE_NAN))));
             return out;
         }
         let ts = match self.rng.below(40) {
@@ -104,24 +184,26 @@ impl World {
             _ => now,
         };
         for metric in METRICS {
-            let value = self.value(count);
+            let value = self.sent(metric, count);
             if self.chance(97) {
                 out.push((Self::labels(target, life, metric), ts, value));
             }
         }
         if self.chance(3) {
             // As remote write sends them: several of one series.
-            let labels = Self::labels(target, life, "bulk");
-            for n in 0..self.rng.below(20) as i64 {
-                let value = self.value(count);
+            let metric = ["bulk", HISTOGRAMS[0]][self.rng.below(2)];
+            let labels = Self::labels(target, life, metric);
+            for n in 1..self.rng.below(20) as i64 {
+                let value = self.sent(metric, count + n.unsigned_abs());
                 out.push((labels.clone(), ts + n * 1000, value));
             }
         }
         if self.chance(1)
             && let Some((labels, samples)) = self.model.now.iter().nth(target)
             && let Some((ts, bits)) = samples.last_key_value()
+            && !HISTOGRAMS.contains(&labels.get(METRIC_NAME).unwrap_or_default())
         {
-            out.push((labels.clone(), *ts, f64::from_bits(*bits)));
+            out.push((labels.clone(), *ts, Sent::Float(f64::from_bits(*bits))));
         }
         out
     }
@@ -138,12 +220,12 @@ impl World {
         let mut taken: Batch = Vec::new();
         for (labels, ts, value) in scraped {
             let newest = world.model.newest_of(&labels);
-            let appended = appender.append(None, &labels, ts, value);
+            let appended = value.append(&mut *appender, &labels, ts);
             let is_known = world.model.knows(&labels, ts) || taken.iter().any(|(l, t, _)| *l == labels && *t == ts);
             match appended {
                 // One of that time stays as it is.
                 Ok(_) if is_known => {}
-                Ok(_) => taken.push((labels, ts, value.to_bits())),
+                Ok(_) => taken.push((labels, ts, value.bits())),
                 Err(error) => world.may_be_refused(tsdb, &labels, ts, newest, &error)?,
             }
         }
@@ -169,8 +251,8 @@ impl World {
         let mut taken: Batch = Vec::new();
         for (labels, ts, value) in scraped {
             let is_known = self.model.knows(&labels, ts) || taken.iter().any(|(l, t, _)| *l == labels && *t == ts);
-            if !is_known && appender.append(None, &labels, ts, value).is_ok() {
-                taken.push((labels, ts, value.to_bits()));
+            if !is_known && value.append(&mut *appender, &labels, ts).is_ok() {
+                taken.push((labels, ts, value.bits()));
             }
         }
         match appender.commit() {
@@ -291,18 +373,23 @@ pub(crate) fn read(tsdb: &Tsdb, matchers: &[Matcher], mint: i64, maxt: i64) -> R
             .source
             .read(mint, maxt, &mut columns)
             .map_err(|e| e.to_string())?;
-        if !columns.ts.is_sorted_by(|a, b| a < b) {
+        let is_sorted = |times: &[i64]| times.is_sorted_by(|a, b| a < b);
+        if !is_sorted(&columns.ts) || !is_sorted(&columns.histograms.ts) {
             return Err(format!("{}: times do not ascend", series.labels));
         }
         if columns.is_empty() {
             continue;
         }
-        let samples = columns
-            .ts
-            .iter()
-            .copied()
-            .zip(columns.values.iter().map(|v| v.to_bits()));
-        if out.insert(series.labels.clone(), samples.collect()).is_some() {
+        let count = columns.count();
+        let samples = columns.iter().map(|(ts, value, _)| match value {
+            SampleValue::Float(value) => (ts, value.to_bits()),
+            SampleValue::Histogram(histogram) => (ts, hash(&histogram)),
+        });
+        let samples: Samples = samples.collect();
+        if samples.len() != count {
+            return Err(format!("{}: a float and a histogram of one time", series.labels));
+        }
+        if out.insert(series.labels.clone(), samples).is_some() {
             return Err(format!("{} comes twice", series.labels));
         }
     }
