@@ -389,8 +389,9 @@ impl Appender for HeadAppender {
         known: Option<SeriesRef>,
         labels: &Labels,
         ts: i64,
-        histogram: NativeHistogram,
+        mut histogram: NativeHistogram,
     ) -> Result<SeriesRef, AppendError> {
+        histogram.limit_resolution();
         histograms::check(&histogram)?;
         let (place, found) = {
             let inner = self.head.inner.read();
