@@ -1,5 +1,6 @@
 //! The database on a disk and under a clock of the test, what writes to it, and the model it is compared with.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use cupola_histogram::{FloatHistogram, Histogram, NativeHistogram, Span};
 use cupola_metrics::{Registry, SeriesValue};
 use cupola_model::{Labels, METRIC_NAME, MatchOp, Matcher, STALE_NAN, SeriesRef};
 use cupola_storage::{
-    AppendError, Appendable as _, Appender, CommitError, Queryable as _, SampleValue, Samples as Columns, Selection,
+    AppendError, Appendable as _, Appender, CommitError, Exemplar, ExemplarError, Queryable as _, SampleValue,
+    Samples as Columns, Selection, SeriesExemplars,
 };
 use cupola_testkit::Mutator;
 use cupola_tsdb::{Options, Tsdb};
@@ -24,6 +26,10 @@ const TARGETS: usize = 4;
 const METRICS: [&str; 5] = ["requests_total", "temperature", "up", "queue", "latency"];
 // Those of METRICS that are native histograms.
 const HISTOGRAMS: [&str; 1] = ["latency"];
+
+// An exemplar: its series, its time, and what it is known by.
+type Trace = (Labels, i64, u64);
+type Traces = Vec<Trace>;
 
 /// What is written.
 enum Sent {
@@ -78,6 +84,9 @@ pub(crate) struct World {
     window_ms: i64,
     format: BlockFormat,
     pub commits_failed: u64,
+    // Exemplars that may be found, and those that were.
+    traces_sent: BTreeSet<Trace>,
+    traces_kept: Traces,
 }
 
 impl World {
@@ -92,6 +101,8 @@ impl World {
             window_ms,
             format: [BlockFormat::Native, BlockFormat::Prometheus][rng.below(2)],
             commits_failed: 0,
+            traces_sent: BTreeSet::new(),
+            traces_kept: Traces::new(),
             rng,
         }
     }
@@ -217,7 +228,7 @@ impl World {
         let mut world = shared.lock();
         let scraped = world.scrape();
         let mut appender = tsdb.appender();
-        let mut taken: Batch = Vec::new();
+        let (mut taken, mut traced): (Batch, Traces) = Default::default();
         for (labels, ts, value) in scraped {
             let newest = world.model.newest_of(&labels);
             let appended = value.append(&mut *appender, &labels, ts);
@@ -225,7 +236,13 @@ impl World {
             match appended {
                 // One of that time stays as it is.
                 Ok(_) if is_known => {}
-                Ok(_) => taken.push((labels, ts, value.bits())),
+                Ok(series) => {
+                    if world.chance(10) {
+                        let trace = (labels.clone(), ts, world.rng.next_u64() >> 12);
+                        traced.extend(append_exemplar(&mut *appender, series, &trace).is_ok().then_some(trace));
+                    }
+                    taken.push((labels, ts, value.bits()));
+                }
                 Err(error) => world.may_be_refused(tsdb, &labels, ts, newest, &error)?,
             }
         }
@@ -235,10 +252,23 @@ impl World {
         drop(world);
         meanwhile();
         let mut world = shared.lock();
+        world.traces_sent.extend(traced.iter().cloned());
         match appender.commit() {
-            Ok(()) => world.model.acknowledge(taken),
+            Ok(()) => {
+                world.model.acknowledge(taken);
+                if !traced.is_empty() {
+                    // One that another batch has overtaken is not kept.
+                    let kept = read_exemplars(tsdb)?;
+                    world
+                        .traces_kept
+                        .extend(traced.into_iter().filter(|trace| kept.contains(trace)));
+                }
+            }
             Err(_) if world.disk.is_dead() => world.model.in_flight = Some(taken),
-            Err(CommitError::Log(_)) if world.disk.faults() != Faults::default() => world.commits_failed += 1,
+            Err(CommitError::Log(_)) if world.disk.faults() != Faults::default() => {
+                world.commits_failed += 1;
+                world.traces_sent.retain(|trace| !traced.contains(trace));
+            }
             Err(error) => return Err(format!("a batch is refused: {error}")),
         }
         Ok(())
@@ -332,6 +362,26 @@ impl World {
         }
     }
 
+    /// Compares the exemplars there are after a restart with those there were; `found` is what there is of samples. Where a
+    /// batch's sample is there, its exemplar must be, but for series of which the head may have kept nothing.
+    pub(crate) fn check_exemplars(&mut self, tsdb: &Tsdb, found: &Content) -> Result<(), String> {
+        let there = read_exemplars(tsdb)?;
+        if let Some(trace) = there.difference(&self.traces_sent).next() {
+            return Err(format!("exemplar {trace:?} was never acknowledged"));
+        }
+        let written = tsdb.blocks().iter().map(|b| b.maxt).max().unwrap_or(i64::MIN);
+        for trace in &self.traces_kept {
+            let (labels, ts, _) = trace;
+            let has_sample = found.get(labels).is_some_and(|samples| samples.contains_key(ts));
+            let is_in_head = *ts >= written && has_sample && !self.model.maybe.contains_key(labels);
+            if is_in_head && !there.contains(trace) {
+                return Err(format!("exemplar {trace:?} is lost"));
+            }
+        }
+        self.traces_kept.retain(|trace| there.contains(trace));
+        Ok(())
+    }
+
     /// What is past the retention may go in the next maintenance.
     pub(crate) fn expire(&mut self, tsdb: &Tsdb) {
         self.model.expire(newest(tsdb) - self.options().retention_ms);
@@ -352,6 +402,30 @@ impl World {
         let maxt = mint + self.rng.below(10 * HOUR as usize) as i64;
         Deletion { matchers, mint, maxt }
     }
+}
+
+fn append_exemplar(appender: &mut dyn Appender, series: SeriesRef, (_, ts, id): &Trace) -> Result<(), ExemplarError> {
+    let exemplar = Exemplar {
+        labels: Labels::from_pairs([("trace_id", id.to_string())]),
+        value: 1.0,
+        ts: *ts,
+    };
+    appender.append_exemplar(series, exemplar)
+}
+
+fn read_exemplars(tsdb: &Tsdb) -> Result<BTreeSet<Trace>, String> {
+    let found = tsdb
+        .exemplars(&[Vec::new()], i64::MIN, i64::MAX)
+        .map_err(|error| format!("exemplars cannot be read: {error}"))?;
+    let mut all = BTreeSet::new();
+    for SeriesExemplars { labels, exemplars } in found {
+        for exemplar in exemplars {
+            let id = exemplar.labels.value("trace_id").parse();
+            let id = id.map_err(|_| format!("{labels}: an exemplar nobody sent: {exemplar:?}"))?;
+            all.insert((labels.clone(), exemplar.ts, id));
+        }
+    }
+    Ok(all)
 }
 
 /// The newest time the database knows.
