@@ -146,7 +146,6 @@ fn without_effect(config: &PrometheusConfig) -> Vec<String> {
             storage.float_chunk_encoding == Some(FloatChunkEncoding::Xor2),
             "storage.tsdb.chunk_encoding.floats: xor2",
         ),
-        (storage.max_exemplars.is_some(), "storage.exemplars"),
         (legacy, "metric_name_validation_scheme: legacy"),
     ];
     let told = all.into_iter().filter(|(is_set, _)| *is_set);

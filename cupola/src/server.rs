@@ -15,7 +15,7 @@ use cupola_remote::WriteReceiver;
 use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
-use cupola_tsdb::{Options, Tsdb};
+use cupola_tsdb::{DEFAULT_MAX_EXEMPLARS, Options, Tsdb};
 use cupola_web::{App, ConfigView, Readiness};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -102,10 +102,13 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.no_lockfile = settings.no_lockfile;
     options.limits = settings.series_limits;
     options.out_of_order_window_ms = loaded.prometheus.storage.out_of_order_time_window.as_millis() as i64;
-    if let Some(max) = loaded.prometheus.storage.max_exemplars {
-        options.max_exemplars = usize::try_from(max).unwrap_or(usize::MAX);
-    }
+    options.max_exemplars = max_exemplars(loaded);
     Ok(Tsdb::open_in_background(options, clock, Arc::new(RealFs), registry)?)
+}
+
+fn max_exemplars(loaded: &Loaded) -> usize {
+    let max = loaded.prometheus.storage.max_exemplars;
+    max.map_or(DEFAULT_MAX_EXEMPLARS, |max| usize::try_from(max).unwrap_or(usize::MAX))
 }
 
 // Everything that a reload changes.
@@ -142,6 +145,7 @@ impl Reloadable {
         }));
         let window = loaded.prometheus.storage.out_of_order_time_window;
         self.tsdb.set_out_of_order_window(window.as_millis() as i64);
+        self.tsdb.set_max_exemplars(max_exemplars(&loaded));
         self.remote.apply(&loaded.prometheus.alerting.alertmanagers);
         self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
         self.rules.apply(

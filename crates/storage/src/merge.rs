@@ -183,8 +183,12 @@ impl SampleSource for MergedSource {
             first <= maxt && mint <= last
         });
         if !self.overlaps {
-            for source in wanted {
+            for (n, source) in wanted.enumerate() {
+                let before = out.histograms.len();
                 source.read(mint, maxt, out)?;
+                if n > 0 {
+                    out.histograms.forget_reset(before);
+                }
             }
             return Ok(());
         }
@@ -257,6 +261,7 @@ fn merge(first: &Samples, second: &Samples) -> Samples {
 // As `merge`, for histograms and known starts.
 fn merge_mixed(first: &Samples, second: &Samples) -> Samples {
     let mut out = Samples::default();
+    let mut took_first = None;
     let (mut left, mut right) = (first.iter().peekable(), second.iter().peekable());
     loop {
         let take_first = match (left.peek(), right.peek()) {
@@ -275,7 +280,12 @@ fn merge_mixed(first: &Samples, second: &Samples) -> Samples {
         };
         let next = if take_first { left.next() } else { right.next() };
         if let Some((ts, value, start)) = next {
+            let is_histogram = matches!(value, SampleValue::Histogram(_));
             out.push_value(ts, value, start);
+            if is_histogram && took_first.is_some_and(|took| took != take_first) {
+                out.histograms.forget_reset(out.histograms.len() - 1);
+            }
+            took_first = Some(take_first);
         }
     }
 }
@@ -283,6 +293,7 @@ fn merge_mixed(first: &Samples, second: &Samples) -> Samples {
 fn concat(first: &Samples, second: &Samples) -> Samples {
     let mut out = first.clone();
     out.append(second);
+    out.histograms.forget_reset(first.histograms.len());
     out
 }
 
@@ -361,6 +372,41 @@ mod tests {
                 }
             }
             assert_eq!(out, expected, "{count} {known}");
+        }
+    }
+
+    #[test]
+    fn what_a_histogram_says_of_a_reset_counts_behind_its_own_source_only() {
+        use cupola_histogram::CounterResetHint::{CounterReset, Gauge, NotCounterReset, Unknown};
+        let source = |times: &[i64], hint| {
+            let mut samples = Samples::default();
+            for ts in times {
+                let histogram = cupola_histogram::FloatHistogram {
+                    counter_reset_hint: hint,
+                    count: *ts as f64,
+                    ..cupola_histogram::FloatHistogram::default()
+                };
+                samples.push_value(*ts, SampleValue::Histogram(Arc::new(histogram)), 0);
+            }
+            Box::new(Held(samples, true)) as Box<dyn SampleSource>
+        };
+        for (first, second, expected) in [
+            (
+                source(&[10, 20, 50], NotCounterReset),
+                source(&[20, 30, 40], CounterReset),
+                vec![NotCounterReset, NotCounterReset, Unknown, CounterReset, Unknown],
+            ),
+            (
+                source(&[30, 40], CounterReset),
+                source(&[10, 20], NotCounterReset),
+                vec![NotCounterReset, NotCounterReset, Unknown, CounterReset],
+            ),
+            (source(&[10, 30], Gauge), source(&[20], Gauge), vec![Gauge; 3]),
+        ] {
+            let mut out = Samples::default();
+            MergedSource::of(vec![first, second]).read(0, 99, &mut out).unwrap();
+            let hints: Vec<_> = out.histograms.values.iter().map(|h| h.counter_reset_hint).collect();
+            assert_eq!(hints, expected);
         }
     }
 

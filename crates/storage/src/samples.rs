@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cupola_histogram::FloatHistogram;
+use cupola_histogram::{CounterResetHint, FloatHistogram};
 
 /// The samples of one series: floats in two columns of equal length, native histograms in two columns of their own,
 /// each ascending in time. Owned and reused by whoever reads.
@@ -172,6 +172,19 @@ impl HistogramSamples {
         add_start(&mut self.starts, self.ts.len(), start);
         self.ts.push(ts);
         self.values.push(value);
+    }
+
+    /// Forgets what the histogram at `index` says of a reset before it, as upstream does where another source's sample
+    /// comes before it than its own source's: then only the buckets tell. That it is a gauge stays.
+    pub(crate) fn forget_reset(&mut self, index: usize) {
+        if let Some(histogram) = self.values.get_mut(index)
+            && !matches!(
+                histogram.counter_reset_hint,
+                CounterResetHint::Unknown | CounterResetHint::Gauge
+            )
+        {
+            Arc::make_mut(histogram).counter_reset_hint = CounterResetHint::Unknown;
+        }
     }
 
     /// How many.

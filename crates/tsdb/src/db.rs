@@ -279,6 +279,11 @@ impl Tsdb {
             |i| i.head.exemplar_stats().1 as f64,
         );
         gauge(
+            "exemplar_last_exemplars_timestamp_seconds",
+            "The timestamp of the oldest exemplar that is stored: how far back exemplars reach.",
+            |i| i.head.oldest_exemplar().unwrap_or(0) as f64 / 1000.0,
+        );
+        gauge(
             "exemplar_max_exemplars",
             "Total number of exemplars the exemplar storage can store, resizeable.",
             |i| i.head.exemplar_stats().2 as f64,
@@ -398,6 +403,11 @@ impl Tsdb {
     /// changed configuration.
     pub fn set_out_of_order_window(&self, window_ms: i64) {
         self.inner.head.set_out_of_order_window(window_ms);
+    }
+
+    /// Sets how many exemplars are kept, the newest; 0 keeps none. For a changed configuration.
+    pub fn set_max_exemplars(&self, max: usize) {
+        self.inner.head.set_max_exemplars(max);
     }
 
     /// Figures of the head.

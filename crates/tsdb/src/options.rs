@@ -38,6 +38,9 @@ pub struct Options {
     pub max_exemplars: usize,
 }
 
+/// How many exemplars are kept where nothing says so; Prometheus's.
+pub const DEFAULT_MAX_EXEMPLARS: usize = 100_000;
+
 /// How long the samples of some series stay.
 #[derive(Debug, Clone)]
 pub struct RetentionRule {
@@ -91,7 +94,7 @@ impl Options {
             no_lockfile: false,
             out_of_order_window_ms: 0,
             limits: SeriesLimits::default(),
-            max_exemplars: 100_000,
+            max_exemplars: DEFAULT_MAX_EXEMPLARS,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, HistogramRef, NativeHistogram};
+use cupola_histogram::{CounterResetHint, FINEST_SCHEMA, FloatHistogram, Histogram, HistogramRef, NativeHistogram};
 
 use super::field::Window;
 use super::layout::Layout;
@@ -113,6 +113,7 @@ impl State {
             negative_buckets: self.floats(self.negative()),
             custom_values: Arc::clone(&self.layout.custom_values),
         };
+        // Finer ones are reserved; upstream reads them as the finest, too.
         if float.schema > FINEST_SCHEMA {
             float.reduce_resolution(FINEST_SCHEMA);
         }
@@ -159,9 +160,6 @@ impl State {
         NativeHistogram::Integer(histogram)
     }
 }
-
-/// Finer ones are reserved; upstream reads them as this one.
-const FINEST_SCHEMA: i32 = 8;
 
 /// The words of a histogram, split as its chunk needs them.
 #[derive(Debug, Clone)]

@@ -76,6 +76,13 @@ fn exemplars_are_seen_with_their_batch_and_bounded_in_number() {
         write(&tsdb, "a", n).unwrap();
     }
     assert_eq!(found(&tsdb, "a"), [7, 8, 9]);
+    tsdb.set_max_exemplars(2);
+    assert_eq!(found(&tsdb, "a"), [8, 9]);
+    tsdb.set_max_exemplars(4);
+    for n in 10..13 {
+        write(&tsdb, "a", n).unwrap();
+    }
+    assert_eq!(found(&tsdb, "a"), [9, 10, 11, 12]);
     let mut appender = tsdb.appender();
     assert_eq!(
         appender.append_exemplar(series, exemplar(3)),

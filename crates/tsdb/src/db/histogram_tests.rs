@@ -277,6 +277,27 @@ fn what_cannot_follow_is_refused_as_upstream_does() {
 }
 
 #[test]
+fn resolutions_of_the_future_are_kept_at_the_finest_of_today() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    let fine = Histogram {
+        schema: 10,
+        ..counter(8)
+    };
+    let mut expected = fine.to_float();
+    expected.reduce_resolution(8);
+    let both = [NativeHistogram::Float(fine.to_float()), NativeHistogram::Integer(fine)];
+    for (minute, histogram) in (1..).zip(both) {
+        write(&tsdb, &name("a"), minute * MINUTE, NativeValue::Histogram(histogram)).unwrap();
+    }
+    let samples = vec![(MINUTE, key_of(&expected)), (2 * MINUTE, key_of(&expected))];
+    let expected = Dump::from([(name("a"), samples)]);
+    assert_eq!(dump(&tsdb), expected);
+    drop(tsdb);
+    assert_eq!(dump(&open(&dir)), expected);
+}
+
+#[test]
 fn deleting_takes_samples_out_of_chunks() {
     let dir = TempDir::new().unwrap();
     let tsdb = open(&dir);
@@ -478,7 +499,9 @@ proptest! {
             let mut put = |series: usize, value: NativeValue, key: Key| {
                 let labels = name(&format!("m{series}"));
                 write(this, &labels, now, value).unwrap();
-                model.entry(labels).or_default().push((now, key));
+                // Late ones may be of times that are to come.
+                let run = model.entry(labels).or_default();
+                run.insert(run.partition_point(|(ts, _)| *ts < now), (now, key));
             };
             match step {
                 Step::Observe { series, bucket, count } => {

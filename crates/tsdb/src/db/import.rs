@@ -80,10 +80,14 @@ pub(super) fn import(
             Event::Histograms(all) => {
                 let histograms: Vec<LoggedHistogram> = all
                     .iter()
-                    .map(|sample| LoggedHistogram {
-                        series: sample.series_ref.0,
-                        ts: sample.ts,
-                        value: sample.histogram.clone(),
+                    .map(|sample| {
+                        let (series, mut value) = (sample.series_ref.0, sample.histogram.clone());
+                        value.limit_resolution();
+                        LoggedHistogram {
+                            series,
+                            ts: sample.ts,
+                            value,
+                        }
                     })
                     .collect();
                 replay.entry(if source == Source::Wbl {
@@ -129,7 +133,8 @@ fn without_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), Chun
     let mut cursor = HistogramCursor::new(chunk.encoding, chunk.bytes)?;
     let mut histograms = Vec::new();
     while let Some(ts) = cursor.next_sample()? {
-        let value = cursor.native();
+        let mut value = cursor.native();
+        value.limit_resolution();
         histograms.push(LoggedHistogram { series, ts, value });
     }
     replay.entry(match chunk.is_out_of_order {

@@ -146,6 +146,38 @@ fn samples_out_of_order_within_one_batch_are_there_after_a_crash_whatever_the_wi
 }
 
 #[test]
+fn a_batch_with_samples_that_became_late_is_logged_whole_or_refused_whole() {
+    let mut outcomes = [0, 0];
+    for budget in (0..150).step_by(5) {
+        let dir = TempDir::new().unwrap();
+        let vfs = FaultyFs::default();
+        let window = |options: &mut Options| options.out_of_order_window_ms = HOUR;
+        let tsdb = open_with(&dir, Arc::new(vfs.clone()), window).unwrap();
+        let mut slow = tsdb.appender();
+        slow.append(None, &name("a"), 10, 1.0).unwrap();
+        slow.append(None, &name("b"), 10, 1.0).unwrap();
+        write(&tsdb, &name("a"), 20, 2.0).unwrap();
+        vfs.set_budget(Some(budget));
+        let outcome = slow.commit();
+        vfs.set_budget(None);
+        let (a, b) = match outcome {
+            Ok(()) => (vec![10, 20], vec![10]),
+            Err(_) => (vec![20], vec![]),
+        };
+        outcomes[usize::from(outcome.is_ok())] += 1;
+        assert_eq!(
+            (times(&tsdb, "a"), times(&tsdb, "b")),
+            (a.clone(), b.clone()),
+            "{budget}"
+        );
+        drop(tsdb);
+        let tsdb = open(&dir);
+        assert_eq!((times(&tsdb, "a"), times(&tsdb, "b")), (a, b), "{budget}");
+    }
+    assert!(outcomes.iter().all(|count| *count > 3), "{outcomes:?}");
+}
+
+#[test]
 fn a_sample_taken_during_a_replay_that_did_not_end_is_there_after_the_next() {
     let dir = TempDir::new().unwrap();
     let tsdb = open(&dir);

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, SeriesRef};
 use cupola_storage::{AppendError, Appender, CommitError, Exemplar, ExemplarError, Metadata, StorageError};
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use tracing::error;
 
 use super::series::MemSeries;
 use super::{Head, Inner, histograms};
 use crate::metrics::OfKind;
-use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, Part, Wal};
+use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, Part};
 
 /// What became of a batch.
 struct Applied {
@@ -25,9 +25,6 @@ struct Applied {
     oldest: i64,
     newest: i64,
     late_oldest: i64,
-    // What turned out to be late only now.
-    moved: Vec<LoggedSample>,
-    moved_histograms: Vec<LoggedHistogram>,
 }
 
 impl Default for Applied {
@@ -41,8 +38,6 @@ impl Default for Applied {
             oldest: i64::MAX,
             newest: i64::MIN,
             late_oldest: i64::MAX,
-            moved: Vec::new(),
-            moved_histograms: Vec::new(),
         }
     }
 }
@@ -69,24 +64,17 @@ impl Applied {
 }
 
 impl Inner {
-    fn apply(&mut self, samples: &[LoggedSample], has_window: bool, applied: &mut Applied) {
+    // Where another batch was faster since `append` looked, or this one has a sample twice, the first one stays.
+    fn apply(&mut self, samples: &[LoggedSample], applied: &mut Applied) {
         for sample in samples {
             let Some(series) = self.get_mut(sample.series) else {
                 continue;
             };
             series.release();
-            match series.check(sample.ts, sample.value) {
-                Ok(true) => {
-                    let chunks = series.push(sample.ts, sample.value);
-                    applied.note(sample.ts, chunks);
-                    applied.floats += 1;
-                }
-                // Another batch was faster since `append` looked, or this one has the series twice.
-                Err(AppendError::OutOfOrder) if has_window => {
-                    self.insert_late(sample, applied);
-                    applied.moved.push(*sample);
-                }
-                _ => {}
+            if series.check(sample.ts, sample.value) == Ok(true) {
+                let chunks = series.push(sample.ts, sample.value);
+                applied.note(sample.ts, chunks);
+                applied.floats += 1;
             }
         }
     }
@@ -106,23 +94,15 @@ impl Inner {
         applied.late_floats += u64::from(applied.note_late(sample.ts, inserted));
     }
 
-    fn apply_histograms(&mut self, histograms: &[LoggedHistogram], has_window: bool, applied: &mut Applied) {
-        for logged in histograms {
-            let LoggedHistogram { series, ts, value } = logged;
+    fn apply_histograms(&mut self, histograms: &[LoggedHistogram], applied: &mut Applied) {
+        for LoggedHistogram { series, ts, value } in histograms {
             let Some(series) = self.get_mut(*series) else { continue };
             series.release();
             let histogram = HistogramRef::from(value);
-            match series.check_histogram(*ts, histogram) {
-                Ok(true) => {
-                    let chunks = series.push_histogram(*ts, histogram);
-                    applied.note(*ts, chunks);
-                    applied.histograms += 1;
-                }
-                Err(AppendError::OutOfOrder) if has_window => {
-                    self.insert_late_histogram(logged, applied);
-                    applied.moved_histograms.push(logged.clone());
-                }
-                _ => {}
+            if series.check_histogram(*ts, histogram) == Ok(true) {
+                let chunks = series.push_histogram(*ts, histogram);
+                applied.note(*ts, chunks);
+                applied.histograms += 1;
             }
         }
     }
@@ -251,34 +231,56 @@ impl HeadAppender {
         }
     }
 
-    // Samples older than `from` are late by now: a block was cut since `append` looked.
+    // Takes a histogram as `take` does a float.
+    fn take_histogram(&mut self, place: Option<Place>, histogram: LoggedHistogram) {
+        match place {
+            Some(Place::InOrder) => {
+                self.floats_before.push(self.samples.len());
+                self.histograms.push(histogram);
+            }
+            Some(Place::Late) => self.late_histograms.push(histogram),
+            None => {}
+        }
+    }
+
+    // Sets aside what is late by now. Samples older than `from`: a block was cut since `append` looked. And, with a window,
+    // those behind their series' newest one: another batch was faster, or this one has the series more than once.
     fn set_late(&mut self, from: i64) {
-        let is_late = self.samples.iter().any(|sample| sample.ts < from);
-        if !is_late && self.histograms.iter().all(|histogram| histogram.ts >= from) {
+        let has_window = self.head.window().is_some();
+        let is_older = self.samples.iter().any(|sample| sample.ts < from)
+            || self.histograms.iter().any(|histogram| histogram.ts < from);
+        if !has_window && !is_older {
             return;
         }
-        let mut kept = Vec::with_capacity(self.samples.len());
-        let mut before = self.floats_before.iter_mut().peekable();
+        let head = self.head.clone();
+        let inner = head.inner.read();
+        let mut newest: HashMap<u64, i64> = HashMap::default();
+        let mut place = |id: u64, ts: i64| {
+            if ts < from {
+                return Some(Place::Late);
+            }
+            if has_window {
+                let last = newest.entry(id).or_insert_with(|| {
+                    let last = inner.get(id).and_then(MemSeries::last);
+                    last.unwrap_or(i64::MIN)
+                });
+                if ts < *last {
+                    return Some(Place::Late);
+                }
+                *last = ts;
+            }
+            Some(Place::InOrder)
+        };
+        let histograms = std::mem::take(&mut self.floats_before).into_iter();
+        let mut histograms = histograms.zip(std::mem::take(&mut self.histograms)).peekable();
         for (at, sample) in std::mem::take(&mut self.samples).into_iter().enumerate() {
-            while let Some(before) = before.next_if(|before| **before <= at) {
-                *before = kept.len();
+            while let Some((_, histogram)) = histograms.next_if(|(before, _)| *before <= at) {
+                self.take_histogram(place(histogram.series, histogram.ts), histogram);
             }
-            if sample.ts < from {
-                self.late.push(sample);
-            } else {
-                kept.push(sample);
-            }
+            self.take(place(sample.series, sample.ts), sample);
         }
-        before.for_each(|before| *before = kept.len());
-        self.samples = kept;
-        let before = std::mem::take(&mut self.floats_before).into_iter();
-        for (histogram, before) in std::mem::take(&mut self.histograms).into_iter().zip(before) {
-            if histogram.ts < from {
-                self.late_histograms.push(histogram);
-            } else {
-                self.histograms.push(histogram);
-                self.floats_before.push(before);
-            }
+        for (_, histogram) in histograms {
+            self.take_histogram(place(histogram.series, histogram.ts), histogram);
         }
     }
 
@@ -387,8 +389,9 @@ impl Appender for HeadAppender {
         known: Option<SeriesRef>,
         labels: &Labels,
         ts: i64,
-        histogram: NativeHistogram,
+        mut histogram: NativeHistogram,
     ) -> Result<SeriesRef, AppendError> {
+        histogram.limit_resolution();
         histograms::check(&histogram)?;
         let (place, found) = {
             let inner = self.head.inner.read();
@@ -410,19 +413,8 @@ impl Appender for HeadAppender {
             None if labels.is_empty() => return Err(AppendError::InvalidLabels),
             None => self.create(labels, ts)?,
         };
-        let logged = LoggedHistogram {
-            series,
-            ts,
-            value: histogram,
-        };
-        match place {
-            Some(Place::InOrder) => {
-                self.floats_before.push(self.samples.len());
-                self.histograms.push(logged);
-            }
-            Some(Place::Late) => self.late_histograms.push(logged),
-            None => {}
-        }
+        let value = histogram;
+        self.take_histogram(place, LoggedHistogram { series, ts, value });
         Ok(SeriesRef(series))
     }
 
@@ -464,8 +456,8 @@ impl Appender for HeadAppender {
         let head = self.head.clone();
         let mut wal = head.wal.lock();
         let wal = wal.as_mut().ok_or(CommitError::Closed)?;
-        let open_from = head.open_from.load(Ordering::Acquire);
-        self.set_late(open_from);
+        // No other batch is shown before this one, so what is in order now stays so.
+        self.set_late(head.open_from.load(Ordering::Acquire));
         match wal.ready() {
             Ok(has_lost_labels) => head.log_labels_again(has_lost_labels),
             Err(error) => {
@@ -493,13 +485,10 @@ impl Appender for HeadAppender {
             Part::Histograms(histograms) if is_replaying => Part::LateHistograms(histograms),
             part => *part,
         });
-        let log = |wal: &mut Wal, fresh: &[(u64, Labels)], parts: &[Part<'_>]| {
-            wal.append(fresh, parts).map_err(|error| {
-                head.metrics.wal_failed.inc();
-                CommitError::Log(error)
-            })
-        };
-        log(wal, &fresh, &logged.collect::<Vec<_>>())?;
+        if let Err(error) = wal.append(&fresh, &logged.collect::<Vec<_>>()) {
+            head.metrics.wal_failed.inc();
+            return Err(CommitError::Log(error));
+        }
         let mut guard = head.inner.write();
         let inner = &mut *guard;
         for (id, _) in &fresh {
@@ -508,12 +497,11 @@ impl Appender for HeadAppender {
             }
         }
         let mut applied = Applied::default();
-        let has_window = head.window().is_some();
         for part in &parts {
             match part {
-                Part::Samples(samples) => inner.apply(samples, has_window, &mut applied),
+                Part::Samples(samples) => inner.apply(samples, &mut applied),
                 Part::Late(samples) => inner.apply_late(samples, &mut applied),
-                Part::Histograms(histograms) => inner.apply_histograms(histograms, has_window, &mut applied),
+                Part::Histograms(histograms) => inner.apply_histograms(histograms, &mut applied),
                 Part::LateHistograms(histograms) => inner.apply_late_histograms(histograms, &mut applied),
                 Part::Exemplars(exemplars) => head.add_exemplars(inner, exemplars),
                 Part::Metadata(all) => {
@@ -537,14 +525,6 @@ impl Appender for HeadAppender {
         self.late.clear();
         self.histograms.clear();
         self.late_histograms.clear();
-        if !(is_replaying || applied.moved.is_empty() && applied.moved_histograms.is_empty()) {
-            // Else a replay, which may have another window, takes them for what no window allowed.
-            let moved = [
-                Part::Late(&applied.moved),
-                Part::LateHistograms(&applied.moved_histograms),
-            ];
-            log(wal, &[], &moved)?;
-        }
         let metrics = &head.metrics;
         metrics
             .samples_appended

@@ -51,6 +51,24 @@ impl Ring {
         self.by_series.len()
     }
 
+    /// Makes room for so many; where there are more, the newest stay.
+    pub(crate) fn resize(&mut self, capacity: usize) {
+        if capacity == self.capacity {
+            return;
+        }
+        let mut resized = Self::new(capacity);
+        let too_many = self.len().saturating_sub(capacity);
+        for (series, exemplar) in self.iter().skip(too_many) {
+            resized.add(series, exemplar.clone());
+        }
+        *self = resized;
+    }
+
+    /// Time of the exemplar that is overwritten next, in milliseconds.
+    pub(crate) fn oldest(&self) -> Option<i64> {
+        self.iter().next().map(|(_, exemplar)| exemplar.ts)
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
     }
@@ -160,6 +178,7 @@ impl Ring {
 
     /// Puts those of an earlier process before these.
     pub(crate) fn put_before(&mut self, mut past: Self) {
+        past.resize(self.capacity);
         for (series, exemplar) in self.iter() {
             if past.check(series, exemplar) == Ok(true) {
                 past.add(series, exemplar.clone());
@@ -223,6 +242,45 @@ mod tests {
         assert_eq!(put(&mut ring, "a", exemplar("7", 1.0, 7)), Ok(true));
         assert_eq!(put(&mut ring, "a", exemplar("8", 1.0, 8)), Ok(true));
         assert_eq!((ids(&ring, "b", 0, 9), ring.series_count(), ring.len()), (vec![], 1, 4));
+    }
+
+    #[test]
+    fn a_ring_that_is_resized_keeps_the_newest_in_their_order() {
+        let filled = || {
+            let mut ring = Ring::new(4);
+            for (ts, series) in (0..).zip(["a", "b", "a", "a", "b", "a"]) {
+                assert_eq!(put(&mut ring, series, exemplar(&ts.to_string(), 1.0, ts)), Ok(true));
+            }
+            ring
+        };
+        for (capacity, kept, oldest) in [
+            (4, vec!["a: 2 3 5", "b: 4"], Some(2)),
+            (2, vec!["a: 5", "b: 4"], Some(4)),
+            (1, vec!["a: 5"], Some(5)),
+            (0, vec![], None),
+            (9, vec!["a: 2 3 5", "b: 4"], Some(2)),
+        ] {
+            let mut ring = filled();
+            ring.resize(capacity);
+            assert_eq!(ids(&ring, "a|b", 0, 100), kept, "{capacity}");
+            assert_eq!((ring.oldest(), ring.capacity()), (oldest, capacity));
+            // It goes on in turn.
+            for ts in 10..20 {
+                assert_eq!(
+                    put(&mut ring, "c", exemplar(&ts.to_string(), 1.0, ts)),
+                    Ok(capacity > 0)
+                );
+            }
+            assert_eq!(ring.len(), capacity);
+            assert_eq!(ring.oldest().is_some(), capacity > 0);
+        }
+        // One that was read with another capacity.
+        let mut now = Ring::new(2);
+        now.put_before(filled());
+        assert_eq!(
+            (ids(&now, "a|b", 0, 9), now.capacity()),
+            (vec!["a: 5".to_owned(), "b: 4".to_owned()], 2)
+        );
     }
 
     #[test]

@@ -134,22 +134,66 @@ impl Late {
 mod tests {
     use std::collections::BTreeMap;
 
-    use cupola_storage::{SampleSource as _, Samples};
+    use cupola_chunk::NativeValue;
+    use cupola_histogram::{CounterResetHint, Histogram, NativeHistogram, Span};
+    use cupola_storage::{SampleSource as _, SampleValue, Samples};
     use proptest::prelude::*;
 
     use super::*;
 
+    #[derive(Debug, Clone, Copy)]
+    enum Kind {
+        Float,
+        Integer,
+        FloatHistogram,
+    }
+
+    fn value(kind: Kind, count: i64) -> NativeValue {
+        let histogram = Histogram {
+            count: count as u64,
+            positive_spans: vec![Span {
+                offset: count as i32 % 3,
+                length: 1,
+            }],
+            positive_buckets: vec![count],
+            ..Histogram::default()
+        };
+        match kind {
+            Kind::Float => NativeValue::Float(count as f64),
+            Kind::Integer => NativeValue::Histogram(NativeHistogram::Integer(histogram)),
+            Kind::FloatHistogram => NativeValue::Histogram(NativeHistogram::Float(histogram.to_float())),
+        }
+    }
+
+    fn insert(late: &mut Late, ts: i64, value: &NativeValue) -> bool {
+        let inserted = match value {
+            NativeValue::Float(value) => late.insert(7, ts, *value),
+            NativeValue::Histogram(histogram) => late.insert_histogram(7, ts, histogram),
+        };
+        inserted.expect("its chunk can be read")
+    }
+
+    fn kinds() -> impl Strategy<Value = Vec<Kind>> {
+        prop_oneof![
+            Just(vec![Kind::Float]),
+            Just(vec![Kind::Integer]),
+            Just(vec![Kind::FloatHistogram]),
+            Just(vec![Kind::Float, Kind::Integer, Kind::FloatHistogram]),
+        ]
+    }
+
     proptest! {
         #[test]
         fn late_samples_are_in_order_whatever_order_they_come_in(
-            all in prop::collection::vec((0_i64..800, 0_i64..50), 0..900),
+            kinds in kinds(),
+            all in prop::collection::vec((0_i64..800, 1_i64..50, any::<prop::sample::Index>()), 0..900),
             frozen_at in 0_usize..900,
             begin in 0_i64..800,
             end in 0_i64..800,
         ) {
             let mut late = Late::default();
             let mut model = BTreeMap::new();
-            for (n, (ts, value)) in all.iter().enumerate() {
+            for (n, (ts, count, kind)) in all.iter().enumerate() {
                 if n == frozen_at {
                     late.freeze();
                     let older = model.keys().filter(|ts| **ts < end);
@@ -158,18 +202,45 @@ mod tests {
                     late.thaw(begin, end).unwrap();
                     model.retain(|ts, _| !(begin..end).contains(ts));
                 }
-                let is_new = late.insert(7, *ts, *value as f64).unwrap();
+                let kind = *kind.get(&kinds);
+                let is_new = insert(&mut late, *ts, &value(kind, *count));
                 prop_assert_eq!(is_new, !model.contains_key(ts));
-                model.entry(*ts).or_insert(*value as f64);
+                model.entry(*ts).or_insert((matches!(kind, Kind::Float), *count as f64));
             }
-            let mut samples = Samples::default();
+            let (mut samples, mut chunks) = (Samples::default(), 0);
             for source in late.snapshots(7, i64::MIN, i64::MAX) {
                 source.read(i64::MIN, i64::MAX, &mut samples).unwrap();
+                chunks += source.chunks().count();
             }
-            let got: BTreeMap<i64, f64> = samples.ts.iter().copied().zip(samples.values.iter().copied()).collect();
-            prop_assert_eq!(samples.ts.len(), got.len());
-            prop_assert!(samples.ts.is_sorted());
+            // Whoever reads trusts what a histogram says of a reset before it.
+            for pair in samples.histograms.values.windows(2) {
+                let says_no = pair[1].counter_reset_hint == CounterResetHint::NotCounterReset;
+                let mut unsaid = (*pair[1]).clone();
+                unsaid.counter_reset_hint = CounterResetHint::Unknown;
+                prop_assert!(!(says_no && unsaid.detect_reset(&pair[0])), "{:?}", pair);
+            }
+            let seen = samples.iter().map(|(ts, value, _)| match value {
+                SampleValue::Float(value) => (ts, (true, value)),
+                SampleValue::Histogram(histogram) => (ts, (false, histogram.count)),
+            });
+            let got: BTreeMap<i64, (bool, f64)> = seen.collect();
+            prop_assert_eq!(samples.count(), got.len());
+            prop_assert!(samples.ts.is_sorted() && samples.histograms.ts.is_sorted());
+            if let [Kind::Float] = &*kinds {
+                prop_assert!(chunks <= 2 + 2 * got.len() / 60, "{} samples in {} chunks", got.len(), chunks);
+            }
             prop_assert_eq!(got, model);
+        }
+
+        #[test]
+        fn late_histograms_of_a_counter_fill_their_chunks(order in Just((1_i64..400).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut late = Late::default();
+            for ts in order {
+                // A counter: its chunks end only where they are full.
+                insert(&mut late, ts, &value(Kind::Integer, ts * 3));
+            }
+            let chunks: usize = late.of(7).map(MemSeries::chunk_count).sum();
+            prop_assert!(chunks <= 14, "{} chunks", chunks);
         }
     }
 }

@@ -452,6 +452,16 @@ impl Head {
         self.families.lock().list()
     }
 
+    /// Keeps at most so many exemplars from now on.
+    pub(crate) fn set_max_exemplars(&self, max: usize) {
+        self.exemplars.lock().resize(max);
+    }
+
+    /// Time of the oldest exemplar, in milliseconds.
+    pub(crate) fn oldest_exemplar(&self) -> Option<i64> {
+        self.exemplars.lock().oldest()
+    }
+
     /// How many exemplars there are, of how many series, and how many there may be.
     pub(crate) fn exemplar_stats(&self) -> (usize, usize, usize) {
         let ring = self.exemplars.lock();

@@ -98,8 +98,8 @@ impl MemSeries {
         self.open.num_samples() > 0
     }
 
-    // Time of the newest sample.
-    fn last(&self) -> Option<i64> {
+    /// Time of the newest sample.
+    pub(crate) fn last(&self) -> Option<i64> {
         match &self.open {
             Open::Floats(open) => open.last_ts(),
             Open::Histograms(open) => open.last_ts(),
@@ -269,9 +269,10 @@ impl MemSeries {
 
     // Whether a sample older than the newest one belongs into the open chunk, and else into which sealed one.
     fn place_of(&self, ts: i64) -> (bool, usize) {
-        let in_open = self.has_open() && (self.sealed.is_empty() || ts >= self.open_mint);
-        let after = self.sealed.partition_point(|chunk| chunk.mint <= ts);
-        (in_open, after.saturating_sub(1))
+        // Never behind the last sample of a chunk: what the next one says of a reset before it would be wrong then.
+        let at = self.sealed.partition_point(|chunk| chunk.maxt < ts);
+        let newest = self.sealed.len().saturating_sub(1);
+        (self.has_open() && at == self.sealed.len(), at.min(newest))
     }
 
     fn is_histograms(&self, in_open: bool, at: usize) -> bool {

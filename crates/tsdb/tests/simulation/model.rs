@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cupola_model::{Labels, Matcher};
 
-/// Bits of values by time, so that NaN compares.
+/// By time what stands for values: the bits of floats, so that NaN compares; of histograms a hash.
 pub(crate) type Samples = BTreeMap<i64, u64>;
 pub(crate) type Content = BTreeMap<Labels, Samples>;
 /// What one batch adds.

@@ -417,9 +417,8 @@ impl Run {
         self.tsdb.wait_for_replay();
         let found = read(&self.tsdb, &[], i64::MIN, i64::MAX)?;
         let mut world = self.world.lock();
-        world
-            .model
-            .restarted(&found, is_power_cut)
-            .map_err(|e| format!("after {end:?}: {e}"))
+        let checked = world.model.restarted(&found, is_power_cut);
+        let checked = checked.and_then(|()| world.check_exemplars(&self.tsdb, &found));
+        checked.map_err(|e| format!("after {end:?}: {e}"))
     }
 }

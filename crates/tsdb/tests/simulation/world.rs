@@ -1,23 +1,77 @@
 //! The database on a disk and under a clock of the test, what writes to it, and the model it is compared with.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
 
 use cupola_block::BlockFormat;
 use cupola_env::{Clock, Faults, ManualClock, SimDisk};
+use cupola_histogram::{FloatHistogram, Histogram, NativeHistogram, Span};
 use cupola_metrics::{Registry, SeriesValue};
-use cupola_model::{Labels, MatchOp, Matcher, STALE_NAN};
-use cupola_storage::{AppendError, Appendable as _, CommitError, Queryable as _, Samples as Columns, Selection};
+use cupola_model::{Labels, METRIC_NAME, MatchOp, Matcher, STALE_NAN, SeriesRef};
+use cupola_storage::{
+    AppendError, Appendable as _, Appender, CommitError, Exemplar, ExemplarError, Queryable as _, SampleValue,
+    Samples as Columns, Selection, SeriesExemplars,
+};
 use cupola_testkit::Mutator;
 use cupola_tsdb::{Options, Tsdb};
 
-use crate::model::{Batch, Content, Deletion, Model};
+use crate::model::{Batch, Content, Deletion, Model, Samples};
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
 pub(crate) const DATA: &str = "/data";
 const TARGETS: usize = 4;
-const METRICS: [&str; 4] = ["requests_total", "temperature", "up", "queue"];
+const METRICS: [&str; 5] = ["requests_total", "temperature", "up", "queue", "latency"];
+// Those of METRICS that are native histograms.
+const HISTOGRAMS: [&str; 1] = ["latency"];
+
+// An exemplar: its series, its time, and what it is known by.
+type Trace = (Labels, i64, u64);
+type Traces = Vec<Trace>;
+
+/// What is written.
+enum Sent {
+    Float(f64),
+    Histogram(NativeHistogram),
+}
+
+impl Sent {
+    // As the model knows it. One marker of staleness is like the other.
+    fn bits(&self) -> u64 {
+        match self {
+            Self::Float(value) => value.to_bits(),
+            Self::Histogram(histogram) => hash(&histogram.to_float()),
+        }
+    }
+
+    fn append(&self, appender: &mut dyn Appender, labels: &Labels, ts: i64) -> Result<SeriesRef, AppendError> {
+        match self {
+            Self::Float(value) => appender.append(None, labels, ts, *value),
+            Self::Histogram(histogram) => appender.append_histogram(None, labels, ts, histogram.clone()),
+        }
+    }
+}
+
+// Of all that a histogram says but for resets; buckets without observations do not count, since chunks add them.
+fn hash(histogram: &FloatHistogram) -> u64 {
+    if histogram.is_stale() {
+        return STALE_NAN.to_bits();
+    }
+    let mut compact = histogram.clone();
+    compact.compact(0);
+    let mut hasher = DefaultHasher::new();
+    compact.schema.hash(&mut hasher);
+    let floats = [compact.zero_threshold, compact.zero_count, compact.count, compact.sum];
+    let buckets = compact.positive_buckets.iter().chain(&compact.negative_buckets);
+    let numbers = floats.iter().chain(buckets).chain(&*compact.custom_values);
+    numbers.for_each(|number| number.to_bits().hash(&mut hasher));
+    for span in compact.positive_spans.iter().chain(&compact.negative_spans) {
+        (span.offset, span.length).hash(&mut hasher);
+    }
+    hasher.finish()
+}
 
 /// Everything but the database itself, so that it can be used from inside of a write.
 pub(crate) struct World {
@@ -30,6 +84,9 @@ pub(crate) struct World {
     window_ms: i64,
     format: BlockFormat,
     pub commits_failed: u64,
+    // Exemplars that may be found, and those that were.
+    traces_sent: BTreeSet<Trace>,
+    traces_kept: Traces,
 }
 
 impl World {
@@ -44,6 +101,8 @@ impl World {
             window_ms,
             format: [BlockFormat::Native, BlockFormat::Prometheus][rng.below(2)],
             commits_failed: 0,
+            traces_sent: BTreeSet::new(),
+            traces_kept: Traces::new(),
             rng,
         }
     }
@@ -81,8 +140,40 @@ impl World {
         }
     }
 
+    // Of a counter that is reset now and then, or of another layout or kind than before.
+    fn histogram(&mut self, count: u64) -> NativeHistogram {
+        let count = count % 50 + 1;
+        let wide = self.rng.below(20) as u32;
+        let integer = Histogram {
+            schema: if self.chance(95) { 3 } else { 1 },
+            count: count * 2 + 1,
+            zero_count: 1,
+            sum: self.rng.below(1000) as f64 / 8.0,
+            positive_spans: vec![
+                Span { offset: -3, length: 1 },
+                Span {
+                    offset: 1 + wide as i32,
+                    length: 1,
+                },
+            ],
+            positive_buckets: vec![count as i64, 0],
+            ..Histogram::default()
+        };
+        match self.rng.below(20) {
+            0 => NativeHistogram::Float(integer.to_float()),
+            _ => NativeHistogram::Integer(integer),
+        }
+    }
+
+    fn sent(&mut self, metric: &str, count: u64) -> Sent {
+        match HISTOGRAMS.contains(&metric) {
+            true => Sent::Histogram(self.histogram(count)),
+            false => Sent::Float(self.value(count)),
+        }
+    }
+
     /// What a target sends next.
-    fn scrape(&mut self) -> Vec<(Labels, i64, f64)> {
+    fn scrape(&mut self) -> Vec<(Labels, i64, Sent)> {
         let target = self.rng.below(TARGETS);
         // No two batches of one moment: which of two values of one time stays is not promised.
         self.clock.advance(1);
@@ -93,7 +184,7 @@ impl World {
         if self.chance(2) {
             // The target is another one from now on.
             self.targets[target].0 += 1;
-            out.extend(METRICS.map(|metric| (Self::labels(target, life, metric), now, STALE_NAN)));
+            out.extend(METRICS.map(|metric| (Self::labels(target, life, metric), now, Sent::Float(STALE_NAN))));
             return out;
         }
         let ts = match self.rng.below(40) {
@@ -104,24 +195,26 @@ impl World {
             _ => now,
         };
         for metric in METRICS {
-            let value = self.value(count);
+            let value = self.sent(metric, count);
             if self.chance(97) {
                 out.push((Self::labels(target, life, metric), ts, value));
             }
         }
         if self.chance(3) {
             // As remote write sends them: several of one series.
-            let labels = Self::labels(target, life, "bulk");
-            for n in 0..self.rng.below(20) as i64 {
-                let value = self.value(count);
+            let metric = ["bulk", HISTOGRAMS[0]][self.rng.below(2)];
+            let labels = Self::labels(target, life, metric);
+            for n in 1..self.rng.below(20) as i64 {
+                let value = self.sent(metric, count + n.unsigned_abs());
                 out.push((labels.clone(), ts + n * 1000, value));
             }
         }
         if self.chance(1)
             && let Some((labels, samples)) = self.model.now.iter().nth(target)
             && let Some((ts, bits)) = samples.last_key_value()
+            && !HISTOGRAMS.contains(&labels.get(METRIC_NAME).unwrap_or_default())
         {
-            out.push((labels.clone(), *ts, f64::from_bits(*bits)));
+            out.push((labels.clone(), *ts, Sent::Float(f64::from_bits(*bits))));
         }
         out
     }
@@ -135,15 +228,21 @@ impl World {
         let mut world = shared.lock();
         let scraped = world.scrape();
         let mut appender = tsdb.appender();
-        let mut taken: Batch = Vec::new();
+        let (mut taken, mut traced): (Batch, Traces) = Default::default();
         for (labels, ts, value) in scraped {
             let newest = world.model.newest_of(&labels);
-            let appended = appender.append(None, &labels, ts, value);
+            let appended = value.append(&mut *appender, &labels, ts);
             let is_known = world.model.knows(&labels, ts) || taken.iter().any(|(l, t, _)| *l == labels && *t == ts);
             match appended {
                 // One of that time stays as it is.
                 Ok(_) if is_known => {}
-                Ok(_) => taken.push((labels, ts, value.to_bits())),
+                Ok(series) => {
+                    if world.chance(10) {
+                        let trace = (labels.clone(), ts, world.rng.next_u64() >> 12);
+                        traced.extend(append_exemplar(&mut *appender, series, &trace).is_ok().then_some(trace));
+                    }
+                    taken.push((labels, ts, value.bits()));
+                }
                 Err(error) => world.may_be_refused(tsdb, &labels, ts, newest, &error)?,
             }
         }
@@ -153,10 +252,23 @@ impl World {
         drop(world);
         meanwhile();
         let mut world = shared.lock();
+        world.traces_sent.extend(traced.iter().cloned());
         match appender.commit() {
-            Ok(()) => world.model.acknowledge(taken),
+            Ok(()) => {
+                world.model.acknowledge(taken);
+                if !traced.is_empty() {
+                    // One that another batch has overtaken is not kept.
+                    let kept = read_exemplars(tsdb)?;
+                    world
+                        .traces_kept
+                        .extend(traced.into_iter().filter(|trace| kept.contains(trace)));
+                }
+            }
             Err(_) if world.disk.is_dead() => world.model.in_flight = Some(taken),
-            Err(CommitError::Log(_)) if world.disk.faults() != Faults::default() => world.commits_failed += 1,
+            Err(CommitError::Log(_)) if world.disk.faults() != Faults::default() => {
+                world.commits_failed += 1;
+                world.traces_sent.retain(|trace| !traced.contains(trace));
+            }
             Err(error) => return Err(format!("a batch is refused: {error}")),
         }
         Ok(())
@@ -169,8 +281,8 @@ impl World {
         let mut taken: Batch = Vec::new();
         for (labels, ts, value) in scraped {
             let is_known = self.model.knows(&labels, ts) || taken.iter().any(|(l, t, _)| *l == labels && *t == ts);
-            if !is_known && appender.append(None, &labels, ts, value).is_ok() {
-                taken.push((labels, ts, value.to_bits()));
+            if !is_known && value.append(&mut *appender, &labels, ts).is_ok() {
+                taken.push((labels, ts, value.bits()));
             }
         }
         match appender.commit() {
@@ -250,6 +362,26 @@ impl World {
         }
     }
 
+    /// Compares the exemplars there are after a restart with those there were; `found` is what there is of samples. Where a
+    /// batch's sample is there, its exemplar must be, but for series of which the head may have kept nothing.
+    pub(crate) fn check_exemplars(&mut self, tsdb: &Tsdb, found: &Content) -> Result<(), String> {
+        let there = read_exemplars(tsdb)?;
+        if let Some(trace) = there.difference(&self.traces_sent).next() {
+            return Err(format!("exemplar {trace:?} was never acknowledged"));
+        }
+        let written = tsdb.blocks().iter().map(|b| b.maxt).max().unwrap_or(i64::MIN);
+        for trace in &self.traces_kept {
+            let (labels, ts, _) = trace;
+            let has_sample = found.get(labels).is_some_and(|samples| samples.contains_key(ts));
+            let is_in_head = *ts >= written && has_sample && !self.model.maybe.contains_key(labels);
+            if is_in_head && !there.contains(trace) {
+                return Err(format!("exemplar {trace:?} is lost"));
+            }
+        }
+        self.traces_kept.retain(|trace| there.contains(trace));
+        Ok(())
+    }
+
     /// What is past the retention may go in the next maintenance.
     pub(crate) fn expire(&mut self, tsdb: &Tsdb) {
         self.model.expire(newest(tsdb) - self.options().retention_ms);
@@ -272,6 +404,30 @@ impl World {
     }
 }
 
+fn append_exemplar(appender: &mut dyn Appender, series: SeriesRef, (_, ts, id): &Trace) -> Result<(), ExemplarError> {
+    let exemplar = Exemplar {
+        labels: Labels::from_pairs([("trace_id", id.to_string())]),
+        value: 1.0,
+        ts: *ts,
+    };
+    appender.append_exemplar(series, exemplar)
+}
+
+fn read_exemplars(tsdb: &Tsdb) -> Result<BTreeSet<Trace>, String> {
+    let found = tsdb
+        .exemplars(&[Vec::new()], i64::MIN, i64::MAX)
+        .map_err(|error| format!("exemplars cannot be read: {error}"))?;
+    let mut all = BTreeSet::new();
+    for SeriesExemplars { labels, exemplars } in found {
+        for exemplar in exemplars {
+            let id = exemplar.labels.value("trace_id").parse();
+            let id = id.map_err(|_| format!("{labels}: an exemplar nobody sent: {exemplar:?}"))?;
+            all.insert((labels.clone(), exemplar.ts, id));
+        }
+    }
+    Ok(all)
+}
+
 /// The newest time the database knows.
 pub(crate) fn newest(tsdb: &Tsdb) -> i64 {
     let blocks = tsdb.blocks().iter().map(|block| block.maxt).max();
@@ -291,18 +447,23 @@ pub(crate) fn read(tsdb: &Tsdb, matchers: &[Matcher], mint: i64, maxt: i64) -> R
             .source
             .read(mint, maxt, &mut columns)
             .map_err(|e| e.to_string())?;
-        if !columns.ts.is_sorted_by(|a, b| a < b) {
+        let is_sorted = |times: &[i64]| times.is_sorted_by(|a, b| a < b);
+        if !is_sorted(&columns.ts) || !is_sorted(&columns.histograms.ts) {
             return Err(format!("{}: times do not ascend", series.labels));
         }
         if columns.is_empty() {
             continue;
         }
-        let samples = columns
-            .ts
-            .iter()
-            .copied()
-            .zip(columns.values.iter().map(|v| v.to_bits()));
-        if out.insert(series.labels.clone(), samples.collect()).is_some() {
+        let count = columns.count();
+        let samples = columns.iter().map(|(ts, value, _)| match value {
+            SampleValue::Float(value) => (ts, value.to_bits()),
+            SampleValue::Histogram(histogram) => (ts, hash(&histogram)),
+        });
+        let samples: Samples = samples.collect();
+        if samples.len() != count {
+            return Err(format!("{}: a float and a histogram of one time", series.labels));
+        }
+        if out.insert(series.labels.clone(), samples).is_some() {
             return Err(format!("{} comes twice", series.labels));
         }
     }

@@ -197,9 +197,11 @@ fn gather(answer: &Value, rule: &Rule, block_ms: i64) -> Result<Gathered, String
         }
         builder.set(METRIC_NAME, rule.name());
         let labels = builder.build();
+        // Empty buckets, the zero threshold and unused custom bounds are not in the answer, so that what would be written
+        // is not what the rule would have recorded. Upstream leaves such samples out without a word.
         if series.get("histograms").is_some() {
             return Err(format!(
-                "series {labels}: it has native histograms, which cannot be written to a block yet"
+                "series {labels}: it has native histograms, of which the API does not tell all that a block has to hold"
             ));
         }
         let number = gathered.series(&labels);
