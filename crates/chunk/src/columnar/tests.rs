@@ -22,6 +22,17 @@ fn bits(ts: &[i64], values: &[f64]) -> Vec<(i64, u64)> {
     ts.iter().copied().zip(values.iter().map(|v| v.to_bits())).collect()
 }
 
+// What a column of values is in the form for columns that are kept, and what is read from it.
+fn coded(values: &[f64]) -> (Vec<u8>, Vec<u64>) {
+    let (mut bytes, mut back) = (Vec::new(), Vec::new());
+    encode_values_coded(values, &mut bytes).unwrap();
+    assert_eq!(
+        decode_values(&bytes, values.len() as u16, &mut back).unwrap(),
+        bytes.len()
+    );
+    (bytes, back.into_iter().map(f64::to_bits).collect())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
 }
@@ -118,7 +129,7 @@ fn bytes_of_values_are_those_of_the_format() {
     );
 }
 
-fn shaped() -> impl Strategy<Value = Vec<f64>> {
+fn shaped(most_samples: usize) -> impl Strategy<Value = Vec<f64>> {
     let special = prop::sample::select(vec![
         0.0,
         -0.0,
@@ -151,7 +162,7 @@ fn shaped() -> impl Strategy<Value = Vec<f64>> {
         1 => prop::collection::vec((any::<prop::sample::Index>(), special), 0..200),
         1 => prop::collection::vec((any::<prop::sample::Index>(), any::<u64>().prop_map(f64::from_bits)), 0..200),
     ];
-    let noise = prop::collection::vec(any::<u64>(), 1..400);
+    let noise = prop::collection::vec(any::<u64>(), 1..most_samples);
     ((start, most, seldom, step), (power, any::<bool>()), patches, noise).prop_map(
         |((start, most, seldom, step), (power, is_counter), patches, noise)| {
             let mut int = start;
@@ -190,7 +201,7 @@ fn scraped(len: usize) -> impl Strategy<Value = Vec<i64>> {
 }
 
 fn samples() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
-    shaped().prop_flat_map(|values| (scraped(values.len()), Just(values)))
+    shaped(400).prop_flat_map(|values| (scraped(values.len()), Just(values)))
 }
 
 proptest! {
@@ -201,6 +212,18 @@ proptest! {
         prop_assert_eq!(decoded(&bytes, EVERYTHING).unwrap(), bits(&ts, &values));
         // A column takes at most 64 bits each and its fields: two tags, three varints, shift and width.
         prop_assert!(bytes.len() <= 2 + 2 * (34 + 8 * ts.len()), "{} bytes for {}", bytes.len(), ts.len());
+    }
+
+    #[test]
+    fn coded_columns_come_back_bit_for_bit(values in shaped(1500)) {
+        let (bytes, back) = coded(&values);
+        prop_assert_eq!(back, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        let mut packed = Vec::new();
+        encode_values(&values, &mut packed).unwrap();
+        prop_assert!(bytes.len() <= packed.len() + packed.len() / 16, "{} bytes, packed {}", bytes.len(), packed.len());
+        for cut in 1..bytes.len().min(20) {
+            prop_assert!(decode_values(&bytes[..bytes.len() - cut], values.len() as u16, &mut Vec::new()).is_err());
+        }
     }
 
     #[test]
