@@ -303,10 +303,19 @@ mod tests {
         assert!(meta.dir_in(Path::new("data")).starts_with("data/cupola-blocks"));
         assert_eq!(String::from_utf8(meta.to_json().unwrap()).unwrap(), native);
         let other = |told: &str| BlockMeta::parse(native.replace("\"columns\",\n\t\t\"version\": 1", told).as_bytes());
-        assert_eq!(other("\"columns\", \"version\": 2").unwrap().format(), BlockFormat::Native);
+        assert_eq!(
+            other("\"columns\", \"version\": 2").unwrap().format(),
+            BlockFormat::Native
+        );
         for (told, refused) in [
-            ("\"columns\", \"version\": 3", "format \"columns\" version 3 is not supported"),
-            ("\"columns\", \"version\": 0", "format \"columns\" version 0 is not supported"),
+            (
+                "\"columns\", \"version\": 3",
+                "format \"columns\" version 3 is not supported",
+            ),
+            (
+                "\"columns\", \"version\": 0",
+                "format \"columns\" version 0 is not supported",
+            ),
             ("\"rows\", \"version\": 1", "format \"rows\" version 1 is not supported"),
         ] {
             assert_eq!(other(told).unwrap_err(), refused);

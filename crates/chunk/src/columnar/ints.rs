@@ -141,12 +141,17 @@ fn encode_all(ints: &[i64], effort: Effort, out: &mut Vec<u8>) {
     if effort == Effort::Coded && plan.cost > 8 * LEAST_BYTES {
         let mut coded = Vec::with_capacity(scaled.len());
         let coding = Coding::best(&plan, &scaled, &mut coded);
-        if let Some(coding) = coding.filter(|coding| coding.cost + coding.cost / 16 < plan.cost) {
+        if let Some(coding) = coding.filter(|coding| coding.cost + is_worth(coding.cost, ints.len()) < plan.cost) {
             put_coded(first, shift, &coding, &scaled, &coded, out);
             return;
         }
     }
     put(first, shift, &plan, &scaled, &left, out);
+}
+
+// So many bits make coded residuals worth the time that reading them takes.
+fn is_worth(cost: usize, ints: usize) -> usize {
+    (cost / 16).max(ints / 3)
 }
 
 fn put_coded(first: i64, shift: u32, coding: &Coding, scaled: &[i64], left: &[i64], out: &mut Vec<u8>) {
