@@ -45,6 +45,15 @@ impl XorAppender {
         buf.extend_from_slice(&[0, 0]);
         Self {
             bytes: buf,
+            ..Self::unallocated()
+        }
+    }
+
+    /// An empty chunk that takes no heap memory before its first sample.
+    #[must_use]
+    pub const fn unallocated() -> Self {
+        Self {
+            bytes: Vec::new(),
             ts: 0,
             delta: 0,
             value: 0,
@@ -60,11 +69,10 @@ impl XorAppender {
     #[must_use]
     pub fn after(ts: i64, value: f64) -> Self {
         Self {
-            bytes: Vec::new(),
             ts,
             value: value.to_bits(),
             any: true,
-            ..Self::new()
+            ..Self::unallocated()
         }
     }
 

@@ -11,6 +11,8 @@ use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use cupola_model::{Labels, MatchOp, Matcher};
 use hashbrown::{HashMap, HashSet, HashTable};
 
+use super::spread;
+
 type Random = foldhash::fast::RandomState;
 
 /// The labels of one series: numbers of pairs, in the order of their names.
@@ -26,6 +28,7 @@ pub(crate) struct Index {
     pair_numbers: HashTable<u32>,
     hasher: Random,
     all: Vec<u32>,
+    sorts_later: bool,
 }
 
 #[derive(Default)]
@@ -37,6 +40,8 @@ struct Name {
 #[derive(Default)]
 struct Pair {
     name: u32,
+    // Of name and value: the table of all grows without looking at the text.
+    hash: u32,
     value: Box<str>,
     series: Postings,
 }
@@ -116,8 +121,11 @@ impl Index {
         self.names.get(pair.name as usize).map_or("", |name| &name.text)
     }
 
-    fn hash(&self, name: u32, value: &str) -> u64 {
-        hash_pair(&self.hasher, name, value)
+    fn hash(&self, name: u32, value: &str) -> u32 {
+        let mut hash = self.hasher.build_hasher();
+        name.hash(&mut hash);
+        value.hash(&mut hash);
+        hash.finish() as u32
     }
 
     fn pair(&self, name: &str, value: &str) -> Option<u32> {
@@ -126,11 +134,15 @@ impl Index {
     }
 
     fn pair_of(&self, name: u32, value: &str) -> Option<u32> {
+        self.pair_with(name, value, self.hash(name, value))
+    }
+
+    fn pair_with(&self, name: u32, value: &str, hash: u32) -> Option<u32> {
         let is_it = |id: &u32| {
             let pair = self.pairs.get(*id as usize);
-            pair.is_some_and(|pair| pair.name == name && *pair.value == *value)
+            pair.is_some_and(|pair| pair.hash == hash && pair.name == name && *pair.value == *value)
         };
-        self.pair_numbers.find(self.hash(name, value), is_it).copied()
+        self.pair_numbers.find(spread(hash), is_it).copied()
     }
 
     /// The pair of this name and value, made where it is new. It belongs to the series that is inserted next.
@@ -139,9 +151,10 @@ impl Index {
             Some(number) => *number,
             None => self.add_name(name),
         };
-        match self.pair_of(name, value) {
+        let hash = self.hash(name, value);
+        match self.pair_with(name, value, hash) {
             Some(id) => id,
-            None => self.add_pair(name, value),
+            None => self.add_pair(name, value, hash),
         }
     }
 
@@ -155,22 +168,19 @@ impl Index {
         number
     }
 
-    fn add_pair(&mut self, name: u32, value: &str) -> u32 {
+    fn add_pair(&mut self, name: u32, value: &str, hash: u32) -> u32 {
         let pair = Pair {
             name,
+            hash,
             value: value.into(),
             series: Postings::default(),
         };
         let id = put(&mut self.pairs, &mut self.free_pairs, pair);
-        let hash = self.hash(name, value);
-        let (pairs, hasher) = (&self.pairs, &self.hasher);
-        self.pair_numbers.insert_unique(hash, id, |id| {
-            let pair = pairs.get(*id as usize);
-            pair.map_or(0, |pair| hash_pair(hasher, pair.name, &pair.value))
-        });
+        let hash_of = |id: &u32| self.pairs.get(*id as usize).map_or(0, |pair| spread(pair.hash));
+        self.pair_numbers.insert_unique(spread(hash), id, hash_of);
         if let Some(name) = self.names.get_mut(name as usize) {
             name.values.new.push(id);
-            if name.values.new.len() > NEW_VALUES + name.values.sorted.len() / 2 {
+            if !self.sorts_later && name.values.new.len() > NEW_VALUES + name.values.sorted.len() / 2 {
                 name.values.settle(&self.pairs);
             }
         }
@@ -185,6 +195,18 @@ impl Index {
             }
         }
         insert(&mut self.all, slot);
+    }
+
+    /// Many series follow: values are put in order once, by [`Index::end_bulk`].
+    pub(crate) fn begin_bulk(&mut self) {
+        self.sorts_later = true;
+    }
+
+    pub(crate) fn end_bulk(&mut self) {
+        self.sorts_later = false;
+        for name in &mut self.names {
+            name.values.settle(&self.pairs);
+        }
     }
 
     /// Forgets series: their slots and pairs.
@@ -203,8 +225,7 @@ impl Index {
             if !pair.series.retain(|slot| !gone.contains(&slot)) {
                 continue;
             }
-            let hash = hash_pair(&self.hasher, pair.name, &pair.value);
-            if let Ok(entry) = self.pair_numbers.find_entry(hash, |other| *other == id) {
+            if let Ok(entry) = self.pair_numbers.find_entry(spread(pair.hash), |other| *other == id) {
                 entry.remove();
             }
             names.insert(pair.name);
@@ -308,13 +329,6 @@ impl Index {
     }
 }
 
-fn hash_pair(hasher: &Random, name: u32, value: &str) -> u64 {
-    let mut hash = hasher.build_hasher();
-    name.hash(&mut hash);
-    value.hash(&mut hash);
-    hash.finish()
-}
-
 fn value_of(pairs: &[Pair], id: u32) -> &str {
     pairs.get(id as usize).map_or("", |pair| &pair.value)
 }
@@ -381,14 +395,22 @@ impl Values {
 
     fn in_order(&self, pairs: &[Pair]) -> Vec<u32> {
         let mut all = Vec::with_capacity(self.sorted.len() + self.new.len());
-        all.extend_from_slice(&self.sorted);
-        all.extend_from_slice(&self.new);
-        // A stable sort takes the sorted part as it is and merges the rest into it.
-        all.sort_by(|a, b| value_of(pairs, *a).cmp(value_of(pairs, *b)));
+        let mut sorted = self.sorted.iter().copied().peekable();
+        for new in sort(&self.new, pairs) {
+            let value = value_of(pairs, new);
+            while let Some(before) = sorted.next_if(|id| value_of(pairs, *id) < value) {
+                all.push(before);
+            }
+            all.push(new);
+        }
+        all.extend(sorted);
         all
     }
 
     fn settle(&mut self, pairs: &[Pair]) {
+        if self.new.is_empty() {
+            return;
+        }
         self.sorted = self.in_order(pairs);
         self.new = Vec::new();
     }
@@ -401,6 +423,26 @@ impl Values {
         let new = self.new.iter().copied();
         sorted.chain(new.filter(move |id| value_of(pairs, *id).starts_with(prefix)))
     }
+}
+
+// By value. What tells most of them apart, the eight bytes behind what all begin with, is fetched once: the values
+// themselves lie all over the memory.
+fn sort(ids: &[u32], pairs: &[Pair]) -> Vec<u32> {
+    let text = |id: u32| value_of(pairs, id).as_bytes();
+    let first = ids.first().map_or(&[][..], |id| text(*id));
+    let common = ids.iter().fold(first.len(), |common, id| {
+        let same = first.iter().zip(text(*id)).take(common);
+        same.take_while(|(a, b)| a == b).count()
+    });
+    let key = |id: u32| {
+        let mut key = [0; 8];
+        let rest = text(id).iter().skip(common);
+        key.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        u64::from_be_bytes(key)
+    };
+    let mut keyed: Vec<(u64, u32)> = ids.iter().map(|id| (key(*id), *id)).collect();
+    keyed.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| text(a.1).cmp(text(b.1))));
+    keyed.into_iter().map(|(_, id)| id).collect()
 }
 
 // New slots are the largest in almost every case.

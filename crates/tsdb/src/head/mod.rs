@@ -12,6 +12,7 @@ mod histograms;
 mod index;
 mod late;
 mod limits;
+mod metadata;
 mod newcomers;
 mod replay;
 mod series;
@@ -23,7 +24,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    ChangeLog, Changes, MergedSource, SampleSource, Samples, Selection, Series, SeriesExemplars, StorageError, Version,
+    ChangeLog, Changes, MergedSource, Metadata, SampleSource, Samples, Selection, Series, SeriesExemplars,
+    StorageError, Version,
 };
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
@@ -35,10 +37,11 @@ use crate::wal::{LoggedChunk, LoggedDeletion, LoggedExemplar, Wal};
 use append::HeadAppender;
 pub use cardinality::{Cardinality, Counts};
 use exemplars::Ring;
-use index::{Index, PairIds};
+use index::Index;
 use late::Late;
 use limits::Refusals;
 pub use limits::RefusedSeries;
+use metadata::Families;
 use newcomers::Newcomers;
 pub(crate) use replay::Replay;
 use series::MemSeries;
@@ -67,6 +70,8 @@ pub(crate) struct Head {
     newcomers: Mutex<Newcomers>,
     /// Locked after the head, or alone.
     exemplars: Mutex<Ring>,
+    /// Locked after the head, or alone.
+    families: Mutex<Families>,
     metrics: Arc<Metrics>,
 }
 
@@ -93,6 +98,8 @@ struct Inner {
 #[derive(Default)]
 struct Slot {
     generation: u32,
+    // Of the series' labels: the table of all grows without looking at them.
+    hash: u32,
     series: Option<MemSeries>,
 }
 
@@ -114,6 +121,11 @@ pub struct HeadStats {
 #[cfg(test)]
 pub(crate) fn series_bytes() -> usize {
     size_of::<MemSeries>()
+}
+
+/// A hash table takes the place from the low bits and a tag from the highest ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 fn series_ref(slot: u32, generation: u32) -> u64 {
@@ -140,17 +152,22 @@ impl Inner {
     }
 
     fn find(&self, labels: &Labels) -> Option<u64> {
-        self.find_ids(&self.index.find(labels)?)
+        let ids = self.index.find(labels)?;
+        self.find_ids(&ids, spread(self.hash(&ids)))
     }
 
-    fn find_ids(&self, ids: &[u32]) -> Option<u64> {
+    fn find_ids(&self, ids: &[u32], hash: u64) -> Option<u64> {
         let has = |slot: &u32| {
             let entry = self.slots.get(*slot as usize);
             let series = entry.and_then(|entry| entry.series.as_ref());
             series.is_some_and(|series| *series.labels == *ids)
         };
-        let slot = *self.by_labels.find(self.hasher.hash_one(ids), has)?;
+        let slot = *self.by_labels.find(hash, has)?;
         Some(series_ref(slot, self.slots.get(slot as usize)?.generation))
+    }
+
+    fn hash(&self, ids: &[u32]) -> u32 {
+        self.hasher.hash_one(ids) as u32
     }
 
     fn labels(&self, series: &MemSeries) -> Labels {
@@ -165,34 +182,30 @@ impl Inner {
 
     fn create(&mut self, labels: &Labels) -> u64 {
         let ids = self.index.intern(labels);
-        self.create_of(ids)
+        self.create_of(&ids)
     }
 
     // The series with these pairs, made where it is new.
-    fn create_of(&mut self, ids: PairIds) -> u64 {
-        if let Some(id) = self.find_ids(&ids) {
+    fn create_of(&mut self, ids: &[u32]) -> u64 {
+        let hash = self.hash(ids);
+        if let Some(id) = self.find_ids(ids, spread(hash)) {
             return id;
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 generation: self.first_generation,
-                series: None,
+                ..Slot::default()
             });
             (self.slots.len() - 1) as u32
         });
         let entry = &mut self.slots[slot as usize];
         let id = series_ref(slot, entry.generation);
         self.series += 1;
-        self.index.insert(slot, &ids);
-        let hash = self.hasher.hash_one(&*ids);
-        entry.series = Some(MemSeries::new(ids));
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.by_labels.insert_unique(hash, slot, |slot| {
-            slots
-                .get(*slot as usize)
-                .and_then(|s| s.series.as_ref())
-                .map_or(0, |s| hasher.hash_one(&*s.labels))
-        });
+        self.index.insert(slot, ids);
+        entry.hash = hash;
+        entry.series = Some(MemSeries::new(ids.into()));
+        let hash_of = |slot: &u32| self.slots.get(*slot as usize).map_or(0, |slot| spread(slot.hash));
+        self.by_labels.insert_unique(spread(hash), slot, hash_of);
         id
     }
 
@@ -245,6 +258,7 @@ impl Head {
             limits: options.limits,
             refusals: Mutex::default(),
             exemplars: Mutex::new(Ring::new(options.max_exemplars)),
+            families: Mutex::default(),
             newcomers: Mutex::default(),
             metrics,
         }
@@ -433,6 +447,11 @@ impl Head {
         self.exemplars.lock().select(sets, mint, maxt)
     }
 
+    /// As [`cupola_storage::Queryable::metadata`].
+    pub(crate) fn metadata(&self) -> Vec<(String, Metadata)> {
+        self.families.lock().list()
+    }
+
     /// How many exemplars there are, of how many series, and how many there may be.
     pub(crate) fn exemplar_stats(&self) -> (usize, usize, usize) {
         let ring = self.exemplars.lock();
@@ -562,11 +581,14 @@ impl Head {
         inner.series -= removed.len();
         inner.index.remove(&removed);
         for (slot, labels) in &removed {
-            let hash = inner.hasher.hash_one(&**labels);
+            let hash = spread(inner.hash(labels));
             if let Ok(entry) = inner.by_labels.find_entry(hash, |s| s == slot) {
                 entry.remove();
             }
             inner.free.push(*slot);
+        }
+        if !removed.is_empty() {
+            self.families.lock().retain(&inner.index);
         }
         self.metrics.series_removed.add(removed.len() as f64);
         removed.len()
@@ -668,6 +690,7 @@ impl Head {
             }
         }
         checkpoint.add_exemplars(&self.logged_exemplars())?;
+        checkpoint.add_metadata(&self.metadata())?;
         // It may hold parts of batches that were logged meanwhile. After a power cut the log must have the rest of them.
         self.sync()?;
         let failed_syncs = checkpoint.failed_syncs;

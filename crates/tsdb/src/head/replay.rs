@@ -3,42 +3,80 @@
 //! What is read is kept beside the head, series by series, so that replay and new samples do not wait for each other.
 //! At the end each series gets its past in one step under one lock: no reader sees half of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cupola_histogram::HistogramRef;
-use cupola_storage::StorageError;
+use cupola_storage::{Metadata, StorageError};
 use hashbrown::HashMap;
 
 use super::Head;
 use super::exemplars::Ring;
 use super::series::MemSeries;
 use crate::by_slot::BySlot;
-use crate::wal::{Entry, LoggedExemplar, LoggedSample, SeriesTable};
+use crate::wal::{Entry, LoggedExemplar, LoggedHistogram, LoggedSample, SeriesTable};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
     floor: i64,
     // Ids of the log are those of an earlier process. One more than the id here, 0 where there is none.
     ids: BySlot<u64>,
-    // By slot. The head frees no slot until the replay is over.
-    past: Vec<MemSeries>,
+    // The head frees no slot until the replay is over.
+    past: Past,
     exemplars: Ring,
+    families: BTreeMap<String, Metadata>,
     late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
 }
 
+/// Series by slot. It grows without moving what it has, and is given back piece by piece.
+#[derive(Default)]
+struct Past(Vec<Vec<MemSeries>>);
+
+impl Past {
+    const PIECE: usize = 4096;
+
+    fn make_room(&mut self, slot: u32) {
+        let (piece, within) = (slot as usize / Self::PIECE, slot as usize % Self::PIECE);
+        if piece >= self.0.len() {
+            self.0.resize_with(piece + 1, Vec::new);
+        }
+        if let Some(piece) = self.0.get_mut(piece)
+            && within >= piece.len()
+        {
+            piece.reserve_exact(Self::PIECE - piece.len());
+            piece.resize_with(within + 1, MemSeries::unlabelled);
+        }
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut MemSeries> {
+        let piece = self.0.get_mut(slot as usize / Self::PIECE)?;
+        piece.get_mut(slot as usize % Self::PIECE)
+    }
+
+    fn into_slots(self) -> impl Iterator<Item = (usize, MemSeries)> {
+        let pieces = self.0.into_iter().enumerate();
+        pieces.flat_map(|(piece, all)| {
+            let slots = piece * Self::PIECE..;
+            slots.zip(all)
+        })
+    }
+}
+
 impl Replay {
     /// Takes nothing that blocks have.
     pub(crate) fn new(head: Arc<Head>) -> Self {
+        head.inner.write().index.begin_bulk();
         let (_, _, max_exemplars) = head.exemplar_stats();
         Self {
             floor: head.floor(),
             exemplars: Ring::new(max_exemplars),
+            families: BTreeMap::new(),
             head,
             ids: BySlot::default(),
-            past: Vec::new(),
+            past: Past::default(),
             late: HashMap::default(),
             damage: Vec::new(),
         }
@@ -51,7 +89,7 @@ impl Replay {
 
     fn series(&mut self, logged: u64) -> Option<&mut MemSeries> {
         let id = self.ids.get(logged).checked_sub(1)?;
-        self.past.get_mut(id as u32 as usize)
+        self.past.get_mut(id as u32)
     }
 
     pub(crate) fn entry(&mut self, entry: Entry<'_>) {
@@ -87,6 +125,7 @@ impl Replay {
                     }
                 }
             }
+            Entry::LateHistograms(histograms) => histograms.iter().for_each(|logged| self.late_histogram(logged)),
             Entry::Exemplars(exemplars) => {
                 let inner = self.head.inner.read();
                 for LoggedExemplar { series, exemplar } in exemplars {
@@ -100,6 +139,7 @@ impl Replay {
                     }
                 }
             }
+            Entry::Metadata(all) => self.families.extend(all),
             Entry::Deletion(deletion) => {
                 for logged in &deletion.series {
                     let Some(series) = self.series(*logged) else { continue };
@@ -142,7 +182,7 @@ impl Replay {
         };
         // What came during an earlier replay is logged as late, because nobody knew whether it was.
         if sample.ts >= self.floor
-            && let Some(series) = self.past.get_mut(id as u32 as usize)
+            && let Some(series) = self.past.get_mut(id as u32)
             && series.check(sample.ts, sample.value) == Ok(true)
         {
             series.push(sample.ts, sample.value);
@@ -154,11 +194,29 @@ impl Replay {
         }
     }
 
-    fn announce(&mut self, logged: u64, id: u64) {
-        let slot = id as u32 as usize;
-        if slot >= self.past.len() {
-            self.past.resize_with(slot + 1, MemSeries::unlabelled);
+    fn late_histogram(&mut self, logged: &LoggedHistogram) {
+        let Some(id) = self.ids.get(logged.series).checked_sub(1) else {
+            return;
+        };
+        if super::histograms::check(&logged.value).is_err() {
+            return;
         }
+        let histogram = HistogramRef::from(&logged.value);
+        if logged.ts >= self.floor
+            && let Some(series) = self.past.get_mut(id as u32)
+            && series.check_histogram(logged.ts, histogram) == Ok(true)
+        {
+            series.push_histogram(logged.ts, histogram);
+            return;
+        }
+        let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
+        if let Err(error) = late.insert_histogram(logged.ts, &logged.value) {
+            self.damage(logged.series, "histogram out of order", &error);
+        }
+    }
+
+    fn announce(&mut self, logged: u64, id: u64) {
+        self.past.make_room(id as u32);
         self.ids.announce(logged);
         self.ids.replace(logged, id + 1);
     }
@@ -168,14 +226,15 @@ impl Replay {
         let mut inner = head.inner.write();
         // A pair exists as long as a series has it, so none is made before its first series.
         let mut pairs: Vec<Option<u32>> = vec![None; table.pairs.len()];
+        let mut ids = Vec::new();
         for (logged, places) in table.iter() {
-            let ids = places.iter().filter_map(|place| {
+            ids.clear();
+            ids.extend(places.iter().filter_map(|place| {
                 let (name, value) = table.pairs.get(*place as usize)?;
                 let pair = pairs.get_mut(*place as usize)?;
                 Some(*pair.get_or_insert_with(|| inner.index.intern_pair(name, value)))
-            });
-            let ids = ids.collect();
-            let id = inner.create_of(ids);
+            }));
+            let id = inner.create_of(&ids);
             self.announce(logged, id);
         }
     }
@@ -198,8 +257,9 @@ impl Replay {
         let mut inner = self.head.inner.write();
         self.head.is_replaying.store(false, Ordering::Release);
         let inner = &mut *inner;
+        inner.index.end_bulk();
         let (mut is_out_of_order, mut oldest, mut newest) = (false, i64::MAX, i64::MIN);
-        for (slot, past) in self.past.into_iter().enumerate() {
+        for (slot, past) in self.past.into_slots() {
             let Some((first, last)) = past.bounds() else { continue };
             let Some(series) = inner.slots.get_mut(slot).and_then(|entry| entry.series.as_mut()) else {
                 continue;
@@ -218,6 +278,7 @@ impl Replay {
             newest = newest.max(last);
         }
         self.head.exemplars.lock().put_before(self.exemplars);
+        self.head.families.lock().put_before(self.families);
         for (id, past) in self.late {
             if let Some((first, last)) = past.bounds() {
                 (oldest, newest) = (oldest.min(first), newest.max(last));

@@ -137,13 +137,14 @@ impl Backlog {
             }
         };
         let mut rest = bytes.as_slice();
+        let mut reader = frame::Reader::default();
         codec.reset();
         loop {
             if !go_on() {
                 replayed.stopped = true;
                 return;
             }
-            let broken = match frame::take(rest) {
+            let broken = match reader.take(rest) {
                 frame::Frame::End => return,
                 frame::Frame::Record(record, used) => {
                     rest = &rest[used..];

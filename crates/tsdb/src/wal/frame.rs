@@ -6,6 +6,8 @@
 pub(crate) const HEADER: usize = 9;
 // A frame larger than this is not ours: refuse it before allocating.
 const MAX_FRAME: usize = 256 << 20;
+// Nor is a record: a batch is far smaller.
+const MAX_RECORD: usize = 1 << 30;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 // Below this a frame's own header outweighs what compression saves.
@@ -61,8 +63,26 @@ pub(crate) enum Frame {
     Broken(&'static str),
 }
 
-/// Reads the frame at the start of `bytes`.
-pub(crate) fn take(bytes: &[u8]) -> Frame {
+/// Reads frames, with one decompressor for all of them.
+#[derive(Default)]
+pub(crate) struct Reader {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl Reader {
+    /// Reads the frame at the start of `bytes`.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Frame {
+        take(bytes, &mut |compressed| {
+            let zstd = match &mut self.zstd {
+                Some(zstd) => zstd,
+                none => none.insert(zstd::bulk::Decompressor::new().ok()?),
+            };
+            zstd.decompress(compressed, MAX_RECORD).ok()
+        })
+    }
+}
+
+fn take(bytes: &[u8], decompress: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Frame {
     if bytes.is_empty() {
         return Frame::End;
     }
@@ -87,9 +107,9 @@ pub(crate) fn take(bytes: &[u8]) -> Frame {
     }
     let record = match kind {
         PLAIN => payload.to_vec(),
-        ZSTD => match zstd::stream::decode_all(payload) {
-            Ok(record) => record,
-            Err(_) => return Frame::Broken("zstd data is damaged"),
+        ZSTD => match decompress(payload) {
+            Some(record) => record,
+            None => return Frame::Broken("zstd data is damaged"),
         },
         _ => return Frame::Broken("unknown frame kind"),
     };
@@ -109,13 +129,13 @@ mod tests {
         }
         let mut rest = file.as_slice();
         for expected in [vec![1, 2, 3], vec![7; 5000], vec![]] {
-            let Frame::Record(record, used) = take(rest) else {
+            let Frame::Record(record, used) = Reader::default().take(rest) else {
                 panic!("no record")
             };
             assert_eq!(record, expected);
             rest = &rest[used..];
         }
-        assert!(matches!(take(rest), Frame::End));
+        assert!(matches!(Reader::default().take(rest), Frame::End));
     }
 
     #[test]
@@ -123,12 +143,15 @@ mod tests {
         let mut file = Vec::new();
         Writer::default().put(&mut file, &[9; 300]);
         for len in 1..file.len() {
-            assert!(matches!(take(&file[..len]), Frame::Broken(_)), "{len}");
+            assert!(
+                matches!(Reader::default().take(&file[..len]), Frame::Broken(_)),
+                "{len}"
+            );
         }
         for at in 0..file.len() {
             let mut damaged = file.clone();
             damaged[at] ^= 0x10;
-            assert!(matches!(take(&damaged), Frame::Broken(_)), "{at}");
+            assert!(matches!(Reader::default().take(&damaged), Frame::Broken(_)), "{at}");
         }
     }
 }
