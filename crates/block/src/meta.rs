@@ -178,7 +178,7 @@ impl BlockMeta {
             return Err(format!("minTime {} is after maxTime {}", meta.min_time, meta.max_time));
         }
         if let Some(told) = &meta.cupola
-            && *told != native::format()
+            && !native::is_known(told)
         {
             let NativeFormat { format, version } = told;
             return Err(format!("format {format:?} version {version} is not supported"));
@@ -302,11 +302,24 @@ mod tests {
         assert_eq!(meta.format(), BlockFormat::Native);
         assert!(meta.dir_in(Path::new("data")).starts_with("data/cupola-blocks"));
         assert_eq!(String::from_utf8(meta.to_json().unwrap()).unwrap(), native);
-        let newer = native.replace("\"columns\",\n\t\t\"version\": 1", "\"columns\", \"version\": 2");
+        let other = |told: &str| BlockMeta::parse(native.replace("\"columns\",\n\t\t\"version\": 1", told).as_bytes());
         assert_eq!(
-            BlockMeta::parse(newer.as_bytes()).unwrap_err(),
-            "format \"columns\" version 2 is not supported"
+            other("\"columns\", \"version\": 2").unwrap().format(),
+            BlockFormat::Native
         );
+        for (told, refused) in [
+            (
+                "\"columns\", \"version\": 3",
+                "format \"columns\" version 3 is not supported",
+            ),
+            (
+                "\"columns\", \"version\": 0",
+                "format \"columns\" version 0 is not supported",
+            ),
+            ("\"rows\", \"version\": 1", "format \"rows\" version 1 is not supported"),
+        ] {
+            assert_eq!(other(told).unwrap_err(), refused);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use cupola_chunk::{Encoding, columnar};
 
@@ -68,12 +68,21 @@ const CUTS_MS: [i64; 13] = [
 /// A chunk with as many samples does not become longer by merging: three times as many would be too many.
 pub(crate) const ENOUGH_SAMPLES: usize = MOST_SAMPLES / 3;
 
+const FORMAT: &str = "columns";
+// The first version has no coded columns; else it is the same.
+const VERSIONS: RangeInclusive<u32> = 1..=2;
+
 /// What the meta of a native block says of itself.
 pub(crate) fn format() -> NativeFormat {
     NativeFormat {
-        format: "columns".to_owned(),
-        version: 1,
+        format: FORMAT.to_owned(),
+        version: *VERSIONS.end(),
     }
+}
+
+/// Whether blocks of a format can be read.
+pub(crate) fn is_known(told: &NativeFormat) -> bool {
+    told.format == FORMAT && VERSIONS.contains(&told.version)
 }
 
 /// The runs of ascending times that make a chunk each.
@@ -157,7 +166,7 @@ impl Encoder {
                 Some(times_ref) => put_uvarint(&mut bytes, times_ref),
                 None => bytes.extend_from_slice(&self.buf),
             }
-            let encoded = columnar::encode_values(values, &mut bytes);
+            let encoded = columnar::encode_values_coded(values, &mut bytes);
             debug_assert!(encoded.is_ok(), "a column takes many more samples than a run has");
             out.push(Entry {
                 mint: *mint,

@@ -86,7 +86,7 @@ fn the_bytes_are_as_documented() {
     );
     let json = String::from_utf8(std::fs::read(path.join("meta.json")).unwrap()).unwrap();
     assert!(
-        json.contains("\"cupola\": {\n\t\t\"format\": \"columns\",\n\t\t\"version\": 1\n\t}"),
+        json.contains("\"cupola\": {\n\t\t\"format\": \"columns\",\n\t\t\"version\": 2\n\t}"),
         "{json}"
     );
     assert_eq!(meta.format(), BlockFormat::Native);

@@ -1,6 +1,6 @@
 //! A column of values: decimals, or bit patterns in the order of the numbers, as a column of integers.
 
-use super::ints;
+use super::ints::{self, Effort};
 use super::positions::{self, Form};
 use super::reader::{Reader, malformed};
 use crate::ChunkError;
@@ -26,16 +26,16 @@ const CODES: [u64; 5] = [
 const CODE_RAW: u8 = 255;
 
 /// Appends the column of `values`, of which there is at least one.
-pub(super) fn encode(values: &[f64], out: &mut Vec<u8>) {
+pub(super) fn encode(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
     let start = out.len();
     let Some(decimals) = Decimals::of(values) else {
-        return encode_patterns(values, out);
+        return encode_patterns(values, effort, out);
     };
-    decimals.encode(values, out);
+    decimals.encode(values, effort, out);
     // Where much is patched, patterns may be shorter; a staleness marker or two need no second try.
     if decimals.patched.len() * 8 > values.len() {
         let mut patterns = Vec::with_capacity(out.len() - start);
-        encode_patterns(values, &mut patterns);
+        encode_patterns(values, effort, &mut patterns);
         if patterns.len() < out.len() - start {
             out.truncate(start);
             out.extend(patterns);
@@ -84,10 +84,10 @@ pub(super) fn decode(reader: &mut Reader<'_>, out: &mut [f64]) -> Result<(), Chu
     Ok(())
 }
 
-fn encode_patterns(values: &[f64], out: &mut Vec<u8>) {
+fn encode_patterns(values: &[f64], effort: Effort, out: &mut Vec<u8>) {
     out.push(PATTERNS);
     let patterns: Vec<i64> = values.iter().map(|v| in_order(v.to_bits() as i64)).collect();
-    ints::encode(&patterns, out);
+    ints::encode(&patterns, effort, out);
 }
 
 // Patterns of negative values descend; this turns them round, and back.
@@ -166,7 +166,7 @@ impl Decimals {
         })
     }
 
-    fn encode(&self, values: &[f64], out: &mut Vec<u8>) {
+    fn encode(&self, values: &[f64], effort: Effort, out: &mut Vec<u8>) {
         let (form, _) = Form::shortest(self.patched.len(), values.len());
         out.push(self.exponent as u8 | form.as_bits() << FORM_AT);
         positions::encode(&self.patched, values.len(), form, out);
@@ -180,7 +180,7 @@ impl Decimals {
                 }
             }
         }
-        ints::encode(&self.ints, out);
+        ints::encode(&self.ints, effort, out);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A column of integers: a prediction, what is left over packed with one width, and patches.
 
+use super::coded::{self, Coding};
 use super::pack::{Cell, pack};
 use super::plan::Plan;
 use super::positions::{self, Form};
@@ -22,6 +23,10 @@ pub(super) enum Model {
 impl Model {
     const ALL: [Self; 4] = [Self::Flat, Self::Line, Self::Delta, Self::DeltaOfDelta];
 
+    fn as_bits(self) -> u8 {
+        Self::ALL.iter().position(|model| *model == self).unwrap_or_default() as u8
+    }
+
     /// How many integers at the start have no residual.
     pub(super) fn given(self) -> usize {
         match self {
@@ -39,9 +44,88 @@ const FORM: u8 = 0b11 << FORM_AT;
 const HAS_SHIFT: u8 = 1 << 4;
 const HAS_REFERENCE: u8 = 1 << 5;
 const HAS_WIDTH: u8 = 1 << 6;
+// A packed column shorter than this stays so.
+const LEAST_BYTES: usize = 32;
+// A column with this has coded residuals instead of packed ones,
+const IS_CODED: u8 = 1 << 7;
+// and one with both is a column of the integers that differ from the one before; below them the form of their positions.
+const HAS_RUNS: u8 = IS_CODED | 1 << 6;
+
+/// How much is done for a short column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effort {
+    /// Residuals are packed, which is quick.
+    Packed,
+    /// Repetitions are left out and residuals coded by how often they occur, each where that makes the column shorter by
+    /// a sixteenth.
+    Coded,
+}
 
 /// Appends the column of `ints`, of which there is at least one.
-pub(super) fn encode(ints: &[i64], out: &mut Vec<u8>) {
+pub(super) fn encode(ints: &[i64], effort: Effort, out: &mut Vec<u8>) {
+    if effort == Effort::Coded
+        && let Some(runs) = Runs::of(ints)
+    {
+        let short = runs.encode(effort);
+        // Where the others are long, leaving out repetitions gains more than coding them does.
+        let is_long = short.len() > ints.len() / 2;
+        let start = out.len();
+        encode_all(ints, if is_long { Effort::Packed } else { effort }, out);
+        if short.len() < out.len() - start {
+            out.truncate(start);
+            out.extend(short);
+        }
+        return;
+    }
+    encode_all(ints, effort, out);
+}
+
+/// Integers that often repeat the one before, without the repetitions.
+struct Runs {
+    places: usize,
+    /// Which of the places behind the first one differ from the one before.
+    positions: Vec<u16>,
+    differing: Vec<i64>,
+}
+
+impl Runs {
+    /// `None` where few repeat, and for what only grows: that is foretold by differences, and no change is one of them.
+    fn of(ints: &[i64]) -> Option<Self> {
+        let next = ints.get(1..)?;
+        let (mut changed, mut less) = (0, 0);
+        for (a, b) in ints.iter().zip(next) {
+            changed += usize::from(a != b);
+            less += usize::from(b < a);
+        }
+        if ints.len() < LEAST_BYTES || changed > next.len() - next.len() / 8 || less <= changed / 8 {
+            return None;
+        }
+        let mut runs = Self {
+            places: next.len(),
+            positions: Vec::with_capacity(changed),
+            differing: Vec::with_capacity(1 + changed),
+        };
+        runs.differing.extend(ints.first());
+        for (place, (a, b)) in (0_u16..).zip(ints.iter().zip(next)) {
+            if a != b {
+                runs.positions.push(place);
+                runs.differing.push(*b);
+            }
+        }
+        Some(runs)
+    }
+
+    fn encode(&self, effort: Effort) -> Vec<u8> {
+        let (form, _) = Form::shortest(self.positions.len(), self.places);
+        let mut out = vec![HAS_RUNS | form.as_bits()];
+        positions::encode(&self.positions, self.places, form, &mut out);
+        encode_all(&self.differing, effort, &mut out);
+        out
+    }
+}
+
+// Each integer, whether it repeats the one before or not.
+fn encode_all(ints: &[i64], effort: Effort, out: &mut Vec<u8>) {
     let first = ints.first().copied().unwrap_or_default();
     let differing = ints.iter().fold(0, |all, int| all | (int ^ first));
     if differing == 0 {
@@ -54,31 +138,57 @@ pub(super) fn encode(ints: &[i64], out: &mut Vec<u8>) {
     let scaled: Vec<i64> = ints.iter().map(|int| int.wrapping_sub(first) >> shift).collect();
     let mut left = Vec::with_capacity(scaled.len());
     let plan = Plan::best(&scaled, &mut left);
+    if effort == Effort::Coded && plan.cost > 8 * LEAST_BYTES {
+        let mut coded = Vec::with_capacity(scaled.len());
+        let coding = Coding::best(&plan, &scaled, &mut coded);
+        if let Some(coding) = coding.filter(|coding| coding.cost + is_worth(coding.cost, ints.len()) < plan.cost) {
+            put_coded(first, shift, &coding, &scaled, &coded, out);
+            return;
+        }
+    }
     put(first, shift, &plan, &scaled, &left, out);
 }
 
-fn put(first: i64, shift: u32, plan: &Plan, scaled: &[i64], left: &[i64], out: &mut Vec<u8>) {
-    let model = Model::ALL.iter().position(|m| *m == plan.model).unwrap_or_default();
+// So many bits make coded residuals worth the time that reading them takes.
+fn is_worth(cost: usize, ints: usize) -> usize {
+    (cost / 16).max(ints / 3)
+}
+
+fn put_coded(first: i64, shift: u32, coding: &Coding, scaled: &[i64], left: &[i64], out: &mut Vec<u8>) {
     let flag = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
     out.push(
-        model as u8
+        IS_CODED | coding.model.as_bits() | flag(shift > 0, HAS_SHIFT) | flag(coding.reference != 0, HAS_REFERENCE),
+    );
+    put_fields(first, shift, (coding.model, coding.step, coding.reference), scaled, out);
+    coding.put(left, out);
+}
+
+// The fields that packed and coded columns have.
+fn put_fields(first: i64, shift: u32, (model, step, reference): (Model, i64, i64), scaled: &[i64], out: &mut Vec<u8>) {
+    put_varint(out, first);
+    if shift > 0 {
+        out.push(shift as u8);
+    }
+    match model {
+        Model::Line => put_varint(out, step),
+        Model::DeltaOfDelta => put_varint(out, scaled.get(1).copied().unwrap_or_default()),
+        Model::Flat | Model::Delta => {}
+    }
+    if reference != 0 {
+        put_varint(out, reference);
+    }
+}
+
+fn put(first: i64, shift: u32, plan: &Plan, scaled: &[i64], left: &[i64], out: &mut Vec<u8>) {
+    let flag = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+    out.push(
+        plan.model.as_bits()
             | plan.form.as_bits() << FORM_AT
             | flag(shift > 0, HAS_SHIFT)
             | flag(plan.reference != 0, HAS_REFERENCE)
             | flag(plan.width > 0, HAS_WIDTH),
     );
-    put_varint(out, first);
-    if shift > 0 {
-        out.push(shift as u8);
-    }
-    match plan.model {
-        Model::Line => put_varint(out, plan.step),
-        Model::DeltaOfDelta => put_varint(out, scaled.get(1).copied().unwrap_or_default()),
-        Model::Flat | Model::Delta => {}
-    }
-    if plan.reference != 0 {
-        put_varint(out, plan.reference);
-    }
+    put_fields(first, shift, (plan.model, plan.step, plan.reference), scaled, out);
     let above = |r: &i64| r.wrapping_sub(plan.reference);
     if plan.width > 0 {
         out.push(plan.width as u8);
@@ -109,7 +219,28 @@ pub(super) fn decode<C: Cell>(
     make: impl Fn(i64) -> C + Copy,
 ) -> Result<(), ChunkError> {
     let tag = reader.byte()?;
-    if tag & !(MODEL | FORM | HAS_SHIFT | HAS_REFERENCE | HAS_WIDTH) != 0 {
+    if tag & HAS_RUNS != HAS_RUNS {
+        return decode_all(tag, reader, out, make);
+    }
+    let form = Form::from_bits(tag & !HAS_RUNS)?;
+    let positions = positions::decode(reader, out.len().saturating_sub(1), form)?;
+    let tag = reader.byte()?;
+    if tag & HAS_RUNS == HAS_RUNS {
+        return Err(malformed("kind of a column"));
+    }
+    let differing = out.get_mut(..=positions.count).unwrap_or_default();
+    decode_all(tag, reader, differing, make)?;
+    positions.spread(out)
+}
+
+fn decode_all<C: Cell>(
+    tag: u8,
+    reader: &mut Reader<'_>,
+    out: &mut [C],
+    make: impl Fn(i64) -> C + Copy,
+) -> Result<(), ChunkError> {
+    let is_coded = tag & IS_CODED != 0;
+    if is_coded && tag & !(IS_CODED | MODEL | HAS_SHIFT | HAS_REFERENCE) != 0 {
         return Err(malformed("kind of a column"));
     }
     let first = reader.varint()?;
@@ -118,7 +249,6 @@ pub(super) fn decode<C: Cell>(
         return Ok(());
     }
     let model = Model::ALL.get(usize::from(tag & MODEL)).copied().unwrap_or(Model::Flat);
-    let form = Form::from_bits((tag & FORM) >> FORM_AT)?;
     let shift = match tag & HAS_SHIFT {
         0 => 0,
         _ => reader.width(63, "shift of a column")?,
@@ -131,6 +261,20 @@ pub(super) fn decode<C: Cell>(
         0 => 0,
         _ => reader.varint()?,
     };
+    let given = model.given().min(out.len());
+    if is_coded {
+        let (start, left) = out.split_at_mut(given);
+        coded::decode(reader, left)?;
+        finish(
+            model,
+            [first, step << shift, reference << shift],
+            shift,
+            (start, left),
+            make,
+        );
+        return Ok(());
+    }
+    let form = Form::from_bits((tag & FORM) >> FORM_AT)?;
     let width = match tag & HAS_WIDTH {
         0 => 0,
         _ => reader.width(64, "width of a column")?,
@@ -143,7 +287,6 @@ pub(super) fn decode<C: Cell>(
         }
         return Ok(());
     }
-    let given = model.given().min(out.len());
     let (start, left) = out.split_at_mut(given);
     reader.packed(left.len(), width)?.unpack(width, left);
     if form != Form::None {

@@ -8,17 +8,21 @@
 //!
 //! The bytes are described in `docs/format/columnar.md`.
 
+mod coded;
 mod floats;
 mod ints;
 mod pack;
 mod plan;
 mod positions;
 mod reader;
+mod states;
+mod symbols;
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
+use ints::Effort;
 use reader::Reader;
 
 use crate::{ChunkError, num_samples};
@@ -148,7 +152,7 @@ fn decode_all(count: u16, bytes: &[u8], ts: &mut Vec<i64>, values: &mut Vec<f64>
 /// [`ChunkError::Full`] for more than 65,535 of them; `out` is then unchanged.
 pub fn encode_times(ts: &[i64], out: &mut Vec<u8>) -> Result<(), ChunkError> {
     if count_of(ts.len())? > 0 {
-        ints::encode(ts, out);
+        ints::encode(ts, Effort::Packed, out);
     }
     Ok(())
 }
@@ -167,7 +171,19 @@ pub fn decode_times(bytes: &[u8], count: u16, ts: &mut Vec<i64>) -> Result<usize
 /// [`ChunkError::Full`] for more than 65,535 of them; `out` is then unchanged.
 pub fn encode_values(values: &[f64], out: &mut Vec<u8>) -> Result<(), ChunkError> {
     if count_of(values.len())? > 0 {
-        floats::encode(values, out);
+        floats::encode(values, Effort::Packed, out);
+    }
+    Ok(())
+}
+
+/// As [`encode_values`], for columns that are written once and kept for long: shorter by a fifth or so where values vary,
+/// and slower to write and to read.
+///
+/// # Errors
+/// As [`encode_values`].
+pub fn encode_values_coded(values: &[f64], out: &mut Vec<u8>) -> Result<(), ChunkError> {
+    if count_of(values.len())? > 0 {
+        floats::encode(values, Effort::Coded, out);
     }
     Ok(())
 }

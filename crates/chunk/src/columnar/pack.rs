@@ -141,6 +141,12 @@ impl Packed<'_> {
     }
 }
 
+/// The bits from bit `at` on, at least 57 of them; past the end of the bytes there are zeros.
+#[inline(always)]
+pub(super) fn peek(bytes: &[u8], at: usize) -> u64 {
+    load(bytes, at / 8) >> (at % 8)
+}
+
 #[inline(always)]
 fn load(bytes: &[u8], at: usize) -> u64 {
     if let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {

@@ -19,7 +19,7 @@ pub(super) struct Plan {
     /// How many bits each of them needs more.
     pub(super) patch_width: u32,
     /// What it takes, in bits.
-    cost: usize,
+    pub(super) cost: usize,
 }
 
 // A model is tried if its residuals spread over at most so many bits more than those of the best.
@@ -53,11 +53,7 @@ impl Plan {
                 fill(model, step, ints, left);
                 filled = model;
             }
-            let given = match model {
-                Model::Line => varint_bits(step),
-                Model::DeltaOfDelta => varint_bits(ints.get(1).copied().unwrap_or_default()),
-                Model::Flat | Model::Delta => 0,
-            };
+            let given = given_bits(model, step, ints);
             for (reference, histogram) in references(left, usual) {
                 let plan = histogram.plan(left.len(), reference);
                 let cost = plan.cost + given;
@@ -91,8 +87,8 @@ impl Plan {
     }
 }
 
-// What a model leaves over of `ints`, of which the first is 0.
-fn fill(model: Model, step: i64, ints: &[i64], left: &mut Vec<i64>) {
+/// What a model leaves over of `ints`, of which the first is 0.
+pub(super) fn fill(model: Model, step: i64, ints: &[i64], left: &mut Vec<i64>) {
     left.clear();
     let second = ints.get(1..).unwrap_or_default();
     let third = ints.get(2..).unwrap_or_default();
@@ -123,7 +119,16 @@ fn step_of(ints: &[i64]) -> i64 {
     (rise.wrapping_add(rise.signum() * (steps / 2))) / steps
 }
 
-fn varint_bits(int: i64) -> usize {
+/// What the fields take that a model needs, in bits.
+pub(super) fn given_bits(model: Model, step: i64, ints: &[i64]) -> usize {
+    match model {
+        Model::Line => varint_bits(step),
+        Model::DeltaOfDelta => varint_bits(ints.get(1).copied().unwrap_or_default()),
+        Model::Flat | Model::Delta => 0,
+    }
+}
+
+pub(super) fn varint_bits(int: i64) -> usize {
     8 * (bits_of(zigzag(int)).max(1).div_ceil(7)) as usize
 }
 
@@ -136,15 +141,20 @@ struct Histogram {
 }
 
 // The least residual, and where that is far out the least that is not.
-fn references(left: &[i64], (low, high): (i64, i64)) -> impl Iterator<Item = (i64, Histogram)> {
+fn references(left: &[i64], usual: (i64, i64)) -> impl Iterator<Item = (i64, Histogram)> {
     let (least, _) = extremes(left);
-    // What is below the usual ones by more than they spread is far out.
-    let fence = low.saturating_sub(high.saturating_sub(low).saturating_mul(4));
-    let inside = (least < fence).then(|| left.iter().copied().filter(|r| *r >= fence).min());
-    [Some(least), inside.flatten()]
+    let inside = Some(least_usual(left, usual)).filter(|inside| *inside != least);
+    [Some(least), inside]
         .into_iter()
         .flatten()
         .map(|reference| (reference, Histogram::new(left, reference)))
+}
+
+/// The least residual that is not far out, where the usual ones lie between these.
+pub(super) fn least_usual(left: &[i64], (low, high): (i64, i64)) -> i64 {
+    // What is below the usual ones by more than they spread is far out.
+    let fence = low.saturating_sub(high.saturating_sub(low).saturating_mul(4));
+    left.iter().copied().filter(|r| *r >= fence).min().unwrap_or(low)
 }
 
 fn extremes(left: &[i64]) -> (i64, i64) {
@@ -153,8 +163,8 @@ fn extremes(left: &[i64]) -> (i64, i64) {
         .fold((first, first), |(least, most), r| (least.min(*r), most.max(*r)))
 }
 
-// Between what the usual residuals of a model lie: the third and the seventh of nine.
-fn usual(model: Model, step: i64, ints: &[i64]) -> (i64, i64) {
+/// Between what the usual residuals of a model lie: the third and the seventh of nine.
+pub(super) fn usual(model: Model, step: i64, ints: &[i64]) -> (i64, i64) {
     let int = |at: usize| ints.get(at).copied().unwrap_or_default();
     let residual = |at: usize| match model {
         Model::Flat => int(at),

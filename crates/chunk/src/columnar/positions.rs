@@ -117,6 +117,48 @@ pub(super) fn decode<'a>(reader: &mut Reader<'a>, places: usize, form: Form) -> 
 }
 
 impl Positions<'_> {
+    /// Makes of the first cells, one more than there are positions, all: cell `n + 1` is that of `n` unless `n` is one of
+    /// the positions, which take the next of the first cells.
+    ///
+    /// # Errors
+    /// [`ChunkError::Malformed`] as [`Positions::each`].
+    pub(super) fn spread<C: Copy>(&self, cells: &mut [C]) -> Result<(), ChunkError> {
+        // From the end on, so that none is overwritten before it was copied.
+        match self.form {
+            Form::None | Form::List => {
+                self.each(|_, _| Ok(()))?;
+                let mut end = cells.len();
+                for nth in (0..self.count).rev() {
+                    let start = self.list.get(nth, width(self.places)) as usize + 1;
+                    let Some(cell) = cells.get(nth + 1).copied() else {
+                        continue;
+                    };
+                    cells.get_mut(start..end).unwrap_or_default().fill(cell);
+                    end = start;
+                }
+                if let Some((first, run)) = cells.get_mut(..end).and_then(<[C]>::split_first_mut) {
+                    run.fill(*first);
+                }
+            }
+            Form::Bitmap => {
+                let mut from = self.count;
+                for to in (1..cells.len()).rev() {
+                    let is_new = self
+                        .bitmap
+                        .get((to - 1) / 8)
+                        .is_some_and(|byte| byte >> ((to - 1) % 8) & 1 != 0);
+                    if let Some(cell) = cells.get(from).copied()
+                        && let Some(to) = cells.get_mut(to)
+                    {
+                        *to = cell;
+                    }
+                    from = from.saturating_sub(usize::from(is_new));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Calls `patch` for each position, ascending, with its number among them.
     ///
     /// # Errors

@@ -22,6 +22,17 @@ fn bits(ts: &[i64], values: &[f64]) -> Vec<(i64, u64)> {
     ts.iter().copied().zip(values.iter().map(|v| v.to_bits())).collect()
 }
 
+// What a column of values is in the form for columns that are kept, and what is read from it.
+fn coded(values: &[f64]) -> (Vec<u8>, Vec<u64>) {
+    let (mut bytes, mut back) = (Vec::new(), Vec::new());
+    encode_values_coded(values, &mut bytes).unwrap();
+    assert_eq!(
+        decode_values(&bytes, values.len() as u16, &mut back).unwrap(),
+        bytes.len()
+    );
+    (bytes, back.into_iter().map(f64::to_bits).collect())
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ")
 }
@@ -118,7 +129,73 @@ fn bytes_of_values_are_those_of_the_format() {
     );
 }
 
-fn shaped() -> impl Strategy<Value = Vec<f64>> {
+#[track_caller]
+fn read_times(bytes: &[u8], count: u16) -> Result<Vec<i64>, String> {
+    let mut back = Vec::new();
+    let taken = decode_times(bytes, count, &mut back).map_err(|e| e.to_string())?;
+    assert_eq!(taken, bytes.len());
+    Ok(back)
+}
+
+// Made by hand from docs/format/columnar.md; 82 is delta and coded, c0 to c2 are runs.
+#[test]
+fn coded_columns_and_runs_are_read_as_the_format_has_them() {
+    // 32 states, no detail, symbols 0 and 1 with 16 shares each, in nine bits; the states 24 16 16 0, and a bit to the next.
+    let coded = [0x82, 0x14, 0x05, 0x00, 0x30, 0x60, 0x60, 0x08, 0x01];
+    assert_eq!(read_times(&coded, 6), Ok(vec![10, 10, 11, 12, 12, 13]));
+    // Two residuals need no bits behind their states, and none need no states.
+    assert_eq!(read_times(&coded[..8], 3), Ok(vec![10, 10, 11]));
+    assert_eq!(read_times(&coded[..7], 1), Ok(vec![10]));
+    // A shift of 2 and a reference of 7: differences of 28 and 32.
+    let shifted = [0xb2, 0x14, 0x02, 0x0e, 0x05, 0x00, 0x30, 0x60, 0x60, 0x08, 0x01];
+    assert_eq!(read_times(&shifted, 6), Ok(vec![10, 38, 70, 102, 130, 162]));
+    // Runs: no change, a list with the change to place 3, a bitmap with it.
+    assert_eq!(read_times(&[0xc0, 0x00, 0x0a], 4), Ok(vec![5; 4]));
+    assert_eq!(
+        read_times(&[0xc1, 0x01, 0x02, 0x22, 0x0a, 0x08], 5),
+        Ok(vec![5, 5, 5, 9, 9])
+    );
+    assert_eq!(read_times(&[0xc2, 0x04, 0x22, 0x0a, 0x08], 5), Ok(vec![5, 5, 5, 9, 9]));
+    // Of coded ones.
+    let runs = [&[0xc2, 0x97], coded.as_slice()].concat();
+    assert_eq!(read_times(&runs, 9), Ok(vec![10, 10, 11, 12, 12, 12, 12, 12, 13]));
+}
+
+#[test]
+fn coded_columns_that_no_writer_makes_are_refused() {
+    let coded = |table: u8, rest: &[u8]| read_times(&[&[0x82, 0x14, table], rest].concat(), 6);
+    let rest = [0x00, 0x30, 0x60, 0x60, 0x08, 0x01];
+    assert!(coded(0x05, &rest).is_ok());
+    let refused = |read: Result<Vec<i64>, String>, told: &str| {
+        let error = read.expect_err(told);
+        assert!(error.contains(told), "{error}");
+    };
+    refused(coded(0x04, &rest), "table of a column");
+    refused(coded(0x0a, &rest), "table of a column");
+    refused(coded(0x45, &rest), "table of a column");
+    // The symbol 48 would have 47 low bits.
+    refused(coded(0x05, &[0x60, 0x30, 0x60, 0x60, 0x08, 0x01]), "symbol of a column");
+    refused(
+        coded(0x05, &[0x80, 0x80, 0x80, 0x80, 0x80, 0x02, 0x30]),
+        "symbol of a column",
+    );
+    // Shares of 16 and 18, and a number of more than sixteen zeros.
+    refused(coded(0x05, &[0x00, 0x30, 0xe0, 0x60, 0x08, 0x01]), "shares of a column");
+    refused(coded(0x05, &[0x00, 0x00, 0x00, 0x00, 0x08]), "shares of a column");
+    for len in 0..rest.len() {
+        refused(coded(0x05, &rest[..len]), "bytes");
+    }
+    refused(read_times(&[0x86, 0x14, 0x05, 0, 0], 6), "kind of a column");
+    refused(read_times(&[0xc3, 0, 0, 0], 6), "form of patches");
+    refused(read_times(&[0xc4, 0, 0, 0], 6), "form of patches");
+    refused(read_times(&[0xc0, 0xc0, 0x00, 0x0a], 6), "kind of a column");
+    refused(
+        read_times(&[0xc1, 0x02, 0x0a, 0x22, 0x0a, 0x08], 5),
+        "position of a patch",
+    );
+}
+
+fn shaped(most_samples: usize) -> impl Strategy<Value = Vec<f64>> {
     let special = prop::sample::select(vec![
         0.0,
         -0.0,
@@ -151,7 +228,7 @@ fn shaped() -> impl Strategy<Value = Vec<f64>> {
         1 => prop::collection::vec((any::<prop::sample::Index>(), special), 0..200),
         1 => prop::collection::vec((any::<prop::sample::Index>(), any::<u64>().prop_map(f64::from_bits)), 0..200),
     ];
-    let noise = prop::collection::vec(any::<u64>(), 1..400);
+    let noise = prop::collection::vec(any::<u64>(), 1..most_samples);
     ((start, most, seldom, step), (power, any::<bool>()), patches, noise).prop_map(
         |((start, most, seldom, step), (power, is_counter), patches, noise)| {
             let mut int = start;
@@ -190,7 +267,7 @@ fn scraped(len: usize) -> impl Strategy<Value = Vec<i64>> {
 }
 
 fn samples() -> impl Strategy<Value = (Vec<i64>, Vec<f64>)> {
-    shaped().prop_flat_map(|values| (scraped(values.len()), Just(values)))
+    shaped(400).prop_flat_map(|values| (scraped(values.len()), Just(values)))
 }
 
 proptest! {
@@ -201,6 +278,18 @@ proptest! {
         prop_assert_eq!(decoded(&bytes, EVERYTHING).unwrap(), bits(&ts, &values));
         // A column takes at most 64 bits each and its fields: two tags, three varints, shift and width.
         prop_assert!(bytes.len() <= 2 + 2 * (34 + 8 * ts.len()), "{} bytes for {}", bytes.len(), ts.len());
+    }
+
+    #[test]
+    fn coded_columns_come_back_bit_for_bit(values in shaped(1500)) {
+        let (bytes, back) = coded(&values);
+        prop_assert_eq!(back, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        let mut packed = Vec::new();
+        encode_values(&values, &mut packed).unwrap();
+        prop_assert!(bytes.len() <= packed.len() + packed.len() / 16, "{} bytes, packed {}", bytes.len(), packed.len());
+        for cut in 1..bytes.len().min(20) {
+            prop_assert!(decode_values(&bytes[..bytes.len() - cut], values.len() as u16, &mut Vec::new()).is_err());
+        }
     }
 
     #[test]
@@ -271,6 +360,56 @@ fn columns_of_all_lengths_come_back_and_too_long_ones_are_refused() {
     assert_eq!(out, [1]);
 }
 
+// What is written of a column in the form for columns that are kept: packed (0), coded (80) or runs (c0), and bytes.
+#[track_caller]
+fn is_kept_as(values: &[f64], kind: u8, at_most: usize) {
+    let (bytes, back) = coded(values);
+    assert_eq!(back, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+    let found = if bytes[1] < 0x80 { 0 } else { bytes[1] & 0xc0 };
+    assert_eq!(found, kind, "{}", hex(&bytes));
+    assert!(bytes.len() <= at_most, "{} bytes", bytes.len());
+}
+
+#[test]
+fn columns_that_are_kept_take_what_their_values_tell() {
+    let mut random = cupola_testkit::Mutator::new(5);
+    let mut below = |n: usize| random.below(n) as f64;
+    let mut last = 0.0;
+    // A gauge that stays as it is in half of the scrapes: a bit for each, and 14 for those that change.
+    let gauge: Vec<f64> = (0..1000)
+        .map(|_| {
+            if below(2) == 0.0 {
+                last = below(16_384);
+            }
+            last
+        })
+        .collect();
+    let changed = gauge.windows(2).filter(|two| two[0] != two[1]).count();
+    is_kept_as(&gauge, 0xc0, (1000 + 14 * (1 + changed)) / 8 + 10);
+    // A counter of which an eighth of the scrapes sees one event: 0.54 bits each.
+    let mut counter = |shares: usize, step: usize| -> Vec<f64> {
+        let mut last = 1e6;
+        let mut next = || {
+            if below(shares) == 0.0 {
+                last += 1.0 + below(step);
+            }
+            last
+        };
+        (0..1000).map(|_| next()).collect()
+    };
+    is_kept_as(&counter(8, 1), 0x80, 90);
+    // A step of 1 to 100 in a third of them: 0.92 bits to know which, and 6.64 for a third.
+    is_kept_as(&counter(3, 100), 0x80, 3132 / 8 + 40);
+    // A reset costs some bytes and no more.
+    let mut reset = counter(3, 100);
+    let at_reset = reset[700];
+    reset[700..].iter_mut().for_each(|value| *value -= at_reset);
+    is_kept_as(&reset, 0x80, 3132 / 8 + 50);
+    // Nothing is gained where all steps are as likely, or where there is nothing to tell.
+    is_kept_as(&counter(1, 256), 0x00, 1020);
+    is_kept_as(&[1.5; 1000], 0x00, 3);
+}
+
 // How many bytes a column of values takes without what it holds from the first: a limit that a worse choice breaks.
 #[track_caller]
 fn takes(values: &[f64], at_most: usize) {
@@ -300,6 +439,13 @@ fn one_that_does_not_fit_costs_a_patch_and_not_a_width() {
 fn no_bytes_make_a_decoder_panic() {
     let ts: Vec<i64> = (0..120).map(|n| n * 15_000 + n * n % 5).collect();
     let run = |value: fn(i64) -> f64| encoded(&ts, &(0..120).map(value).collect::<Vec<_>>());
+    let kept = |value: fn(i64) -> f64| {
+        let values: Vec<f64> = (0..120).map(value).collect();
+        let mut chunk = 120_u16.to_be_bytes().to_vec();
+        encode_times(&ts, &mut chunk).unwrap();
+        chunk.extend(coded(&values).0);
+        chunk
+    };
     let corpus = [
         vec![],
         encoded(&[], &[]),
@@ -310,6 +456,18 @@ fn no_bytes_make_a_decoder_panic() {
         run(|n| (n / 9) as f64),
         run(|n| if n % 7 == 3 { STALE } else { (n * n) as f64 * 4096.0 }),
         run(|n| if n == 50 { 1.0 / 3.0 } else { -((n * n) as f64) }),
+        // Coded with all kinds of symbols, with few, with an exponent and patches; runs of either.
+        kept(|n| (n * n * n % 1009) as f64),
+        kept(|n| (n + i64::from(n * n % 7 == 1)) as f64 * if n > 80 { 1e9 } else { 1.0 }),
+        kept(|n| {
+            if n == 9 {
+                STALE
+            } else {
+                (n * 1200 + n * n % 59) as f64 / 100.0
+            }
+        }),
+        kept(|n| ((n / 3) * (n / 3) % 1009) as f64),
+        kept(|n| ((n / 16) % 3 * 1_000_000) as f64 * 1.1),
         encoded(&[i64::MIN, i64::MAX, 0, 3], &[f64::MAX, f64::MIN, 0.0, 1.0]),
     ];
     cupola_testkit::fuzz(40_000, &corpus, &["\0", "\u{7f}", "\u{1f}"], |bytes| {
@@ -318,6 +476,7 @@ fn no_bytes_make_a_decoder_panic() {
             // Whatever was read can be written.
             let back = decoded(&encoded(&ts, &values), EVERYTHING).unwrap();
             assert_eq!(back, bits(&ts, &values));
+            assert_eq!(coded(&values).1, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
         }
     });
 }
