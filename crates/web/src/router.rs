@@ -18,6 +18,8 @@ use crate::{api, guard, pages};
 
 // Answers other than to queries that are computed at once.
 const COMPUTE_AT_ONCE: usize = 32;
+// Prometheus's default of --web.max-notifications-subscribers.
+const MOST_LISTENERS: usize = 16;
 
 /// What every request has at hand.
 pub(crate) struct Ctx {
@@ -28,6 +30,8 @@ pub(crate) struct Ctx {
     pub queries: Arc<Semaphore>,
     /// Places for everything else, so that a page of status does not wait for queries.
     pub others: Arc<Semaphore>,
+    /// Places for those who listen to notifications.
+    pub listeners: Arc<Semaphore>,
     /// What answers have cost.
     pub costs: Costs,
 }
@@ -52,6 +56,7 @@ impl Ctx {
             telemetry,
             queries,
             others,
+            listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
             costs: Costs::new(),
         })
     }

@@ -5,6 +5,7 @@ pub(crate) mod costs;
 pub(crate) mod json;
 mod params;
 mod prometheus;
+mod sha256;
 mod stream;
 mod ui;
 

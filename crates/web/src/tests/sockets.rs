@@ -168,6 +168,7 @@ async fn serving_ends_in_not_being_ready() {
         remote_write: None,
         flags: BTreeMap::new(),
         reload: None,
+        quit: None,
         cors_origin: None,
         guard_host: false,
         max_connections: 1,
