@@ -89,6 +89,7 @@ fn write_family(out: &mut String, family: &Snapshot) {
         Kind::Counter => ("COUNTER", "counter"),
         Kind::Gauge => ("GAUGE", "gauge"),
         Kind::Histogram => ("HISTOGRAM", "histogram"),
+        Kind::Summary => ("SUMMARY", "summary"),
     };
     out.push_str("{\"name\":");
     write_str(out, &family.name);
@@ -109,6 +110,18 @@ fn write_family(out: &mut String, family: &Snapshot) {
             SeriesValue::Number(value) => {
                 out.push_str("\"value\":");
                 write_double(out, *value);
+            }
+            SeriesValue::Summary(all) => {
+                let _ = write!(out, "\"sampleCount\":\"{}\",\"sampleSum\":", all.count);
+                write_double(out, all.sum);
+                out.push_str(",\"quantile\":");
+                write_list(out, &all.quantiles, |out, (quantile, value)| {
+                    out.push_str("{\"quantile\":");
+                    write_double(out, *quantile);
+                    out.push_str(",\"value\":");
+                    write_double(out, *value);
+                    out.push('}');
+                });
             }
             SeriesValue::Histogram { buckets, sum } => {
                 let count = buckets.last().map_or(0, |(_, count)| *count);
