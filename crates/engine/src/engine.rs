@@ -1,7 +1,7 @@
 //! Runs queries.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cupola_model::Labels;

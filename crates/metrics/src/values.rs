@@ -175,7 +175,12 @@ impl Summary {
             let rank = (quantile * sorted.len() as f64).ceil() as usize;
             sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
         };
-        let quantiles = self.0.quantiles.iter().map(|quantile| (*quantile, value(*quantile))).collect();
+        let quantiles = self
+            .0
+            .quantiles
+            .iter()
+            .map(|quantile| (*quantile, value(*quantile)))
+            .collect();
         Summed { quantiles, sum, count }
     }
 }

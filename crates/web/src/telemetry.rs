@@ -384,7 +384,10 @@ mod tests {
         seconds.observe(0.75);
         seconds.observe(3.0);
         registry.gauge("g", "").set(f64::INFINITY);
-        registry.summary_vec("t", "times", &["a"], &[0.5, 0.99]).with(&["b"]).observe(2.0);
+        registry
+            .summary_vec("t", "times", &["a"], &[0.5, 0.99])
+            .with(&["b"])
+            .observe(2.0);
         let _empty = registry.gauge_vec("z", "no series yet", &["l"]);
         expect![[r#"
             # HELP a_total errors

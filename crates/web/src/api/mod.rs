@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod costs;
 pub(crate) mod json;
+pub(crate) mod openapi;
 mod params;
 mod prometheus;
 mod sha256;

@@ -5,6 +5,7 @@ mod errors;
 mod fuzz;
 mod limits;
 mod living;
+mod openapi;
 mod server;
 mod sockets;
 mod state;

@@ -21,6 +21,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use super::answer::{on_get, on_get_always, on_get_or_post, on_post_or_put, on_query};
+use super::openapi::openapi;
 use crate::router::Ctx;
 
 pub(crate) fn routes() -> Router<Arc<Ctx>> {
@@ -51,6 +52,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/status/walreplay", on_get_always(status::wal_replay))
         .route("/api/v1/status/self_metrics", on_get(own::self_metrics))
         .route("/api/v1/features", on_get_always(own::features))
+        .route("/api/v1/openapi.yaml", on_get_always(openapi))
         .route("/api/v1/notifications", on_get_always(notifications::notifications))
         .route("/api/v1/notifications/live", get(notifications::live))
         .route("/api/v1/admin/tsdb/delete_series", on_post_or_put(admin::delete_series))
