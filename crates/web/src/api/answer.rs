@@ -18,9 +18,9 @@ use tracing::error;
 
 use super::costs::Question;
 use super::json::{Answer, ApiError, ErrorKind};
+use super::pack::Coding;
 use super::params::Params;
 use crate::app::App;
-use crate::assets::accepts;
 use crate::pages::not_ready;
 use crate::router::Ctx;
 
@@ -107,10 +107,10 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
         return not_ready(&ctx);
     }
     let (parts, body) = request.into_parts();
-    let takes_gzip = accepts(&parts.headers, "gzip");
+    let coding = Coding::of(&parts.headers);
     let params = match read_params(&parts, body).await {
         Ok(params) => params,
-        Err(error) => return Answer::from(error).into_response(false),
+        Err(error) => return Answer::from(error).into_response(None),
     };
     let cancel = Cancel::new();
     let _gone = CancelOnDrop(cancel.clone());
@@ -122,7 +122,7 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
             kind: ErrorKind::Timeout,
             message,
         })
-        .into_response(false);
+        .into_response(None);
     };
     let question = Question::new(parts.uri.path(), &params);
     let asked = Asked {
@@ -135,13 +135,13 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
     };
     // What changes something may have more to do than the last time.
     if kind != Kind::Change
-        && let Some(response) = asked.compute_here(takes_gzip)
+        && let Some(response) = asked.compute_here(coding)
     {
         return response;
     }
     let computed = tokio::task::spawn_blocking(move || {
         let _place = place;
-        asked.compute(takes_gzip, None)
+        asked.compute(coding, None)
     });
     computed.await.unwrap_or_else(|panic| broken_off(&panic))
 }
@@ -159,13 +159,13 @@ struct Asked {
 impl Asked {
     // Computes a cheap answer on the thread that read the request. `None` where the answer is not known to be cheap, or
     // proves to be dear.
-    fn compute_here(&self, takes_gzip: bool) -> Option<Response> {
+    fn compute_here(&self, coding: Option<Coding>) -> Option<Response> {
         let cost = self.ctx.costs.of(self.question)?;
         if cost > CHEAP || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
             return None;
         }
         let until = Instant::now() + LONGEST_HERE;
-        let compute = || catch_unwind(AssertUnwindSafe(|| self.compute(takes_gzip, Some(until))));
+        let compute = || catch_unwind(AssertUnwindSafe(|| self.compute(coding, Some(until))));
         let computed = if cost <= TINY {
             compute()
         } else {
@@ -178,7 +178,7 @@ impl Asked {
         }
     }
 
-    fn compute(&self, takes_gzip: bool, here_until: Option<Instant>) -> Response {
+    fn compute(&self, coding: Option<Coding>, here_until: Option<Instant>) -> Response {
         let begin = Instant::now();
         let ask = Ask {
             app: &self.ctx.app,
@@ -188,9 +188,7 @@ impl Asked {
             cancel: &self.cancel,
             here_until,
         };
-        let response = (self.handler)(&ask)
-            .unwrap_or_else(Answer::from)
-            .into_response(takes_gzip);
+        let response = (self.handler)(&ask).unwrap_or_else(Answer::from).into_response(coding);
         self.ctx.costs.note(self.question, begin.elapsed());
         response
     }
@@ -203,7 +201,7 @@ fn broken_off(panic: &dyn std::fmt::Display) -> Response {
         kind: ErrorKind::Internal,
         message,
     })
-    .into_response(false)
+    .into_response(None)
 }
 
 async fn read_params(parts: &Parts, body: Body) -> Result<Params, ApiError> {

@@ -338,7 +338,10 @@ fn answers_that_are_not_as_described_are_found() {
         (json!({ "a": 1, "b": ["x"] }), None),
         (json!({ "a": 1.5 }), Some(".a: not type \"integer\": 1.5")),
         (json!({ "b": [] }), Some(": not required [\"a\"]: {\"b\":[]}")),
-        (json!({ "a": 1, "b": ["x", "z"] }), Some(".b[1]: not enum [\"x\",\"y\"]: \"z\"")),
+        (
+            json!({ "a": 1, "b": ["x", "z"] }),
+            Some(".b[1]: not enum [\"x\",\"y\"]: \"z\""),
+        ),
         (json!({ "a": 1, "c": 1 }), Some(": c is not described")),
         (json!([]), Some(": not type \"object\": []")),
     ] {
