@@ -313,6 +313,8 @@ async fn serve(
         cors_origin,
         guard_host: settings.mode == Mode::Up && loopback,
         max_connections: settings.max_connections,
+        read_timeout: settings.read_timeout,
+        max_listeners: settings.max_listeners,
     };
     let serving = cupola_web::serve(app, listener, stop.child_token());
     parts.apply(loaded).map_err(|e| anyhow!(e))?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cupola_alert::Alertmanager;
@@ -144,4 +145,8 @@ pub struct App {
     pub guard_host: bool,
     /// How many connections may be open at once (`--web.max-connections`); further ones wait.
     pub max_connections: usize,
+    /// The longest wait for a request's head or its form, also on an idle connection (`--web.read-timeout`).
+    pub read_timeout: Duration,
+    /// How many may listen to notifications at once (`--web.max-notifications-subscribers`).
+    pub max_listeners: usize,
 }

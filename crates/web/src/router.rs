@@ -18,8 +18,6 @@ use crate::{api, guard, pages};
 
 // Answers other than to queries that are computed at once.
 const COMPUTE_AT_ONCE: usize = 32;
-// Prometheus's default of --web.max-notifications-subscribers.
-const MOST_LISTENERS: usize = 16;
 
 /// What every request has at hand.
 pub(crate) struct Ctx {
@@ -50,13 +48,14 @@ impl Ctx {
             app.engine.options().max_concurrency.clamp(1, Semaphore::MAX_PERMITS),
         ));
         let others = Arc::new(Semaphore::new(COMPUTE_AT_ONCE));
+        let listeners = Arc::new(Semaphore::new(app.max_listeners.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             app,
             assets,
             telemetry,
             queries,
             others,
-            listeners: Arc::new(Semaphore::new(MOST_LISTENERS)),
+            listeners,
             costs: Costs::new(),
         })
     }

@@ -26,7 +26,6 @@ use crate::router::Ctx;
 
 // Go's http.Request.ParseForm reads no more of a form either.
 const LARGEST_FORM: usize = 10 << 20;
-const FORM_TIMEOUT: Duration = Duration::from_secs(300);
 
 // Going to another thread and back costs 50 to 100 µs. What has cost no more than `CHEAP` the last time is computed by the
 // thread that read the request; its other sockets move to another thread meanwhile, which costs 25 µs. What has cost no
@@ -108,7 +107,7 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
     }
     let (parts, body) = request.into_parts();
     let coding = Coding::of(&parts.headers);
-    let params = match read_params(&parts, body).await {
+    let params = match read_params(&parts, body, ctx.app.read_timeout).await {
         Ok(params) => params,
         Err(error) => return Answer::from(error).into_response(None),
     };
@@ -204,13 +203,13 @@ fn broken_off(panic: &dyn std::fmt::Display) -> Response {
     .into_response(None)
 }
 
-async fn read_params(parts: &Parts, body: Body) -> Result<Params, ApiError> {
+async fn read_params(parts: &Parts, body: Body, read_timeout: Duration) -> Result<Params, ApiError> {
     let query = parts.uri.query().unwrap_or("");
     if parts.method != Method::POST || !is_form(&parts.headers) {
         return Ok(Params::parse(query, ""));
     }
     let refused = |reason: &str| ApiError::bad_data(format!("error parsing form values: {reason}"));
-    match tokio::time::timeout(FORM_TIMEOUT, axum::body::to_bytes(body, LARGEST_FORM)).await {
+    match tokio::time::timeout(read_timeout, axum::body::to_bytes(body, LARGEST_FORM)).await {
         Ok(Ok(form)) => Ok(Params::parse(query, &String::from_utf8_lossy(&form))),
         Ok(Err(_)) => Err(refused("http: request body too large or broken off")),
         Err(_) => Err(refused("the request body did not arrive in time")),

@@ -183,6 +183,8 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         cors_origin: Some(Regex::anchored(".*").unwrap()),
         guard_host: false,
         max_connections: 16,
+        read_timeout: std::time::Duration::from_secs(300),
+        max_listeners: 16,
     };
     change(&mut app);
     let assets = Assets::of(PAGE, &app.route_prefix);
