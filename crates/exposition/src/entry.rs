@@ -2,82 +2,9 @@
 
 use std::borrow::Cow;
 
-use cupola_model::Labels;
+use cupola_model::{Labels, MetricType};
 
 use crate::labels::{self, LabelPairs};
-
-/// The kind of a metric family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum MetricType {
-    /// Only ever goes up, but for restarts.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Buckets, sum and count.
-    Histogram,
-    /// Buckets of something that also goes down (OpenMetrics only).
-    GaugeHistogram,
-    /// Quantiles, sum and count.
-    Summary,
-    /// Constant 1 with labels that tell something (OpenMetrics only).
-    Info,
-    /// One series per state, one of them 1 (OpenMetrics only).
-    StateSet,
-    /// Not told; `untyped` in the text format, `unknown` in OpenMetrics.
-    #[default]
-    Unknown,
-}
-
-impl MetricType {
-    /// The word of the text format, `untyped` for what it has no word for.
-    #[must_use]
-    pub fn text_name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::Summary => "summary",
-            Self::GaugeHistogram | Self::Info | Self::StateSet | Self::Unknown => "untyped",
-        }
-    }
-
-    /// The word of OpenMetrics and of Prometheus's metadata API.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-            Self::GaugeHistogram => "gaugehistogram",
-            Self::Summary => "summary",
-            Self::Info => "info",
-            Self::StateSet => "stateset",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    pub(crate) fn from_text(word: &[u8]) -> Option<Self> {
-        Some(match word {
-            b"counter" => Self::Counter,
-            b"gauge" => Self::Gauge,
-            b"histogram" => Self::Histogram,
-            b"summary" => Self::Summary,
-            b"untyped" => Self::Unknown,
-            _ => return None,
-        })
-    }
-
-    pub(crate) fn from_openmetrics(word: &[u8]) -> Option<Self> {
-        Some(match word {
-            b"gaugehistogram" => Self::GaugeHistogram,
-            b"info" => Self::Info,
-            b"stateset" => Self::StateSet,
-            b"unknown" => Self::Unknown,
-            b"untyped" => return None,
-            word => return Self::from_text(word),
-        })
-    }
-}
 
 /// One line of an exposition that says something; blank lines are skipped.
 #[derive(Debug, Clone, PartialEq)]

@@ -23,7 +23,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Entry, Exemplar, MetricType, SampleEntry, Series};
+pub use cupola_model::MetricType;
+pub use entry::{Entry, Exemplar, SampleEntry, Series};
 pub use error::ParseError;
 pub use labels::LabelPairs;
 pub use negotiate::{Negotiated, NegotiationError, negotiate};

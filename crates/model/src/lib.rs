@@ -7,6 +7,7 @@ mod digits;
 mod duration;
 mod label;
 mod matcher;
+mod metric_type;
 mod number;
 mod quote;
 mod sample;
@@ -20,6 +21,7 @@ pub use label::{
     is_valid_legacy_metric_name,
 };
 pub use matcher::{MatchOp, Matcher};
+pub use metric_type::MetricType;
 pub use number::{fmt_f64, fmt_f64_e, fmt_f64_g, parse_f64, shortest_f64, write_f64};
 pub use quote::go_quote;
 pub use sample::{NORMAL_NAN_BITS, STALE_NAN, STALE_NAN_BITS, Sample, SeriesRef, is_stale_nan};

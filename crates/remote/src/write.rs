@@ -2,8 +2,8 @@
 
 use cupola_histogram::NativeHistogram;
 use cupola_metrics::{Counter, Registry};
-use cupola_model::{Labels, METRIC_NAME, is_valid_label_name};
-use cupola_storage::{AppendError, Appendable, Appender, CommitError, Exemplar};
+use cupola_model::{Labels, METRIC_NAME, MetricType, is_valid_label_name};
+use cupola_storage::{AppendError, Appendable, Appender, CommitError, Exemplar, Metadata};
 use thiserror::Error;
 use tracing::{debug, warn};
 
@@ -64,6 +64,11 @@ const MAX_AHEAD_MS: i64 = 10 * 60_000;
 
 // Fields of the messages of `prometheus.WriteRequest`.
 const REQUEST_SERIES: u64 = 1;
+const REQUEST_METADATA: u64 = 3;
+const METADATA_TYPE: u64 = 1;
+const METADATA_METRIC: u64 = 2;
+const METADATA_HELP: u64 = 4;
+const METADATA_UNIT: u64 = 5;
 const SERIES_LABEL: u64 = 1;
 const SERIES_SAMPLE: u64 = 2;
 const SERIES_EXEMPLAR: u64 = 3;
@@ -99,8 +104,8 @@ impl WriteReceiver {
     }
 
     /// Writes one message, a `prometheus.WriteRequest` compressed with snappy, as one batch. `largest` is how many bytes
-    /// it may have when it is not compressed. Metadata is left out, as upstream's receiver does; an
-    /// exemplar that is refused is told in the log and costs nothing else.
+    /// it may have when it is not compressed. Metadata is kept, which upstream's receiver leaves
+    /// out; an exemplar that is refused is told in the log and costs nothing else.
     ///
     /// # Errors
     /// [`WriteError`]; nothing of the message is written then, but for [`WriteError::Refused`].
@@ -122,8 +127,13 @@ impl WriteReceiver {
         let mut scratch = Scratch::default();
         let mut refused: Option<(usize, AppendError)> = None;
         for field in Fields(&message) {
-            let (REQUEST_SERIES, Value::Bytes(series)) = field? else {
-                continue;
+            let series = match field? {
+                (REQUEST_SERIES, Value::Bytes(series)) => series,
+                (REQUEST_METADATA, Value::Bytes(metadata)) => {
+                    describe(metadata, &mut *appender)?;
+                    continue;
+                }
+                _ => continue,
             };
             read_series(series, &mut scratch)?;
             let samples = scratch.samples.len() + scratch.histograms.len();
@@ -286,6 +296,25 @@ fn read_labels(messages: &[&[u8]]) -> Result<Option<Labels>, WriteError> {
         return Ok(None);
     }
     Ok(Some(labels))
+}
+
+// What a message says of a metric family.
+fn describe(message: &[u8], appender: &mut dyn Appender) -> Result<(), WireError> {
+    let (mut metric, mut metadata) = (String::new(), Metadata::default());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    for field in Fields(message) {
+        match field? {
+            (METADATA_TYPE, Value::Varint(kind)) => metadata.kind = MetricType::of_number(kind),
+            (METADATA_METRIC, Value::Bytes(bytes)) => metric = text(bytes),
+            (METADATA_HELP, Value::Bytes(bytes)) => metadata.help = text(bytes),
+            (METADATA_UNIT, Value::Bytes(bytes)) => metadata.unit = text(bytes),
+            _ => {}
+        }
+    }
+    if !metric.is_empty() {
+        appender.describe(&metric, &metadata);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cupola_config::rules::{Rule, RuleGroup, RuleKind};
+use cupola_histogram::NativeHistogram;
 use cupola_model::{ALERTNAME, Labels, METRIC_NAME, STALE_NAN, SeriesRef};
+use cupola_storage::SampleValue;
 use tracing::warn;
 
 use crate::alerting::{ActiveAlert, Alerts, Hit};
@@ -181,7 +183,13 @@ impl Group {
                     ts,
                     self.offset_ms,
                     self.interval_ms,
-                ),
+                )
+                .map(|series| {
+                    let floats = series.into_iter();
+                    floats
+                        .map(|(labels, value)| (labels, SampleValue::Float(value)))
+                        .collect()
+                }),
             };
             let result = result.and_then(|mut series| {
                 // Until the old state is read, nothing may be written over it.
@@ -304,8 +312,8 @@ fn record_rule(
     record: &str,
     limit: u64,
     ts: i64,
-) -> Result<Vec<(Labels, f64)>, String> {
-    let mut out: HashMap<Labels, f64> = HashMap::new();
+) -> Result<Vec<(Labels, SampleValue)>, String> {
+    let mut out: HashMap<Labels, SampleValue> = HashMap::new();
     for (labels, value) in ctx.query(&rule.expr_text, &rule.expr, ts)? {
         let mut labels = labels.to_builder();
         labels.set(METRIC_NAME, record);
@@ -339,7 +347,7 @@ fn alert_rule(
         return Ok(Vec::new());
     };
     let mut hits: HashMap<Labels, Hit> = HashMap::new();
-    for (labels, value) in ctx.query(&rule.expr_text, &rule.expr, ts - offset_ms)? {
+    for (labels, value) in ctx.query_floats(&rule.expr_text, &rule.expr, ts - offset_ms)? {
         let series = labels.without_name();
         let expand = |text: &str| template::expand(ctx, alert, text, &series, value, ts - offset_ms);
         let mut labels = series.to_builder();
@@ -392,14 +400,21 @@ fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), String> {
 }
 
 // Writes what a rule gave, and a staleness marker for each series that it gave last time and not now.
-fn write(ctx: &Arc<Context>, state: &mut RuleState, series: Vec<(Labels, f64)>, ts: i64) -> Result<(), String> {
+fn write(ctx: &Arc<Context>, state: &mut RuleState, series: Vec<(Labels, SampleValue)>, ts: i64) -> Result<(), String> {
     let mut appender = ctx.storage.appender();
     let mut written = HashMap::with_capacity(series.len());
     let mut refused = 0_usize;
     let mut reason = None;
     for (labels, value) in series {
         let known = state.written.remove(&labels).flatten();
-        match appender.append(known, &labels, ts, value) {
+        let appended = match value {
+            SampleValue::Float(value) => appender.append(known, &labels, ts, value),
+            SampleValue::Histogram(histogram) => {
+                let histogram = NativeHistogram::Float(Arc::unwrap_or_clone(histogram));
+                appender.append_histogram(known, &labels, ts, histogram)
+            }
+        };
+        match appended {
             Ok(series) => drop(written.insert(labels, Some(series))),
             Err(error) => {
                 refused += 1;

@@ -83,9 +83,8 @@ impl Context {
         }
     }
 
-    /// The expression's value at `ts` as a vector; a scalar counts as one series without labels. Native histograms are
-    /// left out: the storage that results are written to holds floats.
-    pub(crate) fn query(&self, text: &str, expr: &Expr, ts: i64) -> Result<Vec<(Labels, f64)>, String> {
+    /// The expression's value at `ts` as a vector; a scalar counts as one series without labels.
+    pub(crate) fn query(&self, text: &str, expr: &Expr, ts: i64) -> Result<Vec<(Labels, SampleValue)>, String> {
         let query = cupola_engine::Query {
             asked_by: cupola_engine::Asker::Rule,
             ..cupola_engine::Query::instant(text, expr, ts)
@@ -93,15 +92,21 @@ impl Context {
         let result = self.engine.query(&*self.queryable, &query).map_err(|e| e.to_string())?;
         match result.value {
             cupola_engine::QueryValue::Vector(series) => {
-                let floats = series.into_iter().filter_map(|(labels, _, value)| match value {
-                    SampleValue::Float(value) => Some((labels, value)),
-                    SampleValue::Histogram(_) => None,
-                });
-                Ok(floats.collect())
+                Ok(series.into_iter().map(|(labels, _, value)| (labels, value)).collect())
             }
-            cupola_engine::QueryValue::Scalar(_, value) => Ok(vec![(Labels::empty(), value)]),
+            cupola_engine::QueryValue::Scalar(_, value) => Ok(vec![(Labels::empty(), SampleValue::Float(value))]),
             _ => Err("rule result is not a vector or scalar".to_owned()),
         }
+    }
+
+    /// As [`Context::query`]; a native histogram has the value 0, as for Prometheus's alerts and templates.
+    pub(crate) fn query_floats(&self, text: &str, expr: &Expr, ts: i64) -> Result<Vec<(Labels, f64)>, String> {
+        let all = self.query(text, expr, ts)?.into_iter();
+        let floats = all.map(|(labels, value)| match value {
+            SampleValue::Float(value) => (labels, value),
+            SampleValue::Histogram(_) => (labels, 0.0),
+        });
+        Ok(floats.collect())
     }
 
     /// The page that shows `expr`, in the form Prometheus gives as an alert's generatorURL.

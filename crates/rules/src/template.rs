@@ -17,7 +17,7 @@ pub(crate) fn expand(ctx: &Arc<Context>, alert: &str, text: &str, labels: &Label
     let asked = ctx.clone();
     let query = move |text: &str| {
         let expr = cupola_promql::parse(text).map_err(|e| cupola_promql::render_errors(text, &e))?;
-        let series = asked.query(text, &expr, ts)?;
+        let series = asked.query_floats(text, &expr, ts)?;
         Ok(series
             .into_iter()
             .map(|(labels, value)| Sample { labels, value })

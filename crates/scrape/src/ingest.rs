@@ -286,6 +286,9 @@ impl Ingester {
             }
         }
         self.end_missing(ts, appender, &seen, None);
+        for (metric, metadata) in self.metadata.take_news() {
+            appender.describe(&metric, &metadata);
+        }
         self.last_good = Some(scrape);
         self.forget();
         Ok(counts)

@@ -15,6 +15,5 @@ mod status;
 mod target;
 
 pub use manager::{LocalJob, LocalTarget, ScrapeManager};
-pub use metadata::Metadata;
 pub use status::{Health, TargetStatus};
 pub use target::{DroppedTarget, Target, TargetError};

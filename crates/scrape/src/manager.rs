@@ -7,13 +7,13 @@ use cupola_env::Clock;
 use cupola_metrics::Registry;
 use cupola_model::Labels;
 use cupola_net::Peer;
-use cupola_storage::Appendable;
+use cupola_storage::{Appendable, Metadata};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::metadata::{Metadata, MetadataCell};
+use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 use crate::runner::{Runner, Source};
 use crate::status::{StatusCell, TargetStatus};

@@ -7,6 +7,7 @@
 mod changes;
 mod exemplars;
 mod merge;
+mod metadata;
 mod samples;
 mod tiers;
 
@@ -19,6 +20,7 @@ use thiserror::Error;
 pub use changes::{ChangeLog, Changes, Version};
 pub use exemplars::{Exemplar, ExemplarError, SeriesExemplars};
 pub use merge::{CountedSource, Fanout, MergedSource, merge_series};
+pub use metadata::Metadata;
 pub use samples::{HistogramSamples, SampleValue, Samples};
 pub use tiers::{AGGREGATE_LABEL, Aggregate, Coarse, TierUse};
 
@@ -144,6 +146,11 @@ pub trait Queryable: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What was said of metric families, by name, sorted. None by default.
+    fn metadata(&self) -> Vec<(String, Metadata)> {
+        Vec::new()
+    }
+
     /// What of the times from `mint` to `maxt` [`Queryable::select_coarse`] would answer from downsampled tiers; `None`
     /// where it would answer nothing, as for storages that have no tiers.
     fn tiers(&self, mint: i64, maxt: i64, coarse: &Coarse) -> Option<TierUse> {
@@ -257,9 +264,6 @@ pub enum CommitError {
     /// The storage is shutting down.
     #[error("storage is closed")]
     Closed,
-    /// A block was cut while the batch was collected, and a native histogram of it is older than what the head takes now.
-    #[error("a native histogram of the batch has become too old meanwhile")]
-    TooOld,
 }
 
 /// Collects one batch, usually one scrape or one rule evaluation, and makes it durable and visible at once.
@@ -285,6 +289,12 @@ pub trait Appender: Send {
     /// # Errors
     /// As [`Appender::append`].
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError>;
+
+    /// Says of the metric family `metric` what it is; what was said before is forgotten. Kept where the storage keeps
+    /// such things, else nothing happens.
+    fn describe(&mut self, metric: &str, metadata: &Metadata) {
+        let _ = (metric, metadata);
+    }
 
     /// As [`Appender::append`], for a native histogram; a series may change from floats to histograms and back.
     ///

@@ -1,13 +1,13 @@
 //! One view over several storages.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cupola_model::{Labels, Matcher, is_stale_nan};
 
 use crate::{
-    Changes, Coarse, Queryable, SampleSource, SampleValue, Samples, Selection, Series, SeriesExemplars, StorageError,
-    TierUse, Version,
+    Changes, Coarse, Metadata, Queryable, SampleSource, SampleValue, Samples, Selection, Series, SeriesExemplars,
+    StorageError, TierUse, Version,
 };
 
 /// Asks several storages and merges what they answer; on the same timestamp the first storage's sample wins.
@@ -62,6 +62,11 @@ impl Queryable for Fanout {
         all.sort_by(|a: &SeriesExemplars, b| a.labels.cmp(&b.labels));
         all.dedup_by(|later, first| later.labels == first.labels);
         Ok(all)
+    }
+
+    fn metadata(&self) -> Vec<(String, Metadata)> {
+        let all = self.parts.iter().rev().flat_map(|part| part.metadata());
+        all.collect::<BTreeMap<_, _>>().into_iter().collect()
     }
 
     fn tiers(&self, mint: i64, maxt: i64, coarse: &Coarse) -> Option<TierUse> {

@@ -12,8 +12,8 @@ use cupola_env::{Clock, Vfs};
 use cupola_metrics::{Kind, Registry};
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    Appendable, Appender, Changes, Coarse, Queryable, Selection, Series, SeriesExemplars, StorageError, TierUse,
-    Version, merge_series,
+    Appendable, Appender, Changes, Coarse, Metadata, Queryable, Selection, Series, SeriesExemplars, StorageError,
+    TierUse, Version, merge_series,
 };
 use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
@@ -549,6 +549,10 @@ impl Queryable for Tsdb {
         Ok(self.inner.head.select_exemplars(sets, mint, maxt))
     }
 
+    fn metadata(&self) -> Vec<(String, Metadata)> {
+        self.inner.head.metadata()
+    }
+
     fn tiers(&self, mint: i64, maxt: i64, coarse: &Coarse) -> Option<TierUse> {
         self.tier_use(mint, maxt, coarse)
     }
@@ -594,6 +598,8 @@ mod exemplar_tests;
 mod histogram_tests;
 #[cfg(test)]
 mod late_tests;
+#[cfg(test)]
+mod metadata_tests;
 #[cfg(test)]
 mod race_tests;
 #[cfg(test)]

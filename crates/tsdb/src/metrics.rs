@@ -3,18 +3,24 @@
 use cupola_metrics::{Counter, Gauge, Registry};
 use cupola_storage::SeriesScope;
 
+/// What became of samples that came out of order.
+pub(crate) struct OfKind {
+    pub out_of_order: Counter,
+    pub out_of_bounds: Counter,
+    pub too_old: Counter,
+    pub late_appended: Counter,
+}
+
 pub(crate) struct Metrics {
     pub samples_appended: Counter,
     pub histograms_appended: Counter,
     pub series_created: Counter,
     pub series_removed: Counter,
-    pub out_of_order: Counter,
-    pub histograms_out_of_order: Counter,
-    pub out_of_bounds: Counter,
+    /// Of floats, and of native histograms.
+    pub floats: OfKind,
+    pub histograms: OfKind,
     pub exemplars_appended: Counter,
     pub exemplars_out_of_order: Counter,
-    pub too_old: Counter,
-    pub out_of_order_appended: Counter,
     pub wal_failed: Counter,
     pub wal_corruptions: Counter,
     pub compactions: Counter,
@@ -61,6 +67,12 @@ impl Metrics {
             "Total number of appended out of order samples.",
             &["type"],
         );
+        let of_kind = |kind| OfKind {
+            out_of_order: out_of_order.with(&[kind]),
+            out_of_bounds: out_of_bounds.with(&[kind]),
+            too_old: too_old.with(&[kind]),
+            late_appended: out_of_order_appended.with(&[kind]),
+        };
         let refused = registry.counter_vec(
             "cupola_tsdb_series_refused_total",
             "Total number of samples of new series that were refused because of a limit on series.",
@@ -78,9 +90,8 @@ impl Metrics {
                 "head_series_removed_total",
                 "Total number of series removed in the head.",
             ),
-            out_of_order: out_of_order.with(&["float"]),
-            histograms_out_of_order: out_of_order.with(&["histogram"]),
-            out_of_bounds: out_of_bounds.with(&["float"]),
+            floats: of_kind("float"),
+            histograms: of_kind("histogram"),
             exemplars_appended: counter(
                 "exemplar_exemplars_appended_total",
                 "Total number of appended exemplars.",
@@ -89,8 +100,6 @@ impl Metrics {
                 "exemplar_out_of_order_exemplars_total",
                 "Total number of out of order exemplar ingestion failed attempts.",
             ),
-            too_old: too_old.with(&["float"]),
-            out_of_order_appended: out_of_order_appended.with(&["float"]),
             wal_failed: counter(
                 "wal_writes_failed_total",
                 "Total number of write log writes that failed.",

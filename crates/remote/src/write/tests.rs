@@ -73,6 +73,15 @@ impl Appender for Batch<'_> {
         Ok(series)
     }
 
+    fn describe(&mut self, metric: &str, metadata: &Metadata) {
+        self.1.push(format!(
+            "{metric}: {} {} {}",
+            metadata.kind.name(),
+            metadata.unit,
+            metadata.help
+        ));
+    }
+
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
         self.0.lines.lock().extend(self.1);
         Ok(())
@@ -330,4 +339,22 @@ fn garbage_never_panics() {
         let _ = bench.receiver.write(&bench.recorder, bytes, 1 << 20, NOW);
         let _ = bench.write(bytes);
     });
+}
+
+#[test]
+fn metadata_is_kept() {
+    let recorder = Recorder {
+        lines: Mutex::default(),
+        series: Mutex::default(),
+        named: Mutex::default(),
+        room: 10,
+    };
+    let text = |number: u8, text: &str| [&[number << 3 | 2, text.len() as u8], text.as_bytes()].concat();
+    let of = [&[8, 4][..], &text(2, "h"), &text(4, "what it is"), &text(5, "seconds")].concat();
+    // One without a name says nothing of anything.
+    let message = [&[0x1a, of.len() as u8][..], &of, &[0x1a, 2, 8, 1]].concat();
+    let compressed = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+    let receiver = WriteReceiver::new(&Registry::default());
+    receiver.write(&recorder, &compressed, 1 << 20, NOW).unwrap();
+    assert_eq!(*recorder.lines.lock(), ["h: gaugehistogram seconds what it is"]);
 }

@@ -4,6 +4,7 @@ use cupola_config::parse_rules;
 use cupola_config::rules::RuleOptions;
 use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{ManualClock, RealFs};
+use cupola_histogram::Histogram;
 use cupola_metrics::Registry;
 use cupola_model::{Alert, AlertSink, is_stale_nan};
 use cupola_storage::{Appendable, Queryable, Samples, Selection};
@@ -93,6 +94,43 @@ impl Bench {
         out.sort();
         out
     }
+}
+
+#[test]
+fn a_recording_rule_keeps_native_histograms_and_an_alert_counts_them_as_zero() {
+    let bench = Bench::new();
+    let mut group =
+        Bench::group("[{record: 'r', expr: 'sum(h)'}, {alert: A, expr: 'h', annotations: {v: '{{ $value }}'}}]");
+    for (ts, count) in [(1000, 1), (2000, 3)] {
+        let mut appender = bench.tsdb.appender();
+        for job in ["a", "b"] {
+            let histogram = Histogram {
+                count,
+                sum: 2.0,
+                zero_count: count,
+                zero_threshold: 0.1,
+                ..Histogram::default()
+            };
+            let labels = Labels::from_pairs([(METRIC_NAME, "h"), ("job", job)]);
+            let histogram = NativeHistogram::Integer(histogram);
+            appender.append_histogram(None, &labels, ts, histogram).unwrap();
+        }
+        appender.commit().unwrap();
+        assert_eq!(group.evaluate(&bench.ctx, ts), 5);
+    }
+    let matchers = [cupola_model::Matcher::equal(METRIC_NAME, "r")];
+    let selection = Selection {
+        matchers: &matchers,
+        mint: 0,
+        maxt: 5000,
+    };
+    let mut samples = Samples::default();
+    let found = bench.tsdb.select(&selection).unwrap();
+    found[0].source.read(0, 5000, &mut samples).unwrap();
+    let counts: Vec<f64> = samples.histograms.values.iter().map(|h| h.count).collect();
+    assert_eq!((found.len(), counts, samples.values), (1, vec![2.0, 6.0], vec![]));
+    let sent = bench.sent.0.lock();
+    assert_eq!(sent[0].annotations.value("v"), "0");
 }
 
 #[test]

@@ -260,8 +260,8 @@ fn what_a_target_says_about_its_families_is_kept_as_long_as_it_says_so() {
         .scrape(1000, "# HELP a what it is\n# TYPE a counter\na 1\n")
         .unwrap();
     let known = bench.ingester.metadata.get();
-    let expected = crate::Metadata {
-        kind: "counter",
+    let expected = cupola_storage::Metadata {
+        kind: cupola_exposition::MetricType::Counter,
         help: "what it is".into(),
         unit: String::new(),
     };

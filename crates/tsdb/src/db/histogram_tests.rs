@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 
 use cupola_block::StoredChunk;
 use cupola_block::list_blocks;
@@ -14,7 +15,7 @@ use cupola_storage::{AppendError, SampleValue, Samples};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::tests::{HOUR, MINUTE, all, name, open};
+use super::tests::{HOUR, MINUTE, all, name, open, open_with};
 use super::*;
 
 /// A sample as bits, whatever empty buckets it lists: a float; or a histogram's scalars and its populated buckets.
@@ -356,6 +357,13 @@ enum Step {
     Stale {
         series: usize,
     },
+    // Out of order.
+    Late {
+        series: usize,
+        minutes_back: i64,
+        count: u8,
+        is_float: bool,
+    },
     // What a target does when it starts anew, or its instrumentation changes.
     Shape {
         series: usize,
@@ -379,6 +387,8 @@ fn step() -> impl Strategy<Value = Step> {
         60 => (series.clone(), -8..8_i32, 0..1000_u64).prop_map(|(series, bucket, count)| Step::Observe { series, bucket, count }),
         6 => (series.clone(), any::<u64>()).prop_map(|(series, bits)| Step::Float { series, bits }),
         2 => series.clone().prop_map(|series| Step::Stale { series }),
+        15 => (series.clone(), 0..900_i64, 1..12_u8, any::<bool>()).prop_map(
+            |(series, minutes_back, count, is_float)| Step::Late { series, minutes_back, count, is_float: is_float && count == 1 }),
         4 => (series, -4..9_i32, any::<bool>(), any::<bool>(), 0..3_usize).prop_map(
             |(series, schema, is_float, is_gauge, bounds)| Step::Shape { series, schema, is_float, is_gauge, bounds }),
         2 => (0..100_i64, 0..40_i64).prop_map(|(from, len)| Step::Delete { from, to: from + len }),
@@ -445,20 +455,27 @@ impl Instrument {
     }
 }
 
+fn open_late(dir: &TempDir) -> Tsdb {
+    open_with(dir, Arc::new(RealFs), |options| {
+        options.out_of_order_window_ms = 1000 * HOUR
+    })
+    .expect("a database")
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn any_run_with_crashes_keeps_exactly_what_was_acknowledged(steps in proptest::collection::vec(step(), 1..250)) {
         let dir = TempDir::new().unwrap();
-        let mut tsdb = Some(open(&dir));
+        let mut tsdb = Some(open_late(&dir));
         let mut model = Dump::new();
         let mut instruments: Vec<Instrument> = vec![Instrument::default(); 3];
         let mut now = 0;
         for step in steps {
             now += 2 * MINUTE;
             let this = tsdb.as_ref().unwrap();
-            let mut write = |series: usize, value: NativeValue, key: Key| {
+            let mut put = |series: usize, value: NativeValue, key: Key| {
                 let labels = name(&format!("m{series}"));
                 write(this, &labels, now, value).unwrap();
                 model.entry(labels).or_default().push((now, key));
@@ -474,13 +491,30 @@ proptest! {
                     let h = instrument.histogram();
                     prop_assert_eq!(h.validate(), Ok(()));
                     let key = key_of(&h.to_float());
-                    write(series, NativeValue::Histogram(h), key);
+                    put(series, NativeValue::Histogram(h), key);
                 }
                 Step::Float { series, bits } => {
                     let value = f64::from_bits(bits);
-                    write(series, NativeValue::Float(value), float_key(value));
+                    put(series, NativeValue::Float(value), float_key(value));
                 }
-                Step::Stale { series } => write(series, NativeValue::Float(STALE_NAN), Key::Stale),
+                Step::Stale { series } => put(series, NativeValue::Float(STALE_NAN), Key::Stale),
+                Step::Late { series, minutes_back, count, is_float } => {
+                    let labels = name(&format!("m{series}"));
+                    let histogram = instruments[series].histogram();
+                    for n in 0..i64::from(count) {
+                        let ts = now - (minutes_back / 2 * 2 - n) * MINUTE - 1;
+                        let run = model.entry(labels.clone()).or_default();
+                        let Err(place) = run.binary_search_by_key(&ts, |(ts, _)| *ts) else { continue };
+                        let (value, key) = if is_float {
+                            (NativeValue::Float(n as f64), float_key(n as f64))
+                        } else {
+                            let key = key_of(&histogram.to_float());
+                            (NativeValue::Histogram(histogram.clone()), key)
+                        };
+                        run.insert(place, (ts, key));
+                        write(this, &labels, ts, value).unwrap();
+                    }
+                }
                 Step::Shape { series, schema, is_float, is_gauge, bounds } => {
                     instruments[series] = Instrument { schema, is_float, is_gauge, bounds, ..Instrument::default() };
                 }
@@ -492,18 +526,18 @@ proptest! {
                 }
                 Step::Crash => {
                     drop(tsdb.take());
-                    tsdb = Some(open(&dir));
+                    tsdb = Some(open_late(&dir));
                 }
                 Step::Close => {
                     tsdb.take().unwrap().close();
-                    tsdb = Some(open(&dir));
+                    tsdb = Some(open_late(&dir));
                 }
                 Step::Maintain => this.maintain(),
             }
         }
         prop_assert_eq!(&dump(tsdb.as_ref().unwrap()), &model);
         drop(tsdb.take());
-        let tsdb = open(&dir);
+        let tsdb = open_late(&dir);
         prop_assert_eq!(&dump(&tsdb), &model);
         for (_, (_, samples)) in native(&tsdb) {
             for (_, value) in samples {

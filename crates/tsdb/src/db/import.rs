@@ -24,8 +24,6 @@ pub(super) struct Imported {
     /// Which files were there; to be noted.
     files: String,
     pub restored: Restored,
-    /// Chunks and samples of native histograms that came out of order.
-    pub out_of_order: u64,
 }
 
 /// Reads what Prometheus left in `dir` into `replay`; `None` where it left nothing, or nothing new.
@@ -46,7 +44,6 @@ pub(super) fn import(
         ..Imported::default()
     };
     replay.next_log();
-    let mut out_of_order = 0;
     let mut samples: Vec<LoggedSample> = Vec::new();
     imported.restored = restore(vfs, dir, Options { min_valid_time }, &mut |source, event| {
         match event {
@@ -55,7 +52,6 @@ pub(super) fn import(
                     replay.entry(Entry::Series(series.series_ref.0, series.labels.clone()));
                 }
             }
-            Event::HeadChunk(chunk) if chunk.is_out_of_order && chunk.encoding != Encoding::Xor => out_of_order += 1,
             Event::HeadChunk(chunk) if chunk.encoding >= Encoding::Xor2 => {
                 let decoded = without_starts(&chunk, replay);
                 decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -81,7 +77,6 @@ pub(super) fn import(
                     Entry::Samples(&samples)
                 });
             }
-            Event::Histograms(all) if source == Source::Wbl => out_of_order += all.len() as u64,
             Event::Histograms(all) => {
                 let histograms: Vec<LoggedHistogram> = all
                     .iter()
@@ -91,7 +86,11 @@ pub(super) fn import(
                         value: sample.histogram.clone(),
                     })
                     .collect();
-                replay.entry(Entry::Histograms(&histograms));
+                replay.entry(if source == Source::Wbl {
+                    Entry::LateHistograms(&histograms)
+                } else {
+                    Entry::Histograms(&histograms)
+                });
             }
             Event::Tombstones(all) => all.iter().for_each(|tombstone| delete(replay, tombstone)),
             Event::Exemplars(all) => {
@@ -110,7 +109,6 @@ pub(super) fn import(
         }
         Ok(())
     })?;
-    imported.out_of_order = out_of_order;
     Ok(Some(imported))
 }
 
@@ -122,7 +120,10 @@ fn without_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), Chun
         decode_xor2(chunk.bytes, i64::MIN, i64::MAX, |ts, value, _| {
             samples.push(LoggedSample { series, ts, value });
         })?;
-        replay.entry(Entry::Samples(&samples));
+        replay.entry(match chunk.is_out_of_order {
+            true => Entry::LateSamples(&samples),
+            false => Entry::Samples(&samples),
+        });
         return Ok(());
     }
     let mut cursor = HistogramCursor::new(chunk.encoding, chunk.bytes)?;
@@ -131,7 +132,10 @@ fn without_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), Chun
         let value = cursor.native();
         histograms.push(LoggedHistogram { series, ts, value });
     }
-    replay.entry(Entry::Histograms(&histograms));
+    replay.entry(match chunk.is_out_of_order {
+        true => Entry::LateHistograms(&histograms),
+        false => Entry::Histograms(&histograms),
+    });
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use cupola_env::{FaultyFs, ManualClock, RealFs};
 use cupola_histogram::{Histogram, NativeHistogram};
 use cupola_metrics::Registry;
 use cupola_model::{MatchOp, Matcher};
-use cupola_storage::{AppendError, Appendable as _, CommitError};
+use cupola_storage::{AppendError, Appendable as _, Samples};
 use tempfile::TempDir;
 
 use super::tests::{HOUR, MINUTE, dump, name, open, open_with, write};
@@ -35,6 +35,21 @@ fn advance(tsdb: &Tsdb, minutes: std::ops::Range<i64>) {
 fn times(tsdb: &Tsdb, series: &str) -> Vec<i64> {
     let samples = dump(tsdb).remove(&name(series)).unwrap_or_default();
     samples.into_iter().map(|(ts, _)| ts).collect()
+}
+
+// Of floats and of histograms.
+fn all_times(tsdb: &Tsdb, series: &str) -> Vec<i64> {
+    let matcher = Matcher::new("__name__", MatchOp::Equal, series).unwrap();
+    let selection = Selection {
+        matchers: &[matcher],
+        mint: i64::MIN,
+        maxt: i64::MAX,
+    };
+    let mut samples = Samples::default();
+    for series in tsdb.select(&selection).unwrap() {
+        series.source.read(i64::MIN, i64::MAX, &mut samples).unwrap();
+    }
+    samples.iter().map(|(ts, _, _)| ts).collect()
 }
 
 #[test]
@@ -90,7 +105,7 @@ fn a_batch_collected_before_a_block_was_cut_is_not_lost_by_it() {
 }
 
 #[test]
-fn a_histogram_that_a_cut_has_overtaken_is_not_acknowledged() {
+fn a_histogram_that_a_cut_has_overtaken_is_kept() {
     let dir = TempDir::new().unwrap();
     let tsdb = open(&dir);
     advance(&tsdb, 0..170);
@@ -102,8 +117,18 @@ fn a_histogram_that_a_cut_has_overtaken_is_not_acknowledged() {
     batch.append(None, &name("f"), 169 * MINUTE, 1.0).unwrap();
     advance(&tsdb, 170..300);
     tsdb.maintain();
-    assert!(matches!(batch.commit(), Err(CommitError::TooOld)));
-    assert_eq!(times(&tsdb, "f"), [0; 0]);
+    batch.commit().unwrap();
+    let both = |tsdb: &Tsdb| (all_times(tsdb, "h"), times(tsdb, "f"));
+    let expected = (vec![115 * MINUTE], vec![169 * MINUTE]);
+    assert_eq!(both(&tsdb), expected);
+    drop(tsdb);
+    let tsdb = open(&dir);
+    assert_eq!(both(&tsdb), expected);
+    advance(&tsdb, 300..900);
+    tsdb.maintain();
+    drop(tsdb);
+    std::fs::remove_dir_all(dir.path().join(LOG_FOLDER)).unwrap();
+    assert_eq!(both(&open(&dir)), expected);
 }
 
 #[test]

@@ -154,12 +154,6 @@ impl Inner {
             samples = restored.samples,
             "Prometheus's log was taken over; its files stay as they are"
         );
-        if imported.out_of_order > 0 {
-            warn!(
-                out_of_order = imported.out_of_order,
-                "native histograms of Prometheus's log that came out of order are not taken over by this version"
-            );
-        }
         Some(imported)
     }
 }

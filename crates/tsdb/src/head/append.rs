@@ -5,26 +5,29 @@ use std::sync::atomic::Ordering;
 
 use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, SeriesRef};
-use cupola_storage::{AppendError, Appender, CommitError, Exemplar, ExemplarError};
+use cupola_storage::{AppendError, Appender, CommitError, Exemplar, ExemplarError, Metadata, StorageError};
 use foldhash::HashSet;
 use tracing::error;
 
 use super::series::MemSeries;
 use super::{Head, Inner, histograms};
+use crate::metrics::OfKind;
 use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, Part, Wal};
 
 /// What became of a batch.
 struct Applied {
     floats: u64,
     histograms: u64,
-    late: u64,
+    late_floats: u64,
+    late_histograms: u64,
     chunks: usize,
     // Of what came in order.
     oldest: i64,
     newest: i64,
     late_oldest: i64,
-    // Floats that turned out to be late only now.
+    // What turned out to be late only now.
     moved: Vec<LoggedSample>,
+    moved_histograms: Vec<LoggedHistogram>,
 }
 
 impl Default for Applied {
@@ -32,12 +35,14 @@ impl Default for Applied {
         Self {
             floats: 0,
             histograms: 0,
-            late: 0,
+            late_floats: 0,
+            late_histograms: 0,
             chunks: 0,
             oldest: i64::MAX,
             newest: i64::MIN,
             late_oldest: i64::MAX,
             moved: Vec::new(),
+            moved_histograms: Vec::new(),
         }
     }
 }
@@ -47,6 +52,19 @@ impl Applied {
         self.chunks += chunks;
         self.oldest = self.oldest.min(ts);
         self.newest = self.newest.max(ts);
+    }
+
+    // Whether a late sample came to those there are.
+    fn note_late(&mut self, ts: i64, inserted: Result<bool, StorageError>) -> bool {
+        match inserted {
+            Ok(true) => self.late_oldest = self.late_oldest.min(ts),
+            Ok(false) => {}
+            Err(error) => {
+                error!(%error, "a sample that came out of order cannot be put in its place");
+                return false;
+            }
+        }
+        inserted.is_ok_and(|is_new| is_new)
     }
 }
 
@@ -84,27 +102,44 @@ impl Inner {
     }
 
     fn insert_late(&mut self, sample: &LoggedSample, applied: &mut Applied) {
-        match self.late.insert(sample.series, sample.ts, sample.value) {
-            Ok(true) => {
-                applied.late_oldest = applied.late_oldest.min(sample.ts);
-                applied.late += 1;
-            }
-            Ok(false) => {}
-            Err(error) => error!(%error, "a sample that came out of order cannot be put in its place"),
-        }
+        let inserted = self.late.insert(sample.series, sample.ts, sample.value);
+        applied.late_floats += u64::from(applied.note_late(sample.ts, inserted));
     }
 
-    fn apply_histograms(&mut self, histograms: &[LoggedHistogram], applied: &mut Applied) {
-        for LoggedHistogram { series, ts, value } in histograms {
+    fn apply_histograms(&mut self, histograms: &[LoggedHistogram], has_window: bool, applied: &mut Applied) {
+        for logged in histograms {
+            let LoggedHistogram { series, ts, value } = logged;
             let Some(series) = self.get_mut(*series) else { continue };
             series.release();
             let histogram = HistogramRef::from(value);
-            if series.check_histogram(*ts, histogram) == Ok(true) {
-                let chunks = series.push_histogram(*ts, histogram);
-                applied.note(*ts, chunks);
-                applied.histograms += 1;
+            match series.check_histogram(*ts, histogram) {
+                Ok(true) => {
+                    let chunks = series.push_histogram(*ts, histogram);
+                    applied.note(*ts, chunks);
+                    applied.histograms += 1;
+                }
+                Err(AppendError::OutOfOrder) if has_window => {
+                    self.insert_late_histogram(logged, applied);
+                    applied.moved_histograms.push(logged.clone());
+                }
+                _ => {}
             }
         }
+    }
+
+    fn apply_late_histograms(&mut self, histograms: &[LoggedHistogram], applied: &mut Applied) {
+        for logged in histograms {
+            let Some(series) = self.get_mut(logged.series) else {
+                continue;
+            };
+            series.release();
+            self.insert_late_histogram(logged, applied);
+        }
+    }
+
+    fn insert_late_histogram(&mut self, logged: &LoggedHistogram, applied: &mut Applied) {
+        let inserted = self.late.insert_histogram(logged.series, logged.ts, &logged.value);
+        applied.late_histograms += u64::from(applied.note_late(logged.ts, inserted));
     }
 }
 
@@ -118,6 +153,8 @@ pub(crate) struct HeadAppender {
     exemplars: Vec<LoggedExemplar>,
     // Those that come out of order, within the window.
     late: Vec<LoggedSample>,
+    late_histograms: Vec<LoggedHistogram>,
+    described: Vec<(String, Metadata)>,
 }
 
 impl HeadAppender {
@@ -129,6 +166,8 @@ impl HeadAppender {
             floats_before: Vec::new(),
             exemplars: Vec::new(),
             late: Vec::new(),
+            late_histograms: Vec::new(),
+            described: Vec::new(),
         }
     }
 
@@ -155,7 +194,7 @@ impl HeadAppender {
     }
 
     // How a sample of this time is to be taken, whatever its series holds.
-    fn place(&self, inner: &Inner, ts: i64) -> Result<Place, AppendError> {
+    fn place(&self, inner: &Inner, counts: &OfKind, ts: i64) -> Result<Place, AppendError> {
         let head = &*self.head;
         let open_from = head.open_from.load(Ordering::Acquire);
         if ts >= open_from.max(inner.maxt.saturating_sub(head.late_ms)) {
@@ -164,11 +203,11 @@ impl HeadAppender {
         match head.oldest_late(inner) {
             Some(oldest) if ts >= oldest => Ok(Place::Late),
             Some(_) => {
-                head.metrics.too_old.inc();
+                counts.too_old.inc();
                 Err(AppendError::TooOld)
             }
             None => {
-                head.metrics.out_of_bounds.inc();
+                counts.out_of_bounds.inc();
                 Err(AppendError::OutOfBounds)
             }
         }
@@ -178,6 +217,7 @@ impl HeadAppender {
     fn judge(
         &self,
         inner: &Inner,
+        counts: &OfKind,
         place: Place,
         checked: Result<bool, AppendError>,
         ts: i64,
@@ -190,11 +230,11 @@ impl HeadAppender {
             (Place::InOrder, Err(AppendError::OutOfOrder)) => match head.oldest_late(inner) {
                 Some(oldest) if ts >= oldest => Ok(Some(Place::Late)),
                 Some(_) => {
-                    head.metrics.too_old.inc();
+                    counts.too_old.inc();
                     Err(AppendError::TooOld)
                 }
                 None => {
-                    head.metrics.out_of_order.inc();
+                    counts.out_of_order.inc();
                     Err(AppendError::OutOfOrder)
                 }
             },
@@ -213,7 +253,8 @@ impl HeadAppender {
 
     // Samples older than `from` are late by now: a block was cut since `append` looked.
     fn set_late(&mut self, from: i64) {
-        if self.samples.iter().all(|sample| sample.ts >= from) {
+        let is_late = self.samples.iter().any(|sample| sample.ts < from);
+        if !is_late && self.histograms.iter().all(|histogram| histogram.ts >= from) {
             return;
         }
         let mut kept = Vec::with_capacity(self.samples.len());
@@ -230,12 +271,22 @@ impl HeadAppender {
         }
         before.for_each(|before| *before = kept.len());
         self.samples = kept;
+        let before = std::mem::take(&mut self.floats_before).into_iter();
+        for (histogram, before) in std::mem::take(&mut self.histograms).into_iter().zip(before) {
+            if histogram.ts < from {
+                self.late_histograms.push(histogram);
+            } else {
+                self.histograms.push(histogram);
+                self.floats_before.push(before);
+            }
+        }
     }
 
     // The series of all samples of the batch, each as often as it is held.
     fn held(&self) -> impl Iterator<Item = u64> {
         let floats = self.samples.iter().chain(&self.late).map(|sample| sample.series);
-        floats.chain(self.histograms.iter().map(|histogram| histogram.series))
+        let histograms = self.histograms.iter().chain(&self.late_histograms);
+        floats.chain(histograms.map(|histogram| histogram.series))
     }
 
     // The batch as it is logged and applied: all floats, then all histograms; but where a series has both, in the order
@@ -248,7 +299,9 @@ impl HeadAppender {
                 Part::Samples(&self.samples),
                 Part::Late(&self.late),
                 Part::Histograms(&self.histograms),
+                Part::LateHistograms(&self.late_histograms),
                 Part::Exemplars(&self.exemplars),
+                Part::Metadata(&self.described),
             ];
         }
         let mut parts = Vec::new();
@@ -264,7 +317,9 @@ impl HeadAppender {
         }
         parts.push(Part::Samples(samples));
         parts.push(Part::Late(&self.late));
+        parts.push(Part::LateHistograms(&self.late_histograms));
         parts.push(Part::Exemplars(&self.exemplars));
+        parts.push(Part::Metadata(&self.described));
         parts
     }
 }
@@ -292,10 +347,10 @@ impl Appender for HeadAppender {
         }
         let (place, found) = {
             let inner = self.head.inner.read();
-            let place = self.place(&inner, ts)?;
+            let place = self.place(&inner, &self.head.metrics.floats, ts)?;
             match inner.find(labels).and_then(|id| Some((id, inner.get(id)?))) {
                 Some((id, series)) => {
-                    let place = self.judge(&inner, place, series.check(ts, value), ts)?;
+                    let place = self.judge(&inner, &self.head.metrics.floats, place, series.check(ts, value), ts)?;
                     place.is_some().then(|| series.hold());
                     (place, Some(id))
                 }
@@ -318,8 +373,8 @@ impl Appender for HeadAppender {
             let Some(known) = inner.get(series) else {
                 return Ok(false);
             };
-            let place = self.place(&inner, ts)?;
-            let place = self.judge(&inner, place, known.check(ts, value), ts)?;
+            let place = self.place(&inner, &self.head.metrics.floats, ts)?;
+            let place = self.judge(&inner, &self.head.metrics.floats, place, known.check(ts, value), ts)?;
             place.is_some().then(|| known.hold());
             place
         };
@@ -335,45 +390,46 @@ impl Appender for HeadAppender {
         histogram: NativeHistogram,
     ) -> Result<SeriesRef, AppendError> {
         histograms::check(&histogram)?;
-        let check = |series: &MemSeries| series.check_histogram(ts, HistogramRef::from(&histogram));
-        let found = {
+        let (place, found) = {
             let inner = self.head.inner.read();
-            if self.place(&inner, ts)? == Place::Late {
-                // Histograms are not taken out of order yet.
-                self.head.metrics.histograms_out_of_order.inc();
-                return Err(AppendError::OutOfOrder);
-            }
+            let counts = &self.head.metrics.histograms;
+            let place = self.place(&inner, counts, ts)?;
             let known = known.and_then(|known| Some((known.0, inner.get(known.0)?)));
-            let found = known.or_else(|| inner.find(labels).and_then(|id| Some((id, inner.get(id)?))));
-            found.map(|(id, series)| {
-                let checked = check(series);
-                (checked == Ok(true)).then(|| series.hold());
-                (id, checked)
-            })
-        };
-        let (series, checked) = match found {
-            Some(found) => found,
-            None if labels.is_empty() => return Err(AppendError::InvalidLabels),
-            None => (self.create(labels, ts)?, Ok(true)),
-        };
-        match checked {
-            Ok(true) => {
-                self.floats_before.push(self.samples.len());
-                self.histograms.push(LoggedHistogram {
-                    series,
-                    ts,
-                    value: histogram,
-                });
-            }
-            Ok(false) => {}
-            Err(error) => {
-                if error == AppendError::OutOfOrder {
-                    self.head.metrics.histograms_out_of_order.inc();
+            match known.or_else(|| inner.find(labels).and_then(|id| Some((id, inner.get(id)?)))) {
+                Some((id, series)) => {
+                    let checked = series.check_histogram(ts, HistogramRef::from(&histogram));
+                    let place = self.judge(&inner, counts, place, checked, ts)?;
+                    place.is_some().then(|| series.hold());
+                    (place, Some(id))
                 }
-                return Err(error);
+                None => (Some(place), None),
             }
+        };
+        let series = match found {
+            Some(id) => id,
+            None if labels.is_empty() => return Err(AppendError::InvalidLabels),
+            None => self.create(labels, ts)?,
+        };
+        let logged = LoggedHistogram {
+            series,
+            ts,
+            value: histogram,
+        };
+        match place {
+            Some(Place::InOrder) => {
+                self.floats_before.push(self.samples.len());
+                self.histograms.push(logged);
+            }
+            Some(Place::Late) => self.late_histograms.push(logged),
+            None => {}
         }
         Ok(SeriesRef(series))
+    }
+
+    fn describe(&mut self, metric: &str, metadata: &Metadata) {
+        if !self.head.families.lock().is_known(metric, metadata) {
+            self.described.push((metric.to_owned(), metadata.clone()));
+        }
     }
 
     fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), ExemplarError> {
@@ -398,8 +454,10 @@ impl Appender for HeadAppender {
             self.samples.len(),
             self.late.len(),
             self.histograms.len(),
+            self.late_histograms.len(),
             self.exemplars.len(),
-        ] == [0; 4]
+            self.described.len(),
+        ] == [0; 6]
         {
             return Ok(());
         }
@@ -408,10 +466,6 @@ impl Appender for HeadAppender {
         let wal = wal.as_mut().ok_or(CommitError::Closed)?;
         let open_from = head.open_from.load(Ordering::Acquire);
         self.set_late(open_from);
-        // Late samples are floats.
-        if self.histograms.iter().any(|histogram| histogram.ts < open_from) {
-            return Err(CommitError::TooOld);
-        }
         match wal.ready() {
             Ok(has_lost_labels) => head.log_labels_again(has_lost_labels),
             Err(error) => {
@@ -436,6 +490,7 @@ impl Appender for HeadAppender {
         let is_replaying = head.is_replaying.load(Ordering::Acquire);
         let logged = parts.iter().map(|part| match part {
             Part::Samples(samples) if is_replaying => Part::Late(samples),
+            Part::Histograms(histograms) if is_replaying => Part::LateHistograms(histograms),
             part => *part,
         });
         let log = |wal: &mut Wal, fresh: &[(u64, Labels)], parts: &[Part<'_>]| {
@@ -458,8 +513,14 @@ impl Appender for HeadAppender {
             match part {
                 Part::Samples(samples) => inner.apply(samples, has_window, &mut applied),
                 Part::Late(samples) => inner.apply_late(samples, &mut applied),
-                Part::Histograms(histograms) => inner.apply_histograms(histograms, &mut applied),
+                Part::Histograms(histograms) => inner.apply_histograms(histograms, has_window, &mut applied),
+                Part::LateHistograms(histograms) => inner.apply_late_histograms(histograms, &mut applied),
                 Part::Exemplars(exemplars) => head.add_exemplars(inner, exemplars),
+                Part::Metadata(all) => {
+                    let mut families = head.families.lock();
+                    all.iter()
+                        .for_each(|(metric, metadata)| families.describe(metric, metadata));
+                }
             }
         }
         // Not told by the times: a sample may be as old as any can be.
@@ -467,7 +528,7 @@ impl Appender for HeadAppender {
             inner.count(applied.oldest, applied.newest, applied.chunks);
         }
         let oldest = applied.oldest.min(applied.late_oldest);
-        if applied.floats + applied.histograms + applied.late > 0 {
+        if applied.floats + applied.histograms + applied.late_floats + applied.late_histograms > 0 {
             inner.changes.note(oldest);
         }
         drop(guard);
@@ -475,15 +536,23 @@ impl Appender for HeadAppender {
         self.samples.clear();
         self.late.clear();
         self.histograms.clear();
-        if !applied.moved.is_empty() && !is_replaying {
+        self.late_histograms.clear();
+        if !(is_replaying || applied.moved.is_empty() && applied.moved_histograms.is_empty()) {
             // Else a replay, which may have another window, takes them for what no window allowed.
-            log(wal, &[], &[Part::Late(&applied.moved)])?;
+            let moved = [
+                Part::Late(&applied.moved),
+                Part::LateHistograms(&applied.moved_histograms),
+            ];
+            log(wal, &[], &moved)?;
         }
-        head.metrics
+        let metrics = &head.metrics;
+        metrics
             .samples_appended
-            .add((applied.floats + applied.late) as f64);
-        head.metrics.histograms_appended.add(applied.histograms as f64);
-        head.metrics.out_of_order_appended.add(applied.late as f64);
+            .add((applied.floats + applied.late_floats) as f64);
+        let histograms = applied.histograms + applied.late_histograms;
+        metrics.histograms_appended.add(histograms as f64);
+        metrics.floats.late_appended.add(applied.late_floats as f64);
+        metrics.histograms.late_appended.add(applied.late_histograms as f64);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use cupola_histogram::NativeHistogram;
 use cupola_storage::StorageError;
 use hashbrown::HashMap;
 
@@ -39,6 +40,17 @@ impl Late {
     pub(super) fn insert(&mut self, id: u64, ts: i64, value: f64) -> Result<bool, StorageError> {
         let series = self.series.entry(id);
         series.or_insert_with(MemSeries::unlabelled).insert(ts, value)
+    }
+
+    /// As [`Late::insert`], for a histogram that can be kept.
+    pub(super) fn insert_histogram(
+        &mut self,
+        id: u64,
+        ts: i64,
+        histogram: &NativeHistogram,
+    ) -> Result<bool, StorageError> {
+        let series = self.series.entry(id).or_insert_with(MemSeries::unlabelled);
+        series.insert_histogram(ts, histogram)
     }
 
     /// Oldest and newest late sample of a series.

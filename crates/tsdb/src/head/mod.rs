@@ -12,6 +12,7 @@ mod histograms;
 mod index;
 mod late;
 mod limits;
+mod metadata;
 mod newcomers;
 mod replay;
 mod series;
@@ -23,7 +24,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    ChangeLog, Changes, MergedSource, SampleSource, Samples, Selection, Series, SeriesExemplars, StorageError, Version,
+    ChangeLog, Changes, MergedSource, Metadata, SampleSource, Samples, Selection, Series, SeriesExemplars,
+    StorageError, Version,
 };
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
@@ -39,6 +41,7 @@ use index::Index;
 use late::Late;
 use limits::Refusals;
 pub use limits::RefusedSeries;
+use metadata::Families;
 use newcomers::Newcomers;
 pub(crate) use replay::Replay;
 use series::MemSeries;
@@ -67,6 +70,8 @@ pub(crate) struct Head {
     newcomers: Mutex<Newcomers>,
     /// Locked after the head, or alone.
     exemplars: Mutex<Ring>,
+    /// Locked after the head, or alone.
+    families: Mutex<Families>,
     metrics: Arc<Metrics>,
 }
 
@@ -253,6 +258,7 @@ impl Head {
             limits: options.limits,
             refusals: Mutex::default(),
             exemplars: Mutex::new(Ring::new(options.max_exemplars)),
+            families: Mutex::default(),
             newcomers: Mutex::default(),
             metrics,
         }
@@ -441,6 +447,11 @@ impl Head {
         self.exemplars.lock().select(sets, mint, maxt)
     }
 
+    /// As [`cupola_storage::Queryable::metadata`].
+    pub(crate) fn metadata(&self) -> Vec<(String, Metadata)> {
+        self.families.lock().list()
+    }
+
     /// How many exemplars there are, of how many series, and how many there may be.
     pub(crate) fn exemplar_stats(&self) -> (usize, usize, usize) {
         let ring = self.exemplars.lock();
@@ -576,6 +587,9 @@ impl Head {
             }
             inner.free.push(*slot);
         }
+        if !removed.is_empty() {
+            self.families.lock().retain(&inner.index);
+        }
         self.metrics.series_removed.add(removed.len() as f64);
         removed.len()
     }
@@ -676,6 +690,7 @@ impl Head {
             }
         }
         checkpoint.add_exemplars(&self.logged_exemplars())?;
+        checkpoint.add_metadata(&self.metadata())?;
         // It may hold parts of batches that were logged meanwhile. After a power cut the log must have the rest of them.
         self.sync()?;
         let failed_syncs = checkpoint.failed_syncs;

@@ -3,18 +3,19 @@
 //! What is read is kept beside the head, series by series, so that replay and new samples do not wait for each other.
 //! At the end each series gets its past in one step under one lock: no reader sees half of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cupola_histogram::HistogramRef;
-use cupola_storage::StorageError;
+use cupola_storage::{Metadata, StorageError};
 use hashbrown::HashMap;
 
 use super::Head;
 use super::exemplars::Ring;
 use super::series::MemSeries;
 use crate::by_slot::BySlot;
-use crate::wal::{Entry, LoggedExemplar, LoggedSample, SeriesTable};
+use crate::wal::{Entry, LoggedExemplar, LoggedHistogram, LoggedSample, SeriesTable};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
@@ -24,6 +25,7 @@ pub(crate) struct Replay {
     // The head frees no slot until the replay is over.
     past: Past,
     exemplars: Ring,
+    families: BTreeMap<String, Metadata>,
     late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
@@ -71,6 +73,7 @@ impl Replay {
         Self {
             floor: head.floor(),
             exemplars: Ring::new(max_exemplars),
+            families: BTreeMap::new(),
             head,
             ids: BySlot::default(),
             past: Past::default(),
@@ -122,6 +125,7 @@ impl Replay {
                     }
                 }
             }
+            Entry::LateHistograms(histograms) => histograms.iter().for_each(|logged| self.late_histogram(logged)),
             Entry::Exemplars(exemplars) => {
                 let inner = self.head.inner.read();
                 for LoggedExemplar { series, exemplar } in exemplars {
@@ -135,6 +139,7 @@ impl Replay {
                     }
                 }
             }
+            Entry::Metadata(all) => self.families.extend(all),
             Entry::Deletion(deletion) => {
                 for logged in &deletion.series {
                     let Some(series) = self.series(*logged) else { continue };
@@ -186,6 +191,27 @@ impl Replay {
         let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
         if let Err(error) = late.insert(sample.ts, sample.value) {
             self.damage(sample.series, "sample out of order", &error);
+        }
+    }
+
+    fn late_histogram(&mut self, logged: &LoggedHistogram) {
+        let Some(id) = self.ids.get(logged.series).checked_sub(1) else {
+            return;
+        };
+        if super::histograms::check(&logged.value).is_err() {
+            return;
+        }
+        let histogram = HistogramRef::from(&logged.value);
+        if logged.ts >= self.floor
+            && let Some(series) = self.past.get_mut(id as u32)
+            && series.check_histogram(logged.ts, histogram) == Ok(true)
+        {
+            series.push_histogram(logged.ts, histogram);
+            return;
+        }
+        let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
+        if let Err(error) = late.insert_histogram(logged.ts, &logged.value) {
+            self.damage(logged.series, "histogram out of order", &error);
         }
     }
 
@@ -252,6 +278,7 @@ impl Replay {
             newest = newest.max(last);
         }
         self.head.exemplars.lock().put_before(self.exemplars);
+        self.head.families.lock().put_before(self.families);
         for (id, past) in self.late {
             if let Some((first, last)) = past.bounds() {
                 (oldest, newest) = (oldest.min(first), newest.max(last));

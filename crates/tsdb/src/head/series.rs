@@ -7,7 +7,7 @@ use cupola_chunk::{
     ChunkError, Encoding, HistogramAppender, NativeValue, XorAppender, columnar, decode_histograms, decode_native,
     remove_native, sort_native,
 };
-use cupola_histogram::{CounterResetHint, HistogramRef};
+use cupola_histogram::{CounterResetHint, HistogramRef, NativeHistogram};
 use cupola_model::is_stale_nan;
 use cupola_storage::{AppendError, SampleSource, Samples, StorageError};
 
@@ -196,9 +196,10 @@ impl MemSeries {
             Ok(false) | Err(AppendError::Duplicate) => return Ok(false),
             Err(_) => {}
         }
-        let in_open = self.has_open() && (self.sealed.is_empty() || ts >= self.open_mint);
-        let after = self.sealed.partition_point(|chunk| chunk.mint <= ts);
-        let at = after.saturating_sub(1);
+        let (in_open, at) = self.place_of(ts);
+        if self.is_histograms(in_open, at) {
+            return self.insert_native(ts, NativeValue::Float(value));
+        }
         let mut samples = Samples::default();
         match self.sealed.get(at) {
             Some(sealed) if !in_open => sealed.chunk.as_ref().read(i64::MIN, i64::MAX, &mut samples)?,
@@ -210,7 +211,6 @@ impl MemSeries {
                 &mut samples,
             )?,
         }
-        debug_assert!(samples.histograms.is_empty(), "only floats are taken out of order");
         let Err(place) = samples.ts.binary_search(&ts) else {
             return Ok(false);
         };
@@ -247,6 +247,84 @@ impl MemSeries {
         }
         let mut all = std::mem::take(&mut self.sealed).into_vec();
         all.splice(at..=at, anew);
+        self.sealed = all.into();
+        Ok(true)
+    }
+
+    /// As [`MemSeries::insert`], for a histogram that can be kept.
+    ///
+    /// # Errors
+    /// As [`MemSeries::insert`].
+    pub(crate) fn insert_histogram(&mut self, ts: i64, histogram: &NativeHistogram) -> Result<bool, StorageError> {
+        let newest = HistogramRef::from(histogram);
+        match self.check_histogram(ts, newest) {
+            Ok(true) => {
+                self.push_histogram(ts, newest);
+                Ok(true)
+            }
+            Ok(false) | Err(AppendError::Duplicate) => Ok(false),
+            Err(_) => self.insert_native(ts, NativeValue::Histogram(histogram.clone())),
+        }
+    }
+
+    // Whether a sample older than the newest one belongs into the open chunk, and else into which sealed one.
+    fn place_of(&self, ts: i64) -> (bool, usize) {
+        let in_open = self.has_open() && (self.sealed.is_empty() || ts >= self.open_mint);
+        let after = self.sealed.partition_point(|chunk| chunk.mint <= ts);
+        (in_open, after.saturating_sub(1))
+    }
+
+    fn is_histograms(&self, in_open: bool, at: usize) -> bool {
+        match self.sealed.get(at) {
+            Some(sealed) if !in_open => matches!(sealed.chunk, SealedChunk::Histograms(_)),
+            _ => matches!(self.open, Open::Histograms(_)),
+        }
+    }
+
+    // Of either kind, into a chunk of either kind, which is made anew.
+    fn insert_native(&mut self, ts: i64, value: NativeValue) -> Result<bool, StorageError> {
+        let (in_open, at) = self.place_of(ts);
+        let mut samples = Vec::new();
+        match self.sealed.get(at) {
+            Some(sealed) if !in_open => sealed.chunk.as_ref().read_native(&mut samples)?,
+            _ => ChunkRef::Prometheus(self.open.encoding(), self.open.bytes()).read_native(&mut samples)?,
+        }
+        if samples.binary_search_by_key(&ts, |(ts, _)| *ts).is_ok() {
+            return Ok(false);
+        }
+        samples.push((ts, value));
+        sort_native(&mut samples);
+        let of = |samples: &[(i64, NativeValue)]| {
+            let mut series = Self::unlabelled();
+            for (ts, value) in samples {
+                series.push_value(*ts, value);
+            }
+            series
+        };
+        let mut all = std::mem::take(&mut self.sealed).into_vec();
+        if in_open {
+            let anew = of(&samples);
+            all.extend(anew.sealed);
+            (self.open, self.open_mint) = (anew.open, anew.open_mint);
+        } else {
+            let sealed = |samples: &[(i64, NativeValue)]| {
+                let mut series = of(samples);
+                series.seal(1);
+                series.sealed
+            };
+            let whole = sealed(&samples);
+            let is_one_kind = samples
+                .iter()
+                .all(|(_, value)| matches!(value, NativeValue::Histogram(_)));
+            // One that is full is cut in the middle: at its end, each further sample would become a chunk.
+            let anew = if whole.len() > 1 && is_one_kind {
+                let (older, newer) = samples.split_at(samples.len() / 2);
+                [sealed(older), sealed(newer)].concat()
+            } else {
+                whole.into_vec()
+            };
+            all.splice(at..=at, anew);
+        }
         self.sealed = all.into();
         Ok(true)
     }
@@ -408,13 +486,16 @@ impl MemSeries {
     /// # Errors
     /// Where the chunk, or one that a sample belongs into, cannot be decoded.
     pub(crate) fn add(&mut self, chunk: &LoggedChunk) -> Result<(), StorageError> {
-        let mut samples = Samples::default();
+        let mut samples = Vec::new();
         match chunk.packing {
-            Packing::Prometheus(encoding) => decode(encoding, &chunk.bytes, i64::MIN, i64::MAX, &mut samples)?,
-            Packing::Columnar => decode_columnar(&chunk.bytes, i64::MIN, i64::MAX, &mut samples)?,
+            Packing::Prometheus(encoding) => ChunkRef::Prometheus(encoding, &chunk.bytes).read_native(&mut samples)?,
+            Packing::Columnar => ChunkRef::Columnar(&chunk.bytes).read_native(&mut samples)?,
         }
-        for (ts, value) in samples.ts.iter().zip(&samples.values) {
-            self.insert(*ts, *value)?;
+        for (ts, value) in &samples {
+            match value {
+                NativeValue::Float(value) => self.insert(*ts, *value)?,
+                NativeValue::Histogram(histogram) => self.insert_histogram(*ts, histogram)?,
+            };
         }
         Ok(())
     }

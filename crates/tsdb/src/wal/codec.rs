@@ -2,8 +2,8 @@
 
 use cupola_chunk::Encoding;
 use cupola_histogram::NativeHistogram;
-use cupola_model::Labels;
-use cupola_storage::Exemplar;
+use cupola_model::{Labels, MetricType};
+use cupola_storage::{Exemplar, Metadata};
 use thiserror::Error;
 
 use super::histograms::HistogramCodec;
@@ -83,7 +83,9 @@ pub(crate) enum Entry<'a> {
     Samples(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
     Exemplars(Vec<LoggedExemplar>),
+    Metadata(Vec<(String, Metadata)>),
     LateSamples(&'a [LoggedSample]),
+    LateHistograms(&'a [LoggedHistogram]),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
 }
@@ -97,8 +99,10 @@ const HISTOGRAMS: u8 = 6;
 const ENCODED_CHUNKS: u8 = 7;
 const EXEMPLARS: u8 = 8;
 const SERIES_TABLE: u8 = 9;
+const METADATA: u8 = 10;
 const LATE_SAMPLES: u8 = 16;
 const LATE_CHUNKS: u8 = 17;
+const LATE_HISTOGRAMS: u8 = 18;
 
 /// Remembers each series' last value within one segment: values are written as the XOR with it.
 ///
@@ -162,8 +166,17 @@ impl Codec {
     }
 
     pub(crate) fn encode_histograms(&mut self, out: &mut Vec<u8>, histograms: &[LoggedHistogram]) {
+        self.encode_histogram_columns(out, HISTOGRAMS, histograms);
+    }
+
+    /// Those that came out of order.
+    pub(crate) fn encode_late_histograms(&mut self, out: &mut Vec<u8>, histograms: &[LoggedHistogram]) {
+        self.encode_histogram_columns(out, LATE_HISTOGRAMS, histograms);
+    }
+
+    fn encode_histogram_columns(&mut self, out: &mut Vec<u8>, kind: u8, histograms: &[LoggedHistogram]) {
         let Some(first) = histograms.first() else { return };
-        out.push(HISTOGRAMS);
+        out.push(kind);
         put_uvarint(out, histograms.len() as u64);
         put_varint(out, first.ts);
         self.histograms.encode(out, first.ts, histograms);
@@ -181,6 +194,20 @@ impl Codec {
             put_varint(out, exemplar.ts.wrapping_sub(first.exemplar.ts));
             out.extend_from_slice(&exemplar.value.to_bits().to_le_bytes());
             put_labels(out, &exemplar.labels);
+        }
+    }
+
+    pub(crate) fn encode_metadata(out: &mut Vec<u8>, all: &[(String, Metadata)]) {
+        if all.is_empty() {
+            return;
+        }
+        out.push(METADATA);
+        put_uvarint(out, all.len() as u64);
+        for (metric, metadata) in all {
+            put_text(out, metric);
+            out.push(metadata.kind.number());
+            put_text(out, &metadata.unit);
+            put_text(out, &metadata.help);
         }
     }
 
@@ -245,6 +272,10 @@ impl Codec {
                     let base = rest.varint("a time")?;
                     each(Entry::Histograms(&self.histograms.decode(count, base, &mut rest)?));
                 }
+                LATE_HISTOGRAMS => {
+                    let base = rest.varint("a time")?;
+                    each(Entry::LateHistograms(&self.histograms.decode(count, base, &mut rest)?));
+                }
                 EXEMPLARS => {
                     let base = rest.varint("a time")?;
                     let (mut exemplars, mut series) = (Vec::new(), 0_u64);
@@ -257,6 +288,16 @@ impl Codec {
                         exemplars.push(LoggedExemplar { series, exemplar });
                     }
                     each(Entry::Exemplars(exemplars));
+                }
+                METADATA => {
+                    let mut all = Vec::new();
+                    for _ in 0..count {
+                        let metric = rest.text()?.to_owned();
+                        let kind = MetricType::of_number(rest.byte("a metric's type")?.into());
+                        let (unit, help) = (rest.text()?.to_owned(), rest.text()?.to_owned());
+                        all.push((metric, Metadata { kind, help, unit }));
+                    }
+                    each(Entry::Metadata(all));
                 }
                 CHUNKS | COLUMNAR_CHUNKS | ENCODED_CHUNKS | LATE_CHUNKS => {
                     for _ in 0..count {
@@ -449,7 +490,9 @@ mod tests {
         Sample(LoggedSample),
         Histogram(LoggedHistogram),
         Exemplar(LoggedExemplar),
+        Metadata(String, Metadata),
         Late(LoggedSample),
+        LateHistogram(LoggedHistogram),
         Chunk(LoggedChunk),
         Deletion(LoggedDeletion),
     }
@@ -465,7 +508,9 @@ mod tests {
             Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
             Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
             Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
+            Entry::Metadata(said) => all.extend(said.into_iter().map(|(m, metadata)| Decoded::Metadata(m, metadata))),
             Entry::LateSamples(samples) => all.extend(samples.iter().copied().map(Decoded::Late)),
+            Entry::LateHistograms(late) => all.extend(late.iter().cloned().map(Decoded::LateHistogram)),
             Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
             Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
         })?;
@@ -494,6 +539,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn metadata_comes_back() {
+        let said = |kind, text: &str| Metadata {
+            kind,
+            help: format!("{text} is"),
+            unit: text.to_owned(),
+        };
+        let all = vec![
+            ("a".to_owned(), said(MetricType::Info, "")),
+            ("b".to_owned(), said(MetricType::Counter, "\u{fc}")),
+        ];
+        let mut record = Vec::new();
+        Codec::encode_metadata(&mut record, &all);
+        let back = decoded(&mut Codec::default(), &record).unwrap();
+        let expected = all
+            .into_iter()
+            .map(|(metric, metadata)| Decoded::Metadata(metric, metadata));
+        assert_eq!(back, expected.collect::<Vec<_>>());
     }
 
     fn histogram() -> impl Strategy<Value = NativeHistogram> {

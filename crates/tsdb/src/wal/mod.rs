@@ -21,6 +21,7 @@ use std::sync::Arc;
 use cupola_env::{Vfs, VfsFile};
 use cupola_metrics::Counter;
 use cupola_model::Labels;
+use cupola_storage::Metadata;
 use tracing::warn;
 
 pub(crate) use backlog::Backlog;
@@ -42,7 +43,9 @@ pub(crate) enum Part<'a> {
     /// Those that came out of order.
     Late(&'a [LoggedSample]),
     Histograms(&'a [LoggedHistogram]),
+    LateHistograms(&'a [LoggedHistogram]),
     Exemplars(&'a [LoggedExemplar]),
+    Metadata(&'a [(String, Metadata)]),
 }
 
 pub(crate) struct Wal {
@@ -125,7 +128,9 @@ impl Wal {
                 Part::Samples(samples) => self.codec.encode_samples(&mut self.record, samples),
                 Part::Late(samples) => self.codec.encode_late_samples(&mut self.record, samples),
                 Part::Histograms(histograms) => self.codec.encode_histograms(&mut self.record, histograms),
+                Part::LateHistograms(late) => self.codec.encode_late_histograms(&mut self.record, late),
                 Part::Exemplars(exemplars) => Codec::encode_exemplars(&mut self.record, exemplars),
+                Part::Metadata(all) => Codec::encode_metadata(&mut self.record, all),
             }
         }
         self.write()
@@ -377,6 +382,18 @@ impl Checkpoint {
     pub(crate) fn add_exemplars(&mut self, exemplars: &[LoggedExemplar]) -> io::Result<()> {
         for some in exemplars.chunks(1024) {
             Codec::encode_exemplars(&mut self.record, some);
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Adds what is said of metric families.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::add`].
+    pub(crate) fn add_metadata(&mut self, all: &[(String, Metadata)]) -> io::Result<()> {
+        for some in all.chunks(1024) {
+            Codec::encode_metadata(&mut self.record, some);
             self.flush()?;
         }
         Ok(())

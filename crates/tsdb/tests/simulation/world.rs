@@ -156,7 +156,6 @@ impl World {
         match appender.commit() {
             Ok(()) => world.model.acknowledge(taken),
             Err(_) if world.disk.is_dead() => world.model.in_flight = Some(taken),
-            Err(CommitError::TooOld) => {}
             Err(CommitError::Log(_)) if world.disk.faults() != Faults::default() => world.commits_failed += 1,
             Err(error) => return Err(format!("a batch is refused: {error}")),
         }

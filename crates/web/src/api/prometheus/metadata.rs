@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cupola_promql::parse_selector;
-use cupola_scrape::Metadata;
+use cupola_storage::Metadata;
 
 use crate::api::answer::Ask;
 use crate::api::json::{Answer, ApiError, success, write_labels, write_list, write_str};
 
-/// `metadata`: by family, each different description once over all targets.
+/// `metadata`: by family, each different description once over all targets; of what no target describes now, what the
+/// storage was told last.
 pub(super) fn metadata(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let limit = number(ask, "limit")?;
     let per_metric = number(ask, "limit_per_metric")?;
@@ -19,6 +20,11 @@ pub(super) fn metadata(ask: &Ask<'_>) -> Result<Answer, ApiError> {
             if wanted.is_empty() || wanted == name {
                 families.entry(name).or_default().insert(metadata);
             }
+        }
+    }
+    for (name, metadata) in ask.app.storage.metadata() {
+        if wanted.is_empty() || wanted == name {
+            families.entry(name).or_insert_with(|| BTreeSet::from([metadata]));
         }
     }
     let mut data = String::from("{");
@@ -75,7 +81,7 @@ pub(super) fn targets_metadata(ask: &Ask<'_>) -> Result<Answer, ApiError> {
 
 fn write_fields(out: &mut String, metadata: &Metadata) {
     for (i, (name, value)) in [
-        ("type", metadata.kind),
+        ("type", metadata.kind.name()),
         ("help", &metadata.help),
         ("unit", &metadata.unit),
     ]
