@@ -125,8 +125,8 @@ impl Page {
         Ok(Self { limit, token })
     }
 
-    // The groups from the token on.
-    fn from_token<'a>(&self, groups: &'a [GroupStatus]) -> Result<&'a [GroupStatus], ApiError> {
+    // The groups from the one that the token names.
+    fn groups_of<'a>(&self, groups: &'a [GroupStatus]) -> Result<&'a [GroupStatus], ApiError> {
         if self.token.is_empty() {
             return Ok(groups);
         }
@@ -145,7 +145,7 @@ fn token(group: &GroupStatus) -> String {
 
 fn write_groups(groups: &[GroupStatus], filter: &Filter, page: &Page) -> Result<String, ApiError> {
     let asked = page
-        .from_token(groups)?
+        .groups_of(groups)?
         .iter()
         .filter(|group| filter.takes_group(group))
         .filter_map(|group| {
