@@ -58,6 +58,8 @@ pub(crate) struct Settings {
     pub admin_api: bool,
     pub remote_write_receiver: bool,
     pub max_connections: usize,
+    pub read_timeout: Duration,
+    pub max_listeners: usize,
     pub retention_ms: i64,
     pub retention_bytes: u64,
     /// Percent of the disk.
@@ -246,6 +248,8 @@ fn up(up: Up) -> Command {
         admin_api: false,
         remote_write_receiver: false,
         max_connections: 512,
+        read_timeout: Duration::from_secs(300),
+        max_listeners: 16,
         retention_ms: 15 * 24 * 3_600_000,
         retention_bytes: 0,
         retention_percent: 0.0,

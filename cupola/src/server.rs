@@ -161,6 +161,14 @@ impl Reloadable {
             alertmanagers: self.remote.urls(),
             loaded_ms: now,
             last_reload_ok: true,
+            failed_ms: None,
+            relabel_configs: self
+                .jobs
+                .iter()
+                .map(|job| &job.config)
+                .chain(&loaded.prometheus.scrape_configs)
+                .map(|job| (job.job_name.clone(), job.relabel_configs.clone()))
+                .collect(),
         }));
         self.reload_ok.set(1.0);
         self.reload_time.set((now / 1000) as f64);
@@ -176,6 +184,7 @@ impl Reloadable {
                 self.reload_ok.set(0.0);
                 let mut view = ConfigView::clone(&self.view.load());
                 view.last_reload_ok = false;
+                view.failed_ms = Some(self.clock.now_ms());
                 self.view.store(Arc::new(view));
                 error!(mistakes, "the configuration cannot be used; the old one stays in force");
             }
@@ -263,6 +272,7 @@ async fn serve(
     });
     let reload = parts.clone();
     let ready = Readiness::default();
+    let quit = CancellationToken::new();
     let loopback = address.ip().is_loopback();
     let cors_origin = settings
         .cors_origin
@@ -302,10 +312,13 @@ async fn serve(
         reload: settings
             .enable_lifecycle
             .then(|| -> cupola_web::Reload { Arc::new(move || reload.reload()) }),
+        quit: settings.enable_lifecycle.then(|| quit.clone()),
         ready: ready.clone(),
         cors_origin,
         guard_host: settings.mode == Mode::Up && loopback,
         max_connections: settings.max_connections,
+        read_timeout: settings.read_timeout,
+        max_listeners: settings.max_listeners,
     };
     let serving = cupola_web::serve(app, listener, stop.child_token());
     parts.apply(loaded).map_err(|e| anyhow!(e))?;
@@ -317,7 +330,7 @@ async fn serve(
         println!("Cupola watches this machine: {external_url}");
     }
 
-    wait_for_end(&parts).await?;
+    wait_for_end(&parts, &quit).await?;
     info!("stopping");
     ready.set_stopping();
     stop.cancel();
@@ -428,8 +441,8 @@ async fn keep(tsdb: Tsdb, stop: CancellationToken) {
     }
 }
 
-// Returns on SIGINT or SIGTERM; SIGHUP reloads.
-async fn wait_for_end(parts: &Arc<Reloadable>) -> Result<()> {
+// Returns on SIGINT, SIGTERM or where `quit` is cancelled; SIGHUP reloads.
+async fn wait_for_end(parts: &Arc<Reloadable>, quit: &CancellationToken) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
@@ -437,6 +450,7 @@ async fn wait_for_end(parts: &Arc<Reloadable>) -> Result<()> {
         tokio::select! {
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
+            () = quit.cancelled() => return Ok(()),
             _ = hangup.recv() => {
                 let parts = parts.clone();
                 // Its outcome is logged and counted where it arises.

@@ -58,7 +58,7 @@ const ONLY: [(&str, &[&str]); 11] = [
     ("serde-saphyr", &["config"]),
     ("regex", &["goregex"]),
     ("regex-syntax", &["goregex"]),
-    ("zstd", &["tsdb", "wlog"]),
+    ("zstd", &["tsdb", "web", "wlog"]),
     ("snap", &["remote", "wlog"]),
     ("mimalloc", &["cupola"]),
     ("clap", &["cupola"]),

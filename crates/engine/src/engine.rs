@@ -1,7 +1,7 @@
 //! Runs queries.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cupola_model::Labels;
@@ -20,7 +20,7 @@ use crate::ledger::{Account, Ledger};
 use crate::options::EngineOptions;
 use crate::order::sort;
 use crate::plan::{Plan, unwrap_parens};
-use crate::query::{Asker, Query, QueryResult, QueryTimings, QueryValue};
+use crate::query::{Asker, Query, QueryResult, QueryStats, QueryTimings, QueryValue};
 use crate::range::points_of;
 use crate::turns::Turns;
 
@@ -33,6 +33,7 @@ pub struct Engine {
     ledger: Arc<Ledger>,
     running: AtomicUsize,
     cache: ResultCache,
+    observer: OnceLock<Observer>,
 }
 
 /// What the engine is doing.
@@ -53,6 +54,9 @@ pub struct EngineStatus {
     /// Queries refused for the limit of all together so far.
     pub refused_for_total: u64,
 }
+
+// Who is told what queries used.
+type Observer = Box<dyn Fn(&QueryStats) + Send + Sync>;
 
 // Rules have at least so many places, however few users have.
 const RULE_PLACES: usize = 4;
@@ -84,8 +88,16 @@ impl Engine {
             ledger: Arc::new(Ledger::new(options.max_memory_total)),
             running: AtomicUsize::new(0),
             cache: ResultCache::new(options.result_cache_bytes),
+            observer: OnceLock::new(),
             options,
         }
+    }
+
+    /// From now on `observer` is told what each answered query used, on the thread that evaluated it. Only the first
+    /// observer counts.
+    pub fn on_answer(&self, observer: impl Fn(&QueryStats) + Send + Sync + 'static) {
+        // A second one is dropped, as said above.
+        let _ = self.observer.set(Box::new(observer));
     }
 
     /// Its settings.
@@ -180,6 +192,9 @@ impl Engine {
             result: total.saturating_sub(prepared).saturating_sub(answer.evaluation),
             total,
         };
+        if let Some(observer) = self.observer.get() {
+            observer(&stats);
+        }
         Ok(QueryResult {
             value: answer.value,
             warnings: answer.warnings,

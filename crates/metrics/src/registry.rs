@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec};
+use crate::{Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, Summary, SummaryVec, Summed};
 
 /// What kind of family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Kind {
     Gauge,
     /// Buckets, count and sum.
     Histogram,
+    /// Quantiles, count and sum.
+    Summary,
 }
 
 /// The value of one series.
@@ -30,6 +32,8 @@ pub enum SeriesValue {
         /// The sum of all observations.
         sum: f64,
     },
+    /// What a summary says.
+    Summary(Summed),
 }
 
 /// One family at one moment.
@@ -153,6 +157,38 @@ impl Registry {
         histograms
     }
 
+    /// Registers a summary without labels that tells `quantiles`.
+    #[must_use]
+    pub fn summary(&self, name: &str, help: &str, quantiles: &[f64]) -> Summary {
+        let summary = Summary::new(quantiles.into());
+        let handle = summary.clone();
+        self.add(name, help, Kind::Summary, move || {
+            vec![(vec![], SeriesValue::Summary(handle.get()))]
+        });
+        summary
+    }
+
+    /// Registers summaries with labels.
+    #[must_use]
+    pub fn summary_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &'static [&'static str],
+        quantiles: &[f64],
+    ) -> SummaryVec {
+        let summaries = SummaryVec::new(quantiles.into());
+        let handle = summaries.clone();
+        self.add(name, help, Kind::Summary, move || {
+            handle
+                .all()
+                .into_iter()
+                .map(|(v, s)| (pairs(labels, v), SeriesValue::Summary(s.get())))
+                .collect()
+        });
+        summaries
+    }
+
     /// Registers a family whose one value is computed when asked.
     pub fn computed(&self, name: &str, help: &str, kind: Kind, read: impl Fn() -> f64 + Send + Sync + 'static) {
         self.add(name, help, kind, move || vec![(vec![], SeriesValue::Number(read()))]);
@@ -217,6 +253,28 @@ mod tests {
         );
         errors.remove(&["x"]);
         assert!(registry.snapshot()[1].series.is_empty());
+    }
+
+    #[test]
+    fn summaries_tell_quantiles_of_the_newest_and_count_all() {
+        let registry = Registry::default();
+        let seconds = registry.summary("s", "", &[0.5, 0.9, 1.0]);
+        assert!(seconds.get().quantiles.iter().all(|(_, value)| value.is_nan()));
+        (1..=10).for_each(|v| seconds.observe(f64::from(v)));
+        let all = seconds.get();
+        assert_eq!(all.quantiles, [(0.5, 5.0), (0.9, 9.0), (1.0, 10.0)]);
+        assert_eq!((all.sum, all.count), (55.0, 10));
+        (0..1024).for_each(|_| seconds.observe(2.0));
+        let all = seconds.get();
+        assert_eq!(all.quantiles, [(0.5, 2.0), (0.9, 2.0), (1.0, 2.0)]);
+        assert_eq!((all.sum, all.count), (55.0 + 2048.0, 1034));
+        let parts = registry.summary_vec("p", "", &["part"], &[0.5]);
+        parts.with(&["x"]).observe(3.0);
+        let snapshot = registry.snapshot();
+        assert_eq!(snapshot[0].kind, Kind::Summary);
+        let (labels, value) = &snapshot[0].series[0];
+        assert_eq!(labels, &[("part".to_owned(), "x".to_owned())]);
+        assert!(matches!(value, SeriesValue::Summary(all) if all.count == 1));
     }
 
     #[test]

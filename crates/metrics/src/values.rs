@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 /// A number that only grows.
 #[derive(Debug, Clone, Default)]
@@ -110,6 +110,81 @@ impl Histogram {
     }
 }
 
+// How many observations the quantiles of a summary are of.
+const NEWEST: usize = 1024;
+
+/// Tells quantiles of the newest 1,024 observations, and sum and count of all.
+///
+/// Prometheus's client library tells them of the last ten minutes; here nothing has a clock.
+#[derive(Debug, Clone)]
+pub struct Summary(Arc<SummaryCells>);
+
+#[derive(Debug)]
+struct SummaryCells {
+    quantiles: Arc<[f64]>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    // A ring: the next observation goes to `count % NEWEST`.
+    newest: Vec<f64>,
+    count: u64,
+    sum: f64,
+}
+
+/// What a [`Summary`] says at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summed {
+    /// Quantile (0 to 1) and its value; NaN where nothing was observed.
+    pub quantiles: Vec<(f64, f64)>,
+    /// The sum of all observations.
+    pub sum: f64,
+    /// How many there were.
+    pub count: u64,
+}
+
+impl Summary {
+    /// A summary that tells `quantiles`, each from 0 to 1.
+    #[must_use]
+    pub fn new(quantiles: Arc<[f64]>) -> Self {
+        let seen = Mutex::default();
+        Self(Arc::new(SummaryCells { quantiles, seen }))
+    }
+
+    /// Counts one observation.
+    pub fn observe(&self, value: f64) {
+        let mut seen = self.0.seen.lock();
+        let at = (seen.count % NEWEST as u64) as usize;
+        match seen.newest.get_mut(at) {
+            Some(oldest) => *oldest = value,
+            None => seen.newest.push(value),
+        }
+        seen.count += 1;
+        seen.sum += value;
+    }
+
+    /// What it says now. Sorts the newest observations.
+    #[must_use]
+    pub fn get(&self) -> Summed {
+        let seen = self.0.seen.lock();
+        let (mut sorted, count, sum) = (seen.newest.clone(), seen.count, seen.sum);
+        drop(seen);
+        sorted.sort_by(f64::total_cmp);
+        let value = |quantile: f64| {
+            let rank = (quantile * sorted.len() as f64).ceil() as usize;
+            sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+        };
+        let quantiles = self
+            .0
+            .quantiles
+            .iter()
+            .map(|quantile| (*quantile, value(*quantile)))
+            .collect();
+        Summed { quantiles, sum, count }
+    }
+}
+
 // Handles by the values of their labels.
 type Children<T> = Arc<RwLock<BTreeMap<Vec<String>, T>>>;
 
@@ -163,4 +238,8 @@ vec_type!(
 vec_type!(
     /// Histograms that differ in their labels.
     HistogramVec, Histogram, |bounds| Histogram::new(bounds.clone())
+);
+vec_type!(
+    /// Summaries that differ in their labels.
+    SummaryVec, Summary, |quantiles| Summary::new(quantiles.clone())
 );

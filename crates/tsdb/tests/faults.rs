@@ -83,7 +83,7 @@ impl Server {
         let family = family.expect("the metric is registered");
         let values = family.series.iter().map(|(_, value)| match value {
             SeriesValue::Number(value) => *value,
-            SeriesValue::Histogram { .. } => 0.0,
+            SeriesValue::Histogram { .. } | SeriesValue::Summary(_) => 0.0,
         });
         values.sum()
     }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cupola_alert::Alertmanager;
+use cupola_config::RelabelConfig;
 use cupola_engine::Engine;
 use cupola_env::Clock;
 use cupola_goregex::Regex;
@@ -16,6 +18,7 @@ use cupola_rules::RuleManager;
 use cupola_scrape::{LocalTarget, ScrapeManager};
 use cupola_storage::Queryable;
 use cupola_tsdb::Tsdb;
+use tokio_util::sync::CancellationToken;
 
 /// How the binary was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,10 @@ pub struct ConfigView {
     pub loaded_ms: i64,
     /// Whether the last attempt to load a configuration worked; if not, this one is an older one.
     pub last_reload_ok: bool,
+    /// When the last attempt failed, milliseconds since the epoch; `None` where none did since this was loaded.
+    pub failed_ms: Option<i64>,
+    /// How targets are relabelled, by scrape pool.
+    pub relabel_configs: BTreeMap<String, Vec<RelabelConfig>>,
 }
 
 /// Loads the configuration anew. It may read files; it is called on the blocking pool. The text of an error is shown.
@@ -124,6 +131,8 @@ pub struct App {
     pub flags: BTreeMap<String, String>,
     /// What `POST /-/reload` does; `None` where the lifecycle API is off.
     pub reload: Option<Reload>,
+    /// What `POST /-/quit` cancels, to end the process; `None` where the lifecycle API is off.
+    pub quit: Option<CancellationToken>,
     /// Whether the API may answer.
     pub ready: Readiness,
     /// Which other origins may read the API in a browser (`--web.cors.origin`, anchored; Prometheus's default is `.*`).
@@ -136,4 +145,8 @@ pub struct App {
     pub guard_host: bool,
     /// How many connections may be open at once (`--web.max-connections`); further ones wait.
     pub max_connections: usize,
+    /// The longest wait for a request's head or its form, also on an idle connection (`--web.read-timeout`).
+    pub read_timeout: Duration,
+    /// How many may listen to notifications at once (`--web.max-notifications-subscribers`).
+    pub max_listeners: usize,
 }

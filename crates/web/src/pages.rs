@@ -46,6 +46,10 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
             "/-/reload",
             MethodRouter::new().post(reload).put(reload).fallback(only_post),
         )
+        .route("/-/quit", MethodRouter::new().post(quit).put(quit).fallback(only_post))
+        .route("/debug/pprof", get(no_profiles))
+        .route("/debug/pprof/{*profile}", get(no_profiles))
+        .route("/consoles/{*template}", get(no_consoles))
 }
 
 async fn page(State(ctx): State<Arc<Ctx>>, headers: HeaderMap) -> Response {
@@ -116,6 +120,32 @@ async fn reload(State(ctx): State<Arc<Ctx>>, headers: HeaderMap) -> Response {
             )
         }
     }
+}
+
+async fn quit(State(ctx): State<Arc<Ctx>>, headers: HeaderMap) -> Response {
+    let Some(quit) = &ctx.app.quit else {
+        return text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.");
+    };
+    if is_cross_site(&headers) {
+        return text(
+            StatusCode::FORBIDDEN,
+            "a page of another site may not stop the server\n",
+        );
+    }
+    info!("stopping on request");
+    quit.cancel();
+    text(StatusCode::OK, "Requesting termination... Goodbye!")
+}
+
+async fn no_profiles() -> Response {
+    let body =
+        "Profiles of Go's runtime do not exist here: Cupola is no Go program. /metrics has process_* families.\n";
+    text(StatusCode::NOT_FOUND, body)
+}
+
+async fn no_consoles() -> Response {
+    let body = "Console templates are not served; dashboards are at /dashboards.\n";
+    text(StatusCode::NOT_FOUND, body)
 }
 
 fn text(status: StatusCode, body: &str) -> Response {

@@ -28,6 +28,8 @@ pub(crate) struct Ctx {
     pub queries: Arc<Semaphore>,
     /// Places for everything else, so that a page of status does not wait for queries.
     pub others: Arc<Semaphore>,
+    /// Places for those who listen to notifications.
+    pub listeners: Arc<Semaphore>,
     /// What answers have cost.
     pub costs: Costs,
 }
@@ -46,12 +48,14 @@ impl Ctx {
             app.engine.options().max_concurrency.clamp(1, Semaphore::MAX_PERMITS),
         ));
         let others = Arc::new(Semaphore::new(COMPUTE_AT_ONCE));
+        let listeners = Arc::new(Semaphore::new(app.max_listeners.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             app,
             assets,
             telemetry,
             queries,
             others,
+            listeners,
             costs: Costs::new(),
         })
     }

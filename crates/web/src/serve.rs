@@ -18,8 +18,6 @@ use tracing::{debug, info, warn};
 use crate::app::App;
 use crate::router::router;
 
-// The longest wait for a request's head, also on an idle connection (Prometheus: `--web.read-timeout`).
-const READ_TIMEOUT: Duration = Duration::from_secs(300);
 // How long requests in flight may go on after `stop`.
 const GRACE: Duration = Duration::from_secs(5);
 // Before the next attempt where no connection can be accepted, usually for want of file descriptors.
@@ -36,23 +34,36 @@ pub fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
-    let (ready, most) = (app.ready.clone(), app.max_connections);
+    let ready = app.ready.clone();
+    let limits = Limits {
+        connections: app.max_connections,
+        read_timeout: app.read_timeout,
+    };
     let router = router(app);
     async move {
-        serve_router(router, most, listener, stop, move || ready.set_stopping()).await;
+        serve_router(router, limits, listener, stop, move || ready.set_stopping()).await;
         Ok(())
     }
+}
+
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How many there may be at once.
+    pub connections: usize,
+    /// The longest wait for a request's head, also on an idle connection.
+    pub read_timeout: Duration,
 }
 
 /// As [`serve`] with routes of the caller's choice; `stopping` is called before waiting for requests in flight.
 pub(crate) async fn serve_router(
     router: Router,
-    max_connections: usize,
+    limits: Limits,
     listener: TcpListener,
     stop: CancellationToken,
     stopping: impl FnOnce(),
 ) {
-    let places = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let places = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     let connections = TaskTracker::new();
     let abort = CancellationToken::new();
     loop {
@@ -66,7 +77,7 @@ pub(crate) async fn serve_router(
         };
         match stream {
             Ok((stream, _)) => {
-                let serving = connection(stream, router.clone(), stop.clone(), abort.clone());
+                let serving = connection(stream, router.clone(), limits.read_timeout, stop.clone(), abort.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop(place);
@@ -99,11 +110,17 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     )
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, abort: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    read_timeout: Duration,
+    stop: CancellationToken,
+    abort: CancellationToken,
+) {
     // Answers are written at once; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(READ_TIMEOUT);
+    builder.timer(TokioTimer::new()).header_read_timeout(read_timeout);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let mut is_ending = false;
     loop {

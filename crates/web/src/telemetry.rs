@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cupola_engine::Engine;
 use cupola_exposition::{MetricType, Writer};
-use cupola_metrics::{Counter, CounterVec, HistogramVec, Kind, Registry, SeriesValue};
+use cupola_metrics::{Counter, CounterVec, HistogramVec, Kind, Registry, SeriesValue, Summed};
 use cupola_model::fmt_f64_g;
 use http::StatusCode;
 
@@ -37,6 +37,7 @@ impl Telemetry {
         );
         process(registry, app.started_ms);
         engine(registry, &app.engine);
+        query_durations(registry, &app.engine);
         Self {
             requests: registry.counter_vec(
                 "prometheus_http_requests_total",
@@ -160,6 +161,55 @@ fn engine(registry: &Registry, engine: &Arc<Engine>) {
     );
 }
 
+// Of every query that was answered, users' and rules'.
+fn query_durations(registry: &Registry, engine: &Engine) {
+    let seconds = registry.summary_vec(
+        "prometheus_engine_query_duration_seconds",
+        "Query timings",
+        &["slice"],
+        &[0.5, 0.9, 0.99],
+    );
+    let buckets = registry.histogram_vec(
+        "prometheus_engine_query_duration_histogram_seconds",
+        "The duration of various parts of PromQL query execution.",
+        &["slice"],
+        &[0.01, 0.1, 1.0, 10.0],
+    );
+    let slices = ["queue_time", "prepare_time", "inner_eval", "result_sort"];
+    let handles = slices.map(|slice| (seconds.with(&[slice]), buckets.with(&[slice])));
+    let samples = registry.counter(
+        "prometheus_engine_query_samples_total",
+        "The total number of samples loaded by all queries.",
+    );
+    let read = registry.counter(
+        "prometheus_engine_query_samples_read_total",
+        "The total number of samples read from storage by all queries, each once.",
+    );
+    engine.on_answer(move |stats| {
+        let timings = &stats.timings;
+        let took = [timings.queue, timings.preparation, timings.evaluation, timings.result];
+        for ((summary, histogram), took) in handles.iter().zip(took) {
+            summary.observe(took.as_secs_f64());
+            histogram.observe(took.as_secs_f64());
+        }
+        samples.add(stats.total_queryable_samples as f64);
+        read.add(stats.samples_read as f64);
+    });
+    // Queries are not logged yet; whoever watches for a log that fails is to see that there is none.
+    registry.computed(
+        "prometheus_engine_query_log_enabled",
+        "State of the query log.",
+        Kind::Gauge,
+        || 0.0,
+    );
+    registry.computed(
+        "prometheus_engine_query_log_failures_total",
+        "The number of query log failures.",
+        Kind::Counter,
+        || 0.0,
+    );
+}
+
 fn by_budget([query, total]: [f64; 2]) -> cupola_metrics::SeriesList {
     [("query", query), ("total", total)]
         .into_iter()
@@ -273,6 +323,7 @@ pub fn self_metrics(registry: &Registry) -> Vec<u8> {
                 Kind::Counter => MetricType::Counter,
                 Kind::Gauge => MetricType::Gauge,
                 Kind::Histogram => MetricType::Histogram,
+                Kind::Summary => MetricType::Summary,
             };
             writer.family(&family.name, &family.help, kind);
             last = family.name;
@@ -281,6 +332,7 @@ pub fn self_metrics(registry: &Registry) -> Vec<u8> {
             match value {
                 SeriesValue::Number(value) => drop(writer.sample(&labels, value)),
                 SeriesValue::Histogram { buckets, sum } => write_histogram(&mut writer, labels, &buckets, sum),
+                SeriesValue::Summary(all) => write_summary(&mut writer, labels, &all),
             }
         }
     }
@@ -302,6 +354,20 @@ fn write_histogram(writer: &mut Writer, mut labels: Vec<(String, String)>, bucke
     writer.sample_suffix("_count", &labels, count as f64);
 }
 
+fn write_summary(writer: &mut Writer, mut labels: Vec<(String, String)>, all: &Summed) {
+    let plain = labels.len();
+    labels.push(("quantile".to_owned(), String::new()));
+    for (quantile, value) in &all.quantiles {
+        if let Some((_, text)) = labels.last_mut() {
+            *text = fmt_f64_g(*quantile);
+        }
+        writer.sample(&labels, *value);
+    }
+    labels.truncate(plain);
+    writer.sample_suffix("_sum", &labels, all.sum);
+    writer.sample_suffix("_count", &labels, all.count as f64);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,6 +384,10 @@ mod tests {
         seconds.observe(0.75);
         seconds.observe(3.0);
         registry.gauge("g", "").set(f64::INFINITY);
+        registry
+            .summary_vec("t", "times", &["a"], &[0.5, 0.99])
+            .with(&["b"])
+            .observe(2.0);
         let _empty = registry.gauge_vec("z", "no series yet", &["l"]);
         expect![[r#"
             # HELP a_total errors
@@ -332,6 +402,12 @@ mod tests {
             s_bucket{le="+Inf"} 2
             s_sum 3.75
             s_count 2
+            # HELP t times
+            # TYPE t summary
+            t{a="b",quantile="0.5"} 2
+            t{a="b",quantile="0.99"} 2
+            t_sum{a="b"} 2
+            t_count{a="b"} 1
         "#]]
         .assert_eq(&String::from_utf8(self_metrics(&registry)).unwrap());
     }

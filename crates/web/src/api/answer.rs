@@ -18,15 +18,14 @@ use tracing::error;
 
 use super::costs::Question;
 use super::json::{Answer, ApiError, ErrorKind};
+use super::pack::Coding;
 use super::params::Params;
 use crate::app::App;
-use crate::assets::accepts;
 use crate::pages::not_ready;
 use crate::router::Ctx;
 
 // Go's http.Request.ParseForm reads no more of a form either.
 const LARGEST_FORM: usize = 10 << 20;
-const FORM_TIMEOUT: Duration = Duration::from_secs(300);
 
 // Going to another thread and back costs 50 to 100 µs. What has cost no more than `CHEAP` the last time is computed by the
 // thread that read the request; its other sockets move to another thread meanwhile, which costs 25 µs. What has cost no
@@ -107,10 +106,10 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
         return not_ready(&ctx);
     }
     let (parts, body) = request.into_parts();
-    let takes_gzip = accepts(&parts.headers, "gzip");
-    let params = match read_params(&parts, body).await {
+    let coding = Coding::of(&parts.headers);
+    let params = match read_params(&parts, body, ctx.app.read_timeout).await {
         Ok(params) => params,
-        Err(error) => return Answer::from(error).into_response(false),
+        Err(error) => return Answer::from(error).into_response(None),
     };
     let cancel = Cancel::new();
     let _gone = CancelOnDrop(cancel.clone());
@@ -122,7 +121,7 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
             kind: ErrorKind::Timeout,
             message,
         })
-        .into_response(false);
+        .into_response(None);
     };
     let question = Question::new(parts.uri.path(), &params);
     let asked = Asked {
@@ -135,13 +134,13 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
     };
     // What changes something may have more to do than the last time.
     if kind != Kind::Change
-        && let Some(response) = asked.compute_here(takes_gzip)
+        && let Some(response) = asked.compute_here(coding)
     {
         return response;
     }
     let computed = tokio::task::spawn_blocking(move || {
         let _place = place;
-        asked.compute(takes_gzip, None)
+        asked.compute(coding, None)
     });
     computed.await.unwrap_or_else(|panic| broken_off(&panic))
 }
@@ -159,13 +158,13 @@ struct Asked {
 impl Asked {
     // Computes a cheap answer on the thread that read the request. `None` where the answer is not known to be cheap, or
     // proves to be dear.
-    fn compute_here(&self, takes_gzip: bool) -> Option<Response> {
+    fn compute_here(&self, coding: Option<Coding>) -> Option<Response> {
         let cost = self.ctx.costs.of(self.question)?;
         if cost > CHEAP || Handle::current().runtime_flavor() != RuntimeFlavor::MultiThread {
             return None;
         }
         let until = Instant::now() + LONGEST_HERE;
-        let compute = || catch_unwind(AssertUnwindSafe(|| self.compute(takes_gzip, Some(until))));
+        let compute = || catch_unwind(AssertUnwindSafe(|| self.compute(coding, Some(until))));
         let computed = if cost <= TINY {
             compute()
         } else {
@@ -178,7 +177,7 @@ impl Asked {
         }
     }
 
-    fn compute(&self, takes_gzip: bool, here_until: Option<Instant>) -> Response {
+    fn compute(&self, coding: Option<Coding>, here_until: Option<Instant>) -> Response {
         let begin = Instant::now();
         let ask = Ask {
             app: &self.ctx.app,
@@ -188,9 +187,7 @@ impl Asked {
             cancel: &self.cancel,
             here_until,
         };
-        let response = (self.handler)(&ask)
-            .unwrap_or_else(Answer::from)
-            .into_response(takes_gzip);
+        let response = (self.handler)(&ask).unwrap_or_else(Answer::from).into_response(coding);
         self.ctx.costs.note(self.question, begin.elapsed());
         response
     }
@@ -203,16 +200,16 @@ fn broken_off(panic: &dyn std::fmt::Display) -> Response {
         kind: ErrorKind::Internal,
         message,
     })
-    .into_response(false)
+    .into_response(None)
 }
 
-async fn read_params(parts: &Parts, body: Body) -> Result<Params, ApiError> {
+async fn read_params(parts: &Parts, body: Body, read_timeout: Duration) -> Result<Params, ApiError> {
     let query = parts.uri.query().unwrap_or("");
     if parts.method != Method::POST || !is_form(&parts.headers) {
         return Ok(Params::parse(query, ""));
     }
     let refused = |reason: &str| ApiError::bad_data(format!("error parsing form values: {reason}"));
-    match tokio::time::timeout(FORM_TIMEOUT, axum::body::to_bytes(body, LARGEST_FORM)).await {
+    match tokio::time::timeout(read_timeout, axum::body::to_bytes(body, LARGEST_FORM)).await {
         Ok(Ok(form)) => Ok(Params::parse(query, &String::from_utf8_lossy(&form))),
         Ok(Err(_)) => Err(refused("http: request body too large or broken off")),
         Err(_) => Err(refused("the request body did not arrive in time")),

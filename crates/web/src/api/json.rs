@@ -1,16 +1,15 @@
 //! Prometheus's answer envelope, written straight from what is at hand.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io;
 
 use axum::body::Body;
 use axum::response::Response;
 use cupola_model::Labels;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, VARY};
 
+use super::pack::{Coding, Packer};
 use super::stream::{PIECE, Rest, Streamed};
 
 /// A refusal in Prometheus's form.
@@ -51,8 +50,9 @@ impl ErrorKind {
             Self::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             // Go knows no 499; Prometheus sends it as nginx does.
             Self::Canceled => StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            Self::Timeout | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
+            // Prometheus gives what is switched off no status of its own.
+            Self::Internal | Self::Unavailable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotFound => StatusCode::NOT_FOUND,
         }
     }
@@ -135,35 +135,39 @@ impl Answer {
         Self { status, ..self }
     }
 
-    /// The response; packed where the client takes gzip and the body is worth it. That computes, so it does not belong
-    /// on a runtime thread.
-    pub(crate) fn into_response(mut self, takes_gzip: bool) -> Response {
-        let is_long = self.rest.is_some();
-        let is_packed = takes_gzip && self.body.len() > WORTH_PACKING && !is_long && {
-            let mut encoder = GzEncoder::new(Vec::with_capacity(self.body.len() / 4), Compression::fast());
-            // Writing to a Vec cannot fail; if it did, the plain body goes out.
-            match encoder.write_all(&self.body).and_then(|()| encoder.finish()) {
-                Ok(packed) => {
-                    self.body = packed;
-                    true
-                }
-                Err(_) => false,
+    /// The response; packed with `coding` where that is worth it. That computes, so it does not belong on a runtime
+    /// thread.
+    pub(crate) fn into_response(self, coding: Option<Coding>) -> Response {
+        let (body, coding) = match self.rest {
+            Some(rest) => {
+                let (body, coding) = Streamed::new(self.body, rest, coding);
+                (Body::new(body), coding)
             }
-        };
-        let body = match self.rest {
-            Some(rest) => Body::new(Streamed::new(self.body, rest, takes_gzip)),
-            None => Body::from(self.body),
+            None => match coding.filter(|_| self.body.len() > WORTH_PACKING) {
+                // Where packing fails the plain body goes out.
+                Some(coding) => match packed(coding, &self.body) {
+                    Ok(packed) => (Body::from(packed), Some(coding)),
+                    Err(_) => (Body::from(self.body), None),
+                },
+                None => (Body::from(self.body), None),
+            },
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        if is_packed || (is_long && takes_gzip) {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        if let Some(coding) = coding {
+            headers.insert(CONTENT_ENCODING, coding.header());
         }
         response
     }
+}
+
+fn packed(coding: Coding, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut packer = Packer::new(coding, body.len() / 4)?;
+    packer.write_all(body)?;
+    packer.finish()
 }
 
 impl From<ApiError> for Answer {
@@ -310,13 +314,15 @@ mod tests {
 
     #[test]
     fn large_answers_are_packed_where_the_client_takes_it() {
-        let packed = |size: usize, takes: bool| {
-            let response = Answer::json("x".repeat(size)).into_response(takes);
-            response.headers().contains_key(CONTENT_ENCODING)
+        let packed = |size: usize, coding| {
+            let response = Answer::json("x".repeat(size)).into_response(coding);
+            response.headers().get(CONTENT_ENCODING).cloned()
         };
-        assert!(packed(5000, true));
-        assert!(!packed(5000, false));
-        assert!(!packed(500, true));
+        for coding in [Coding::Zstd, Coding::Gzip, Coding::Deflate] {
+            assert_eq!(packed(5000, Some(coding)), Some(coding.header()));
+            assert_eq!(packed(500, Some(coding)), None);
+        }
+        assert_eq!(packed(5000, None), None);
     }
 
     #[test]

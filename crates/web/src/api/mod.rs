@@ -3,8 +3,11 @@
 pub(crate) mod answer;
 pub(crate) mod costs;
 pub(crate) mod json;
+pub(crate) mod openapi;
+mod pack;
 mod params;
 mod prometheus;
+mod sha256;
 mod stream;
 mod ui;
 
@@ -19,5 +22,5 @@ pub(crate) fn no_such_endpoint(path: &str) -> Response {
         kind: json::ErrorKind::NotFound,
         message: format!("no such endpoint: {path}"),
     };
-    json::Answer::from(error).into_response(false)
+    json::Answer::from(error).into_response(None)
 }

@@ -4,18 +4,17 @@
 //! its way to the client, one more is ready or being made. A client that reads slowly holds no thread, and one that
 //! does not read at all loses what is held for it at the query's deadline.
 
-use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use hyper::body::{Body, Frame};
 use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinHandle};
+
+use super::pack::{Coding, Packer};
 
 /// Parts are about this long before they are packed.
 pub(crate) const PIECE: usize = 64 << 10;
@@ -56,7 +55,7 @@ pub(crate) struct Rest {
 // Makes one part after the other.
 struct Maker {
     rest: Rest,
-    packer: Option<GzEncoder<Vec<u8>>>,
+    packer: Option<Packer>,
 }
 
 type Made = Result<(Bytes, Option<Maker>), BrokenOff>;
@@ -76,12 +75,12 @@ impl Maker {
             out.clear();
             if !goes_on {
                 let packer = self.packer.take();
-                let packed = packer.map(GzEncoder::finish).transpose();
+                let packed = packer.map(Packer::finish).transpose();
                 return Ok((packed.map_err(|_| BrokenOff::Failed)?.unwrap_or_default().into(), None));
             }
             // Several parts may come to one once they are packed.
-            if packer.get_ref().len() >= PIECE / 4 {
-                return Ok((std::mem::take(packer.get_mut()).into(), Some(self)));
+            if packer.packed().len() >= PIECE / 4 {
+                return Ok((std::mem::take(packer.packed()).into(), Some(self)));
             }
         }
     }
@@ -108,17 +107,18 @@ pub(crate) struct Streamed {
 }
 
 impl Streamed {
-    /// A body that begins with `first` and goes on with `rest`; packed with gzip where asked for. To be called within a
+    /// A body that begins with `first` and goes on with `rest`; packed with `coding`, which is given back, unless that fails. To be called within a
     /// runtime, but it computes, so not on one of its threads.
-    pub(crate) fn new(first: Vec<u8>, rest: Rest, packs: bool) -> Self {
+    pub(crate) fn new(first: Vec<u8>, rest: Rest, coding: Option<Coding>) -> (Self, Option<Coding>) {
         let deadline = rest.deadline;
-        let mut packer = packs.then(|| GzEncoder::new(Vec::with_capacity(first.len() / 4), Compression::fast()));
+        let mut packer = coding.and_then(|coding| Packer::new(coding, first.len() / 4).ok());
+        let coding = coding.filter(|_| packer.is_some());
         let head = match &mut packer {
             None => first,
-            // Writing to a Vec does not fail.
             Some(packer) => {
+                // Writing to memory does not fail.
                 let _ = packer.write_all(&first);
-                std::mem::take(packer.get_mut())
+                std::mem::take(packer.packed())
             }
         };
         let shared = Arc::new(Mutex::new(Shared {
@@ -142,7 +142,7 @@ impl Streamed {
             });
             watching.abort_handle()
         });
-        Self { shared, watch }
+        (Self { shared, watch }, coding)
     }
 }
 
@@ -192,9 +192,8 @@ impl Drop for Streamed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::read::GzDecoder;
+    use crate::api::pack::tests::unpacked;
     use http_body_util::BodyExt as _;
-    use std::io::Read as _;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -233,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn parts_come_one_by_one_and_never_far_ahead() {
         let (rest, written, alive) = counted(WHOLE, None);
-        let mut body = Streamed::new(b"head".to_vec(), rest, false);
+        let (mut body, _) = Streamed::new(b"head".to_vec(), rest, None);
         let mut read = 0;
         while let Some(frame) = body.frame().await {
             read += frame.unwrap().into_data().unwrap().len();
@@ -246,20 +245,22 @@ mod tests {
 
     #[tokio::test]
     async fn packed_parts_make_one_packed_answer() {
-        let (rest, _, _) = counted(WHOLE, None);
-        let body = Streamed::new(b"head".to_vec(), rest, true);
-        let packed = body.collect().await.unwrap().to_bytes();
-        assert!(packed.len() < WHOLE / 2);
-        let mut plain = Vec::new();
-        GzDecoder::new(&*packed).read_to_end(&mut plain).unwrap();
-        assert!(plain.starts_with(b"head"));
-        assert_eq!(plain.len(), WHOLE + 4);
+        for coding in [Coding::Zstd, Coding::Gzip, Coding::Deflate] {
+            let (rest, _, _) = counted(WHOLE, None);
+            let (body, used) = Streamed::new(b"head".to_vec(), rest, Some(coding));
+            assert_eq!(used, Some(coding));
+            let packed = body.collect().await.unwrap().to_bytes();
+            assert!(packed.len() < WHOLE / 2);
+            let plain = unpacked(coding, &packed);
+            assert!(plain.starts_with(b"head"));
+            assert_eq!(plain.len(), WHOLE + 4);
+        }
     }
 
     #[tokio::test]
     async fn an_answer_ends_at_its_deadline_even_where_nobody_reads_it() {
         let (rest, _, alive) = counted(WHOLE, Some(Instant::now()));
-        let mut body = Streamed::new(b"head".to_vec(), rest, false);
+        let (mut body, _) = Streamed::new(b"head".to_vec(), rest, None);
         let began = Instant::now();
         while Arc::strong_count(&alive) > 1 {
             assert!(began.elapsed() < Duration::from_secs(60), "the answer is still held");
@@ -292,7 +293,7 @@ mod tests {
             pieces: Box::new(Slow(gate)),
             deadline: Some(deadline),
         };
-        let mut body = Streamed::new(b"head".to_vec(), rest, false);
+        let (mut body, _) = Streamed::new(b"head".to_vec(), rest, None);
         assert!(body.frame().await.unwrap().is_ok());
         // The client has read what there is and waits for more.
         let next = tokio::time::timeout(Duration::from_secs(60), body.frame()).await;
@@ -304,7 +305,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_goes_away_ends_the_writing() {
         let (rest, written, alive) = counted(usize::MAX, None);
-        let mut body = Streamed::new(b"head".to_vec(), rest, false);
+        let (mut body, _) = Streamed::new(b"head".to_vec(), rest, None);
         for _ in 0..3 {
             body.frame().await.unwrap().unwrap();
         }

@@ -347,7 +347,7 @@ async fn series_are_deleted_and_snapshots_made_only_where_that_is_enabled() {
     let closed = start(|_| {});
     for path in &paths {
         let reply = closed.request("POST", path, &[], "").await;
-        assert_eq!(reply.status, 503);
+        assert_eq!(reply.status, 500);
         assert_eq!(reply.json()["errorType"], "unavailable");
         assert_eq!(reply.json()["error"], "admin APIs disabled");
     }

@@ -18,11 +18,23 @@ const CORPUS: &[&str] = &[
     "/api/v1/rules?type=alert&rule_name[]=a&match[]={a=\"b\"}&exclude_alerts=true",
     "/api/v1/status/tsdb?limit=3",
     "/federate?match[]={__name__=~\".%2B\"}",
+    "/api/v1/targets/relabel_steps?scrapePool=api&labels={\"a\":\"x\",\"__address__\":\"y:1\"}",
+    "/api/v1/targets/metadata?match_target={job=\"a\"}&metric=up&limit=2",
+    "/api/v1/metadata?limit=3&limit_per_metric=1",
+    "/api/v1/rules?group_limit=2&group_next_token=00ff",
+    "/api/v1/status/self_metrics?metric_name_pattern=prometheus_.*",
+    "/api/v1/query_exemplars?query=requests_total{job=\"api\"}&start=0&end=2e6",
+    "/api/v1/admin/tsdb/delete_series?match[]=nothing&start=1&end=2",
+    "/api/v1/features",
+    "/api/v1/notifications",
+    "/api/v1/write?x",
     "/api/search?query=n",
     "/api/dashboards/uid/node",
     "/d/a/b?var-x=1",
     "/assets/../../x%2fy",
 ];
+// Most requests are of the first.
+const METHODS: [&str; 8] = ["GET", "GET", "GET", "GET", "POST", "PUT", "DELETE", "OPTIONS"];
 const WORDS: &[&str] = &[
     "&",
     "=",
@@ -63,7 +75,12 @@ async fn mutated_requests_are_answered() {
         max_samples: 1_000_000,
         ..EngineOptions::default()
     };
-    let server = start(|app| app.engine = Arc::new(Engine::new(options)));
+    let server = start(|app| {
+        app.engine = Arc::new(Engine::new(options));
+        // What is switched off is answered with 500, as in Prometheus.
+        app.admin_api = true;
+        app.remote_write = Some(Arc::new(cupola_remote::WriteReceiver::new(&app.registry)));
+    });
     let corpus: Vec<Vec<u8>> = CORPUS.iter().map(|uri| uri.as_bytes().to_vec()).collect();
     let runs = std::env::var("CUPOLA_FUZZ_RUNS")
         .ok()
@@ -75,11 +92,19 @@ async fn mutated_requests_are_answered() {
     inputs.extend((0..runs).map(|_| mutator.mutate(&corpus, WORDS)));
     for input in inputs {
         let uri = encoded(&String::from_utf8_lossy(&input));
-        let Ok(request) = Request::builder().uri(&uri).body(Body::empty()) else {
+        // What stands behind the question mark is the body of a POST.
+        let method = METHODS.get(mutator.below(METHODS.len())).copied().unwrap_or("GET");
+        let (uri, body) = match uri.split_once('?') {
+            Some((path, form)) if method == "POST" => (path.to_owned(), form.to_owned()),
+            _ => (uri, String::new()),
+        };
+        let kind = "application/x-www-form-urlencoded";
+        let request = Request::builder().method(method).uri(&uri).header("content-type", kind);
+        let Ok(request) = request.header("accept-encoding", "br").body(Body::from(body)) else {
             continue;
         };
         let reply = server.send(request).await;
-        assert_ne!(reply.status, 500, "{uri}: {}", reply.text());
+        assert_ne!(reply.status, 500, "{method} {uri}: {}", reply.text());
         if reply.header("content-type") == "application/json" && !reply.body.is_empty() {
             reply.json();
         }

@@ -1,7 +1,7 @@
 //! That large answers are streamed, and that what nobody waits for ends.
 
 use super::*;
-use crate::serve::serve_router;
+use crate::serve::{Limits, serve_router};
 use cupola_storage::{SampleSource, Samples, Selection, Series, StorageError};
 use flate2::read::GzDecoder;
 use parking_lot::Mutex;
@@ -11,6 +11,11 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+const LIMITS: Limits = Limits {
+    connections: 16,
+    read_timeout: Duration::from_secs(300),
+};
 
 // Tests end by what they wait for; this only keeps a broken one from hanging.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -108,7 +113,13 @@ async fn a_client_that_hangs_up_ends_its_query() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve_router(server.router.clone(), 16, listener, stop.clone(), || {}));
+    let serving = tokio::spawn(serve_router(
+        server.router.clone(),
+        LIMITS,
+        listener,
+        stop.clone(),
+        || {},
+    ));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let path = "/api/v1/query_range?query=sum(rate(x%5B5m%5D))&start=1000000&end=1010999&step=1";
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -128,7 +139,13 @@ async fn a_client_that_stops_reading_a_streamed_answer_ends_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve_router(server.router.clone(), 16, listener, stop.clone(), || {}));
+    let serving = tokio::spawn(serve_router(
+        server.router.clone(),
+        LIMITS,
+        listener,
+        stop.clone(),
+        || {},
+    ));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {LARGE} HTTP/1.1\r\nHost: x\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

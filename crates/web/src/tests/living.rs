@@ -9,7 +9,7 @@ use cupola_scrape::{LocalJob, LocalTarget};
 use std::path::Path;
 use std::time::Duration;
 
-const RULES: &str = "
+pub(super) const RULES: &str = "
 groups:
 - name: g
   interval: 10ms

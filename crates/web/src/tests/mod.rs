@@ -5,8 +5,10 @@ mod errors;
 mod fuzz;
 mod limits;
 mod living;
+mod openapi;
 mod server;
 mod sockets;
+mod state;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -110,6 +112,18 @@ fn fill(tsdb: &Tsdb) {
     }
 }
 
+fn relabel_configs() -> BTreeMap<String, Vec<cupola_config::RelabelConfig>> {
+    let yaml = "scrape_configs:\n- job_name: api\n  relabel_configs:\n  - {source_labels: [a, b], separator: '-', target_label: c}\n  \
+                - {action: hashmod, source_labels: [a], modulus: 4, target_label: shard}\n  - {action: keep, source_labels: [c], regex: x.*}\n  \
+                - {action: labeldrop, regex: a}\n";
+    let config = cupola_config::parse_prometheus(yaml, std::path::Path::new("test.yml")).unwrap();
+    config
+        .scrape_configs
+        .into_iter()
+        .map(|job| (job.job_name, job.relabel_configs))
+        .collect()
+}
+
 fn start(change: impl FnOnce(&mut App)) -> Server {
     let dir = TempDir::new().unwrap();
     let clock = Arc::new(ManualClock::new(NOW));
@@ -138,6 +152,8 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         alertmanagers: vec!["http://am:9093/api/v2/alerts".into()],
         loaded_ms: NOW - 60_000,
         last_reload_ok: true,
+        failed_ms: None,
+        relabel_configs: relabel_configs(),
     };
     let ready = Readiness::default();
     ready.set_ready();
@@ -162,10 +178,13 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         config: Arc::new(ArcSwap::from_pointee(config)),
         flags: BTreeMap::from([("query.timeout".into(), "2m".into())]),
         reload: None,
+        quit: None,
         ready,
         cors_origin: Some(Regex::anchored(".*").unwrap()),
         guard_host: false,
         max_connections: 16,
+        read_timeout: std::time::Duration::from_secs(300),
+        max_listeners: 16,
     };
     change(&mut app);
     let assets = Assets::of(PAGE, &app.route_prefix);

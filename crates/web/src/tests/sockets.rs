@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::answer::{Ask, on_get};
 use crate::api::json::{Answer, ApiError};
-use crate::serve::serve_router;
+use crate::serve::{Limits, serve_router};
 use cupola_engine::Stage;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,6 +11,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+
+const LIMITS: Limits = Limits {
+    connections: 16,
+    read_timeout: Duration::from_secs(300),
+};
 
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -24,7 +29,7 @@ async fn listen(router: Router) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve_router(router, 16, listener, stop.clone(), || {}));
+    let serving = tokio::spawn(serve_router(router, LIMITS, listener, stop.clone(), || {}));
     Listening { address, stop, serving }
 }
 
@@ -168,9 +173,12 @@ async fn serving_ends_in_not_being_ready() {
         remote_write: None,
         flags: BTreeMap::new(),
         reload: None,
+        quit: None,
         cors_origin: None,
         guard_host: false,
         max_connections: 1,
+        read_timeout: Duration::from_secs(300),
+        max_listeners: 1,
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -190,4 +198,32 @@ async fn serving_ends_in_not_being_ready() {
     stop.cancel();
     serving.await.unwrap().unwrap();
     assert!(server.ctx.app.ready.is_stopping());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_does_not_come_ends_its_connection() {
+    let server = start(|_| {});
+    let (listener, stop) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        CancellationToken::new(),
+    );
+    let address = listener.local_addr().unwrap();
+    let limits = Limits {
+        read_timeout: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let serving = tokio::spawn(serve_router(
+        server.router.clone(),
+        limits,
+        listener,
+        stop.clone(),
+        || {},
+    ));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /-/healthy HTTP/1.1\r\nHo").await.unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "the connection is still open");
+    stop.cancel();
+    serving.await.unwrap();
 }

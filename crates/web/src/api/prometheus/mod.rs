@@ -5,7 +5,10 @@ mod exemplars;
 mod federate;
 mod labels;
 mod metadata;
+mod notifications;
+mod own;
 mod query;
+mod relabel;
 mod result;
 mod rules;
 mod status;
@@ -15,9 +18,10 @@ mod write;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 
 use super::answer::{on_get, on_get_always, on_get_or_post, on_post_or_put, on_query};
+use super::openapi::openapi;
 use crate::router::Ctx;
 
 pub(crate) fn routes() -> Router<Arc<Ctx>> {
@@ -33,6 +37,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/targets", on_get(targets::targets))
         .route("/api/v1/metadata", on_get(metadata::metadata))
         .route("/api/v1/targets/metadata", on_get(metadata::targets_metadata))
+        .route("/api/v1/targets/relabel_steps", on_get(relabel::steps))
         .route("/api/v1/scrape_pools", on_get(targets::scrape_pools))
         .route("/api/v1/alertmanagers", on_get(targets::alertmanagers))
         .route("/api/v1/rules", on_get(rules::rules))
@@ -45,6 +50,11 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/status/tsdb/blocks", on_get(status::tsdb_blocks))
         // Asked while the server starts, to show how far it is.
         .route("/api/v1/status/walreplay", on_get_always(status::wal_replay))
+        .route("/api/v1/status/self_metrics", on_get(own::self_metrics))
+        .route("/api/v1/features", on_get_always(own::features))
+        .route("/api/v1/openapi.yaml", on_get_always(openapi))
+        .route("/api/v1/notifications", on_get_always(notifications::notifications))
+        .route("/api/v1/notifications/live", get(notifications::live))
         .route("/api/v1/admin/tsdb/delete_series", on_post_or_put(admin::delete_series))
         .route(
             "/api/v1/admin/tsdb/clean_tombstones",

@@ -11,12 +11,14 @@ use crate::api::answer::Ask;
 use crate::api::json::{
     Answer, ApiError, success, write_labels, write_list, write_number, write_pairs, write_str, write_time,
 };
-use crate::api::params::{Params, parse_bool};
+use crate::api::params::{Params, parse_bool, parse_int};
+use crate::api::sha256::sha256_hex;
 
 /// `rules`: all groups with the rules that were asked for.
 pub(super) fn rules(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let filter = Filter::read(ask.params)?;
-    Ok(success(&write_groups(&ask.app.rules.groups(), &filter)))
+    let page = Page::read(ask.params)?;
+    write_groups(&ask.app.rules.groups(), &filter, &page).map(|data| success(&data))
 }
 
 /// `alerts`: all pending and firing alerts.
@@ -94,8 +96,56 @@ impl Filter {
     }
 }
 
-fn write_groups(groups: &[GroupStatus], filter: &Filter) -> String {
-    let asked = groups
+// Which of the groups that were asked for are told at once.
+#[derive(Default)]
+struct Page {
+    // The most groups; 0 is all.
+    limit: usize,
+    // Of the first group to be told; empty is the first of all.
+    token: String,
+}
+
+impl Page {
+    fn read(params: &Params) -> Result<Self, ApiError> {
+        let token = params.get("group_next_token").to_owned();
+        let limit = match params.get("group_limit") {
+            "" if token.is_empty() => 0,
+            "" => {
+                let reason = "group_limit needs to be present in order to paginate over the groups";
+                return Err(ApiError::param("group_limit", reason));
+            }
+            text => {
+                let limit = parse_int(text).map_err(|e| {
+                    ApiError::param("group_limit", format!("group_limit needs to be a valid number: {e}"))
+                })?;
+                let above_zero = usize::try_from(limit).ok().filter(|limit| *limit > 0);
+                above_zero.ok_or_else(|| ApiError::param("group_limit", "group_limit needs to be greater than 0"))?
+            }
+        };
+        Ok(Self { limit, token })
+    }
+
+    // The groups from the one that the token names.
+    fn groups_of<'a>(&self, groups: &'a [GroupStatus]) -> Result<&'a [GroupStatus], ApiError> {
+        if self.token.is_empty() {
+            return Ok(groups);
+        }
+        let at = groups.iter().position(|group| token(group) == self.token);
+        at.and_then(|at| groups.get(at..)).ok_or_else(|| {
+            let reason = format!("invalid group_next_token '{}'. were rule groups changed?", self.token);
+            ApiError::param("group_next_token", reason)
+        })
+    }
+}
+
+// What names a group as the first of the next page.
+fn token(group: &GroupStatus) -> String {
+    sha256_hex(format!("{};{}", group.file, group.name).as_bytes())
+}
+
+fn write_groups(groups: &[GroupStatus], filter: &Filter, page: &Page) -> Result<String, ApiError> {
+    let asked = page
+        .groups_of(groups)?
         .iter()
         .filter(|group| filter.takes_group(group))
         .filter_map(|group| {
@@ -103,6 +153,15 @@ fn write_groups(groups: &[GroupStatus], filter: &Filter) -> String {
             // A group of which no rule was asked for is left out.
             (!rules.is_empty()).then_some((group, rules))
         });
+    let mut asked: Vec<_> = asked.collect();
+    let next = if page.limit > 0 {
+        asked.get(page.limit).map(|(group, _)| token(group))
+    } else {
+        None
+    };
+    if next.is_some() {
+        asked.truncate(page.limit);
+    }
     let mut out = String::from("{\"groups\":");
     write_list(&mut out, asked, |out, (group, rules)| {
         out.push_str("{\"name\":");
@@ -119,8 +178,12 @@ fn write_groups(groups: &[GroupStatus], filter: &Filter) -> String {
         write_time(out, group.last_evaluation);
         out.push('}');
     });
+    if let Some(next) = next {
+        out.push_str(",\"groupNextToken\":");
+        write_str(&mut out, &next);
+    }
     out.push('}');
-    out
+    Ok(out)
 }
 
 fn write_rule(out: &mut String, rule: &RuleStatus, excludes_alerts: bool) {
@@ -253,7 +316,7 @@ mod tests {
             ..Filter::default()
         };
         expect![[r#"{"groups":[{"name":"g","file":"a.yml","rules":[{"state":"inactive","name":"A","query":"up == 0","duration":300,"keepFiringFor":0,"labels":{"severity":"A"},"annotations":{"summary":"{{ $labels.job }}"},"alerts":[],"health":"ok","evaluationTime":0.001,"lastEvaluation":"1970-01-01T00:01:01.000Z","type":"alerting"},{"name":"r","query":"up == 0","labels":{"severity":"r"},"health":"err","lastError":"no \"up\"","evaluationTime":0.001,"lastEvaluation":"1970-01-01T00:01:01.000Z","type":"recording"}],"interval":15,"limit":0,"evaluationTime":0.002,"lastEvaluation":"0001-01-01T00:00:00Z"}]}"#]]
-        .assert_eq(&write_groups(&groups()[..1], &all));
+        .assert_eq(&write_groups(&groups()[..1], &all, &Page::default()).unwrap());
     }
 
     #[test]
@@ -270,7 +333,10 @@ mod tests {
             ("rule_name[]=nope", ""),
         ] {
             let filter = Filter::read(&Params::parse(query, "")).unwrap();
-            let json: serde_json::Value = serde_json::from_str(&write_groups(&groups(), &filter)).unwrap();
+            let json: serde_json::Value = {
+                let written = write_groups(&groups(), &filter, &Page::default()).unwrap();
+                serde_json::from_str(&written).unwrap()
+            };
             let groups = json["groups"].as_array().unwrap();
             let rules = groups.iter().flat_map(|g| g["rules"].as_array().unwrap());
             let names: Vec<_> = rules.map(|r| r["name"].as_str().unwrap()).collect();
@@ -279,6 +345,55 @@ mod tests {
                 groups.iter().all(|g| !g["rules"].as_array().unwrap().is_empty()),
                 "{query}"
             );
+        }
+    }
+
+    #[test]
+    fn groups_come_page_by_page() {
+        let tell = |query: &str| {
+            let params = Params::parse(query, "");
+            let page = Page::read(&params).map_err(|e| e.message)?;
+            let filter = Filter::read(&params).map_err(|e| e.message)?;
+            let json = write_groups(&groups(), &filter, &page).map_err(|e| e.message)?;
+            let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let names: Vec<_> = json["groups"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|g| g["name"].clone())
+                .collect();
+            Ok::<_, String>((names, json["groupNextToken"].as_str().map(str::to_owned)))
+        };
+        let h = "2c8b6bb3ea9d0ea45b5b2d5a1d5a0ac9";
+        let (names, next) = tell("group_limit=1").unwrap();
+        assert_eq!(names, ["g"]);
+        let next = next.unwrap();
+        assert_eq!(next, sha256_hex(b"b.yml;h"));
+        assert_eq!(
+            tell(&format!("group_limit=1&group_next_token={next}")).unwrap(),
+            (vec!["h".into()], None)
+        );
+        assert_eq!(tell("group_limit=2").unwrap(), (vec!["g".into(), "h".into()], None));
+        assert_eq!(tell("group_limit=1&rule_group[]=h").unwrap(), (vec!["h".into()], None));
+        for (query, text) in [
+            ("group_limit=0", "invalid parameter \"group_limit\": group_limit needs to be greater than 0".to_owned()),
+            (
+                "group_limit=x",
+                "invalid parameter \"group_limit\": group_limit needs to be a valid number: strconv.Atoi: parsing \"x\": \
+                 invalid syntax"
+                    .to_owned(),
+            ),
+            (
+                "group_next_token=1",
+                "invalid parameter \"group_limit\": group_limit needs to be present in order to paginate over the groups"
+                    .to_owned(),
+            ),
+            (
+                &format!("group_limit=1&group_next_token={h}"),
+                format!("invalid parameter \"group_next_token\": invalid group_next_token '{h}'. were rule groups changed?"),
+            ),
+        ] {
+            assert_eq!(tell(query).unwrap_err(), text, "{query}");
         }
     }
 

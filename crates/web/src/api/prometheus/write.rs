@@ -110,5 +110,5 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
 
 // As Go's http.Error.
 fn plain(status: StatusCode, text: &str) -> Response {
-    Answer::text(status, format!("{text}\n")).into_response(false)
+    Answer::text(status, format!("{text}\n")).into_response(None)
 }
