@@ -7,7 +7,6 @@ pub(crate) mod openapi;
 mod pack;
 mod params;
 mod prometheus;
-mod sha256;
 mod stream;
 mod ui;
 
