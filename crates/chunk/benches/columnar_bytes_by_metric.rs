@@ -99,7 +99,7 @@ const SHAPES: [(&str, f64, Shape); 9] = [
         rounded(last + 14.2 + rounded(skewed(random, 0.05), 2), 2)
     }),
     ("context switches", 1e9, |last, day, random| {
-        last + (9_000.0 * (1.2 + (day * std::f64::consts::TAU).sin()) + skewed(random, 300.0)).round()
+        last + (9_000.0 * (1.2 + (day * 6.0).sin()) + skewed(random, 300.0)).round()
     }),
     ("memory, slow", 8e9, |last, _, random| {
         let pages = random.below(9) as f64 - 4.0;
