@@ -38,6 +38,10 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
         None => parse_prometheus(builtin::PROMETHEUS_YML, Path::new("built-in")),
     };
     let prometheus = prometheus.map_err(&mut collect).ok();
+    let not_yet = prometheus.iter().flat_map(|p| p.not_yet.clone()).collect();
+    if let Some(errors) = ConfigErrors::from_list(not_yet) {
+        collect(errors);
+    }
 
     let mut rules = Vec::new();
     let options = RuleOptions {
