@@ -20,7 +20,8 @@ fn errors(text: &str) -> Vec<String> {
     }
 }
 
-/// Each `ok` file loads, or every error names a section that this version does not have; each `fail` file is refused.
+/// Each `ok` file loads, or every error names a kind of discovery that this version does not have; each `fail` file is
+/// refused. What an agent may not have is tried as an agent.
 #[test]
 fn upstream_files_get_upstream_verdicts() {
     let Some(dir) = conformance_dir("config") else { return };
@@ -149,7 +150,7 @@ remote_write:
   queue_config: {capacity: 5, max_shards: 3, min_shards: 2, min_backoff: 1s, max_backoff: 9s, sample_age_limit: 1h}
   metadata_config: {send: false}
 remote_read:
-- url: http://a/read
+- url: http://u:hunter-2@a/read
 - {url: http://b/read, read_recent: true, required_matchers: {job: x}, filter_external_labels: false}
 ";
     let config = parse_prometheus(text, Path::new("/etc/p.yml")).unwrap();

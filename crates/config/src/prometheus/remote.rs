@@ -261,6 +261,12 @@ fn repeated(reader: &Reader<'_>, node: &Node, what: &str, name: Option<&str>) {
 }
 
 fn read_url(section: &Section<'_>, whose: &str) -> String {
+    // A URL may hold a password.
+    if let Some(node) = section.get("url")
+        && section.reader.text(node).is_some_and(|url| url.contains('@'))
+    {
+        section.reader.mark_secret(node);
+    }
     section.filled_text("url").unwrap_or_else(|| {
         section.error_at("url", format!("url for {whose} is empty"));
         String::new()
