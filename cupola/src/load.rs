@@ -38,6 +38,10 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
         None => parse_prometheus(builtin::PROMETHEUS_YML, Path::new("built-in")),
     };
     let prometheus = prometheus.map_err(&mut collect).ok();
+    let not_yet = prometheus.iter().flat_map(|p| p.not_yet.clone()).collect();
+    if let Some(errors) = ConfigErrors::from_list(not_yet) {
+        collect(errors);
+    }
 
     let mut rules = Vec::new();
     let options = RuleOptions {
@@ -156,5 +160,36 @@ fn without_effect(config: &PrometheusConfig) -> Vec<String> {
 impl Loaded {
     pub(crate) fn evaluation_interval(&self) -> Duration {
         self.prometheus.global.evaluation_interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    #[test]
+    fn a_file_that_asks_for_what_is_not_done_yet_does_not_load() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("p.yml");
+        std::fs::write(
+            &file,
+            "remote_read:\n- url: http://x/read\nscrape_configs:\n- job_name: a\n  proxy_url: http://p\n",
+        )
+        .unwrap();
+        let args = ["cupola", "prometheus", &format!("--config.file={}", file.display())].map(OsString::from);
+        let Ok(Command::Serve(settings)) = parse(args) else {
+            panic!("flags")
+        };
+        let name = file.display();
+        assert_eq!(
+            load(&settings).map(|_| ()).unwrap_err(),
+            format!(
+                "{name}:1:1: remote_read is not supported by this version\n\
+                 {name}:5:3: proxy_url is not supported by this version"
+            )
+        );
     }
 }

@@ -131,6 +131,8 @@ pub struct HttpClientConfig {
     pub tls: TlsConfig,
     /// Further headers, by name.
     pub http_headers: BTreeMap<String, HeaderValues>,
+    /// Whether and how to go through a proxy.
+    pub proxy: ProxyConfig,
 }
 
 impl Default for HttpClientConfig {
@@ -141,8 +143,73 @@ impl Default for HttpClientConfig {
             enable_http2: true,
             tls: TlsConfig::default(),
             http_headers: BTreeMap::new(),
+            proxy: ProxyConfig::default(),
         }
     }
+}
+
+/// Which proxy requests go through. The default is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProxyConfig {
+    /// The proxy's URL; secret, since it may hold a password. Excludes `from_environment`.
+    pub url: Option<Secret>,
+    /// Hosts, domains, addresses and networks that are spoken to directly, with commas between; comes with `url`.
+    pub no_proxy: String,
+    /// Take `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`.
+    pub from_environment: bool,
+    /// Headers of the `CONNECT` request, by name.
+    pub connect_header: BTreeMap<String, Vec<Secret>>,
+}
+
+impl ProxyConfig {
+    /// Whether a proxy may be used.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        self.url.is_some() || self.from_environment
+    }
+}
+
+/// `oauth2:`: a token is fetched from `token_url` and sent as `Authorization: Bearer`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OAuth2Config {
+    /// Never empty.
+    pub client_id: String,
+    /// In place or in a file; sent with `grant_type` `client_credentials`.
+    pub client_secret: Option<SecretSource>,
+    /// How the token is asked for.
+    pub grant_type: GrantType,
+    /// The private key that signs the assertion, PEM; for [`GrantType::JwtBearer`].
+    pub client_certificate_key: Option<SecretSource>,
+    /// The key's id, for the assertion's header.
+    pub client_certificate_key_id: String,
+    /// `RS256`, `RS384` or `RS512`.
+    pub signature_algorithm: String,
+    /// Issuer of the assertion; empty means `client_id`.
+    pub iss: String,
+    /// Audience of the assertion; empty means `token_url`.
+    pub audience: String,
+    /// Further claims of the assertion; scalars as they are written.
+    pub claims: BTreeMap<String, String>,
+    /// Scopes to ask for.
+    pub scopes: Vec<String>,
+    /// Where the token is fetched. Never empty.
+    pub token_url: String,
+    /// Further parameters of the token request.
+    pub endpoint_params: BTreeMap<String, String>,
+    /// TLS towards `token_url`.
+    pub tls: TlsConfig,
+    /// Proxy towards `token_url`.
+    pub proxy: ProxyConfig,
+}
+
+/// `oauth2.grant_type`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GrantType {
+    /// `client_credentials`
+    #[default]
+    ClientCredentials,
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`
+    JwtBearer,
 }
 
 /// How to authenticate. The legacy `bearer_token` is read as `Authorization` of type `Bearer`, as upstream does.
@@ -162,6 +229,8 @@ pub enum Auth {
         /// What follows; `None` sends no header.
         credentials: Option<SecretSource>,
     },
+    /// A token that is fetched first and again before it expires.
+    OAuth2(Box<OAuth2Config>),
 }
 
 /// The values of one configured header; all are sent, in this order.

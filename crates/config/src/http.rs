@@ -4,17 +4,12 @@ use std::collections::BTreeMap;
 
 use cupola_model::go_quote;
 
-use crate::common::{Auth, HeaderValues, HttpClientConfig, PemSource, Secret, TlsConfig, TlsVersion};
+use crate::common::{
+    Auth, GrantType, HeaderValues, HttpClientConfig, OAuth2Config, PemSource, ProxyConfig, Secret, TlsConfig,
+    TlsVersion,
+};
 use crate::read::{Reader, Section};
 use crate::yaml::{Node, Pos};
-
-/// Fields of `<http_config>`, for callers that must know whether one of them is given.
-const PROXY_FIELDS: [&str; 4] = [
-    "proxy_url",
-    "no_proxy",
-    "proxy_from_environment",
-    "proxy_connect_header",
-];
 
 // Headers that the client sets itself, or that have a setting of their own (common/config, `reservedHeaders`).
 const RESERVED_HEADERS: [&str; 18] = [
@@ -40,9 +35,9 @@ const RESERVED_HEADERS: [&str; 18] = [
 
 /// Reads the fields of `<http_config>` that stand in `section` among others.
 pub(crate) fn read_http_fields(section: &Section<'_>) -> HttpClientConfig {
-    section.unsupported("oauth2");
-    for name in PROXY_FIELDS {
-        section.unsupported(name);
+    section.not_yet("oauth2");
+    for name in ["proxy_url", "proxy_from_environment"] {
+        section.not_yet(name);
     }
     HttpClientConfig {
         auth: read_auth(section),
@@ -54,6 +49,7 @@ pub(crate) fn read_http_fields(section: &Section<'_>) -> HttpClientConfig {
         http_headers: section
             .get("http_headers")
             .map_or_else(BTreeMap::new, |node| read_headers(section.reader, node)),
+        proxy: read_proxy(section),
     }
 }
 
@@ -77,6 +73,7 @@ fn read_auth(section: &Section<'_>) -> Option<Auth> {
     let authorization = section
         .get("authorization")
         .map(|node| read_authorization(section.reader, node));
+    let oauth2 = section.get("oauth2").map(|node| read_oauth2(section.reader, node));
     if let Some(bearer) = bearer {
         let name = if section.get("bearer_token").is_some() {
             "bearer_token"
@@ -89,7 +86,7 @@ fn read_auth(section: &Section<'_>) -> Option<Auth> {
                 "authorization is not compatible with bearer_token & bearer_token_file",
             );
         }
-        if basic.is_some() {
+        if basic.is_some() || oauth2.is_some() {
             let message = "at most one of basic_auth, oauth2, bearer_token & bearer_token_file must be configured";
             section.error_at(name, message);
         }
@@ -98,13 +95,133 @@ fn read_auth(section: &Section<'_>) -> Option<Auth> {
             credentials: Some(bearer),
         });
     }
-    if authorization.is_some() && basic.is_some() {
+    let given = [&authorization, &basic, &oauth2].into_iter().flatten().count();
+    if given > 1 {
+        let name = if authorization.is_some() {
+            "authorization"
+        } else {
+            "oauth2"
+        };
         section.error_at(
-            "authorization",
+            name,
             "at most one of basic_auth, oauth2 & authorization must be configured",
         );
     }
-    authorization.or(basic)
+    authorization.or(basic).or(oauth2)
+}
+
+fn read_oauth2(reader: &Reader<'_>, node: &Node) -> Auth {
+    let section = reader.section(node, "config.plain");
+    let required = |name: &'static str| {
+        section.filled_text(name).unwrap_or_else(|| {
+            section.error_at(name, format!("oauth2 {name} must be configured"));
+            String::new()
+        })
+    };
+    for name in ["client_secret_ref", "client_certificate_key_ref"] {
+        section.unsupported(name);
+    }
+    let grant_type = match section.filled_text("grant_type").as_deref() {
+        None | Some("client_credentials") => GrantType::ClientCredentials,
+        Some("urn:ietf:params:oauth:grant-type:jwt-bearer") => GrantType::JwtBearer,
+        Some(other) => {
+            let pos = section.key_pos("grant_type");
+            reader.error_hint(
+                pos,
+                format!("oauth2 grant_type {} is not known", go_quote(other)),
+                "client_credentials or urn:ietf:params:oauth:grant-type:jwt-bearer",
+            );
+            GrantType::default()
+        }
+    };
+    let signature_algorithm = section
+        .filled_text("signature_algorithm")
+        .unwrap_or_else(|| "RS256".to_owned());
+    if !["RS256", "RS384", "RS512"].contains(&signature_algorithm.as_str()) {
+        section.error_at(
+            "signature_algorithm",
+            "valid signature algorithms are RS256, RS384 and RS512",
+        );
+    }
+    let config = OAuth2Config {
+        client_id: required("client_id"),
+        client_secret: section.secret_source(
+            "client_secret",
+            "client_secret_file",
+            "at most one of oauth2 client_secret & client_secret_file must be configured",
+        ),
+        grant_type,
+        client_certificate_key: section.secret_source(
+            "client_certificate_key",
+            "client_certificate_key_file",
+            "at most one of oauth2 client_certificate_key & client_certificate_key_file must be configured",
+        ),
+        client_certificate_key_id: section.text("client_certificate_key_id").unwrap_or_default(),
+        signature_algorithm,
+        iss: section.text("iss").unwrap_or_default(),
+        audience: section.text("audience").unwrap_or_default(),
+        claims: section.text_map("claims"),
+        scopes: section.texts("scopes"),
+        token_url: required("token_url"),
+        endpoint_params: section.text_map("endpoint_params"),
+        tls: section
+            .get("tls_config")
+            .map_or_else(TlsConfig::default, |node| read_tls(reader, node)),
+        proxy: read_proxy(&section),
+    };
+    section.finish();
+    Auth::OAuth2(Box::new(config))
+}
+
+fn read_proxy(section: &Section<'_>) -> ProxyConfig {
+    let reader = section.reader;
+    let entries = section
+        .get("proxy_connect_header")
+        .map_or(&[][..], |node| reader.entries(node, "config.ProxyHeader"));
+    let values = |node: &Node| {
+        let items = reader.items(node, "[]config.Secret", "");
+        items
+            .into_iter()
+            .filter_map(|item| {
+                reader.mark_secret(item);
+                reader.text(item).map(Secret::new)
+            })
+            .collect()
+    };
+    let proxy = ProxyConfig {
+        url: section.filled_text("proxy_url").map(Secret::new),
+        no_proxy: section.text("no_proxy").unwrap_or_default(),
+        from_environment: section.bool("proxy_from_environment").unwrap_or(false),
+        connect_header: entries
+            .iter()
+            .map(|entry| (entry.key.clone(), values(&entry.value)))
+            .collect(),
+    };
+    if let Some(node) = section.get("proxy_url")
+        && proxy.url.as_ref().is_some_and(|url| url.expose().contains('@'))
+    {
+        reader.mark_secret(node);
+    }
+    if proxy.from_environment && proxy.url.is_some() {
+        let message = "if proxy_from_environment is configured, proxy_url must not be configured";
+        section.error_at("proxy_url", message);
+    }
+    if proxy.from_environment && !proxy.no_proxy.is_empty() {
+        let message = "if proxy_from_environment is configured, no_proxy must not be configured";
+        section.error_at("no_proxy", message);
+    }
+    if !proxy.from_environment && proxy.url.is_none() && !proxy.no_proxy.is_empty() {
+        section.error_at(
+            "no_proxy",
+            "if no_proxy is configured, proxy_url must also be configured",
+        );
+    }
+    if !proxy.is_used() && !proxy.connect_header.is_empty() {
+        let message =
+            "if proxy_connect_header is configured, proxy_url or proxy_from_environment must also be configured";
+        section.error_at("proxy_connect_header", message);
+    }
+    proxy
 }
 
 fn read_basic_auth(reader: &Reader<'_>, node: &Node) -> Auth {
@@ -247,11 +364,16 @@ fn read_headers(reader: &Reader<'_>, node: &Node) -> BTreeMap<String, HeaderValu
     headers
 }
 
+/// Whether a header of this name cannot be configured freely.
+pub(crate) fn is_reserved_header(name: &str) -> bool {
+    RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str())
+}
+
 fn check_header_name(reader: &Reader<'_>, pos: Pos, name: &str) {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
         reader.error(pos, format!("{} is not a valid header name", go_quote(name)));
-    } else if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+    } else if is_reserved_header(name) {
         reader.error(pos, format!("setting header {} is not allowed", go_quote(name)));
     }
 }

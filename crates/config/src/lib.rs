@@ -7,7 +7,8 @@
 //!
 //! *Invariant:* no network, no async, no clock. The disk is touched only by [`DiskFiles`].
 //! *Invariant:* only `yaml` names the YAML library.
-//! *Invariant:* a setting that this version cannot honour is an error or a warning, never silently dropped.
+//! *Invariant:* a setting that this version cannot honour is an error, a warning, or listed in
+//! [`PrometheusConfig::not_yet`], never silently dropped.
 
 pub mod alertmanager;
 pub mod common;

@@ -19,6 +19,7 @@ pub(crate) struct Reader<'a> {
     file: &'a Path,
     errors: RefCell<Vec<ConfigError>>,
     warnings: RefCell<Vec<ConfigWarning>>,
+    not_yet: RefCell<Vec<ConfigError>>,
     secrets: RefCell<HashSet<*const Node>>,
 }
 
@@ -29,6 +30,7 @@ impl<'a> Reader<'a> {
             file,
             errors: RefCell::default(),
             warnings: RefCell::default(),
+            not_yet: RefCell::default(),
             secrets: RefCell::default(),
         }
     }
@@ -94,6 +96,11 @@ impl<'a> Reader<'a> {
         self.warnings.take()
     }
 
+    /// What was read and cannot be done by this version, taken out; what is left inside makes [`Reader::result`] fail.
+    pub(crate) fn take_not_yet(&self) -> Vec<ConfigError> {
+        self.not_yet.take()
+    }
+
     /// Whether the node was read as a secret.
     pub(crate) fn is_secret(&self, node: &Node) -> bool {
         self.secrets.borrow().contains(&std::ptr::from_ref(node))
@@ -106,7 +113,9 @@ impl<'a> Reader<'a> {
 
     /// `Ok` where nothing was reported.
     pub(crate) fn result<T>(&self, value: Option<T>) -> Result<T, ConfigErrors> {
-        match (ConfigErrors::from_list(self.errors.take()), value) {
+        let mut errors = self.errors.take();
+        errors.extend(self.not_yet.take());
+        match (ConfigErrors::from_list(errors), value) {
             (None, Some(value)) => Ok(value),
             (Some(errors), _) => Err(errors),
             (None, None) => Err(ConfigErrors::whole_file(self.file, "the file could not be read")),
@@ -406,15 +415,33 @@ impl<'s> Section<'s> {
 
     /// As [`Section::unsupported`], with `shown` for the name.
     pub(crate) fn unsupported_as(&self, name: &'static str, shown: &str) {
-        let Some(node) = self.get(name) else { return };
-        let is_empty = match &node.value {
-            Value::Seq(items) => items.is_empty(),
-            Value::Map(entries) => entries.is_empty(),
-            Value::Scalar(scalar) => scalar.text.is_empty() || yaml::parse_bool(&scalar.text) == Some(false),
-        };
-        if !is_empty {
+        if self.is_filled(name) {
             self.error_at(name, format!("{shown} is not supported by this version"));
         }
+    }
+
+    /// A field that is read whole, while nothing acts on it yet: whoever starts the program must refuse it where it is
+    /// given and not empty, since leaving it out would silently lose data or targets.
+    pub(crate) fn not_yet(&self, name: &'static str) {
+        if self.is_filled(name) {
+            let message = format!("{name} is not supported by this version");
+            let error = self.reader.place(self.key_pos(name), message, None);
+            self.reader.not_yet.borrow_mut().push(error);
+        }
+    }
+
+    fn is_filled(&self, name: &'static str) -> bool {
+        self.get(name).is_some_and(|node| match &node.value {
+            Value::Seq(items) => !items.is_empty(),
+            Value::Map(entries) => !entries.is_empty(),
+            Value::Scalar(scalar) => !scalar.text.is_empty() && yaml::parse_bool(&scalar.text) != Some(false),
+        })
+    }
+
+    /// A map of texts.
+    pub(crate) fn text_map(&self, name: &'static str) -> BTreeMap<String, String> {
+        self.get(name)
+            .map_or_else(BTreeMap::new, |node| self.reader.text_map(node))
     }
 
     /// A switch that is accepted and has no effect in this version: a warning where it is on.

@@ -73,6 +73,13 @@ impl Peer {
                 format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
             }
             Some(Auth::Authorization { credentials: None, .. }) => return Ok(()),
+            // Refused when a configuration is loaded; never sent without its credentials.
+            Some(Auth::OAuth2(_)) => {
+                return Err(NetError::Certificate {
+                    file: "oauth2".into(),
+                    reason: "is not supported by this version".into(),
+                });
+            }
             Some(Auth::Authorization {
                 kind,
                 credentials: Some(source),

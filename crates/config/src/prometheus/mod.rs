@@ -1,8 +1,10 @@
 //! prometheus.yml (Prometheus 3.14).
 
 mod read;
+mod remote;
 mod scrape;
 mod sections;
+mod tracing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,10 +13,25 @@ use std::time::Duration;
 use cupola_model::Labels;
 
 use crate::common::{ByteSize, HttpClientConfig, NameScheme, Scheme};
-use crate::error::ConfigWarning;
+use crate::error::{ConfigError, ConfigWarning};
 use crate::relabel::RelabelConfig;
 
-pub use read::{load_prometheus, parse_prometheus, parse_prometheus_with_env};
+pub use read::{load_prometheus, load_prometheus_as, parse_prometheus, parse_prometheus_with_env};
+pub use remote::{
+    AzureAdConfig, AzureCredentials, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig, RemoteWriteConfig,
+    RemoteWriteMessage, SigV4Config,
+};
+pub use tracing::{TracingClient, TracingConfig};
+
+/// As what the configuration is to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerMode {
+    /// The whole server.
+    #[default]
+    Server,
+    /// `--agent`: scrapes and sends on, and has neither rules nor queries.
+    Agent,
+}
 
 /// A whole prometheus.yml, defaults applied, included scrape files merged.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +52,15 @@ pub struct PrometheusConfig {
     pub storage: StorageConfig,
     /// How OTLP metrics are translated.
     pub otlp: OtlpConfig,
+    /// Where samples are sent; names that are given are unique.
+    pub remote_write: Vec<RemoteWriteConfig>,
+    /// Where further samples are read; names that are given are unique.
+    pub remote_read: Vec<RemoteReadConfig>,
+    /// Where traces of this program go.
+    pub tracing: Option<TracingConfig>,
+    /// Settings that are valid and that this version does not act on, each with its place. A server must not start
+    /// with them, since it would silently lose data or targets; a check of the file passes.
+    pub not_yet: Vec<ConfigError>,
     /// Accepted settings without effect in this version, each with its place.
     pub warnings: Vec<ConfigWarning>,
     /// The main file's text with every secret replaced by `<secret>`.

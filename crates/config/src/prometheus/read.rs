@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use cupola_model::go_quote;
 
+use super::remote::{read_remote_reads, read_remote_writes};
 use super::scrape::{Env, read_global, read_scrape_config};
 use super::sections::{read_alerting, read_otlp, read_storage};
-use super::{GlobalConfig, PrometheusConfig, ScrapeConfig};
+use super::tracing::read_tracing;
+use super::{GlobalConfig, PrometheusConfig, ScrapeConfig, ServerMode};
 use crate::error::ConfigErrors;
 use crate::files::{Files, read_text};
 use crate::read::{Reader, Section};
@@ -32,7 +34,7 @@ pub fn parse_prometheus_with_env(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PrometheusConfig, ConfigErrors> {
     let reader = Reader::new(path);
-    let config = read_main(&reader, text, env);
+    let config = read_main(&reader, text, ServerMode::Server, env);
     reader.result(config)
 }
 
@@ -41,9 +43,17 @@ pub fn parse_prometheus_with_env(
 /// # Errors
 /// Every mistake in all of these files, or why a file cannot be read.
 pub fn load_prometheus(path: &Path, files: &dyn Files) -> Result<PrometheusConfig, ConfigErrors> {
+    load_prometheus_as(ServerMode::Server, path, files)
+}
+
+/// As [`load_prometheus`], for a server or an agent.
+///
+/// # Errors
+/// As [`load_prometheus`], and for an agent each section that an agent cannot have.
+pub fn load_prometheus_as(mode: ServerMode, path: &Path, files: &dyn Files) -> Result<PrometheusConfig, ConfigErrors> {
     let text = read_text(files, path)?;
     let reader = Reader::new(path);
-    let mut config = read_main(&reader, &text, &|name| std::env::var(name).ok());
+    let mut config = read_main(&reader, &text, mode, &|name| std::env::var(name).ok());
     if let Some(config) = &mut config {
         include_scrape_files(&reader, config, files);
     }
@@ -81,6 +91,7 @@ fn include_scrape_files(reader: &Reader<'_>, config: &mut PrometheusConfig, file
                 section.finish();
             }
             config.warnings.extend(included.take_warnings());
+            config.not_yet.extend(included.take_not_yet());
             if let Err(errors) = included.result(Some(())) {
                 reader.add_errors(errors);
             }
@@ -88,15 +99,33 @@ fn include_scrape_files(reader: &Reader<'_>, config: &mut PrometheusConfig, file
     }
 }
 
-fn read_main(reader: &Reader<'_>, text: &str, env: Env<'_>) -> Option<PrometheusConfig> {
+fn read_main(reader: &Reader<'_>, text: &str, mode: ServerMode, env: Env<'_>) -> Option<PrometheusConfig> {
     let document = reader.document(text);
     // An empty file is a valid configuration: all defaults.
     let root = document.root.as_deref();
     let section = root.map_or_else(|| reader.no_section(), |root| reader.section(root, "config.plain"));
     let config = read_sections(&section, env, root);
+    if mode == ServerMode::Agent {
+        refuse_in_agent(&section, &config);
+    }
     section.finish();
     // What the text is shown as is only right where everything was understood.
     reader.is_clean().then_some(config)
+}
+
+fn refuse_in_agent(section: &Section<'_>, config: &PrometheusConfig) {
+    let alerting = &config.alerting;
+    let forbidden = [
+        (
+            "alerting",
+            !alerting.alertmanagers.is_empty() || !alerting.alert_relabel_configs.is_empty(),
+        ),
+        ("rule_files", !config.rule_files.is_empty()),
+        ("remote_read", !config.remote_read.is_empty()),
+    ];
+    for (name, _) in forbidden.into_iter().filter(|(_, is_given)| *is_given) {
+        section.error_at(name, format!("field {name} is not allowed in agent mode"));
+    }
 }
 
 fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> PrometheusConfig {
@@ -107,11 +136,9 @@ fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> Pr
             .map_or_else(|| reader.no_section(), |node| reader.section(node, type_name))
     };
     for name in ["remote_write", "remote_read"] {
-        let empty = format!("empty or null {} config section", name.replace('_', " "));
-        section.items(name, "[]*config.RemoteConfig", &empty);
-        section.unsupported(name);
+        section.not_yet(name);
     }
-    section.unsupported("tracing");
+    section.warn_without_effect("tracing", "no traces are sent");
     let global = read_global(open("global", "config.plain"), env);
     let runtime = open("runtime", "config.RuntimeConfig");
     let gogc = runtime.count("gogc").and_then(|n| u32::try_from(n).ok()).unwrap_or(75);
@@ -123,6 +150,9 @@ fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> Pr
     let rule_files = read_patterns(section, "rule_files", "invalid rule file path");
     let scrape_config_files = read_patterns(section, "scrape_config_files", "invalid scrape config file path");
     let jobs = read_scrape_configs(section, &global, Vec::new());
+    let remote_write = read_remote_writes(section, scheme);
+    let remote_read = read_remote_reads(section);
+    let tracing = section.get("tracing").map(|node| read_tracing(reader, node));
     PrometheusConfig {
         gogc,
         rule_files,
@@ -131,6 +161,10 @@ fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> Pr
         alerting,
         storage,
         otlp,
+        remote_write,
+        remote_read,
+        tracing,
+        not_yet: reader.take_not_yet(),
         warnings: reader.take_warnings(),
         shown_text: root.map(|root| show(root, reader)).unwrap_or_default(),
         global,
