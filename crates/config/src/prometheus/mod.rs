@@ -1,5 +1,6 @@
 //! prometheus.yml (Prometheus 3.14).
 
+mod discovery;
 mod read;
 mod remote;
 mod scrape;

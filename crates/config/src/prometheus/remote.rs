@@ -423,7 +423,7 @@ fn read_remote_auth(section: &Section<'_>, has_other: bool) -> Option<RemoteAuth
     sigv4.or(azure.flatten().map(RemoteAuth::AzureAd)).or(google)
 }
 
-fn read_sigv4(reader: &Reader<'_>, node: &Node) -> SigV4Config {
+pub(super) fn read_sigv4(reader: &Reader<'_>, node: &Node) -> SigV4Config {
     let section = reader.section(node, "sigv4.plain");
     let config = SigV4Config {
         region: section.text("region").unwrap_or_default(),

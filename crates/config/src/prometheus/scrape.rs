@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cupola_model::{Labels, LabelsBuilder, go_quote};
 
+use super::discovery::read_discovery;
 use super::{EscapingScheme, GlobalConfig, Limits, ScrapeConfig, ScrapeDefaults, ScrapeProtocol, TargetGroup};
 use crate::common::{NameScheme, Scheme};
 use crate::http::read_http_fields;
@@ -20,43 +21,6 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const ESCAPING: &str = "must be one of 'allow-utf-8', 'underscores', 'dots', or 'values'";
 const UTF8_CONFLICT: &str = "utf8 metric names requested but validation scheme is not set to UTF8";
-
-// Every kind that upstream has and this version does not.
-const SD_KINDS: [&str; 33] = [
-    "azure_sd_configs",
-    "aws_sd_configs",
-    "consul_sd_configs",
-    "digitalocean_sd_configs",
-    "dns_sd_configs",
-    "docker_sd_configs",
-    "dockerswarm_sd_configs",
-    "ec2_sd_configs",
-    "eureka_sd_configs",
-    "file_sd_configs",
-    "gce_sd_configs",
-    "hetzner_sd_configs",
-    "http_sd_configs",
-    "ionos_sd_configs",
-    "kubernetes_sd_configs",
-    "kuma_sd_configs",
-    "lightsail_sd_configs",
-    "linode_sd_configs",
-    "marathon_sd_configs",
-    "nerve_sd_configs",
-    "nomad_sd_configs",
-    "oci_sd_configs",
-    "openstack_sd_configs",
-    "outscale_sd_configs",
-    "ovhcloud_sd_configs",
-    "puppetdb_sd_configs",
-    "scaleway_sd_configs",
-    "serverset_sd_configs",
-    "stackit_sd_configs",
-    "triton_sd_configs",
-    "uyuni_sd_configs",
-    "vultr_sd_configs",
-    "zookeeper_sd_configs",
-];
 
 /// Reads `global`; the section may be absent.
 pub(super) fn read_global(section: Section<'_>, env: Env<'_>) -> GlobalConfig {
@@ -377,16 +341,9 @@ pub(super) fn read_scrape_config(reader: &Reader<'_>, node: &Node, global: &Glob
         defaults,
         job_name,
     };
-    refuse_other_discovery(&section);
+    read_discovery(&section);
     section.finish();
     Some(config)
-}
-
-/// An error for each kind of service discovery that this version does not have.
-pub(super) fn refuse_other_discovery(section: &Section<'_>) {
-    for kind in SD_KINDS {
-        section.unsupported(kind);
-    }
 }
 
 /// Reads `scheme`.

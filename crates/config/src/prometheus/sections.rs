@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use cupola_model::go_quote;
 
-use super::scrape::{read_scheme, read_static_configs, refuse_other_discovery};
+use super::discovery::read_discovery;
+use super::remote::read_sigv4;
+use super::scrape::{read_scheme, read_static_configs};
 use super::{
     AlertingConfig, AlertmanagersConfig, FloatChunkEncoding, OtlpConfig, RetentionConfig, StorageConfig,
     TranslationStrategy,
@@ -46,8 +48,11 @@ fn read_alertmanagers(reader: &Reader<'_>, node: &Node, scheme: NameScheme) -> A
             section.error_at("api_version", message);
         }
     }
-    section.unsupported("sigv4");
-    refuse_other_discovery(&section);
+    section.not_yet("sigv4");
+    if let Some(node) = section.get("sigv4") {
+        read_sigv4(section.reader, node);
+    }
+    read_discovery(&section);
     let relabel_configs = read_relabel_configs(&section, "relabel_configs", EMPTY_TARGET_RELABEL, scheme);
     let config = AlertmanagersConfig {
         scheme: read_scheme(&section),
