@@ -1,5 +1,6 @@
 //! `cupola promtool`: what Prometheus's promtool does for people who write queries and rules and look after data.
 
+mod config;
 mod promql;
 mod rules;
 mod scripts;
@@ -61,8 +62,26 @@ enum Tool {
 
 #[derive(Debug, Subcommand)]
 enum Check {
+    /// Check whether configuration files are valid, and the rule files that they name.
+    Config(ConfigArgs),
     /// Check whether rule files are valid.
     Rules(RuleArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration files.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Look only at the files' syntax, not at files that they name.
+    #[arg(long)]
+    syntax_only: bool,
+    /// Checks of rules beyond validity: all, duplicate-rules, none. Several are separated by commas.
+    #[arg(long, value_name = "CHECKS", default_value = "duplicate-rules")]
+    lint: String,
+    /// Exit with 3 where such a check fails.
+    #[arg(long)]
+    lint_fatal: bool,
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +183,7 @@ impl Promtool {
     fn run_with(&self, io: &mut Io<'_>) -> io::Result<u8> {
         let options = self.options(io)?;
         match &self.tool {
+            Tool::Check(Check::Config(args)) => config::check(args, options, io),
             Tool::Check(Check::Rules(args)) => rules::check(args, options, io),
             Tool::Promql(Promql::Format { query }) => promql::format(query, &options, io),
             Tool::Promql(Promql::Parse { query }) => promql::tree(query, &options, io),
@@ -227,6 +247,17 @@ mod tests {
             ("a.test", SCRIPT),
             ("b.test", "load 1m\n  y 1\n\neval instant at 0 y\n  y 1\n"),
             ("broken.test", "load\n"),
+            (
+                "good.yml",
+                "rule_files: [rules.yml, 'none*.yml']\nscrape_configs: [{job_name: a}]\n",
+            ),
+            ("lint.yml", "rule_files: [twice.yml]\n"),
+            ("badrules.yml", "rule_files: [features.yml]\n"),
+            ("typo.yml", "globl: {}\n"),
+            (
+                "missing.yml",
+                "rule_files: [gone.yml]\nscrape_configs:\n- job_name: a\n  authorization: {credentials_file: token}\n  tls_config: {cert_file: c, key_file: rules.yml}\n",
+            ),
         ]);
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let promtool = Promtool::try_parse_from([&["promtool"], args].concat()).unwrap();
@@ -529,6 +560,131 @@ mod tests {
                 -- stderr
                 -- exit 0
             "#]],
+        );
+    }
+
+    #[test]
+    fn configurations_are_checked_with_their_rules() {
+        check(
+            &["check", "config", "good.yml"],
+            "",
+            expect![[r#"
+            Checking good.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: good.yml is valid prometheus config file syntax
+
+            Checking rules.yml
+              SUCCESS: 2 rules found
+
+            -- stderr
+            -- exit 0
+        "#]],
+        );
+        check(
+            &["check", "config", "typo.yml", "badrules.yml"],
+            "",
+            expect![[r#"
+            Checking typo.yml
+
+            Checking badrules.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: badrules.yml is valid prometheus config file syntax
+
+            Checking features.yml
+
+            -- stderr
+              FAILED: typo.yml:1:1: field globl not found in type config.plain (did you mean global?)
+              FAILED:
+            features.yml: 4:23: group "g", rule 1, "a": could not parse expression: 1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions
+            -- exit 1
+        "#]],
+        );
+    }
+
+    #[test]
+    fn lint_of_a_configurations_rules_counts_where_it_is_to_count() {
+        check(
+            &["check", "config", "lint.yml"],
+            "",
+            expect![[r#"
+            Checking lint.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: lint.yml is valid prometheus config file syntax
+
+            Checking twice.yml
+
+            -- stderr
+              FAILED:
+            lint error 1 duplicate rule(s) found.
+            Metric: B
+            Label(s):
+            	severity: page
+            Might cause inconsistency while recording expressions
+            -- exit 0
+        "#]],
+        );
+        check(
+            &["check", "config", "--lint-fatal", "lint.yml"],
+            "",
+            expect![[r#"
+            Checking lint.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: lint.yml is valid prometheus config file syntax
+
+            Checking twice.yml
+
+            -- stderr
+              FAILED:
+            lint error 1 duplicate rule(s) found.
+            Metric: B
+            Label(s):
+            	severity: page
+            Might cause inconsistency while recording expressions
+            -- exit 3
+        "#]],
+        );
+        check(
+            &["check", "config", "--lint-fatal", "--lint=none", "lint.yml"],
+            "",
+            expect![[r#"
+                Checking lint.yml
+                  SUCCESS: 1 rule files found
+                 SUCCESS: lint.yml is valid prometheus config file syntax
+
+                Checking twice.yml
+                  SUCCESS: 2 rules found
+
+                -- stderr
+                -- exit 0
+            "#]],
+        );
+    }
+
+    #[test]
+    fn files_that_a_configuration_names_must_be_there_unless_only_syntax_is_asked_for() {
+        check(
+            &["check", "config", "missing.yml"],
+            "",
+            expect![[r#"
+            Checking missing.yml
+
+            -- stderr
+              FAILED: "gone.yml" does not point to an existing file
+            error checking authorization credentials or bearer token file "token" of job a: no such file
+            error checking client cert file "c" of job a: no such file
+            -- exit 1
+        "#]],
+        );
+        check(
+            &["check", "config", "--syntax-only", "missing.yml"],
+            "",
+            expect![[r#"
+            Checking missing.yml
+             SUCCESS: missing.yml is valid prometheus config file syntax
+
+            -- stderr
+            -- exit 0
+        "#]],
         );
     }
 

@@ -1,8 +1,8 @@
-//! `promtool check rules`.
+//! `promtool check rules`, and what `check config` has of it.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cupola_config::{ConfigErrors, RuleFile, RuleOptions, parse_rules};
 use cupola_promql::ParseOptions;
@@ -12,10 +12,22 @@ use super::{FAILURE, Io, RuleArgs};
 // One or more checks beyond validity failed, and that was to count.
 const LINT_FAILURE: u8 = 3;
 
+/// What the files that were looked at are like, together.
 #[derive(Clone, Copy, Default)]
-struct Outcome {
-    is_invalid: bool,
+pub(super) struct Outcome {
+    pub(super) is_invalid: bool,
     has_lint: bool,
+}
+
+impl Outcome {
+    /// The exit code; `is_lint_fatal` is what `--lint-fatal` says.
+    pub(super) fn code(self, is_lint_fatal: bool) -> u8 {
+        match self {
+            Self { is_invalid: true, .. } => FAILURE,
+            Self { has_lint: true, .. } if is_lint_fatal => LINT_FAILURE,
+            _ => 0,
+        }
+    }
 }
 
 /// Checks all files, or standard input where none is named.
@@ -23,22 +35,8 @@ pub(super) fn check(args: &RuleArgs, promql: ParseOptions, io: &mut Io<'_>) -> i
     if io.tell_missing(&args.files)? {
         return Ok(FAILURE);
     }
-    let mut finds_duplicates = false;
-    for name in args.lint.split(',') {
-        match name {
-            "all" | "duplicate-rules" => finds_duplicates = true,
-            "none" => {}
-            unknown => writeln!(io.out, "WARNING: unknown lint option {unknown}")?,
-        }
-    }
-    let checker = Checker {
-        options: RuleOptions {
-            promql,
-            ignore_unknown_fields: args.ignore_unknown_fields,
-            ..RuleOptions::default()
-        },
-        finds_duplicates,
-    };
+    let mut checker = Checker::new(&args.lint, promql, io)?;
+    checker.options.ignore_unknown_fields = args.ignore_unknown_fields;
     let mut outcome = Outcome::default();
     if args.files.is_empty() {
         writeln!(io.out, "Checking standard input")?;
@@ -51,29 +49,52 @@ pub(super) fn check(args: &RuleArgs, promql: ParseOptions, io: &mut Io<'_>) -> i
             }
         }
     }
-    for file in &args.files {
-        writeln!(io.out, "Checking {}", file.display())?;
-        match super::read(file, io) {
-            Ok(text) => checker.file(file, &text, &mut outcome, io)?,
-            Err(error) => {
-                writeln!(io.err, "  FAILED:\n{error}")?;
-                outcome.is_invalid = true;
-            }
-        }
-    }
-    Ok(match outcome {
-        Outcome { is_invalid: true, .. } => FAILURE,
-        Outcome { has_lint: true, .. } if args.lint_fatal => LINT_FAILURE,
-        _ => 0,
-    })
+    checker.files(&args.files, &mut outcome, io)?;
+    Ok(outcome.code(args.lint_fatal))
 }
 
-struct Checker {
+/// Looks at rule files as `--lint` says.
+pub(super) struct Checker {
     options: RuleOptions,
     finds_duplicates: bool,
 }
 
 impl Checker {
+    /// `lint` is the flag's value; names in it that nobody knows are told.
+    pub(super) fn new(lint: &str, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<Self> {
+        let mut finds_duplicates = false;
+        for name in lint.split(',') {
+            match name {
+                "all" | "duplicate-rules" => finds_duplicates = true,
+                "none" => {}
+                unknown => writeln!(io.out, "WARNING: unknown lint option {unknown}")?,
+            }
+        }
+        let options = RuleOptions {
+            promql,
+            ..RuleOptions::default()
+        };
+        Ok(Self {
+            options,
+            finds_duplicates,
+        })
+    }
+
+    /// Checks all of `files` and tells what it finds.
+    pub(super) fn files(&self, files: &[PathBuf], outcome: &mut Outcome, io: &mut Io<'_>) -> io::Result<()> {
+        for file in files {
+            writeln!(io.out, "Checking {}", file.display())?;
+            match super::read(file, io) {
+                Ok(text) => self.file(file, &text, outcome, io)?,
+                Err(error) => {
+                    writeln!(io.err, "  FAILED:\n{error}")?;
+                    outcome.is_invalid = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn file(&self, path: &Path, text: &str, outcome: &mut Outcome, io: &mut Io<'_>) -> io::Result<()> {
         match parse_rules(text, path, self.options) {
             Ok(file) => self.valid(&file, outcome, io)?,

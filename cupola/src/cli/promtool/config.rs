@@ -1,0 +1,105 @@
+//! `promtool check config`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource};
+use cupola_config::{PrometheusConfig, load_prometheus, parse_prometheus};
+use cupola_promql::ParseOptions;
+
+use super::rules::{Checker, Outcome};
+use super::{ConfigArgs, FAILURE, Io};
+
+/// Checks all files, and the rule files that they name.
+pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+    if io.tell_missing(&args.files)? {
+        return Ok(FAILURE);
+    }
+    let checker = Checker::new(&args.lint, promql, io)?;
+    let mut outcome = Outcome::default();
+    for file in &args.files {
+        writeln!(io.out, "Checking {}", file.display())?;
+        let rule_files = match read(file, args.syntax_only, io) {
+            Ok((config, rule_files)) => {
+                for warning in &config.warnings {
+                    writeln!(io.err, "  WARNING: {warning}")?;
+                }
+                if !rule_files.is_empty() {
+                    writeln!(io.out, "  SUCCESS: {} rule files found", rule_files.len())?;
+                }
+                let name = file.display();
+                writeln!(io.out, " SUCCESS: {name} is valid prometheus config file syntax")?;
+                rule_files
+            }
+            Err(mistakes) => {
+                outcome.is_invalid = true;
+                writeln!(io.err, "  FAILED: {}", mistakes.join("\n"))?;
+                Vec::new()
+            }
+        };
+        writeln!(io.out)?;
+        checker.files(&rule_files, &mut outcome, io)?;
+    }
+    Ok(outcome.code(args.lint_fatal))
+}
+
+// The configuration and the rule files it names, or every mistake. With `is_syntax_only` no other file is looked for.
+fn read(path: &Path, is_syntax_only: bool, io: &Io<'_>) -> Result<(PrometheusConfig, Vec<PathBuf>), Vec<String>> {
+    let config = if is_syntax_only {
+        let text = super::read(path, io).map_err(|error| vec![error])?;
+        parse_prometheus(&text, path)
+    } else {
+        load_prometheus(path, io.files)
+    };
+    let config = config.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    if is_syntax_only {
+        return Ok((config, Vec::new()));
+    }
+    let mut mistakes = Vec::new();
+    let mut rule_files = Vec::new();
+    for pattern in &config.rule_files {
+        match io.files.glob(pattern) {
+            // A pattern may match nothing yet; a name stands for a file (upstream tells them apart by the star).
+            Ok(found) if found.is_empty() && !pattern.to_string_lossy().contains('*') => {
+                let name = cupola_model::go_quote(&pattern.to_string_lossy());
+                mistakes.push(format!("{name} does not point to an existing file"));
+            }
+            Ok(found) => rule_files.extend(found),
+            Err(error) => mistakes.push(format!("rule_files: {}: {error}", pattern.display())),
+        }
+    }
+    for job in &config.scrape_configs {
+        let missing = named_files(&job.http)
+            .into_iter()
+            .filter(|(_, file)| !io.files.exists(file));
+        mistakes.extend(missing.map(|(what, file)| {
+            let name = cupola_model::go_quote(&file.to_string_lossy());
+            format!("error checking {what} {name} of job {}: no such file", job.job_name)
+        }));
+    }
+    if mistakes.is_empty() {
+        Ok((config, rule_files))
+    } else {
+        Err(mistakes)
+    }
+}
+
+// The files that must be there before a target can be asked, each with upstream's word for it. Upstream does not look for
+// passwords and roots.
+fn named_files(http: &HttpClientConfig) -> Vec<(&'static str, &Path)> {
+    let mut named: Vec<(&'static str, &Path)> = Vec::new();
+    if let Some(Auth::Authorization {
+        credentials: Some(SecretSource::File(file)),
+        ..
+    }) = &http.auth
+    {
+        named.push(("authorization credentials or bearer token file", file));
+    }
+    if let Some(PemSource::File(file)) = &http.tls.cert {
+        named.push(("client cert file", file));
+    }
+    if let Some(SecretSource::File(file)) = &http.tls.key {
+        named.push(("client key file", file));
+    }
+    named
+}
