@@ -307,12 +307,7 @@ fn merge_native(
         }
         encode(&mut floats, writer, out)?;
         histograms.finish();
-        out.extend(histograms.done.into_iter().map(|chunk| Entry {
-            mint: chunk.mint,
-            maxt: chunk.maxt,
-            tag: chunk.encoding.as_byte(),
-            bytes: chunk.bytes,
-        }));
+        out.extend(histograms.done.into_iter().map(Entry::from));
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub use compact::{Merging, merge_blocks, merge_blocks_with};
 pub use error::{BlockError, Refusal};
 pub use list::{BlockList, Broken, list_blocks};
 pub use meta::{BlockFormat, BlockFormatError, BlockMeta, BlockStats, Compaction, NativeFormat, ParentBlock};
-pub use store::{ColumnarChunk, StoredChunk};
+pub use store::{ColumnarChunk, Entry, StoredChunk};
 pub use tombstones::{Interval, Tombstones, write_tombstones};
 pub use ulid::{Ulid, UlidError};
 pub use verify::{Verified, verify};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use cupola_chunk::{ChunkError, Encoding, columnar};
+use cupola_chunk::{ChunkError, EncodedChunk, Encoding, columnar};
 use cupola_env::Vfs;
 use cupola_storage::Samples;
 
@@ -15,11 +15,23 @@ use crate::{BlockError, BlockFormat, native};
 
 /// A chunk on its way into a block: the entry of a segment.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     pub(crate) mint: i64,
     pub(crate) maxt: i64,
     pub(crate) tag: u8,
     pub(crate) bytes: Vec<u8>,
+}
+
+impl From<EncodedChunk> for Entry {
+    /// A chunk in a Prometheus encoding, which a block of either format takes as it is.
+    fn from(chunk: EncodedChunk) -> Self {
+        Self {
+            mint: chunk.mint,
+            maxt: chunk.maxt,
+            tag: chunk.encoding.as_byte(),
+            bytes: chunk.bytes,
+        }
+    }
 }
 
 /// A chunk as it is stored in a block, its checksum verified.

@@ -226,13 +226,19 @@ impl BlockWriter {
         )
     }
 
-    /// As [`BlockWriter::add_series`], with what [`BlockWriter::encode`] and [`BlockWriter::copy`] made.
-    pub(crate) fn add_entries(&mut self, labels: &Labels, entries: &[Entry]) -> Result<(), BlockError> {
+    /// As [`BlockWriter::add_series`], with chunks that [`BlockWriter::encode`] made or that are [`Entry`] by themselves.
+    ///
+    /// # Errors
+    /// As [`BlockWriter::add_series`].
+    pub fn add_entries(&mut self, labels: &Labels, entries: &[Entry]) -> Result<(), BlockError> {
         self.add(labels, entries.iter().map(|e| (e.mint, e.maxt, e.tag, &*e.bytes)))
     }
 
     /// Makes entries of floats, ascending in time, as the block's format has them.
-    pub(crate) fn encode(&mut self, ts: &[i64], values: &[f64], out: &mut Vec<Entry>) -> Result<(), BlockError> {
+    ///
+    /// # Errors
+    /// [`BlockError::Io`] where times that series share cannot be written.
+    pub fn encode(&mut self, ts: &[i64], values: &[f64], out: &mut Vec<Entry>) -> Result<(), BlockError> {
         match self.parts.as_mut().and_then(|parts| parts.native.as_mut()) {
             Some(native) => native.encode(ts, values, out),
             None => {

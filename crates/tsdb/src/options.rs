@@ -25,7 +25,8 @@ pub struct Options {
     /// How long a merged block may become; milliseconds, 0 for a tenth of the retention, at most 31 days (Prometheus's
     /// default).
     pub max_block_ms: i64,
-    /// The format of blocks that are made by merging others; those cut from the head are Prometheus's in any case.
+    /// The format of blocks. Where none are merged, as the longest may be no longer than `block_ms`, they are Prometheus's in
+    /// any case: a sidecar ships them.
     pub block_format: BlockFormat,
     /// Whether to do without the lock file (`--storage.tsdb.no-lockfile`).
     pub no_lockfile: bool,

@@ -235,7 +235,7 @@ const FLAGS: &[Flag] = &[
         "storage.tsdb.block-format",
         "native",
         Done,
-        "Format of merged blocks (6 hours and longer): native takes a fraction of the disk, prometheus is what Prometheus opens.",
+        "Format of blocks: native takes a fraction of the disk, prometheus is what Prometheus opens; where minimum and maximum duration are the same all are prometheus.",
     ),
     ("storage.tsdb.max-block-chunk-segment-size", "", Ignored, ""),
     ("storage.tsdb.wal-segment-size", "", Ignored, ""),

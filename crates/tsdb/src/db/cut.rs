@@ -6,21 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use cupola_block::{Block, BlockError, BlockMeta, BlockSpec, BlockWriter, NewChunk, Ulid, list_blocks};
-use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, XorAppender, sort_native};
+use cupola_block::{Block, BlockError, BlockFormat, BlockMeta, BlockSpec, BlockWriter, Entry, Ulid, list_blocks};
+use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, sort_native};
 use cupola_env::Vfs;
 use cupola_metrics::Gauge;
-use cupola_model::Labels;
 use cupola_storage::{Samples, StorageError};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
-use super::compact::{sort, sync_names};
+use super::compact::{longest_block, sort, sync_names};
 use super::{BlockInfo, Inner, OUT_OF_ORDER_HINT};
 use crate::head::{ChunkRef, HeadSource};
-
-// As Prometheus: samples of one chunk in a block.
-const SAMPLES_PER_CHUNK: usize = 120;
+use crate::options::Options;
 
 /// Why a block could not be cut; the head keeps everything then.
 #[derive(Debug, Error)]
@@ -99,12 +96,12 @@ impl Inner {
 
     fn cut_late_range(&self, begin: i64, end: i64) -> Result<(), CutError> {
         let dir = &self.options.dir;
-        let mut spec = BlockSpec::new(self.new_ulid(), begin, end);
+        let mut spec = BlockSpec::new(self.new_ulid(), begin, end).in_format(self.cut_format());
         spec.compaction.hints.push(OUT_OF_ORDER_HINT.to_owned());
         self.log_overlaps.store(true, Ordering::Relaxed);
         self.head.freeze_late();
         let written = self.write_block(dir, spec).and_then(|meta| match meta {
-            Some(meta) => Ok(Some(self.open_new(&dir.join(meta.ulid.to_string()))?)),
+            Some(meta) => Ok(Some(self.open_new(&meta.dir_in(dir))?)),
             None => Ok(None),
         });
         match written {
@@ -117,6 +114,22 @@ impl Inner {
                 self.head.thaw_late(0, 0)?;
                 Err(error)
             }
+        }
+    }
+
+    /// The format of blocks that are cut: that of merged ones. Where none are merged a sidecar ships what is cut (Thanos asks
+    /// for a shortest block as long as the longest), and that is Prometheus's.
+    fn cut_format(&self) -> BlockFormat {
+        let Options {
+            max_block_ms,
+            retention_ms,
+            block_ms,
+            block_format,
+            ..
+        } = self.options;
+        match longest_block(max_block_ms, retention_ms) > block_ms {
+            true => block_format,
+            false => BlockFormat::Prometheus,
         }
     }
 
@@ -142,8 +155,10 @@ impl Inner {
         let mut writer = BlockWriter::create(&self.vfs, dir, spec)?;
         let mut chunks = Chunks::default();
         for (labels, sources) in &self.head.sources(begin, end - 1) {
-            chunks.read(sources, begin, end - 1)?;
-            chunks.write(&mut writer, labels)?;
+            chunks.read(sources, begin, end - 1, &mut writer)?;
+            if !chunks.done.is_empty() {
+                writer.add_entries(labels, &chunks.done)?;
+            }
         }
         if writer.series_count() == 0 {
             return Ok(None);
@@ -170,7 +185,8 @@ impl Inner {
 
     fn cut_in_order(&self, begin: i64, end: i64) -> Result<(), CutError> {
         let dir = &self.options.dir;
-        let Some(meta) = self.write_block(dir, BlockSpec::new(self.new_ulid(), begin, end))? else {
+        let spec = BlockSpec::new(self.new_ulid(), begin, end).in_format(self.cut_format());
+        let Some(meta) = self.write_block(dir, spec)? else {
             // Nothing was scraped in these two hours, and perhaps not in many after them: on to the next sample.
             let length = self.options.block_ms;
             let next = || -> Result<i64, StorageError> {
@@ -187,7 +203,7 @@ impl Inner {
             self.head.truncate(until);
             return Ok(());
         };
-        self.add_block(self.open_new(&dir.join(meta.ulid.to_string()))?);
+        self.add_block(self.open_new(&meta.dir_in(dir))?);
         self.metrics.truncations.inc();
         self.head.truncate(end);
         Ok(())
@@ -225,15 +241,15 @@ pub(super) fn new_ulid(now_ms: i64) -> Ulid {
 #[derive(Default)]
 struct Chunks {
     floats: Samples,
-    done: Vec<EncodedChunk>,
+    done: Vec<Entry>,
 }
 
 impl Chunks {
     // Floats are encoded anew from wherever they begin; chunks of histograms stay as they are where they lie in the range.
-    fn read(&mut self, sources: &[HeadSource], mint: i64, maxt: i64) -> Result<(), StorageError> {
+    fn read(&mut self, sources: &[HeadSource], mint: i64, maxt: i64, writer: &mut BlockWriter) -> Result<(), CutError> {
         self.done.clear();
         let [source] = sources else {
-            return self.merge(sources, mint, maxt);
+            return self.merge(sources, mint, maxt, writer);
         };
         let mint = mint.max(source.floor());
         for (first, last, chunk) in source
@@ -245,26 +261,32 @@ impl Chunks {
                     chunk.read(mint, maxt, &mut self.floats)?;
                 }
                 ChunkRef::Prometheus(encoding, bytes) => {
-                    self.end_floats();
+                    self.end_floats(writer)?;
                     if mint <= first && last <= maxt {
-                        self.done.push(EncodedChunk {
+                        let chunk = EncodedChunk {
                             mint: first,
                             maxt: last,
                             encoding,
                             bytes: bytes.to_vec(),
-                        });
+                        };
+                        self.done.push(chunk.into());
                     } else {
                         self.cut_histograms(&chunk, mint, maxt)?;
                     }
                 }
             }
         }
-        self.end_floats();
-        Ok(())
+        self.end_floats(writer)
     }
 
     // Of a series with samples out of order; of those of one moment the first source's stays.
-    fn merge(&mut self, sources: &[HeadSource], mint: i64, maxt: i64) -> Result<(), StorageError> {
+    fn merge(
+        &mut self,
+        sources: &[HeadSource],
+        mint: i64,
+        maxt: i64,
+        writer: &mut BlockWriter,
+    ) -> Result<(), CutError> {
         let mut samples = Vec::new();
         for source in sources {
             let mut some = Vec::new();
@@ -278,20 +300,19 @@ impl Chunks {
             match value {
                 NativeValue::Float(value) => {
                     histograms.finish();
-                    self.done.append(&mut histograms.done);
+                    self.done.extend(histograms.done.drain(..).map(Entry::from));
                     self.floats.push(*ts, *value);
                 }
                 NativeValue::Histogram(histogram) => {
-                    self.end_floats();
+                    self.end_floats(writer)?;
                     let pushed = histograms.push(*ts, histogram);
                     pushed.map_err(|error| StorageError::Corrupt(format!("head chunk: {error}")))?;
                 }
             }
         }
         histograms.finish();
-        self.done.append(&mut histograms.done);
-        self.end_floats();
-        Ok(())
+        self.done.extend(histograms.done.into_iter().map(Entry::from));
+        self.end_floats(writer)
     }
 
     fn cut_histograms(&mut self, chunk: &ChunkRef<'_>, mint: i64, maxt: i64) -> Result<(), StorageError> {
@@ -307,41 +328,14 @@ impl Chunks {
             }
         }
         chunks.finish();
-        self.done.append(&mut chunks.done);
+        self.done.extend(chunks.done.into_iter().map(Entry::from));
         Ok(())
     }
 
-    fn end_floats(&mut self) {
-        let runs = self.floats.ts.chunks(SAMPLES_PER_CHUNK);
-        for (ts, values) in runs.zip(self.floats.values.chunks(SAMPLES_PER_CHUNK)) {
-            let mut appender = XorAppender::new();
-            for (ts, value) in ts.iter().zip(values) {
-                let appended = appender.append(*ts, *value);
-                debug_assert!(appended.is_ok(), "a chunk takes many more samples than these");
-            }
-            if let (Some(first), Some(last)) = (ts.first(), ts.last()) {
-                self.done.push(EncodedChunk {
-                    mint: *first,
-                    maxt: *last,
-                    encoding: Encoding::Xor,
-                    bytes: appender.into_bytes(),
-                });
-            }
-        }
+    fn end_floats(&mut self, writer: &mut BlockWriter) -> Result<(), CutError> {
+        writer.encode(&self.floats.ts, &self.floats.values, &mut self.done)?;
         self.floats.clear();
-    }
-
-    fn write(&self, writer: &mut BlockWriter, labels: &Labels) -> Result<(), BlockError> {
-        if self.done.is_empty() {
-            return Ok(());
-        }
-        let chunks = self.done.iter().map(|chunk| NewChunk {
-            mint: chunk.mint,
-            maxt: chunk.maxt,
-            encoding: chunk.encoding,
-            bytes: &chunk.bytes,
-        });
-        writer.add_series(labels, chunks)
+        Ok(())
     }
 }
 

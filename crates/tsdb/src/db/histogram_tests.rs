@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use cupola_block::StoredChunk;
-use cupola_block::list_blocks;
+use cupola_block::{BlockFormat, StoredChunk, list_blocks};
 use cupola_chunk::{Encoding, NativeValue, decode_native};
 use cupola_env::RealFs;
 use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, HistogramRef, NativeHistogram, Span};
@@ -323,7 +322,10 @@ fn deleting_takes_samples_out_of_chunks() {
 #[test]
 fn promtool_reads_a_block_of_histograms() {
     let dir = TempDir::new().unwrap();
-    let tsdb = open(&dir);
+    let tsdb = open_with(&dir, Arc::new(RealFs), |options| {
+        options.block_format = BlockFormat::Prometheus;
+    })
+    .unwrap();
     for minute in 0..240 {
         write(&tsdb, &name("a"), minute * MINUTE, integer(minute as u64)).unwrap();
         write(&tsdb, &name("f"), minute * MINUTE, NativeValue::Float(minute as f64)).unwrap();
