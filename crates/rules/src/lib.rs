@@ -11,9 +11,11 @@ mod alerting;
 mod group;
 mod manager;
 mod metrics;
+mod rehearsal;
 mod restore;
 mod template;
 
 pub use alerting::{ActiveAlert, AlertState};
 pub use group::{GroupStatus, RuleDetail, RuleHealth, RuleStatus};
 pub use manager::{Context, GroupSource, Parts, RuleManager};
+pub use rehearsal::Rehearsal;

@@ -1,6 +1,7 @@
 //! Rule files (Prometheus 3.14, `rulefmt`).
 
 mod read;
+pub mod unit_tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

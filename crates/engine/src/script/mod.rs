@@ -15,6 +15,6 @@ mod values;
 pub use histogram::Written;
 pub use parse::{Command, Eval, Expectation, Level, Mode, ScriptError, Wanted, parse};
 pub use run::{Failure, Report, Runner, script_options};
-pub use series::{SeriesLine, parse_labels};
+pub use series::{SeriesLine, parse_labels, parse_series};
 pub use store::MemoryStore;
 pub use values::Item;

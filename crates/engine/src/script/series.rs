@@ -24,7 +24,8 @@ pub struct SeriesLine {
 
 impl SeriesLine {
     /// Its samples, position i at `i * step_ms`.
-    pub(crate) fn samples(&self, step_ms: i64) -> Samples {
+    #[must_use]
+    pub fn samples(&self, step_ms: i64) -> Samples {
         let mut samples = Samples::default();
         let mut last_is_histogram = false;
         let starts = self.starts.iter().copied().chain(std::iter::repeat(None));
@@ -60,6 +61,22 @@ pub(crate) enum Line {
     Series(SeriesLine),
     /// `metric@st -1m -2m`: of the series that follows.
     Starts(Labels, Vec<Option<i64>>),
+}
+
+/// Reads a series and, apart from it, its values, as unit tests of rules have them.
+///
+/// # Errors
+/// A text that names what could not be read.
+pub fn parse_series(series: &str, values: &str) -> Result<SeriesLine, String> {
+    let (labels, rest) = parse_labels(series)?;
+    if !rest.trim().is_empty() {
+        return Err(format!("cannot read the series {series:?}"));
+    }
+    Ok(SeriesLine {
+        labels,
+        values: parse_values(values)?,
+        starts: Vec::new(),
+    })
 }
 
 /// Reads a line.

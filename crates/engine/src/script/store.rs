@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cupola_histogram::{CounterResetHint, FloatHistogram};
-use cupola_model::Labels;
+use cupola_model::{Labels, is_stale_nan};
 use cupola_storage::{Queryable, SampleSource, SampleValue, Samples, Selection, Series, StorageError};
 
 /// A storage of a few series, each held whole.
@@ -62,6 +62,30 @@ impl MemoryStore {
             all.push_value(time, value, start);
         }
         *known = Arc::new(all);
+    }
+
+    /// Adds a sample behind those of its series; one of a time that the series has is left out.
+    pub fn push(&mut self, labels: &Labels, ts: i64, value: SampleValue) {
+        let known = Arc::make_mut(self.series.entry(labels.clone()).or_default());
+        let (float, histogram) = (known.ts.last().copied(), known.histograms.ts.last().copied());
+        if float.max(histogram).is_some_and(|last| ts <= last) {
+            return;
+        }
+        let previous = known.histograms.values.last().filter(|_| histogram > float);
+        let value = match value {
+            SampleValue::Float(value) if is_stale_nan(value) && previous.is_some() => {
+                SampleValue::Histogram(Arc::new(FloatHistogram {
+                    sum: value,
+                    ..FloatHistogram::default()
+                }))
+            }
+            SampleValue::Float(_) => value,
+            SampleValue::Histogram(histogram) => SampleValue::Histogram(Arc::new(FloatHistogram {
+                counter_reset_hint: stored_hint(previous.map(|previous| &**previous), &histogram),
+                ..FloatHistogram::clone(&histogram)
+            })),
+        };
+        known.push_value(ts, value, 0);
     }
 
     fn matching<'s>(&'s self, selection: &'s Selection<'_>) -> impl Iterator<Item = (&'s Labels, &'s Arc<Samples>)> {

@@ -5,6 +5,7 @@ mod promql;
 mod rules;
 mod scripts;
 mod tsdb;
+mod unit_tests;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -125,6 +126,21 @@ enum Test {
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
     },
+    /// Run unit tests of rules.
+    Rules(RuleTestArgs),
+}
+
+#[derive(Debug, Args)]
+struct RuleTestArgs {
+    /// The files of tests.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Run only tests whose name matches this regular expression somewhere. May be given several times.
+    #[arg(long, value_name = "REGEX")]
+    run: Vec<String>,
+    /// Accept fields that Prometheus does not know.
+    #[arg(long)]
+    ignore_unknown_fields: bool,
 }
 
 /// Reads promtool's arguments; the first is the program's name.
@@ -188,6 +204,7 @@ impl Promtool {
             Tool::Promql(Promql::Format { query }) => promql::format(query, &options, io),
             Tool::Promql(Promql::Parse { query }) => promql::tree(query, &options, io),
             Tool::Test(Test::Promql { files }) => scripts::test(files, io),
+            Tool::Test(Test::Rules(args)) => unit_tests::test(args, options, io),
             Tool::Tsdb(command) => tsdb::run(command, &options, io),
         }
     }
