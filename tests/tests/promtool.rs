@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use cupola_tests::{FakeTarget, Finished, Home, Server, eventually, get, neighbour, run};
+use cupola_tests::{FakeTarget, Finished, Home, Server, cupola, eventually, get, neighbour, run};
 
 fn promtool(program: &Path, args: &[&str]) -> Finished {
     run(Command::new(program).args(args), b"")
@@ -131,7 +131,7 @@ fn promtool_finds_nothing_to_blame_in_our_metrics() {
     let home = Home::new();
     let (server, _target) = server(&home);
     // Prometheus itself has these: names that are kept because dashboards and rules read them.
-    let accepted: &[&str] = &[];
+    let accepted = ["prometheus_engine_query_duration_histogram_seconds metric name should not include type"];
     let metrics = get(server.address(), "/metrics").unwrap();
     assert!(
         metrics.header("content-type").starts_with("text/plain"),
@@ -146,4 +146,71 @@ fn promtool_finds_nothing_to_blame_in_our_metrics() {
         .collect();
     assert!(blamed.is_empty(), "promtool check metrics: {blamed:#?}");
     assert!(matches!(done.code, Some(0 | 3)), "{told}");
+}
+
+// Debian's promtool and ours, asked the same: exit code, standard output and error.
+fn both(program: &Path, args: &[&str], input: &[u8]) -> [(Option<i32>, String, String); 2] {
+    let ours = [&["promtool"], args].concat();
+    let of = |done: Finished| (done.code, done.stdout, done.stderr);
+    [
+        of(run(Command::new(program).args(args), input)),
+        of(run(&mut cupola(ours), input)),
+    ]
+}
+
+#[test]
+fn check_metrics_tells_what_promtool_tells() {
+    let Some(program) = neighbour("promtool") else { return };
+    let unusual = "# TYPE x counter\nx 1\nfooBar_ms{aB=\"1\"} 1\nfooBar_ms{aB=\"2\"} 1\n# HELP y\n# TYPE y histogram\n\
+                   y_bucket{le=\"1\"} 1\ny_bucket{le=\"+Inf\"} 2\ny_sum 1\ny_count 2\nz_kilobytes_gauge_d 1\n\
+                   # TYPE q summary\nq{quantile=\"0.5\",le=\"1\"} 1\nq_sum 1\nq_count 1\nq_count{a=\"b\"} 3\n\
+                   # TYPE a_total gauge\na_total{quantile=\"1\"} 1\n# HELP b_bucket text\n# TYPE b_bucket gauge\n\
+                   b_bucket{le=\"1\"} 1\n# TYPE c_count counter\nc_count 1\na:b 1\nx_minutes_total 1\ntemp_millicelsius 3\n";
+    let usual = "# HELP a_seconds a\n# TYPE a_seconds gauge\na_seconds{x=\"1\"} 1\na_seconds{x=\"2\"} 1\na_seconds{x=\"3\"} 1\n\
+                 # HELP h_bytes h\n# TYPE h_bytes histogram\nh_bytes_bucket{le=\"1\"} 1\nh_bytes_bucket{le=\"+Inf\"} 2\n\
+                 h_bytes_sum 1\nh_bytes_count 2\n";
+    for body in [unusual, usual, ""] {
+        for args in [&["check", "metrics"][..], &["check", "metrics", "--extended"]] {
+            let [theirs, ours] = both(&program, args, body.as_bytes());
+            // Columns may be followed by more or fewer spaces there.
+            let plain = |(code, out, err): (Option<i32>, String, String)| {
+                let words = out.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+                (code, words, err)
+            };
+            assert_eq!(plain(ours), plain(theirs), "{args:?} {body}");
+        }
+    }
+    // The text of a mistake is ours.
+    let [theirs, ours] = both(&program, &["check", "metrics"], b"a{b=\"c\" 1\n");
+    assert_eq!((ours.0, ours.1.as_str()), (theirs.0, theirs.1.as_str()));
+    assert!(
+        ours.2.starts_with("error while linting: text format parsing error in "),
+        "{}",
+        ours.2
+    );
+}
+
+#[test]
+fn test_rules_tells_what_promtool_tells() {
+    let Some(program) = neighbour("promtool") else { return };
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        "groups:\n- name: g\n  rules:\n  - {record: r, expr: 'sum by (job) (rate(m_total[5m]))'}\n  \
+         - {alert: Slow, expr: 'r < 1', for: 2m, labels: {severity: 'p{{ $value }}'}, annotations: {text: '{{ $labels.job }} does {{ $value | humanize }}'}}\n",
+    );
+    let file = home.write(
+        "tests.yml",
+        "rule_files: [rules.yml]\nevaluation_interval: 1m\ntests:\n- interval: 1m\n  input_series:\n  \
+         - {series: 'm_total{job=\"a\"}', values: '0+60x20'}\n  - {series: 'm_total{job=\"b\"}', values: '0+6x10 stale'}\n  \
+         alert_rule_test:\n  - {eval_time: 8m, alertname: Slow, exp_alerts: [{exp_labels: {job: b, severity: wrong}}]}\n  \
+         - {eval_time: 20m, alertname: Slow, exp_alerts: []}\n  - {eval_time: 2m, alertname: Nope, exp_alerts: [{exp_labels: {a: b}}]}\n  \
+         promql_expr_test:\n  - {expr: 'r', eval_time: 10m, exp_samples: [{labels: 'r{job=\"a\"}', value: 1}]}\n  \
+         - {expr: 'ALERTS', eval_time: 10m, exp_samples: []}\n  - {expr: '1 + 1', eval_time: 0m, exp_samples: [{value: 3}]}\n  \
+         - {expr: 'm_total{job=\"b\"}', eval_time: 11m, exp_samples: []}\n",
+    );
+    let file = file.display().to_string();
+    let [theirs, ours] = both(&program, &["test", "rules", &file], b"");
+    assert_eq!(ours, theirs);
+    assert_eq!(ours.0, Some(1));
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource};
+use cupola_config::prometheus::{ServerMode, load_prometheus_as};
 use cupola_config::{PrometheusConfig, load_prometheus, parse_prometheus};
 use cupola_promql::ParseOptions;
 
@@ -19,7 +20,7 @@ pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) ->
     let mut outcome = Outcome::default();
     for file in &args.files {
         writeln!(io.out, "Checking {}", file.display())?;
-        let rule_files = match read(file, args.syntax_only, io) {
+        let rule_files = match read(file, args, io) {
             Ok((config, rule_files)) => {
                 for warning in &config.warnings {
                     writeln!(io.err, "  WARNING: {warning}")?;
@@ -43,16 +44,18 @@ pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) ->
     Ok(outcome.code(args.lint_fatal))
 }
 
-// The configuration and the rule files it names, or every mistake. With `is_syntax_only` no other file is looked for.
-fn read(path: &Path, is_syntax_only: bool, io: &Io<'_>) -> Result<(PrometheusConfig, Vec<PathBuf>), Vec<String>> {
-    let config = if is_syntax_only {
+// The configuration and the rule files it names, or every mistake. With `syntax_only` no other file is looked for.
+fn read(path: &Path, args: &ConfigArgs, io: &Io<'_>) -> Result<(PrometheusConfig, Vec<PathBuf>), Vec<String>> {
+    let config = if args.agent {
+        load_prometheus_as(ServerMode::Agent, path, io.files)
+    } else if args.syntax_only {
         let text = super::read(path, io).map_err(|error| vec![error])?;
         parse_prometheus(&text, path)
     } else {
         load_prometheus(path, io.files)
     };
     let config = config.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    if is_syntax_only {
+    if args.syntax_only {
         return Ok((config, Vec::new()));
     }
     let mut mistakes = Vec::new();

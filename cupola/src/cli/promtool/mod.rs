@@ -1,6 +1,7 @@
 //! `cupola promtool`: what Prometheus's promtool does for people who write queries and rules and look after data.
 
 mod config;
+mod metrics;
 mod promql;
 mod rules;
 mod scripts;
@@ -65,6 +66,12 @@ enum Tool {
 enum Check {
     /// Check whether configuration files are valid, and the rule files that they name.
     Config(ConfigArgs),
+    /// Check what is unusual about metrics in the text format, from the standard input.
+    Metrics {
+        /// Tell how many series each metric has.
+        #[arg(long)]
+        extended: bool,
+    },
     /// Check whether rule files are valid.
     Rules(RuleArgs),
 }
@@ -77,6 +84,9 @@ struct ConfigArgs {
     /// Look only at the files' syntax, not at files that they name.
     #[arg(long)]
     syntax_only: bool,
+    /// Check them as the configuration of an agent, which has neither rules nor queries.
+    #[arg(long)]
+    agent: bool,
     /// Checks of rules beyond validity: all, duplicate-rules, none. Several are separated by commas.
     #[arg(long, value_name = "CHECKS", default_value = "duplicate-rules")]
     lint: String,
@@ -200,6 +210,7 @@ impl Promtool {
         let options = self.options(io)?;
         match &self.tool {
             Tool::Check(Check::Config(args)) => config::check(args, options, io),
+            Tool::Check(Check::Metrics { extended }) => metrics::check(*extended, io),
             Tool::Check(Check::Rules(args)) => rules::check(args, options, io),
             Tool::Promql(Promql::Format { query }) => promql::format(query, &options, io),
             Tool::Promql(Promql::Parse { query }) => promql::tree(query, &options, io),
