@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
+import { useCallback, useEffect, useLayoutEffect, useMemo, useState } from 'preact/hooks';
 import { Link, useLocation } from 'wouter-preact';
 import mark from '../assets/cupola.svg';
 import { refreshNow } from '../time/range';
@@ -90,7 +90,8 @@ export function Shell({ children }: { children: ComponentChildren }) {
     ],
     [navigate, show],
   );
-  useEffect(() => listenForKeys(shortcuts), [shortcuts]);
+  // Not after the first paint: who opens the page and types at once is heard.
+  useLayoutEffect(() => listenForKeys(shortcuts), [shortcuts]);
 
   const other = theme.value === 'dark' ? 'light' : 'dark';
   return (
