@@ -213,4 +213,19 @@ fn test_rules_tells_what_promtool_tells() {
     let [theirs, ours] = both(&program, &["test", "rules", &file], b"");
     assert_eq!(ours, theirs);
     assert_eq!(ours.0, Some(1));
+    // Rule files that are not there are no failure.
+    let file = home.write(
+        "none.yml",
+        "rule_files: ['gone*.yml']\ntests:\n- input_series: [{series: a, values: 1}]\n  \
+         promql_expr_test: [{expr: a, eval_time: 0, exp_samples: [{labels: a, value: 1}]}]\n",
+    );
+    let [theirs, ours] = both(&program, &["test", "rules", &file.display().to_string()], b"");
+    assert_eq!((theirs.0, theirs.1), (Some(0), ours.1));
+    assert_eq!(ours.0, Some(0));
+    assert!(
+        theirs.2.starts_with("  WARNING: no file match pattern "),
+        "{}",
+        theirs.2
+    );
+    assert!(ours.2.starts_with("  WARNING: no file match pattern "), "{}", ours.2);
 }

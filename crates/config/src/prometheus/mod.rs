@@ -17,7 +17,7 @@ use crate::common::{ByteSize, HttpClientConfig, NameScheme, Scheme};
 use crate::error::{ConfigError, ConfigWarning};
 use crate::relabel::RelabelConfig;
 
-pub use read::{load_prometheus, load_prometheus_as, parse_prometheus, parse_prometheus_with_env};
+pub use read::{load_prometheus, load_prometheus_as, parse_prometheus, parse_prometheus_as, parse_prometheus_with_env};
 pub use remote::{
     AzureAdConfig, AzureCredentials, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig, RemoteWriteConfig,
     RemoteWriteMessage, SigV4Config,

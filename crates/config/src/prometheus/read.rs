@@ -24,6 +24,16 @@ pub fn parse_prometheus(text: &str, path: &Path) -> Result<PrometheusConfig, Con
     parse_prometheus_with_env(text, path, &|name| std::env::var(name).ok())
 }
 
+/// As [`parse_prometheus`], for a server or an agent.
+///
+/// # Errors
+/// As [`parse_prometheus`], and for an agent each section that an agent cannot have.
+pub fn parse_prometheus_as(mode: ServerMode, text: &str, path: &Path) -> Result<PrometheusConfig, ConfigErrors> {
+    let reader = Reader::new(path);
+    let config = read_main(&reader, text, mode, &|name| std::env::var(name).ok());
+    reader.result(config)
+}
+
 /// As [`parse_prometheus`], with the environment given.
 ///
 /// # Errors

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cupola_config::PrometheusConfig;
 use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource};
-use cupola_config::prometheus::{ServerMode, load_prometheus_as};
-use cupola_config::{PrometheusConfig, load_prometheus, parse_prometheus};
+use cupola_config::prometheus::{ServerMode, load_prometheus_as, parse_prometheus_as};
 use cupola_promql::ParseOptions;
 
 use super::rules::{Checker, Outcome};
@@ -46,13 +46,16 @@ pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) ->
 
 // The configuration and the rule files it names, or every mistake. With `syntax_only` no other file is looked for.
 fn read(path: &Path, args: &ConfigArgs, io: &Io<'_>) -> Result<(PrometheusConfig, Vec<PathBuf>), Vec<String>> {
-    let config = if args.agent {
-        load_prometheus_as(ServerMode::Agent, path, io.files)
-    } else if args.syntax_only {
-        let text = super::read(path, io).map_err(|error| vec![error])?;
-        parse_prometheus(&text, path)
+    let mode = if args.agent {
+        ServerMode::Agent
     } else {
-        load_prometheus(path, io.files)
+        ServerMode::Server
+    };
+    let config = if args.syntax_only {
+        let text = super::read(path, io).map_err(|error| vec![error])?;
+        parse_prometheus_as(mode, &text, path)
+    } else {
+        load_prometheus_as(mode, path, io.files)
     };
     let config = config.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     if args.syntax_only {

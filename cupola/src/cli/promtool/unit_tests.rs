@@ -40,7 +40,18 @@ pub(super) fn test(args: &RuleTestArgs, promql: ParseOptions, io: &mut Io<'_>) -
     let mut is_failed = false;
     for file in &args.files {
         writeln!(io.out, "Unit Testing:  {}", file.display())?;
-        let errors = run_file(file, args.ignore_unknown_fields, run.as_ref(), promql, io);
+        let mut warnings = Vec::new();
+        let errors = run_file(
+            file,
+            args.ignore_unknown_fields,
+            run.as_ref(),
+            promql,
+            &mut warnings,
+            io,
+        );
+        for warning in warnings {
+            writeln!(io.err, "{warning}")?;
+        }
         if errors.is_empty() {
             writeln!(io.out, "  SUCCESS")?;
         } else {
@@ -56,12 +67,19 @@ pub(super) fn test(args: &RuleTestArgs, promql: ParseOptions, io: &mut Io<'_>) -
     Ok(if is_failed { FAILURE } else { 0 })
 }
 
-fn run_file(path: &Path, ignore_unknown: bool, run: Option<&Regex>, promql: ParseOptions, io: &Io<'_>) -> Vec<String> {
+fn run_file(
+    path: &Path,
+    ignore_unknown: bool,
+    run: Option<&Regex>,
+    promql: ParseOptions,
+    warnings: &mut Vec<String>,
+    io: &Io<'_>,
+) -> Vec<String> {
     let read = super::read(path, io).map_err(|error| vec![error]);
     let file = read.and_then(|text| {
         let told = |errors: cupola_config::ConfigErrors| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
         let file = parse_unit_tests(&text, path, ignore_unknown).map_err(told)?;
-        let groups = groups(&file, ignore_unknown, promql, io)?;
+        let groups = groups(&file, ignore_unknown, promql, warnings, io)?;
         Ok((file, groups))
     });
     let (file, groups) = match file {
@@ -80,6 +98,7 @@ fn groups(
     file: &UnitTests,
     ignore_unknown_fields: bool,
     promql: ParseOptions,
+    warnings: &mut Vec<String>,
     io: &Io<'_>,
 ) -> Result<Vec<GroupSource>, Vec<String>> {
     let options = RuleOptions {
@@ -92,7 +111,7 @@ fn groups(
     for pattern in &file.rule_files {
         match io.files.glob(pattern) {
             Ok(found) if found.is_empty() => {
-                errors.push(format!("  WARNING: no file match pattern {}", pattern.display()))
+                warnings.push(format!("  WARNING: no file match pattern {}", pattern.display()));
             }
             Ok(found) => names.extend(found),
             Err(error) => errors.push(format!("{}: {error}", pattern.display())),
