@@ -76,7 +76,7 @@ impl MetricType {
         })
     }
 
-    /// Its number in messages of remote write 1.0 (`prometheus.MetricMetadata`).
+    /// Its number in messages of remote write 1.0 (`prometheus.MetricMetadata`) and in Prometheus's log.
     #[must_use]
     pub fn number(self) -> u8 {
         match self {

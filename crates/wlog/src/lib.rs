@@ -49,7 +49,7 @@ pub use frame::MAX_RECORD_BYTES;
 pub use head_chunks::{ChunkRef, HeadChunk};
 pub use record::{
     Event, LoggedExemplar, LoggedHistogramSample, LoggedMetadata, LoggedSample, LoggedSeries, LoggedTombstone,
-    MetricType, MmapMarker, Source,
+    MmapMarker, Source,
 };
 pub use replay::{Damage, Replayed, replay};
 pub use restore::{Options, Restored, restore};

@@ -1,7 +1,7 @@
 //! What records say.
 
 use cupola_histogram::NativeHistogram;
-use cupola_model::{Labels, SeriesRef};
+use cupola_model::{Labels, MetricType, SeriesRef};
 
 use crate::bytes::{Dec, Fault, Parsed};
 use crate::head_chunks::{ChunkRef, HeadChunk};
@@ -77,28 +77,6 @@ pub struct LoggedExemplar {
     pub value: f64,
     /// The exemplar's own labels.
     pub labels: Labels,
-}
-
-/// What a metric is said to be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum MetricType {
-    /// Not said.
-    #[default]
-    Unknown,
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Buckets of observations.
-    Histogram,
-    /// Buckets that go up and down.
-    GaugeHistogram,
-    /// Quantiles of observations.
-    Summary,
-    /// Labels only.
-    Info,
-    /// One of several states.
-    Stateset,
 }
 
 /// What is told about a series' metric; a later one replaces it.
@@ -354,16 +332,7 @@ fn mmap_marker(dec: &mut Dec<'_>) -> Parsed<MmapMarker> {
 
 fn metadata(dec: &mut Dec<'_>) -> Parsed<LoggedMetadata> {
     let series_ref = SeriesRef(dec.uvarint()?);
-    let metric_type = match dec.byte()? {
-        1 => MetricType::Counter,
-        2 => MetricType::Gauge,
-        3 => MetricType::Histogram,
-        4 => MetricType::GaugeHistogram,
-        5 => MetricType::Summary,
-        6 => MetricType::Info,
-        7 => MetricType::Stateset,
-        _ => MetricType::Unknown,
-    };
+    let metric_type = MetricType::of_number(dec.byte()?.into());
     let (mut unit, mut help) = (String::new(), String::new());
     // Fields that later versions may add are skipped.
     for _ in 0..dec.count(2)? {

@@ -1,15 +1,13 @@
 //! Records, decoded.
 
 use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, NativeHistogram, Span};
-use cupola_model::{Labels, STALE_NAN, SeriesRef};
+use cupola_model::{Labels, MetricType, STALE_NAN, SeriesRef};
 use proptest::prelude::*;
 
 use super::write::{self, Enc};
 use crate::bytes::Fault;
 use crate::record::{LoggedHistogramSample, Record};
-use crate::{
-    ChunkRef, LoggedExemplar, LoggedMetadata, LoggedSample, LoggedSeries, LoggedTombstone, MetricType, MmapMarker,
-};
+use crate::{ChunkRef, LoggedExemplar, LoggedMetadata, LoggedSample, LoggedSeries, LoggedTombstone, MmapMarker};
 
 fn sample(series_ref: u64, ts: i64, value: f64) -> LoggedSample {
     LoggedSample {
