@@ -108,8 +108,9 @@ pub(super) fn import(
                 });
                 replay.entry(Entry::Exemplars(logged.collect()));
             }
-            // Not held by the head.
-            Event::Metadata(_) | Event::MmapMarkers(_) | Event::MinValidTime(_) => {}
+            // Prometheus says it of each series, and only where a feature flag asks for it; targets say it again.
+            Event::Metadata(_) => {}
+            Event::MmapMarkers(_) | Event::MinValidTime(_) => {}
         }
         Ok(())
     })?;

@@ -419,7 +419,7 @@ impl Appender for HeadAppender {
     }
 
     fn describe(&mut self, metric: &str, metadata: &Metadata) {
-        if !self.head.families.lock().is_known(metric, metadata) {
+        if self.head.families.lock().is_news(metric, metadata) {
             self.described.push((metric.to_owned(), metadata.clone()));
         }
     }

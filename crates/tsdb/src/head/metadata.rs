@@ -11,18 +11,26 @@ use super::index::Index;
 #[derive(Debug, Default)]
 pub(super) struct Families(BTreeMap<String, Metadata>);
 
+// A sender may name families that have no series: so many are kept, and more are left out.
+const MOST: usize = 100_000;
+
 // What the names of a family's series end with.
 const SUFFIXES: [&str; 8] = ["", "_total", "_bucket", "_count", "_sum", "_created", "_info", "_gsum"];
 
 impl Families {
-    /// Whether this is what is known of `metric`.
-    pub(super) fn is_known(&self, metric: &str, metadata: &Metadata) -> bool {
-        self.0.get(metric) == Some(metadata)
+    /// Whether this is to be kept and not yet known.
+    pub(super) fn is_news(&self, metric: &str, metadata: &Metadata) -> bool {
+        match self.0.get(metric) {
+            Some(known) => known != metadata,
+            None => self.0.len() < MOST,
+        }
     }
 
     /// The newest word counts.
     pub(super) fn describe(&mut self, metric: &str, metadata: &Metadata) {
-        self.0.insert(metric.to_owned(), metadata.clone());
+        if self.is_news(metric, metadata) {
+            self.0.insert(metric.to_owned(), metadata.clone());
+        }
     }
 
     /// What an earlier process knew, where nothing newer is known.
@@ -45,5 +53,25 @@ impl Families {
         let all = self.0.iter();
         all.map(|(metric, metadata)| (metric.clone(), metadata.clone()))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_beyond_the_most_are_left_out_and_known_ones_still_change() {
+        let mut families = Families::default();
+        let said = |help: &str| Metadata {
+            help: help.to_owned(),
+            ..Metadata::default()
+        };
+        for n in 0..=MOST {
+            families.describe(&format!("m{n}"), &said("a"));
+        }
+        families.describe("m0", &said("b"));
+        assert_eq!(families.0.len(), MOST);
+        assert!(!families.is_news("m0", &said("b")) && families.is_news("m1", &said("b")));
     }
 }
