@@ -1,4 +1,4 @@
-import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
+import { useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { useLocation } from 'wouter-preact';
 import { fetchDashboards, fetchRules, fetchTargets, prom } from '../api/client';
 import { SearchIcon } from '../ui/icons';
@@ -54,7 +54,8 @@ export function SearchDialog({ onClose }: { onClose: () => void }) {
   const [loaded, setLoaded] = useState<readonly Entry[]>([]);
   const [, navigate] = useLocation();
 
-  useEffect(() => {
+  // Before the next key press, so that what is typed at once goes into the field and not to the shortcuts.
+  useLayoutEffect(() => {
     dialog.current?.showModal();
     const controller = new AbortController();
     for (const source of SOURCES) {

@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { CloseIcon } from '../ui/icons';
 import parts from '../ui/parts.module.css';
 import type { Shortcut } from './keys';
@@ -20,7 +20,7 @@ export function ShortcutsDialog({
   onClose: () => void;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   const mod = /Mac|iPhone|iPad/.test(navigator.userAgent) ? 'Cmd' : 'Ctrl';
   const rows: readonly [string, string][] = [
     ...shortcuts.filter((s) => s.words !== '').map((s): [string, string] => [s.keys, s.words]),
