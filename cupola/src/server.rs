@@ -103,6 +103,7 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.limits = settings.series_limits;
     options.out_of_order_window_ms = loaded.prometheus.storage.out_of_order_time_window.as_millis() as i64;
     options.max_exemplars = max_exemplars(loaded);
+    options.start_timestamps = settings.features.iter().any(|feature| feature == "st-storage");
     Ok(Tsdb::open_in_background(options, clock, Arc::new(RealFs), registry)?)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cupola_chunk::{ChunkError, Encoding};
 use cupola_env::Vfs;
 use cupola_model::{Labels, Matcher, SeriesRef};
-use cupola_storage::{Queryable, SampleSource, SampleValue, Samples, Selection, Series, StorageError};
+use cupola_storage::{Queryable, SampleSource, SampleValue, Samples, Selection, Series, Starts, StorageError};
 use parking_lot::Mutex;
 
 use crate::chunks::ChunkMeta;
@@ -15,6 +15,7 @@ use crate::index::matching::candidates;
 use crate::index::read::Index;
 use crate::index::series::Record;
 use crate::list::read_meta;
+use crate::starts::BlockStarts;
 use crate::store::{self, Store, StoreReader, StoredChunk};
 use crate::tombstones::{self, Tombstones, remove_deleted};
 use crate::{BlockError, BlockMeta, file};
@@ -43,6 +44,7 @@ struct Inner {
     index: Index,
     store: Store,
     tombstones: Tombstones,
+    starts: BlockStarts,
     size_bytes: u64,
 }
 
@@ -78,8 +80,9 @@ impl Block {
             })?,
             None => Tombstones::default(),
         };
+        let starts = BlockStarts::open(&*disk, dir, &index, &name)?;
         let small = ["meta.json", tombstones::FILE_NAME].map(|file| file::len_if_there(&*disk, &dir.join(file)));
-        let size_bytes = index.len() + store.len_bytes() + small.iter().sum::<u64>();
+        let size_bytes = index.len() + store.len_bytes() + small.iter().sum::<u64>() + starts.len_bytes();
         let dir = dir.to_path_buf();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -90,6 +93,7 @@ impl Block {
                 index,
                 store,
                 tombstones,
+                starts,
                 size_bytes,
             }),
         })
@@ -135,6 +139,11 @@ impl Block {
     #[must_use]
     pub fn tombstones(&self) -> &Tombstones {
         &self.inner.tombstones
+    }
+
+    /// Since when the samples of a series count, where its chunks do not tell it themselves.
+    pub(crate) fn starts(&self, series: SeriesRef) -> Option<Starts> {
+        self.inner.starts.of(u32::try_from(series.0).ok()?)
     }
 
     /// All series in ascending order of labels.
@@ -369,6 +378,10 @@ impl SampleSource for BlockSource {
         }
         if self.overlaps {
             put_in_order(out, start);
+        }
+        let series = u32::try_from(self.series_ref.0).ok();
+        if let Some(starts) = series.and_then(|series| self.inner.starts.of(series)) {
+            starts.fill(out, start.floats, start.histograms);
         }
         remove_deleted(out, start, self.inner.tombstones.of(self.series_ref));
         Ok(())

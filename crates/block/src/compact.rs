@@ -12,11 +12,11 @@ use std::sync::Arc;
 use cupola_chunk::{Encoding, HistogramChunks, NativeValue, decode_native, remove_native, sort_native};
 use cupola_env::Vfs;
 use cupola_model::Labels;
-use cupola_storage::Samples;
+use cupola_storage::{Samples, Starts};
 
 use crate::block::{Mark, put_in_order};
 use crate::native::ENOUGH_SAMPLES;
-use crate::store::{Entry, StoredChunk};
+use crate::store::{self, Entry, StoredChunk};
 use crate::tombstones::{Interval, remove_deleted};
 use crate::{
     Block, BlockError, BlockFormat, BlockMeta, BlockSeries, BlockSpec, BlockWriter, ChunkMeta, ChunkReader, SeriesIter,
@@ -34,8 +34,7 @@ const ASK_EVERY: usize = 256;
 /// its checksum.
 ///
 /// # Errors
-/// [`BlockError::Stopped`] soon after `keep_going` said `false`; it is asked now and then. [`BlockError::Chunk`] also for
-/// chunks with start timestamps that overlap or lost a part, which is not supported yet. Else as [`BlockWriter`] and
+/// [`BlockError::Stopped`] soon after `keep_going` said `false`; it is asked now and then. Else as [`BlockWriter`] and
 /// [`Block::iter`]. No new block is there then.
 pub fn merge_blocks(
     sources: &[&Block],
@@ -101,6 +100,9 @@ pub fn merge_blocks_with(
         let merged = merge_pieces(&mut walks, &mut pieces, &mut writer, merging.joins_chunks)?;
         if !merged.is_empty() {
             writer.add_entries(&labels, &merged)?;
+            if let Some(starts) = starts(&mut walks, &pieces)? {
+                writer.add_starts(&starts);
+            }
         }
     }
     if writer.series_count() == 0 {
@@ -117,6 +119,10 @@ struct Walk<'a> {
     next: Option<BlockSeries>,
     // The intervals that are deleted of the series taken last.
     deleted: Vec<Interval>,
+    // Since when its samples count, as the block says beside its chunks.
+    starts: Option<Starts>,
+    // Whether a chunk of it that told starts by itself was encoded anew without them.
+    lost_starts: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -129,6 +135,8 @@ impl<'a> Walk<'a> {
             reader: block.chunk_reader(),
             next,
             deleted: Vec::new(),
+            starts: None,
+            lost_starts: false,
         })
     }
 
@@ -142,6 +150,7 @@ impl<'a> Walk<'a> {
         let Some(series) = std::mem::replace(&mut self.next, following) else {
             return Ok(());
         };
+        (self.starts, self.lost_starts) = (self.block.starts(series.series_ref), false);
         self.deleted.clear();
         self.deleted
             .extend_from_slice(self.block.tombstones().of(series.series_ref));
@@ -175,11 +184,26 @@ impl<'a> Walk<'a> {
         Ok(true)
     }
 
+    /// Adds the samples of a chunk with their starts to `out`, without those that are deleted.
+    fn decode_started(&mut self, meta: &ChunkMeta, out: &mut Samples) -> Result<(), BlockError> {
+        let mark = Mark::of(out);
+        let decoded = store::decode(&self.reader.read(meta)?, i64::MIN, i64::MAX, out);
+        decoded.map_err(|source| self.block.undecodable(meta, source))?;
+        if let Some(starts) = &self.starts {
+            starts.fill(out, mark.floats, mark.histograms);
+        }
+        remove_deleted(out, mark, &self.deleted);
+        Ok(())
+    }
+
     /// Adds the samples of a chunk of either kind to `out`, without those that are deleted.
     fn decode_native(&mut self, meta: &ChunkMeta, out: &mut Vec<(i64, NativeValue)>) -> Result<(), BlockError> {
         let mut samples = Vec::new();
         let decoded = match self.reader.read(meta)? {
-            StoredChunk::Encoded(encoding, bytes) => decode_native(encoding, bytes, &mut samples),
+            StoredChunk::Encoded(encoding, bytes) => {
+                self.lost_starts |= encoding.has_starts();
+                decode_native(encoding, bytes, &mut samples)
+            }
             StoredChunk::Columnar(chunk) => {
                 let (mut ts, mut values) = (Vec::new(), Vec::new());
                 let decoded = chunk.decode(i64::MIN, i64::MAX, &mut ts, &mut values);
@@ -204,6 +228,39 @@ struct Piece {
     meta: ChunkMeta,
     // Whether a part of it is deleted.
     is_cut: bool,
+}
+
+/// Since when the samples of the merged series count, where the chunks that were made of `pieces` do not tell it.
+fn starts(walks: &mut [Walk<'_>], pieces: &[Piece]) -> Result<Option<Starts>, BlockError> {
+    let of_series = |walk: &Walk<'_>, source: usize| {
+        let is_source = pieces.iter().any(|piece| piece.source == source);
+        is_source && (walk.starts.is_some() || walk.lost_starts)
+    };
+    if !walks.iter().enumerate().any(|(source, walk)| of_series(walk, source)) {
+        return Ok(None);
+    }
+    if let Some(first) = pieces.first()
+        && pieces.iter().all(|piece| piece.source == first.source)
+        && let Some(walk) = walks.get(first.source)
+        && let Some(starts) = &walk.starts
+    {
+        // All of one block, where they stand beside the chunks.
+        return Ok(Some(starts.clone()));
+    }
+    let mut all = Vec::new();
+    let mut in_order: Vec<&Piece> = pieces.iter().collect();
+    in_order.sort_by_key(|piece| piece.source);
+    for piece in in_order {
+        let mut samples = Samples::default();
+        if let Some(walk) = walks.get_mut(piece.source) {
+            walk.decode_started(&piece.meta, &mut samples)?;
+        }
+        all.extend(samples.iter().map(|(ts, _, start)| (ts, start)));
+    }
+    // Stable: of samples of one moment the first source's stays.
+    all.sort_by_key(|(ts, _)| *ts);
+    all.dedup_by_key(|(ts, _)| *ts);
+    Ok(Some(Starts::of(all)))
 }
 
 /// The chunks that one series has in the new block; with `joins` those of floats are encoded anew.

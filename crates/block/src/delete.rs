@@ -5,6 +5,7 @@ use std::path::Path;
 use cupola_model::Matcher;
 
 use crate::list::read_meta;
+use crate::starts;
 use crate::store::segment_kinds;
 use crate::tombstones::{self, Interval};
 use crate::{Block, BlockError, file, write_tombstones};
@@ -78,10 +79,11 @@ impl Block {
 
     fn link_files(&self, to: &Path) -> Result<(), BlockError> {
         let vfs = &**self.disk();
-        for name in ["meta.json", "index", tombstones::FILE_NAME] {
+        for name in ["meta.json", "index", tombstones::FILE_NAME, starts::FILE_NAME] {
             let from = self.dir().join(name);
-            // A block without tombstones may lack their file.
-            if name != tombstones::FILE_NAME || file::len_if_there(vfs, &from) > 0 {
+            // A block without tombstones may lack their file, and most have no starts.
+            let is_optional = [tombstones::FILE_NAME, starts::FILE_NAME].contains(&name);
+            if !is_optional || file::len_if_there(vfs, &from) > 0 {
                 file::link(vfs, &from, &to.join(name))?;
             }
         }

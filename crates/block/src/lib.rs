@@ -30,6 +30,7 @@ mod index;
 mod list;
 mod meta;
 mod native;
+mod starts;
 mod store;
 mod tombstones;
 mod ulid;

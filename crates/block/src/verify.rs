@@ -15,6 +15,7 @@ use crate::index::SERIES_ALIGN;
 use crate::index::read::Index;
 use crate::index::series::Record;
 use crate::list::read_meta;
+use crate::starts::BlockStarts;
 use crate::store::{Store, StoreReader, StoredChunk};
 use crate::tombstones::{self, Tombstones};
 use crate::{BlockError, BlockMeta, BlockStats};
@@ -52,6 +53,11 @@ pub fn verify(vfs: &dyn Vfs, dir: &Path, tell: &mut dyn FnMut(BlockError)) -> Op
         Ok(tombstones) => found.num_tombstones = tombstones.len() as u64,
         Err(error) => tell(error),
     }
+    let starts = match &index {
+        Ok(index) => BlockStarts::open(vfs, dir, index, &name).map(drop),
+        Err(_) => Ok(()),
+    };
+    starts.err().into_iter().for_each(&mut *tell);
     let (index, store) = match (index, store) {
         (Ok(index), Ok(store)) => (index, store),
         (index, store) => {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use cupola_chunk::{Encoding, XorAppender};
 use cupola_env::Vfs;
 use cupola_model::Labels;
+use cupola_storage::Starts;
 
 use crate::chunks::{CHUNKS, ChunkMeta, SEGMENT_BYTES, SegmentWriter};
 use crate::error::Refusal;
 use crate::file::Disk;
 use crate::index::write::IndexWriter;
 use crate::meta::{BlockFormat, BlockMeta, BlockStats, Compaction, ParentBlock};
+use crate::starts::{self, StartsWriter};
 use crate::store::{ColumnarChunk, Entry};
 use crate::tombstones::{self, Tombstones};
 use crate::{BlockError, Ulid, file, native};
@@ -140,6 +142,7 @@ pub struct BlockWriter {
     target: PathBuf,
     last: Option<Labels>,
     metas: Vec<ChunkMeta>,
+    starts: StartsWriter,
     // None once a write has failed or the block is finished.
     parts: Option<Parts>,
     is_finished: bool,
@@ -198,6 +201,7 @@ impl BlockWriter {
             target,
             last: None,
             metas: Vec::new(),
+            starts: StartsWriter::default(),
             parts: None,
             is_finished: false,
             spec,
@@ -232,6 +236,13 @@ impl BlockWriter {
     /// As [`BlockWriter::add_series`].
     pub fn add_entries(&mut self, labels: &Labels, entries: &[Entry]) -> Result<(), BlockError> {
         self.add(labels, entries.iter().map(|e| (e.mint, e.maxt, e.tag, &*e.bytes)))
+    }
+
+    /// Says since when the samples of the series that was added last count. To be called once for a series.
+    pub fn add_starts(&mut self, starts: &Starts) {
+        if let Some(number) = self.stats.num_series.checked_sub(1) {
+            self.starts.add(number, starts);
+        }
     }
 
     /// Makes entries of floats, ascending in time, as the block's format has them.
@@ -380,6 +391,9 @@ impl BlockWriter {
             &self.temporary.join(tombstones::FILE_NAME),
             &Tombstones::default().encode(),
         )?;
+        if let Some(bytes) = std::mem::take(&mut self.starts).finish() {
+            file::write_whole(&*self.disk, &self.temporary.join(starts::FILE_NAME), &bytes)?;
+        }
         file::sync_dir(&*self.disk, &self.temporary)?;
         if let Err(error) = file::rename(&*self.disk, &self.temporary, &self.target) {
             // It may have its name all the same. Nobody knows of it then, until somebody lists the folder.

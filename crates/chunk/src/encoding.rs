@@ -39,6 +39,12 @@ impl Encoding {
         self as u8
     }
 
+    /// Whether each sample has its start timestamp with it.
+    #[must_use]
+    pub fn has_starts(self) -> bool {
+        matches!(self, Self::Xor2 | Self::HistogramSt | Self::FloatHistogramSt)
+    }
+
     /// Upstream's name of the encoding.
     #[must_use]
     pub fn as_str(self) -> &'static str {

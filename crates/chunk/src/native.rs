@@ -3,7 +3,9 @@
 
 use cupola_histogram::{CounterResetHint, HistogramRef, NativeHistogram};
 
-use crate::{Appended, ChunkError, Encoding, HistogramAppender, HistogramCursor, counter_reset_header, decode_into};
+use crate::{
+    Appended, ChunkError, Encoding, HistogramAppender, HistogramCursor, counter_reset_header, decode_into, decode_xor2,
+};
 
 /// A float, or a histogram of integers or floats.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,12 +16,11 @@ pub enum NativeValue {
     Histogram(NativeHistogram),
 }
 
-/// Appends all samples of a chunk of encoding 1, 2 or 3. The first of a chunk of histograms says what the chunk's header
+/// Appends all samples of a chunk of any of Prometheus's encodings, without start timestamps. The first of a chunk of histograms says what the chunk's header
 /// does of a reset, so that chunks made of these samples say it, too.
 ///
 /// # Errors
-/// [`ChunkError`] where the bytes are malformed; `out` may then hold a part. [`ChunkError::Unsupported`] for the
-/// encodings with start timestamps.
+/// [`ChunkError`] where the bytes are malformed; `out` may then hold a part.
 pub fn decode_native(encoding: Encoding, bytes: &[u8], out: &mut Vec<(i64, NativeValue)>) -> Result<(), ChunkError> {
     if encoding == Encoding::Xor {
         let (mut ts, mut values) = (Vec::new(), Vec::new());
@@ -27,8 +28,10 @@ pub fn decode_native(encoding: Encoding, bytes: &[u8], out: &mut Vec<(i64, Nativ
         out.extend(ts.into_iter().zip(values.into_iter().map(NativeValue::Float)));
         return Ok(());
     }
-    if !matches!(encoding, Encoding::Histogram | Encoding::FloatHistogram) {
-        return Err(ChunkError::Unsupported(encoding));
+    if encoding == Encoding::Xor2 {
+        return decode_xor2(bytes, i64::MIN, i64::MAX, |ts, value, _| {
+            out.push((ts, NativeValue::Float(value)));
+        });
     }
     let header = counter_reset_header(encoding, bytes)?;
     let mut cursor = HistogramCursor::new(encoding, bytes)?;

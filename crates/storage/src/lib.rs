@@ -9,6 +9,7 @@ mod exemplars;
 mod merge;
 mod metadata;
 mod samples;
+mod starts;
 mod tiers;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use exemplars::{Exemplar, ExemplarError, SeriesExemplars};
 pub use merge::{CountedSource, Fanout, MergedSource, merge_series};
 pub use metadata::Metadata;
 pub use samples::{HistogramSamples, SampleValue, Samples};
+pub use starts::Starts;
 pub use tiers::{AGGREGATE_LABEL, Aggregate, Coarse, TierUse};
 
 /// Why reading failed.
@@ -318,6 +320,13 @@ pub trait Appender: Send {
     fn append_exemplar(&mut self, series: SeriesRef, exemplar: Exemplar) -> Result<(), ExemplarError> {
         let _ = (series, exemplar);
         Ok(())
+    }
+
+    /// Says since when the sample counts that this batch has of `series` at `ts`: milliseconds, as Prometheus's start
+    /// timestamps (`st-storage`). Kept where the storage keeps such things, else nothing happens, as it does for a start
+    /// behind the sample. A sample of which nothing is said has none, but for staleness markers, of which nothing is kept.
+    fn append_start(&mut self, series: SeriesRef, ts: i64, start: i64) {
+        let _ = (series, ts, start);
     }
 
     /// Writes the batch to the log, then shows it to readers. Dropping an appender without this discards the batch.

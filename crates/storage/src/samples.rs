@@ -91,6 +91,20 @@ impl Samples {
         own.values.extend_from_slice(&other.values);
     }
 
+    /// Makes the columns of starts, where there are any, as long as those of the samples: what was added to these alone
+    /// has none.
+    pub fn level_starts(&mut self) {
+        let histograms = &mut self.histograms;
+        for (starts, len) in [
+            (&mut self.starts, self.ts.len()),
+            (&mut histograms.starts, histograms.ts.len()),
+        ] {
+            if !starts.is_empty() {
+                starts.resize(len, 0);
+            }
+        }
+    }
+
     /// Takes away all floats but the first `floats`, and all histograms but the first `histograms`, and gives them.
     #[must_use]
     pub fn split_off(&mut self, floats: usize, histograms: usize) -> Self {

@@ -615,6 +615,8 @@ mod race_tests;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
+mod start_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tier_tests;

@@ -37,6 +37,8 @@ pub struct Options {
     pub limits: SeriesLimits,
     /// How many exemplars are kept, of all series together; 0 keeps none.
     pub max_exemplars: usize,
+    /// Whether it is kept since when samples count (Prometheus's feature `st-storage`). What is there is read in any case.
+    pub start_timestamps: bool,
 }
 
 /// How many exemplars are kept where nothing says so; Prometheus's.
@@ -96,6 +98,7 @@ impl Options {
             out_of_order_window_ms: 0,
             limits: SeriesLimits::default(),
             max_exemplars: DEFAULT_MAX_EXEMPLARS,
+            start_timestamps: false,
         }
     }
 }

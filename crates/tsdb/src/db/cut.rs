@@ -10,7 +10,7 @@ use cupola_block::{Block, BlockError, BlockFormat, BlockMeta, BlockSpec, BlockWr
 use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, sort_native};
 use cupola_env::Vfs;
 use cupola_metrics::Gauge;
-use cupola_storage::{Samples, StorageError};
+use cupola_storage::{SampleSource as _, Samples, Starts, StorageError};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
@@ -158,6 +158,9 @@ impl Inner {
             chunks.read(sources, begin, end - 1, &mut writer)?;
             if !chunks.done.is_empty() {
                 writer.add_entries(labels, &chunks.done)?;
+                if let Some(starts) = starts(sources, begin, end - 1)? {
+                    writer.add_starts(&starts);
+                }
             }
         }
         if writer.series_count() == 0 {
@@ -228,6 +231,26 @@ impl Inner {
         }
         outcome.is_ok()
     }
+}
+
+/// Since when the samples between two times, both inclusive, count; `None` where nobody said it.
+fn starts(sources: &[HeadSource], mint: i64, maxt: i64) -> Result<Option<Starts>, StorageError> {
+    if sources.iter().all(|source| source.starts().is_none()) {
+        return Ok(None);
+    }
+    if let [source] = sources {
+        return Ok(source.starts().map(|starts| starts.between(mint, maxt)));
+    }
+    let mut all = Vec::new();
+    for source in sources {
+        let mut samples = Samples::default();
+        source.read(mint, maxt, &mut samples)?;
+        all.extend(samples.iter().map(|(ts, _, start)| (ts, start)));
+    }
+    // Stable: of samples of one moment the first source's stays.
+    all.sort_by_key(|(ts, _)| *ts);
+    all.dedup_by_key(|(ts, _)| *ts);
+    Ok(Some(Starts::of(all)))
 }
 
 /// A name for a block that is made now.

@@ -13,7 +13,9 @@ use cupola_storage::Exemplar;
 use cupola_wlog::{Event, HeadChunk, LoggedTombstone, Options, Restored, Source, restore};
 
 use crate::head::Replay;
-use crate::wal::{Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, Packing};
+use crate::wal::{
+    Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStart, Packing,
+};
 
 const FOLDERS: [&str; 3] = ["wal", "wbl", "chunks_head"];
 const NOTE: &str = "imported";
@@ -53,7 +55,7 @@ pub(super) fn import(
                 }
             }
             Event::HeadChunk(chunk) if chunk.encoding >= Encoding::Xor2 => {
-                let decoded = without_starts(&chunk, replay);
+                let decoded = with_starts(&chunk, replay);
                 decoded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             }
             Event::HeadChunk(chunk) => replay.entry(Entry::Chunk(LoggedChunk {
@@ -65,6 +67,10 @@ pub(super) fn import(
                 is_late: chunk.is_out_of_order,
             })),
             Event::Samples(all) => {
+                let starts = all
+                    .iter()
+                    .map(|sample| (sample.series_ref.0, sample.ts, sample.start_ts));
+                tell_starts(starts, replay);
                 samples.clear();
                 samples.extend(all.iter().map(|sample| LoggedSample {
                     series: sample.series_ref.0,
@@ -78,6 +84,10 @@ pub(super) fn import(
                 });
             }
             Event::Histograms(all) => {
+                let starts = all
+                    .iter()
+                    .map(|sample| (sample.series_ref.0, sample.ts, sample.start_ts));
+                tell_starts(starts, replay);
                 let histograms: Vec<LoggedHistogram> = all
                     .iter()
                     .map(|sample| {
@@ -117,14 +127,27 @@ pub(super) fn import(
     Ok(Some(imported))
 }
 
+// Of the samples that come next.
+fn tell_starts(all: impl Iterator<Item = (u64, i64, i64)>, replay: &mut Replay) {
+    let known = all.filter(|(_, _, start)| *start != 0);
+    let told: Vec<LoggedStart> = known
+        .map(|(series, ts, start)| LoggedStart { series, ts, start })
+        .collect();
+    if !told.is_empty() {
+        replay.entry(Entry::Start(told));
+    }
+}
+
 // The head does not grow chunks with start timestamps: their samples are taken over one by one.
-fn without_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), ChunkError> {
+fn with_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), ChunkError> {
     let series = chunk.series_ref.0;
     if chunk.encoding == Encoding::Xor2 {
-        let mut samples = Vec::new();
-        decode_xor2(chunk.bytes, i64::MIN, i64::MAX, |ts, value, _| {
+        let (mut samples, mut starts) = (Vec::new(), Vec::new());
+        decode_xor2(chunk.bytes, i64::MIN, i64::MAX, |ts, value, start| {
             samples.push(LoggedSample { series, ts, value });
+            starts.push((series, ts, start));
         })?;
+        tell_starts(starts.into_iter(), replay);
         replay.entry(match chunk.is_out_of_order {
             true => Entry::LateSamples(&samples),
             false => Entry::Samples(&samples),
@@ -132,12 +155,14 @@ fn without_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), Chun
         return Ok(());
     }
     let mut cursor = HistogramCursor::new(chunk.encoding, chunk.bytes)?;
-    let mut histograms = Vec::new();
+    let (mut histograms, mut starts) = (Vec::new(), Vec::new());
     while let Some(ts) = cursor.next_sample()? {
         let mut value = cursor.native();
         value.limit_resolution();
         histograms.push(LoggedHistogram { series, ts, value });
+        starts.push((series, ts, cursor.start()));
     }
+    tell_starts(starts.into_iter(), replay);
     replay.entry(match chunk.is_out_of_order {
         true => Entry::LateHistograms(&histograms),
         false => Entry::Histograms(&histograms),

@@ -10,9 +10,10 @@ use foldhash::{HashMap, HashSet};
 use tracing::error;
 
 use super::series::MemSeries;
+use super::starts::BatchStarts;
 use super::{Head, Inner, histograms};
 use crate::metrics::OfKind;
-use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, Part};
+use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStart, Part};
 
 /// What became of a batch.
 struct Applied {
@@ -65,7 +66,7 @@ impl Applied {
 
 impl Inner {
     // Where another batch was faster since `append` looked, or this one has a sample twice, the first one stays.
-    fn apply(&mut self, samples: &[LoggedSample], applied: &mut Applied) {
+    fn apply(&mut self, samples: &[LoggedSample], starts: &BatchStarts, applied: &mut Applied) {
         for sample in samples {
             let Some(series) = self.get_mut(sample.series) else {
                 continue;
@@ -73,53 +74,54 @@ impl Inner {
             series.release();
             if series.check(sample.ts, sample.value) == Ok(true) {
                 let chunks = series.push(sample.ts, sample.value);
+                if let Some(start) = starts.of_float(sample) {
+                    series.note_start(sample.ts, start);
+                }
                 applied.note(sample.ts, chunks);
                 applied.floats += 1;
             }
         }
     }
 
-    fn apply_late(&mut self, samples: &[LoggedSample], applied: &mut Applied) {
+    fn apply_late(&mut self, samples: &[LoggedSample], starts: &BatchStarts, applied: &mut Applied) {
         for sample in samples {
             let Some(series) = self.get_mut(sample.series) else {
                 continue;
             };
             series.release();
-            self.insert_late(sample, applied);
+            let start = starts.of(sample.series, sample.ts);
+            let inserted = self.late.insert(sample.series, sample.ts, sample.value, start);
+            applied.late_floats += u64::from(applied.note_late(sample.ts, inserted));
         }
     }
 
-    fn insert_late(&mut self, sample: &LoggedSample, applied: &mut Applied) {
-        let inserted = self.late.insert(sample.series, sample.ts, sample.value);
-        applied.late_floats += u64::from(applied.note_late(sample.ts, inserted));
-    }
-
-    fn apply_histograms(&mut self, histograms: &[LoggedHistogram], applied: &mut Applied) {
-        for LoggedHistogram { series, ts, value } in histograms {
+    fn apply_histograms(&mut self, histograms: &[LoggedHistogram], starts: &BatchStarts, applied: &mut Applied) {
+        for logged in histograms {
+            let LoggedHistogram { series, ts, value } = logged;
             let Some(series) = self.get_mut(*series) else { continue };
             series.release();
             let histogram = HistogramRef::from(value);
             if series.check_histogram(*ts, histogram) == Ok(true) {
                 let chunks = series.push_histogram(*ts, histogram);
+                if let Some(start) = starts.of_histogram(logged) {
+                    series.note_start(*ts, start);
+                }
                 applied.note(*ts, chunks);
                 applied.histograms += 1;
             }
         }
     }
 
-    fn apply_late_histograms(&mut self, histograms: &[LoggedHistogram], applied: &mut Applied) {
+    fn apply_late_histograms(&mut self, histograms: &[LoggedHistogram], starts: &BatchStarts, applied: &mut Applied) {
         for logged in histograms {
             let Some(series) = self.get_mut(logged.series) else {
                 continue;
             };
             series.release();
-            self.insert_late_histogram(logged, applied);
+            let LoggedHistogram { series, ts, value } = logged;
+            let inserted = self.late.insert_histogram(*series, *ts, value, starts.of(*series, *ts));
+            applied.late_histograms += u64::from(applied.note_late(*ts, inserted));
         }
-    }
-
-    fn insert_late_histogram(&mut self, logged: &LoggedHistogram, applied: &mut Applied) {
-        let inserted = self.late.insert_histogram(logged.series, logged.ts, &logged.value);
-        applied.late_histograms += u64::from(applied.note_late(logged.ts, inserted));
     }
 }
 
@@ -135,6 +137,7 @@ pub(crate) struct HeadAppender {
     late: Vec<LoggedSample>,
     late_histograms: Vec<LoggedHistogram>,
     described: Vec<(String, Metadata)>,
+    starts: Vec<LoggedStart>,
 }
 
 impl HeadAppender {
@@ -148,6 +151,7 @@ impl HeadAppender {
             late: Vec::new(),
             late_histograms: Vec::new(),
             described: Vec::new(),
+            starts: Vec::new(),
         }
     }
 
@@ -441,6 +445,13 @@ impl Appender for HeadAppender {
         Ok(())
     }
 
+    fn append_start(&mut self, series: SeriesRef, ts: i64, start: i64) {
+        if self.head.keeps_starts && start != 0 && start <= ts {
+            let series = series.0;
+            self.starts.push(LoggedStart { series, ts, start });
+        }
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), CommitError> {
         if [
             self.samples.len(),
@@ -480,12 +491,13 @@ impl Appender for HeadAppender {
         // What the log held before may be newer, which only the end of the replay tells. As late samples they find their
         // place whatever it is.
         let is_replaying = head.is_replaying.load(Ordering::Acquire);
+        let starts = BatchStarts::of_batch(&self.starts, &head);
         let logged = parts.iter().map(|part| match part {
             Part::Samples(samples) if is_replaying => Part::Late(samples),
             Part::Histograms(histograms) if is_replaying => Part::LateHistograms(histograms),
             part => *part,
         });
-        if let Err(error) = wal.append(&fresh, &logged.collect::<Vec<_>>()) {
+        if let Err(error) = wal.append(&fresh, &logged.collect::<Vec<_>>(), starts.told()) {
             head.metrics.wal_failed.inc();
             return Err(CommitError::Log(error));
         }
@@ -496,13 +508,16 @@ impl Appender for HeadAppender {
                 series.logged = true;
             }
         }
+        inner.has_starts |= !starts.told().is_empty();
         let mut applied = Applied::default();
         for part in &parts {
             match part {
-                Part::Samples(samples) => inner.apply(samples, &mut applied),
-                Part::Late(samples) => inner.apply_late(samples, &mut applied),
-                Part::Histograms(histograms) => inner.apply_histograms(histograms, &mut applied),
-                Part::LateHistograms(histograms) => inner.apply_late_histograms(histograms, &mut applied),
+                Part::Samples(samples) => inner.apply(samples, &starts, &mut applied),
+                Part::Late(samples) => inner.apply_late(samples, &starts, &mut applied),
+                Part::Histograms(histograms) => inner.apply_histograms(histograms, &starts, &mut applied),
+                Part::LateHistograms(histograms) => {
+                    inner.apply_late_histograms(histograms, &starts, &mut applied);
+                }
                 Part::Exemplars(exemplars) => head.add_exemplars(inner, exemplars),
                 Part::Metadata(all) => {
                     let mut families = head.families.lock();

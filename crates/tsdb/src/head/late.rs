@@ -11,7 +11,8 @@ use cupola_histogram::NativeHistogram;
 use cupola_storage::StorageError;
 use hashbrown::HashMap;
 
-use super::series::{HeadSource, MemSeries};
+use super::series::MemSeries;
+use super::source::HeadSource;
 
 type BySeries = HashMap<u64, MemSeries, foldhash::fast::RandomState>;
 
@@ -36,10 +37,15 @@ impl Late {
         self.parts(id).next().is_some()
     }
 
-    /// Adds a sample; whether there was none of that time among the late ones.
-    pub(super) fn insert(&mut self, id: u64, ts: i64, value: f64) -> Result<bool, StorageError> {
-        let series = self.series.entry(id);
-        series.or_insert_with(MemSeries::unlabelled).insert(ts, value)
+    /// Adds a sample that counts since `start`, 0 where that is not known; whether there was none of that time among the
+    /// late ones.
+    pub(super) fn insert(&mut self, id: u64, ts: i64, value: f64, start: i64) -> Result<bool, StorageError> {
+        let series = self.series.entry(id).or_insert_with(MemSeries::unlabelled);
+        let is_new = series.insert(ts, value)?;
+        if is_new {
+            series.set_start(ts, start)?;
+        }
+        Ok(is_new)
     }
 
     /// As [`Late::insert`], for a histogram that can be kept.
@@ -48,9 +54,14 @@ impl Late {
         id: u64,
         ts: i64,
         histogram: &NativeHistogram,
+        start: i64,
     ) -> Result<bool, StorageError> {
         let series = self.series.entry(id).or_insert_with(MemSeries::unlabelled);
-        series.insert_histogram(ts, histogram)
+        let is_new = series.insert_histogram(ts, histogram)?;
+        if is_new {
+            series.set_start(ts, start)?;
+        }
+        Ok(is_new)
     }
 
     /// Oldest and newest late sample of a series.
@@ -167,8 +178,8 @@ mod tests {
 
     fn insert(late: &mut Late, ts: i64, value: &NativeValue) -> bool {
         let inserted = match value {
-            NativeValue::Float(value) => late.insert(7, ts, *value),
-            NativeValue::Histogram(histogram) => late.insert_histogram(7, ts, histogram),
+            NativeValue::Float(value) => late.insert(7, ts, *value, 0),
+            NativeValue::Histogram(histogram) => late.insert_histogram(7, ts, histogram, 0),
         };
         inserted.expect("its chunk can be read")
     }

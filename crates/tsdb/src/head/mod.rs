@@ -16,6 +16,8 @@ mod metadata;
 mod newcomers;
 mod replay;
 mod series;
+mod source;
+mod starts;
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
@@ -24,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    ChangeLog, Changes, MergedSource, Metadata, SampleSource, Samples, Selection, Series, SeriesExemplars,
+    ChangeLog, Changes, MergedSource, Metadata, SampleSource, Samples, Selection, Series, SeriesExemplars, Starts,
     StorageError, Version,
 };
 use hashbrown::HashTable;
@@ -33,7 +35,7 @@ use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
-use crate::wal::{LoggedChunk, LoggedDeletion, LoggedExemplar, Wal};
+use crate::wal::{LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedStarts, Wal};
 use append::HeadAppender;
 pub use cardinality::{Cardinality, Counts};
 use exemplars::Ring;
@@ -45,7 +47,7 @@ use metadata::Families;
 use newcomers::Newcomers;
 pub(crate) use replay::Replay;
 use series::MemSeries;
-pub(crate) use series::{ChunkRef, HeadSource};
+pub(crate) use source::{ChunkRef, HeadSource};
 
 // Once per so many selected series it is asked whether selecting is to go on.
 const ASK_EVERY: usize = 1024;
@@ -66,6 +68,8 @@ pub(crate) struct Head {
     /// How much older than the newest sample one that comes out of order may be, milliseconds; 0 refuses all.
     window_ms: AtomicI64,
     limits: SeriesLimits,
+    /// Whether start timestamps are kept.
+    keeps_starts: bool,
     refusals: Mutex<Refusals>,
     newcomers: Mutex<Newcomers>,
     /// Locked after the head, or alone.
@@ -87,6 +91,8 @@ struct Inner {
     hasher: foldhash::fast::RandomState,
     index: Index,
     late: Late,
+    // Whether any series has starts.
+    has_starts: bool,
     changes: ChangeLog,
     series: usize,
     chunks: usize,
@@ -256,6 +262,7 @@ impl Head {
             late_ms: options.block_ms / 2,
             window_ms: AtomicI64::new(options.out_of_order_window_ms),
             limits: options.limits,
+            keeps_starts: options.start_timestamps,
             refusals: Mutex::default(),
             exemplars: Mutex::new(Ring::new(options.max_exemplars)),
             families: Mutex::default(),
@@ -682,21 +689,31 @@ impl Head {
         // Slot by slot, so that no lock is held while the disk is written.
         let slots = self.inner.read().slots.len();
         for slot in 0..slots {
-            let entry: Option<(u64, Labels, Vec<LoggedChunk>)> = {
+            let entry: Option<(u64, Labels, Vec<LoggedChunk>, Vec<LoggedStarts>)> = {
                 let inner = self.inner.read();
                 inner.slots.get(slot).and_then(|entry| {
                     let series = entry.series.as_ref()?;
                     let id = series_ref(slot as u32, entry.generation);
                     let mut chunks = series.chunks(id);
+                    let mut starts = Vec::new();
+                    let mut add = |of: &MemSeries, is_late| {
+                        starts.extend(of.starts().map(|starts| LoggedStarts {
+                            series: id,
+                            is_late,
+                            starts: Starts::clone(starts),
+                        }));
+                    };
+                    add(series, false);
                     for late in inner.late.of(id) {
+                        add(late, true);
                         let late = late.chunks(id).into_iter();
                         chunks.extend(late.map(|chunk| LoggedChunk { is_late: true, ..chunk }));
                     }
-                    Some((id, inner.labels(series), chunks))
+                    Some((id, inner.labels(series), chunks, starts))
                 })
             };
-            if let Some((id, labels, chunks)) = entry {
-                checkpoint.add(id, &labels, &chunks)?;
+            if let Some((id, labels, chunks, starts)) = entry {
+                checkpoint.add(id, &labels, &chunks, &starts)?;
             }
         }
         checkpoint.add_exemplars(&self.logged_exemplars())?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cupola_histogram::HistogramRef;
+use cupola_model::is_stale_nan;
 use cupola_storage::{Metadata, StorageError};
 use hashbrown::HashMap;
 
@@ -15,7 +16,7 @@ use super::Head;
 use super::exemplars::Ring;
 use super::series::MemSeries;
 use crate::by_slot::BySlot;
-use crate::wal::{Entry, LoggedExemplar, LoggedHistogram, LoggedSample, SeriesTable};
+use crate::wal::{Entry, LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStarts, SeriesTable, ToldStarts};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
@@ -27,6 +28,9 @@ pub(crate) struct Replay {
     exemplars: Ring,
     families: BTreeMap<String, Metadata>,
     late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
+    // Since when the samples of the next entry count.
+    starts: ToldStarts,
+    has_starts: bool,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
 }
@@ -78,6 +82,8 @@ impl Replay {
             ids: BySlot::default(),
             past: Past::default(),
             late: HashMap::default(),
+            starts: ToldStarts::default(),
+            has_starts: false,
             damage: Vec::new(),
         }
     }
@@ -93,15 +99,29 @@ impl Replay {
     }
 
     pub(crate) fn entry(&mut self, entry: Entry<'_>) {
+        let is_told = matches!(entry, Entry::Start(_));
+        self.take_in(entry);
+        if !is_told {
+            self.starts.clear();
+        }
+    }
+
+    fn take_in(&mut self, entry: Entry<'_>) {
         match entry {
             Entry::Series(logged, labels) => {
                 let id = self.head.inner.write().create(&labels);
                 self.announce(logged, id);
             }
             Entry::SeriesTable(table) => self.table(table),
+            Entry::Start(starts) => {
+                self.has_starts = true;
+                let starts = starts.into_iter();
+                self.starts = starts.map(|told| ((told.series, told.ts), told.start)).collect();
+            }
             Entry::Samples(samples) => {
                 let floor = self.floor;
                 for sample in samples.iter().filter(|sample| sample.ts >= floor) {
+                    let start = self.start_of(sample.series, sample.ts, || is_stale_nan(sample.value));
                     let Some(series) = self.series(sample.series) else {
                         continue;
                     };
@@ -109,6 +129,9 @@ impl Replay {
                     // as such, or not taken.
                     if series.check(sample.ts, sample.value) == Ok(true) {
                         series.push(sample.ts, sample.value);
+                        if let Some(start) = start {
+                            series.note_start(sample.ts, start);
+                        }
                     }
                 }
             }
@@ -117,11 +140,15 @@ impl Replay {
                 let floor = self.floor;
                 for logged in histograms.iter().filter(|logged| logged.ts >= floor) {
                     let histogram = HistogramRef::from(&logged.value);
+                    let start = self.start_of(logged.series, logged.ts, || histogram.is_stale());
                     if let Some(series) = self.series(logged.series)
                         && super::histograms::check(&logged.value).is_ok()
                         && series.check_histogram(logged.ts, histogram) == Ok(true)
                     {
                         series.push_histogram(logged.ts, histogram);
+                        if let Some(start) = start {
+                            series.note_start(logged.ts, start);
+                        }
                     }
                 }
             }
@@ -157,6 +184,22 @@ impl Replay {
                     }
                 }
             }
+            Entry::Starts(LoggedStarts {
+                series,
+                is_late,
+                starts,
+            }) => {
+                self.has_starts = true;
+                let Some(id) = self.ids.get(series).checked_sub(1) else {
+                    return;
+                };
+                match is_late {
+                    true => self.late.get_mut(&id),
+                    false => self.past.get_mut(id as u32),
+                }
+                .into_iter()
+                .for_each(|series| series.restore_starts(starts.clone()));
+            }
             Entry::Chunk(chunk) if chunk.is_late => {
                 let Some(id) = self.ids.get(chunk.series).checked_sub(1) else {
                     return;
@@ -176,20 +219,38 @@ impl Replay {
         }
     }
 
+    // `None` where it has that of the sample before it.
+    fn start_of(&self, series: u64, ts: i64, is_stale: impl FnOnce() -> bool) -> Option<i64> {
+        if !self.has_starts {
+            return None;
+        }
+        let told = self.starts.get(&(series, ts)).copied();
+        told.or_else(|| (!is_stale()).then_some(0))
+    }
+
     fn late(&mut self, sample: &LoggedSample) {
         let Some(id) = self.ids.get(sample.series).checked_sub(1) else {
             return;
         };
+        let start = self.start_of(sample.series, sample.ts, || is_stale_nan(sample.value));
         // What came during an earlier replay is logged as late, because nobody knew whether it was.
         if sample.ts >= self.floor
             && let Some(series) = self.past.get_mut(id as u32)
             && series.check(sample.ts, sample.value) == Ok(true)
         {
             series.push(sample.ts, sample.value);
+            if let Some(start) = start {
+                series.note_start(sample.ts, start);
+            }
             return;
         }
         let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
-        if let Err(error) = late.insert(sample.ts, sample.value) {
+        let inserted = late.insert(sample.ts, sample.value);
+        let outcome = inserted.and_then(|is_new| match is_new {
+            true => late.set_start(sample.ts, start.unwrap_or(0)),
+            false => Ok(()),
+        });
+        if let Err(error) = outcome {
             self.damage(sample.series, "sample out of order", &error);
         }
     }
@@ -202,15 +263,24 @@ impl Replay {
             return;
         }
         let histogram = HistogramRef::from(&logged.value);
+        let start = self.start_of(logged.series, logged.ts, || histogram.is_stale());
         if logged.ts >= self.floor
             && let Some(series) = self.past.get_mut(id as u32)
             && series.check_histogram(logged.ts, histogram) == Ok(true)
         {
             series.push_histogram(logged.ts, histogram);
+            if let Some(start) = start {
+                series.note_start(logged.ts, start);
+            }
             return;
         }
         let late = self.late.entry(id).or_insert_with(MemSeries::unlabelled);
-        if let Err(error) = late.insert_histogram(logged.ts, &logged.value) {
+        let inserted = late.insert_histogram(logged.ts, &logged.value);
+        let outcome = inserted.and_then(|is_new| match is_new {
+            true => late.set_start(logged.ts, start.unwrap_or(0)),
+            false => Ok(()),
+        });
+        if let Err(error) = outcome {
             self.damage(logged.series, "histogram out of order", &error);
         }
     }
@@ -258,6 +328,7 @@ impl Replay {
         self.head.is_replaying.store(false, Ordering::Release);
         let inner = &mut *inner;
         inner.index.end_bulk();
+        inner.has_starts |= self.has_starts;
         let (mut is_out_of_order, mut oldest, mut newest) = (false, i64::MAX, i64::MIN);
         for (slot, past) in self.past.into_slots() {
             let Some((first, last)) = past.bounds() else { continue };

@@ -1,18 +1,17 @@
 //! One series of the head: its sealed chunks and the one that grows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cupola_chunk::{
-    ChunkError, Encoding, HistogramAppender, NativeValue, XorAppender, columnar, decode_histograms, decode_native,
-    remove_native, sort_native,
-};
+use cupola_chunk::{Encoding, HistogramAppender, NativeValue, XorAppender, columnar, remove_native, sort_native};
 use cupola_histogram::{CounterResetHint, HistogramRef, NativeHistogram};
 use cupola_model::is_stale_nan;
-use cupola_storage::{AppendError, SampleSource, Samples, StorageError};
+use cupola_storage::{AppendError, SampleSource, Samples, Starts, StorageError};
 
 use super::histograms::{self, HistogramChunk};
 use super::index::PairIds;
+use super::source::{ChunkRef, HeadSource, OpenCopy, corrupt, decode, decode_columnar};
 use crate::wal::{LoggedChunk, Packing};
 
 // As Prometheus: a chunk is sealed at this many samples.
@@ -50,6 +49,8 @@ pub(crate) struct MemSeries {
     open: Open,
     // Its oldest sample, where it has one.
     open_mint: i64,
+    // Since when its samples count, where that is known; never empty.
+    starts: Option<Arc<Starts>>,
     /// Whether the log holds this series' labels.
     pub logged: bool,
     // Samples of batches that are not committed yet.
@@ -63,6 +64,7 @@ impl MemSeries {
             sealed: Box::default(),
             open: Open::Floats(XorAppender::unallocated()),
             open_mint: 0,
+            starts: None,
             logged: false,
             held: AtomicU32::new(0),
         }
@@ -87,6 +89,83 @@ impl MemSeries {
     /// Whether samples of it are on their way.
     pub(crate) fn is_held(&self) -> bool {
         self.held.load(Ordering::Relaxed) > 0
+    }
+
+    /// Since when its samples count, where that is known.
+    pub(crate) fn starts(&self) -> Option<&Arc<Starts>> {
+        self.starts.as_ref()
+    }
+
+    /// Says since when its newest sample counts, which was added just now; 0 where that is not known.
+    pub(crate) fn note_start(&mut self, ts: i64, start: i64) {
+        if start != 0 || self.starts.is_some() {
+            Arc::make_mut(self.starts.get_or_insert_default()).push(ts, start);
+        }
+    }
+
+    /// As [`MemSeries::note_start`], for a sample that may have others behind it.
+    ///
+    /// # Errors
+    /// Where the chunk with the sample behind it cannot be decoded.
+    pub(crate) fn set_start(&mut self, ts: i64, start: i64) -> Result<(), StorageError> {
+        if start != 0 || self.starts.is_some() {
+            let next = self.next_time(ts)?;
+            let starts = self.starts.get_or_insert_default();
+            Arc::make_mut(starts).set(ts, start, next);
+            self.starts.take_if(|starts| starts.is_empty());
+        }
+        Ok(())
+    }
+
+    /// Takes over what a checkpoint says of its samples.
+    pub(crate) fn restore_starts(&mut self, starts: Starts) {
+        match &mut self.starts {
+            // A series that was gone and came back is in a checkpoint twice, the older one first.
+            Some(held) => {
+                if let Some((first, _)) = starts.steps().first() {
+                    Arc::make_mut(held).follow(&starts, *first);
+                }
+            }
+            None => self.starts = (!starts.is_empty()).then(|| Arc::new(starts)),
+        }
+    }
+
+    // The time of the first sample behind `ts`.
+    fn next_time(&self, ts: i64) -> Result<Option<i64>, StorageError> {
+        let Some(after) = ts.checked_add(1).filter(|_| self.last().is_some_and(|last| last > ts)) else {
+            return Ok(None);
+        };
+        let source = self.snapshot(after, i64::MAX);
+        let chunk = source.as_ref().and_then(|source| source.chunks().next());
+        let Some((_, maxt, chunk)) = chunk else { return Ok(None) };
+        let mut samples = Samples::default();
+        chunk.read(after, maxt, &mut samples)?;
+        Ok(samples
+            .ts
+            .first()
+            .into_iter()
+            .chain(samples.histograms.ts.first())
+            .copied()
+            .min())
+    }
+
+    // Those of all samples once `past` stands before what there is.
+    fn starts_behind(&self, past: &Self, overlap: bool) -> Result<Option<Arc<Starts>>, StorageError> {
+        let first = self.bounds().map(|(first, _)| first);
+        let (Some(first), true) = (first, self.starts.is_some() || past.starts.is_some()) else {
+            return Ok(past.starts.clone());
+        };
+        let of = |series: &Self| series.starts.as_deref().cloned().unwrap_or_default();
+        let (mut joined, now) = (of(past), of(self));
+        if overlap {
+            let mut all: BTreeMap<i64, i64> = self.times()?.into_iter().map(|ts| (ts, now.at(ts))).collect();
+            // Of two samples of one time that of the past stays.
+            all.extend(past.times()?.into_iter().map(|ts| (ts, joined.at(ts))));
+            joined = Starts::of(all);
+        } else {
+            joined.follow(&now, first);
+        }
+        Ok((!joined.is_empty()).then(|| Arc::new(joined)))
     }
 
     /// A series that another one, which has the labels, stands for.
@@ -428,6 +507,7 @@ impl MemSeries {
     pub(crate) fn put_before(&mut self, mut past: Self) -> Result<bool, StorageError> {
         let first = self.bounds().map(|(first, _)| first);
         let overlap = past.last().zip(first).is_some_and(|(last, first)| first <= last);
+        let starts = self.starts_behind(&past, overlap)?;
         if !overlap && !self.has_histograms() {
             // A million series have a few floats each.
             let mut now = Samples::default();
@@ -453,6 +533,7 @@ impl MemSeries {
         past.labels = std::mem::take(&mut self.labels);
         past.logged = self.logged;
         past.held = std::mem::take(&mut self.held);
+        past.starts = starts;
         *self = past;
         Ok(overlap)
     }
@@ -515,6 +596,10 @@ impl MemSeries {
 
     /// Forgets chunks that end before `mint`.
     pub(crate) fn truncate(&mut self, mint: i64) {
+        if let Some(starts) = &mut self.starts {
+            Arc::make_mut(starts).truncate(mint);
+        }
+        self.starts.take_if(|starts| starts.is_empty());
         if self.sealed.first().is_some_and(|chunk| chunk.maxt < mint) {
             let kept = std::mem::take(&mut self.sealed).into_iter();
             self.sealed = kept.filter(|chunk| chunk.maxt >= mint).collect();
@@ -539,6 +624,7 @@ impl MemSeries {
         let mut left = Self::new(std::mem::take(&mut self.labels));
         left.logged = self.logged;
         left.held = std::mem::take(&mut self.held);
+        left.starts = self.starts.take();
         for (ts, value) in &samples {
             left.push_value(*ts, value);
         }
@@ -593,6 +679,7 @@ impl MemSeries {
         (!sealed.is_empty() || open.is_some()).then_some(HeadSource {
             sealed,
             open,
+            starts: self.starts.clone(),
             floor: mint,
         })
     }
@@ -619,114 +706,4 @@ impl Open {
             Self::Histograms(open) => open.bytes(),
         }
     }
-}
-
-/// The samples of one series as they were when it was selected.
-pub(crate) struct HeadSource {
-    sealed: Vec<Sealed>,
-    open: Option<OpenCopy>,
-    // Samples older than this are a block's.
-    floor: i64,
-}
-
-struct OpenCopy {
-    mint: i64,
-    maxt: i64,
-    encoding: Encoding,
-    bytes: Box<[u8]>,
-}
-
-/// A chunk of a [`HeadSource`].
-pub(crate) enum ChunkRef<'a> {
-    Columnar(&'a [u8]),
-    Prometheus(Encoding, &'a [u8]),
-}
-
-impl HeadSource {
-    /// Samples older than this are a block's.
-    pub(crate) fn floor(&self) -> i64 {
-        self.floor
-    }
-
-    /// Its chunks, oldest first, with the times of their first and last samples; samples before the floor are among
-    /// them.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = (i64, i64, ChunkRef<'_>)> {
-        let sealed = self.sealed.iter().map(|c| (c.mint, c.maxt, c.chunk.as_ref()));
-        let open = self.open.iter();
-        sealed.chain(open.map(|c| (c.mint, c.maxt, ChunkRef::Prometheus(c.encoding, &c.bytes))))
-    }
-
-    /// Appends all samples of all chunks as they were written.
-    pub(crate) fn read_native(&self, out: &mut Vec<(i64, NativeValue)>) -> Result<(), StorageError> {
-        self.chunks().try_for_each(|(_, _, chunk)| chunk.read_native(out))
-    }
-}
-
-impl SealedChunk {
-    fn as_ref(&self) -> ChunkRef<'_> {
-        match self {
-            Self::Floats(bytes) => ChunkRef::Columnar(bytes),
-            Self::Histograms(chunk) => ChunkRef::Prometheus(chunk.encoding, &chunk.bytes),
-        }
-    }
-}
-
-impl ChunkRef<'_> {
-    /// Appends the samples between the two times, both inclusive.
-    pub(crate) fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-        match self {
-            Self::Columnar(bytes) => decode_columnar(bytes, mint, maxt, out),
-            Self::Prometheus(encoding, bytes) => decode(*encoding, bytes, mint, maxt, out),
-        }
-    }
-
-    /// Appends all samples as they were written.
-    pub(crate) fn read_native(&self, out: &mut Vec<(i64, NativeValue)>) -> Result<(), StorageError> {
-        match self {
-            Self::Prometheus(encoding, bytes) if *encoding != Encoding::Xor => {
-                decode_native(*encoding, bytes, out).map_err(|e| corrupt(&e))
-            }
-            _ => {
-                let mut samples = Samples::default();
-                self.read(i64::MIN, i64::MAX, &mut samples)?;
-                let values = samples.values.into_iter().map(NativeValue::Float);
-                out.extend(samples.ts.into_iter().zip(values));
-                Ok(())
-            }
-        }
-    }
-}
-
-impl SampleSource for HeadSource {
-    fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-        let mint = mint.max(self.floor);
-        let mut wanted = self.chunks().filter(|(first, last, _)| *last >= mint && *first <= maxt);
-        wanted.try_for_each(|(_, _, chunk)| chunk.read(mint, maxt, out))
-    }
-
-    fn span(&self) -> (i64, i64) {
-        let sealed = self.sealed.iter().map(|chunk| (chunk.mint, chunk.maxt));
-        let all = sealed.chain(self.open.iter().map(|open| (open.mint, open.maxt)));
-        let span = all.reduce(|(first, _), (_, last)| (first, last));
-        let (first, last) = span.unwrap_or((self.floor, self.floor));
-        (first.max(self.floor), last)
-    }
-}
-
-fn decode(encoding: Encoding, bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-    let decoded = match encoding {
-        Encoding::Xor => cupola_chunk::decode_into(bytes, mint, maxt, &mut out.ts, &mut out.values),
-        _ => decode_histograms(encoding, bytes, mint, maxt, |ts, value, start| {
-            out.histograms.push(ts, value, start);
-        }),
-    };
-    decoded.map_err(|e| corrupt(&e))
-}
-
-fn decode_columnar(bytes: &[u8], mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
-    columnar::decode(bytes, mint, maxt, &mut out.ts, &mut out.values).map_err(|e| corrupt(&e))
-}
-
-fn corrupt(error: &ChunkError) -> StorageError {
-    StorageError::Corrupt(format!("head chunk: {error}"))
 }

@@ -1,11 +1,13 @@
 //! What one log record holds, byte for byte. `docs/format/wal.md` is the specification.
 
 use cupola_chunk::Encoding;
-use cupola_histogram::NativeHistogram;
-use cupola_model::{Labels, MetricType};
-use cupola_storage::{Exemplar, Metadata};
+use cupola_histogram::{HistogramRef, NativeHistogram};
+use cupola_model::{Labels, MetricType, is_stale_nan};
+use cupola_storage::{Exemplar, Metadata, Starts};
+use foldhash::HashMap;
 use thiserror::Error;
 
+use super::Part;
 use super::histograms::HistogramCodec;
 use super::table::{self, SeriesTable};
 use crate::by_slot::BySlot;
@@ -46,6 +48,27 @@ pub(crate) struct LoggedExemplar {
     pub exemplar: Exemplar,
 }
 
+/// Since when a sample counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LoggedStart {
+    pub series: u64,
+    pub ts: i64,
+    /// Milliseconds; 0 where it is not known.
+    pub start: i64,
+}
+
+/// Since when samples count, by series and time.
+pub(crate) type ToldStarts = HashMap<(u64, i64), i64>;
+
+/// Since when the samples of a series' chunks in a checkpoint count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoggedStarts {
+    pub series: u64,
+    /// Whether the samples came out of order.
+    pub is_late: bool,
+    pub starts: Starts,
+}
+
 /// How a chunk of a checkpoint is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Packing {
@@ -84,6 +107,9 @@ pub(crate) enum Entry<'a> {
     Histograms(&'a [LoggedHistogram]),
     Exemplars(Vec<LoggedExemplar>),
     Metadata(Vec<(String, Metadata)>),
+    /// Of the samples of the next entry, each that is known.
+    Start(Vec<LoggedStart>),
+    Starts(LoggedStarts),
     LateSamples(&'a [LoggedSample]),
     LateHistograms(&'a [LoggedHistogram]),
     Chunk(LoggedChunk),
@@ -100,6 +126,8 @@ const ENCODED_CHUNKS: u8 = 7;
 const EXEMPLARS: u8 = 8;
 const SERIES_TABLE: u8 = 9;
 const METADATA: u8 = 10;
+const STARTS: u8 = 11;
+const STEPS: u8 = 12;
 const LATE_SAMPLES: u8 = 16;
 const LATE_CHUNKS: u8 = 17;
 const LATE_HISTOGRAMS: u8 = 18;
@@ -112,10 +140,16 @@ pub(crate) struct Codec {
     last: BySlot<u64>,
     samples: Vec<LoggedSample>,
     histograms: HistogramCodec,
+    // Since when each series' last sample counts; those of which it is known.
+    starts: HashMap<u64, i64>,
+    // What the record that is read told of the samples that follow in it.
+    told: ToldStarts,
 }
 
 impl Codec {
     pub(crate) fn reset(&mut self) {
+        self.starts.clear();
+        self.told.clear();
         self.last.clear();
         self.histograms.clear();
     }
@@ -211,6 +245,57 @@ impl Codec {
         }
     }
 
+    /// Tells of the samples of `parts`, which are to follow in this order, since when they count, where that is not what was
+    /// logged of their series' last sample.
+    pub(crate) fn encode_starts(&mut self, out: &mut Vec<u8>, parts: &[Part<'_>], told: &ToldStarts) {
+        if told.is_empty() && self.starts.is_empty() {
+            return;
+        }
+        let mut news: Vec<LoggedStart> = Vec::new();
+        let mut add = |series: u64, ts: i64, is_stale: bool| {
+            let told = told.get(&(series, ts)).copied();
+            // A marker counts nothing, and ends nothing.
+            let Some(start) = told.or_else(|| (!is_stale).then_some(0)) else {
+                return;
+            };
+            let last = self.starts.get(&series).copied().unwrap_or(0);
+            if last != start {
+                self.starts.insert(series, start);
+                news.push(LoggedStart { series, ts, start });
+            }
+        };
+        for part in parts {
+            match part {
+                Part::Samples(samples) | Part::Late(samples) => {
+                    samples.iter().for_each(|s| add(s.series, s.ts, is_stale_nan(s.value)));
+                }
+                Part::Histograms(all) | Part::LateHistograms(all) => {
+                    let is_stale = |h: &LoggedHistogram| HistogramRef::from(&h.value).is_stale();
+                    all.iter().for_each(|h| add(h.series, h.ts, is_stale(h)));
+                }
+                Part::Exemplars(_) | Part::Metadata(_) => {}
+            }
+        }
+        encode_news(out, &news);
+    }
+
+    pub(crate) fn encode_steps(out: &mut Vec<u8>, starts: &LoggedStarts) {
+        let steps = starts.starts.steps();
+        if steps.is_empty() {
+            return;
+        }
+        out.push(STEPS);
+        put_uvarint(out, steps.len() as u64);
+        put_uvarint(out, starts.series);
+        out.push(u8::from(starts.is_late));
+        let mut before = (0_i64, 0_i64);
+        for (ts, start) in steps {
+            put_varint(out, ts.wrapping_sub(before.0));
+            put_varint(out, start.wrapping_sub(before.1));
+            before = (*ts, *start);
+        }
+    }
+
     pub(crate) fn encode_chunk(out: &mut Vec<u8>, chunk: &LoggedChunk) {
         let packing = match chunk.packing {
             Packing::Prometheus(Encoding::Xor) => CHUNKS,
@@ -247,6 +332,7 @@ impl Codec {
     /// Reads all entries of one record and gives them to `each`.
     pub(crate) fn decode(&mut self, record: &[u8], each: &mut dyn FnMut(Entry<'_>)) -> Result<(), CodecError> {
         let mut rest = Reader(record);
+        self.told.clear();
         while let Some((&kind, after)) = rest.0.split_first() {
             rest.0 = after;
             let count = rest.uvarint("a count")?;
@@ -264,17 +350,16 @@ impl Codec {
                     table.iter().for_each(|(id, _)| self.last.announce(id));
                     each(Entry::SeriesTable(&table));
                 }
-                SAMPLES => self.decode_samples(count, &mut rest, &mut |samples| each(Entry::Samples(samples)))?,
-                LATE_SAMPLES => {
-                    self.decode_samples(count, &mut rest, &mut |samples| each(Entry::LateSamples(samples)))?
-                }
-                HISTOGRAMS => {
+                SAMPLES => self.decode_samples(count, &mut rest, each, |samples| Entry::Samples(samples))?,
+                LATE_SAMPLES => self.decode_samples(count, &mut rest, each, |samples| Entry::LateSamples(samples))?,
+                HISTOGRAMS | LATE_HISTOGRAMS => {
                     let base = rest.varint("a time")?;
-                    each(Entry::Histograms(&self.histograms.decode(count, base, &mut rest)?));
-                }
-                LATE_HISTOGRAMS => {
-                    let base = rest.varint("a time")?;
-                    each(Entry::LateHistograms(&self.histograms.decode(count, base, &mut rest)?));
+                    let all = self.histograms.decode(count, base, &mut rest)?;
+                    self.tell_starts(all.iter().map(|h| (h.series, h.ts)), each);
+                    each(match kind {
+                        HISTOGRAMS => Entry::Histograms(&all),
+                        _ => Entry::LateHistograms(&all),
+                    });
                 }
                 EXEMPLARS => {
                     let base = rest.varint("a time")?;
@@ -298,6 +383,32 @@ impl Codec {
                         all.push((metric, Metadata { kind, help, unit }));
                     }
                     each(Entry::Metadata(all));
+                }
+                STARTS => {
+                    let base = rest.varint("a time")?;
+                    let (mut series, mut start) = (0_u64, 0_i64);
+                    for _ in 0..count {
+                        series = series.wrapping_add(rest.varint("a series id")? as u64);
+                        let ts = base.wrapping_add(rest.varint("a time")?);
+                        start = start.wrapping_add(rest.varint("a start")?);
+                        self.told.insert((series, ts), start);
+                    }
+                }
+                STEPS => {
+                    let series = rest.uvarint("a series id")?;
+                    let is_late = rest.byte("a kind of starts")? != 0;
+                    let (mut steps, mut before) = (Vec::new(), (0_i64, 0_i64));
+                    for _ in 0..count {
+                        let ts = before.0.wrapping_add(rest.varint("a time")?);
+                        let start = before.1.wrapping_add(rest.varint("a start")?);
+                        before = (ts, start);
+                        steps.push(before);
+                    }
+                    each(Entry::Starts(LoggedStarts {
+                        series,
+                        is_late,
+                        starts: steps.into(),
+                    }));
                 }
                 CHUNKS | COLUMNAR_CHUNKS | ENCODED_CHUNKS | LATE_CHUNKS => {
                     for _ in 0..count {
@@ -344,7 +455,8 @@ impl Codec {
         &mut self,
         count: u64,
         rest: &mut Reader<'_>,
-        each: &mut dyn FnMut(&[LoggedSample]),
+        each: &mut dyn FnMut(Entry<'_>),
+        entry: impl for<'a> Fn(&'a [LoggedSample]) -> Entry<'a>,
     ) -> Result<(), CodecError> {
         let base = rest.varint("a time")?;
         // Each sample takes at least four bytes; a count beyond that is garbage and must not allocate.
@@ -357,10 +469,31 @@ impl Codec {
         samples.reserve(count);
         let decoded = self.decode_columns(base, count, rest, &mut samples);
         if decoded.is_ok() {
-            each(&samples);
+            self.tell_starts(samples.iter().map(|sample| (sample.series, sample.ts)), each);
+            each(entry(&samples));
         }
         self.samples = samples;
         decoded
+    }
+
+    // Hands out since when samples count, those of which that is known, before they are handed out themselves.
+    fn tell_starts(&mut self, samples: impl Iterator<Item = (u64, i64)>, each: &mut dyn FnMut(Entry<'_>)) {
+        if self.told.is_empty() && self.starts.is_empty() {
+            return;
+        }
+        let mut all = Vec::new();
+        for (series, ts) in samples {
+            if let Some(start) = self.told.get(&(series, ts)) {
+                self.starts.insert(series, *start);
+            }
+            let start = self.starts.get(&series).copied().unwrap_or(0);
+            if start != 0 {
+                all.push(LoggedStart { series, ts, start });
+            }
+        }
+        if !all.is_empty() {
+            each(Entry::Start(all));
+        }
     }
 
     fn decode_columns(
@@ -393,6 +526,20 @@ impl Codec {
             sample.value = f64::from_bits(bits);
         }
         Ok(())
+    }
+}
+
+fn encode_news(out: &mut Vec<u8>, news: &[LoggedStart]) {
+    let Some(first) = news.first() else { return };
+    out.push(STARTS);
+    put_uvarint(out, news.len() as u64);
+    put_varint(out, first.ts);
+    let (mut series, mut start) = (0_u64, 0_i64);
+    for told in news {
+        put_varint(out, told.series.wrapping_sub(series) as i64);
+        put_varint(out, told.ts.wrapping_sub(first.ts));
+        put_varint(out, told.start.wrapping_sub(start));
+        (series, start) = (told.series, told.start);
     }
 }
 
@@ -480,299 +627,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Debug, PartialEq)]
-    enum Decoded {
-        Series(u64, Labels),
-        Sample(LoggedSample),
-        Histogram(LoggedHistogram),
-        Exemplar(LoggedExemplar),
-        Metadata(String, Metadata),
-        Late(LoggedSample),
-        LateHistogram(LoggedHistogram),
-        Chunk(LoggedChunk),
-        Deletion(LoggedDeletion),
-    }
-
-    fn decoded(codec: &mut Codec, record: &[u8]) -> Result<Vec<Decoded>, CodecError> {
-        let mut all = Vec::new();
-        codec.decode(record, &mut |entry| match entry {
-            Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
-            Entry::SeriesTable(table) => all.extend(table.iter().map(|(id, places)| {
-                let labels = places.iter().map(|place| table.pairs[*place as usize]);
-                Decoded::Series(id, Labels::from_pairs(labels))
-            })),
-            Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
-            Entry::Histograms(histograms) => all.extend(histograms.iter().cloned().map(Decoded::Histogram)),
-            Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
-            Entry::Metadata(said) => all.extend(said.into_iter().map(|(m, metadata)| Decoded::Metadata(m, metadata))),
-            Entry::LateSamples(samples) => all.extend(samples.iter().copied().map(Decoded::Late)),
-            Entry::LateHistograms(late) => all.extend(late.iter().cloned().map(Decoded::LateHistogram)),
-            Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
-            Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
-        })?;
-        Ok(all)
-    }
-
-    proptest! {
-        #[test]
-        fn samples_come_back_bit_for_bit(
-            samples in proptest::collection::vec((any::<u64>(), any::<i64>(), any::<u64>()), 0..200),
-        ) {
-            let samples: Vec<_> = samples
-                .into_iter()
-                .map(|(series, ts, bits)| LoggedSample { series: series % 20, ts, value: f64::from_bits(bits) })
-                .collect();
-            let (mut writer, mut reader) = (Codec::default(), Codec::default());
-            for batch in samples.chunks(7) {
-                let mut record = Vec::new();
-                writer.encode_samples(&mut record, batch);
-                let back = decoded(&mut reader, &record).unwrap();
-                prop_assert_eq!(back.len(), batch.len());
-                for (entry, sample) in back.into_iter().zip(batch) {
-                    let Decoded::Sample(got) = entry else { panic!("not a sample") };
-                    prop_assert_eq!((got.series, got.ts), (sample.series, sample.ts));
-                    prop_assert_eq!(got.value.to_bits(), sample.value.to_bits());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn metadata_comes_back() {
-        let said = |kind, text: &str| Metadata {
-            kind,
-            help: format!("{text} is"),
-            unit: text.to_owned(),
-        };
-        let all = vec![
-            ("a".to_owned(), said(MetricType::Info, "")),
-            ("b".to_owned(), said(MetricType::Counter, "\u{fc}")),
-        ];
-        let mut record = Vec::new();
-        Codec::encode_metadata(&mut record, &all);
-        let back = decoded(&mut Codec::default(), &record).unwrap();
-        let expected = all
-            .into_iter()
-            .map(|(metric, metadata)| Decoded::Metadata(metric, metadata));
-        assert_eq!(back, expected.collect::<Vec<_>>());
-    }
-
-    fn histogram() -> impl Strategy<Value = NativeHistogram> {
-        let spans = || proptest::collection::vec((any::<i32>(), 0..4_u32), 0..3);
-        let words = proptest::collection::vec(any::<u64>(), 24);
-        let layout = (
-            spans(),
-            spans(),
-            any::<u64>(),
-            proptest::collection::vec(any::<f64>(), 0..3),
-        );
-        (any::<bool>(), 0..4_usize, -53..9_i32, layout, words).prop_map(|(is_float, hint, schema, layout, words)| {
-            use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, Span};
-            let (positive, negative, threshold, bounds) = layout;
-            let spans = |list: Vec<(i32, u32)>| -> Vec<Span> {
-                list.into_iter()
-                    .map(|(offset, length)| Span { offset, length })
-                    .collect()
-            };
-            let count = |spans: &[Span]| spans.iter().map(|span| span.length as usize).sum::<usize>();
-            let (positive_spans, negative_spans) = (spans(positive), spans(negative));
-            let (positives, negatives) = (count(&positive_spans), count(&negative_spans));
-            let counter_reset_hint = [
-                CounterResetHint::Unknown,
-                CounterResetHint::CounterReset,
-                CounterResetHint::NotCounterReset,
-                CounterResetHint::Gauge,
-            ][hint];
-            let zero_threshold = f64::from_bits(threshold);
-            let custom_values = if schema == -53 { bounds.into() } else { [].into() };
-            let (head, rest) = words.split_at(3);
-            let (positive, rest) = rest.split_at(positives);
-            let negative = &rest[..negatives];
-            if is_float {
-                let floats = |words: &[u64]| words.iter().map(|word| f64::from_bits(*word)).collect();
-                return NativeHistogram::Float(FloatHistogram {
-                    counter_reset_hint,
-                    schema,
-                    zero_threshold,
-                    zero_count: f64::from_bits(head[0]),
-                    count: f64::from_bits(head[1]),
-                    sum: f64::from_bits(head[2]),
-                    positive_buckets: floats(positive),
-                    negative_buckets: floats(negative),
-                    positive_spans,
-                    negative_spans,
-                    custom_values,
-                });
-            }
-            let integers = |words: &[u64]| words.iter().map(|word| *word as i64).collect();
-            NativeHistogram::Integer(Histogram {
-                counter_reset_hint,
-                schema,
-                zero_threshold,
-                zero_count: head[0],
-                count: head[1],
-                sum: f64::from_bits(head[2]),
-                positive_buckets: integers(positive),
-                negative_buckets: integers(negative),
-                positive_spans,
-                negative_spans,
-                custom_values,
-            })
-        })
-    }
-
-    // With NaN told by its bits, which `Debug` does not do: through the words of a second encoding.
-    fn bits(histogram: &LoggedHistogram) -> Vec<u8> {
-        let mut out = Vec::new();
-        Codec::default().encode_histograms(&mut out, std::slice::from_ref(histogram));
-        out
-    }
-
-    proptest! {
-        #[test]
-        fn histograms_come_back_bit_for_bit(
-            all in proptest::collection::vec((0..3_u64, any::<i64>(), histogram(), any::<bool>()), 0..40),
-        ) {
-            let (mut writer, mut reader) = (Codec::default(), Codec::default());
-            // Half of them with the layout of the one before, as a series has it.
-            let mut last: Option<NativeHistogram> = None;
-            let mut histograms = Vec::new();
-            for (series, ts, value, again) in all {
-                let value = last.filter(|_| again).unwrap_or(value);
-                last = Some(value.clone());
-                histograms.push(LoggedHistogram { series, ts, value });
-            }
-            for batch in histograms.chunks(3) {
-                let mut record = Vec::new();
-                writer.encode_histograms(&mut record, batch);
-                let back = decoded(&mut reader, &record).unwrap();
-                prop_assert_eq!(back.len(), batch.len());
-                for (entry, histogram) in back.into_iter().zip(batch) {
-                    let Decoded::Histogram(got) = entry else { panic!("not a histogram") };
-                    prop_assert_eq!((got.series, got.ts), (histogram.series, histogram.ts));
-                    prop_assert_eq!(bits(&got), bits(histogram));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn series_chunks_and_deletions_come_back() {
-        let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
-        let mut record = Vec::new();
-        Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
-        let histogram = Packing::Prometheus(Encoding::FloatHistogram);
-        let xor = Packing::Prometheus(Encoding::Xor);
-        let kinds = [
-            (xor, false),
-            (Packing::Columnar, false),
-            (histogram, false),
-            (xor, true),
-            (Packing::Columnar, true),
-        ];
-        let chunks = kinds.map(|(packing, is_late)| LoggedChunk {
-            series: 7,
-            packing,
-            mint: -5,
-            maxt: 10,
-            bytes: b"abc".to_vec(),
-            is_late,
-        });
-        for chunk in &chunks {
-            Codec::encode_chunk(&mut record, chunk);
-        }
-        let deletion = LoggedDeletion {
-            series: vec![7, u64::MAX],
-            mint: i64::MIN,
-            maxt: 5,
-        };
-        Codec::encode_deletion(&mut record, &deletion);
-        let exemplars = [7, 3].map(|series| LoggedExemplar {
-            series,
-            exemplar: Exemplar {
-                labels: Labels::from_pairs([("trace_id", "x")]),
-                value: -0.0,
-                ts: 4 - series as i64,
-            },
-        });
-        Codec::encode_exemplars(&mut record, &exemplars);
-        let sample = |ts| LoggedSample {
-            series: 7,
-            ts,
-            value: 1.5,
-        };
-        let mut writer = Codec::default();
-        writer.encode_samples(&mut record, &[sample(9)]);
-        writer.encode_late_samples(&mut record, &[sample(5), sample(6)]);
-        let mut expected = vec![Decoded::Series(7, labels)];
-        expected.extend(chunks.map(Decoded::Chunk));
-        expected.push(Decoded::Deletion(deletion));
-        expected.extend(exemplars.map(Decoded::Exemplar));
-        expected.push(Decoded::Sample(sample(9)));
-        expected.extend([sample(5), sample(6)].map(Decoded::Late));
-        assert_eq!(decoded(&mut Codec::default(), &record).unwrap(), expected);
-    }
-
-    #[test]
-    fn series_of_earlier_versions_are_read() {
-        let record = [SERIES, 1, 7, 1, 1, b'a', 1, b'b'];
-        let labels = Labels::from_pairs([("a", "b")]);
-        assert_eq!(
-            decoded(&mut Codec::default(), &record),
-            Ok(vec![Decoded::Series(7, labels)])
-        );
-    }
-
-    #[test]
-    fn garbage_never_panics() {
-        let labels = Labels::from_pairs([("__name__", "up"), ("job", "a")]);
-        let mut record = Vec::new();
-        Codec::default().encode_series(&mut record, [(7, &labels)].into_iter());
-        Codec::default().encode_samples(
-            &mut record,
-            &[LoggedSample {
-                series: 7,
-                ts: 5,
-                value: 1.5,
-            }],
-        );
-        Codec::encode_chunk(
-            &mut record,
-            &LoggedChunk {
-                series: 7,
-                packing: Packing::Prometheus(Encoding::Xor),
-                mint: -5,
-                maxt: 10,
-                bytes: b"abc".to_vec(),
-                is_late: true,
-            },
-        );
-        let labels = Labels::from_pairs([("trace_id", "x")]);
-        let exemplar = Exemplar {
-            labels,
-            value: 1.0,
-            ts: 5,
-        };
-        Codec::encode_exemplars(&mut record, &[LoggedExemplar { series: 7, exemplar }]);
-        let value = NativeHistogram::Integer(cupola_histogram::Histogram {
-            count: 3,
-            positive_spans: vec![cupola_histogram::Span { offset: 1, length: 2 }],
-            positive_buckets: vec![1, 1],
-            ..cupola_histogram::Histogram::default()
-        });
-        let histogram = LoggedHistogram {
-            series: 7,
-            ts: 5,
-            value,
-        };
-        Codec::default().encode_histograms(&mut record, &[histogram.clone(), histogram]);
-        cupola_testkit::fuzz(20_000, &[record], &[], |bytes| {
-            // Any answer will do; what counts is that there is one.
-            let _ = Codec::default().decode(bytes, &mut |_| {});
-        });
-    }
-}
+mod tests;

@@ -26,7 +26,10 @@ use tracing::warn;
 
 pub(crate) use backlog::Backlog;
 use codec::Codec;
-pub(crate) use codec::{Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, Packing};
+pub(crate) use codec::{
+    Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStart, LoggedStarts,
+    Packing, ToldStarts,
+};
 pub(crate) use histograms::{MAX_EMPTY_SPANS, empty_spans};
 pub(crate) use table::SeriesTable;
 
@@ -116,13 +119,19 @@ impl Wal {
         Ok((wal, backlog))
     }
 
-    /// Appends one batch as one frame: samples in order and, in `late`, out of order.
+    /// Appends one batch as one frame, with what is told of since when its samples count.
     ///
     /// # Errors
     /// Where the file cannot be written. The torn frame is cut off again where the system lets us; in any case the next
     /// batch starts a new segment, so nothing after it can be lost behind the damage.
-    pub(crate) fn append(&mut self, series: &[(u64, Labels)], parts: &[Part<'_>]) -> io::Result<()> {
+    pub(crate) fn append(
+        &mut self,
+        series: &[(u64, Labels)],
+        parts: &[Part<'_>],
+        starts: &ToldStarts,
+    ) -> io::Result<()> {
         self.begin(series);
+        self.codec.encode_starts(&mut self.record, parts, starts);
         for part in parts {
             match part {
                 Part::Samples(samples) => self.codec.encode_samples(&mut self.record, samples),
@@ -359,14 +368,23 @@ impl Checkpoint {
         })
     }
 
-    /// Adds one series and its chunks.
+    /// Adds one series, its chunks, and since when their samples count.
     ///
     /// # Errors
     /// What the system says; the checkpoint must then be dropped.
-    pub(crate) fn add(&mut self, id: u64, labels: &Labels, chunks: &[LoggedChunk]) -> io::Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        id: u64,
+        labels: &Labels,
+        chunks: &[LoggedChunk],
+        starts: &[LoggedStarts],
+    ) -> io::Result<()> {
         self.codec.encode_series(&mut self.record, [(id, labels)].into_iter());
         for chunk in chunks {
             Codec::encode_chunk(&mut self.record, chunk);
+        }
+        for starts in starts {
+            Codec::encode_steps(&mut self.record, starts);
         }
         if self.record.len() >= 1 << 18 {
             self.flush()

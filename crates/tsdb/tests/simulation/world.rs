@@ -47,10 +47,26 @@ impl Sent {
     }
 
     fn append(&self, appender: &mut dyn Appender, labels: &Labels, ts: i64) -> Result<SeriesRef, AppendError> {
-        match self {
+        let series = match self {
             Self::Float(value) => appender.append(None, labels, ts, *value),
             Self::Histogram(histogram) => appender.append_histogram(None, labels, ts, histogram.clone()),
+        }?;
+        let start = start_of(labels, ts);
+        if start != 0 && self.bits() != STALE_NAN.to_bits() {
+            appender.append_start(series, ts, start);
         }
+        Ok(series)
+    }
+}
+
+// Since when a sample counts: of one target nobody knows, of one since its last restart, of one since the sample before it,
+// and of one it is known now and then.
+fn start_of(labels: &Labels, ts: i64) -> i64 {
+    match labels.value("instance") {
+        "host1" => ts - ts.rem_euclid(50 * MINUTE),
+        "host2" => ts - 1,
+        "host3" if ts.div_euclid(20 * MINUTE) % 3 == 0 => ts - ts.rem_euclid(40 * MINUTE),
+        _ => 0,
     }
 }
 
@@ -114,6 +130,7 @@ impl World {
         options.no_lockfile = true;
         options.out_of_order_window_ms = self.window_ms;
         options.block_format = self.format;
+        options.start_timestamps = true;
         options
     }
 
@@ -455,6 +472,19 @@ pub(crate) fn read(tsdb: &Tsdb, matchers: &[Matcher], mint: i64, maxt: i64) -> R
             continue;
         }
         let count = columns.count();
+        for (ts, value, start) in columns.iter() {
+            let is_stale = match value {
+                SampleValue::Float(value) => value.to_bits() == STALE_NAN.to_bits(),
+                SampleValue::Histogram(histogram) => histogram.is_stale(),
+            };
+            let expected = start_of(&series.labels, ts);
+            if !is_stale && start != expected {
+                return Err(format!(
+                    "{} at {ts}: counts since {start}, not {expected}",
+                    series.labels
+                ));
+            }
+        }
         let samples = columns.iter().map(|(ts, value, _)| match value {
             SampleValue::Float(value) => (ts, value.to_bits()),
             SampleValue::Histogram(histogram) => (ts, hash(&histogram)),
