@@ -218,7 +218,11 @@ async fn serve(
         Some((config, templates)) => Some(Alertmanager::new(
             config,
             &templates,
-            external_url.clone(),
+            cupola_alert::Options {
+                external_url: external_url.clone(),
+                state: Some((Arc::new(RealFs), settings.data.join("alertmanager"))),
+                ..cupola_alert::Options::default()
+            },
             clock.clone(),
             &registry,
             stop.child_token(),

@@ -1,59 +1,73 @@
 //! Whether a group has something to say that its receiver has not heard (Alertmanager 0.34, `DedupStage`).
 
-use std::collections::BTreeSet;
+use crate::nflog::Entry;
 
-/// What an integration was last told about a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+/// What an integration would be told now.
+pub(crate) struct News<'a> {
     /// When, milliseconds.
-    pub at: i64,
-    /// Fingerprints of the alerts that fired.
-    pub firing: BTreeSet<u64>,
-    /// Fingerprints of the alerts that were resolved.
-    pub resolved: BTreeSet<u64>,
+    pub now: i64,
+    /// Hashes of the alerts that fire, ascending.
+    pub firing: &'a [u64],
+    /// Hashes of the alerts that are resolved, ascending.
+    pub resolved: &'a [u64],
+    /// Whether the integration wants to hear of resolved ones.
+    pub send_resolved: bool,
+    /// After this it is reminded.
+    pub repeat_ms: i64,
+}
+
+fn is_subset(part: &[u64], whole: &[u64]) -> bool {
+    part.iter().all(|hash| whole.binary_search(hash).is_ok())
 }
 
 /// Why a message is due, in Alertmanager's words; `None` where nothing is new.
-pub(crate) fn reason(
-    told: Option<&Told>,
-    now: i64,
-    firing: &BTreeSet<u64>,
-    resolved: &BTreeSet<u64>,
-    send_resolved: bool,
-    repeat_ms: i64,
-) -> Option<&'static str> {
+///
+/// A reminder is due once the repeat interval has passed since the flush that told last. Alertmanager counts from the
+/// moment the message had been sent, so that its reminders come one group interval late.
+pub(crate) fn reason(told: Option<&Entry>, news: &News<'_>) -> Option<&'static str> {
     let Some(told) = told else {
-        return (!firing.is_empty()).then_some("first notification");
+        return (!news.firing.is_empty()).then_some("first notification");
     };
-    if !firing.is_subset(&told.firing) {
+    if !is_subset(news.firing, &told.firing) {
         return Some("new alerts added");
     }
-    if firing.is_empty() {
+    if news.firing.is_empty() {
         // Also without send_resolved: the log must learn that the group is quiet.
         return (!told.firing.is_empty()).then_some("all alerts resolved");
     }
-    if send_resolved && !resolved.is_subset(&told.resolved) {
+    if news.send_resolved && !is_subset(news.resolved, &told.resolved) {
         return Some("some alerts resolved");
     }
-    (told.at < now - repeat_ms).then_some("repeat interval elapsed")
+    (told.at <= news.now.saturating_sub(news.repeat_ms)).then_some("repeat interval elapsed")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn entry(firing: &[u64], resolved: &[u64]) -> Entry {
+        Entry {
+            at: 100,
+            firing: firing.to_vec(),
+            resolved: resolved.to_vec(),
+            ..Entry::default()
+        }
+    }
+
+    fn news<'a>(now: i64, firing: &'a [u64], resolved: &'a [u64]) -> News<'a> {
+        News {
+            now,
+            firing,
+            resolved,
+            send_resolved: true,
+            repeat_ms: 60,
+        }
+    }
+
     #[track_caller]
     fn check(told: Option<(&[u64], &[u64])>, firing: &[u64], resolved: &[u64], expected: Option<&str>) {
-        let set = |ids: &[u64]| ids.iter().copied().collect::<BTreeSet<_>>();
-        let told = told.map(|(f, r)| Told {
-            at: 100,
-            firing: set(f),
-            resolved: set(r),
-        });
-        assert_eq!(
-            reason(told.as_ref(), 150, &set(firing), &set(resolved), true, 60),
-            expected
-        );
+        let told = told.map(|(f, r)| entry(f, r));
+        assert_eq!(reason(told.as_ref(), &news(150, firing, resolved)), expected);
     }
 
     #[test]
@@ -70,25 +84,16 @@ mod tests {
 
     #[test]
     fn a_reminder_comes_after_the_repeat_interval() {
-        let one: BTreeSet<u64> = [1].into();
-        let told = Told {
-            at: 100,
-            firing: one.clone(),
-            resolved: BTreeSet::new(),
-        };
-        let at = |now| reason(Some(&told), now, &one, &BTreeSet::new(), true, 60);
-        assert_eq!(at(160), None);
-        assert_eq!(at(161), Some("repeat interval elapsed"));
+        let told = entry(&[1], &[]);
+        let at = |now| reason(Some(&told), &news(now, &[1], &[]));
+        assert_eq!(at(159), None);
+        assert_eq!(at(160), Some("repeat interval elapsed"));
     }
 
     #[test]
     fn without_send_resolved_a_resolved_alert_is_no_news() {
-        let one: BTreeSet<u64> = [1].into();
-        let told = Told {
-            at: 100,
-            firing: [1, 2].into(),
-            resolved: BTreeSet::new(),
-        };
-        assert_eq!(reason(Some(&told), 110, &one, &[2].into(), false, 60), None);
+        let mut news = news(110, &[1], &[2]);
+        news.send_resolved = false;
+        assert_eq!(reason(Some(&entry(&[1, 2], &[])), &news), None);
     }
 }

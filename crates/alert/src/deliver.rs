@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use cupola_env::Clock;
 use cupola_model::Labels;
-use cupola_notify::{Integration, Notification};
+use cupola_notify::{Integration, Notification, SendError};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
@@ -68,15 +69,68 @@ pub struct Delivery {
     pub reason: &'static str,
 }
 
-/// Sends until it works, it cannot work, or `deadline` is over. `report` hears of every turn.
-pub(crate) async fn deliver(
-    integration: &Integration,
-    notification: &Notification,
-    deadline: Instant,
-    clock: &Arc<dyn Clock>,
-    metrics: &Metrics,
-    report: &(dyn Fn(Delivery) + Send + Sync),
-) -> bool {
+/// A way out: an integration, or what stands for one in a test.
+pub(crate) enum Channel {
+    Real(Box<Integration>),
+    #[cfg(test)]
+    Fake(tests::Fake),
+}
+
+impl Channel {
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Real(integration) => integration.kind(),
+            #[cfg(test)]
+            Self::Fake(_) => "webhook",
+        }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Real(integration) => integration.index(),
+            #[cfg(test)]
+            Self::Fake(fake) => fake.index,
+        }
+    }
+
+    pub(crate) fn send_resolved(&self) -> bool {
+        match self {
+            Self::Real(integration) => integration.send_resolved(),
+            #[cfg(test)]
+            Self::Fake(fake) => fake.send_resolved,
+        }
+    }
+
+    async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
+        match self {
+            Self::Real(integration) => integration.send(notification, timeout).await,
+            #[cfg(test)]
+            Self::Fake(fake) => fake.send(notification),
+        }
+    }
+}
+
+/// What a delivery needs beside its message.
+pub(crate) struct Context<'a> {
+    /// No attempt begins after it.
+    pub deadline: Instant,
+    /// No further attempt begins once it is cancelled; the one that is running goes on.
+    pub stop: &'a CancellationToken,
+    pub clock: &'a Arc<dyn Clock>,
+    pub metrics: &'a Metrics,
+    /// Hears of every attempt.
+    pub report: &'a (dyn Fn(Delivery) + Send + Sync),
+}
+
+/// Sends until it works, it cannot work, or there is no more time.
+pub(crate) async fn deliver(integration: &Channel, notification: &Notification, context: &Context<'_>) -> bool {
+    let Context {
+        deadline,
+        stop,
+        clock,
+        metrics,
+        report,
+    } = *context;
     let kind = integration.kind();
     let firing = notification.alerts.iter().filter(|a| a.ends_at.is_none()).count();
     let told = |outcome, error: String, attempts| Delivery {
@@ -97,8 +151,11 @@ pub(crate) async fn deliver(
     let mut wait = FIRST_WAIT;
     for attempt in 1.. {
         metrics.requests.with(&[kind]).inc();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let error = match integration.send(notification, left).await {
+        let begin = Instant::now();
+        let left = deadline.saturating_duration_since(begin);
+        let sent = integration.send(notification, left).await;
+        metrics.latency.with(&[kind]).observe(begin.elapsed().as_secs_f64());
+        let error = match sent {
             Ok(()) => {
                 info!(
                     receiver = notification.receiver,
@@ -135,8 +192,49 @@ pub(crate) async fn deliver(
             return false;
         }
         report(told(Outcome::Retrying, error.to_string(), attempt));
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => {
+                metrics.failed.with(&[kind, "contextCanceled"]).inc();
+                report(told(Outcome::Failed, format!("given up, as the server stops or reloads: {error}"), attempt));
+                return false;
+            }
+        }
         wait = (wait * 3 / 2).min(LONGEST_WAIT);
     }
     false
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::VecDeque;
+    use std::sync::mpsc::Sender;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Stands for a webhook: answers with status codes in turn, then with 200, and hands on what it was sent.
+    pub(crate) struct Fake {
+        pub index: usize,
+        pub send_resolved: bool,
+        pub codes: Mutex<VecDeque<u16>>,
+        pub sent: Sender<(Notification, u16)>,
+    }
+
+    impl Fake {
+        pub(super) fn send(&self, notification: &Notification) -> Result<(), SendError> {
+            let code = self.codes.lock().pop_front().unwrap_or(200);
+            let _ = self.sent.send((notification.clone(), code));
+            if code < 300 {
+                return Ok(());
+            }
+            Err(SendError {
+                message: format!("unexpected status code {code}"),
+                retry: code >= 500,
+                retry_after: None,
+                reason: if code >= 500 { "serverError" } else { "clientError" },
+            })
+        }
+    }
 }

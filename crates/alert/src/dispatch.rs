@@ -1,15 +1,16 @@
-//! Groups and their timers (Alertmanager 0.34, `dispatch`).
+//! The Alertmanager: what comes in, which groups it falls into, and what a new configuration changes (Alertmanager 0.34).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use cupola_config::AlertmanagerConfig;
-use cupola_env::Clock;
+use cupola_env::{Clock, Vfs};
 use cupola_metrics::Registry;
-use cupola_model::{ALERTNAME, Alert, AlertSink, Labels};
-use cupola_notify::{Integration, Notification, NotifiedAlert, TemplateError, Templates};
+use cupola_model::{Alert, AlertSink, Labels};
+use cupola_notify::{Integration, TemplateError, Templates};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -18,60 +19,81 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::dedup::{self, Told};
-use crate::deliver::{Delivery, deliver};
+use crate::deliver::{Channel, Delivery};
+use crate::events::{Event, EventLog, Happening, Suppression};
+use crate::group::{self, Group, ms};
 use crate::inhibit::Inhibitor;
 use crate::metrics::Metrics;
-use crate::route::{self, RouteId};
-use crate::store::{Store, Stored};
+use crate::nflog::{NotificationLog, alert_hash};
+use crate::route::Tree;
+use crate::silences::{SilenceLimits, Silences};
+use crate::state::{Disk, StateError};
+use crate::store::{Store, StoredAlert};
 
-// Messages kept for the pages.
-const HISTORY: usize = 200;
-// Resolved alerts are forgotten after this; a group keeps its own copy until it has told of them.
-const KEEP_RESOLVED_MS: i64 = 30 * 60_000;
-// A flush may take the group's interval, but at least this.
-const SHORTEST_FLUSH: Duration = Duration::from_secs(10);
+/// Messages kept for the pages.
+pub(crate) const HISTORY: usize = 200;
 
-/// Why a configuration cannot be used although it parses.
+/// A route's place in the tree and the labels that make the group.
+pub(crate) type GroupId = (usize, Labels);
+
+/// Why a configuration cannot be used although it parses, or the state of an earlier process.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// A template file or text is broken.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
 }
 
-/// One group at one moment, for the pages.
-#[derive(Debug, Clone)]
-pub struct GroupView {
-    /// The receiver's name.
-    pub receiver: String,
-    /// Route and labels.
-    pub key: String,
-    /// The labels that make the group.
-    pub labels: Labels,
-    /// When it next looks for news, milliseconds.
-    pub next_flush: i64,
-    /// Its alerts.
-    pub alerts: Vec<ViewedAlert>,
+/// What an Alertmanager is told beside its configuration. The defaults are Alertmanager's.
+#[derive(Clone)]
+pub struct Options {
+    /// For links back, without a slash at its end.
+    pub external_url: String,
+    /// Where silences, alerts and what was told survive the process; `None` keeps them in memory alone.
+    pub state: Option<(Arc<dyn Vfs>, PathBuf)>,
+    /// How long expired silences and entries of the notification log stay.
+    pub retention: Duration,
+    /// How often the state's files are written anew.
+    pub maintenance_interval: Duration,
+    /// How often resolved alerts are forgotten.
+    pub gc_interval: Duration,
+    /// How many silences, and how large.
+    pub silence_limits: SilenceLimits,
+    /// The most alerts of one name; 0 is no limit.
+    pub per_alertname_limit: usize,
+    /// Nothing is told before this has passed since the start.
+    pub start_delay: Duration,
+    /// Only label names that Prometheus 2 knew (`classic-mode`).
+    pub legacy_names: bool,
+    /// How long it can be asked why something was told.
+    pub history_retention: Duration,
 }
 
-/// One alert of a group, for the pages.
-#[derive(Debug, Clone)]
-pub struct ViewedAlert {
-    /// Its labels.
-    pub labels: Labels,
-    /// Its annotations.
-    pub annotations: Labels,
-    /// Since when, milliseconds.
-    pub starts_at: i64,
-    /// When it ended; `None` while it fires.
-    pub ends_at: Option<i64>,
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            external_url: String::new(),
+            state: None,
+            retention: Duration::from_secs(120 * 3600),
+            maintenance_interval: Duration::from_secs(15 * 60),
+            gc_interval: Duration::from_secs(30 * 60),
+            silence_limits: SilenceLimits::default(),
+            per_alertname_limit: 0,
+            start_delay: Duration::ZERO,
+            legacy_names: false,
+            history_retention: Duration::from_secs(120 * 3600),
+        }
+    }
 }
 
-// A configuration with everything made from it.
-struct Loaded {
-    config: AlertmanagerConfig,
-    integrations: HashMap<String, Vec<Integration>>,
+/// A configuration with everything made from it.
+pub(crate) struct Loaded {
+    pub config: AlertmanagerConfig,
+    pub tree: Tree,
+    pub integrations: HashMap<String, Vec<Channel>>,
 }
 
 impl Loaded {
@@ -82,84 +104,145 @@ impl Loaded {
     ) -> Result<Self, LoadError> {
         let clock = clock.clone();
         let templates = Arc::new(Templates::new(template_files, move || clock.now_ms())?);
+        let channels = |integrations: Vec<Integration>| integrations.into_iter().map(|i| Channel::Real(Box::new(i)));
         let integrations = config
             .receivers
             .iter()
-            .map(|r| (r.name.clone(), Integration::of(r, &templates)))
+            .map(|r| (r.name.clone(), channels(Integration::of(r, &templates)).collect()))
             .collect();
-        Ok(Self { config, integrations })
+        Ok(Self {
+            tree: Tree::new(&config.route),
+            config,
+            integrations,
+        })
+    }
+
+    /// Whether the time alone keeps a group quiet.
+    pub(crate) fn muting(&self, group: &Group, now: i64) -> Option<Suppression> {
+        let inside = |name: &&String| {
+            let named = self.config.time_intervals.iter().find(|t| t.name == **name);
+            named.is_some_and(|t| t.intervals.iter().any(|i| i.contains(now.div_euclid(1000))))
+        };
+        if !group.active.is_empty() && !group.active.iter().any(|name| inside(&name)) {
+            return Some(Suppression::Inactive(group.active.clone()));
+        }
+        let muting: Vec<String> = group.mute.iter().filter(inside).cloned().collect();
+        (!muting.is_empty()).then(|| Suppression::Muted(muting.into()))
     }
 }
 
-struct Group {
-    key: String,
-    labels: Labels,
-    receiver: String,
-    wait_ms: i64,
-    interval: Duration,
-    repeat_ms: i64,
-    mute: Vec<String>,
-    active: Vec<String>,
-    route_labels: BTreeMap<String, String>,
-    alerts: Mutex<HashMap<u64, Stored>>,
-    next_flush: AtomicI64,
-    stop: CancellationToken,
+/// Alerts and the groups they are in.
+pub(crate) struct State {
+    pub store: Store,
+    pub groups: HashMap<GroupId, Arc<Group>>,
+    pub inhibitor: Inhibitor,
+    /// Resolved alerts whose end was noted.
+    pub ended: HashSet<u64>,
 }
 
-#[derive(Default)]
-struct State {
-    store: Store,
-    groups: HashMap<(RouteId, Labels), Arc<Group>>,
-    told: HashMap<(String, String, &'static str, usize), Told>,
+impl State {
+    /// The alert that mutes this one, and the rule's name.
+    pub(crate) fn inhibiting(&self, alert: &StoredAlert, now: i64) -> Option<(u64, &str)> {
+        if self.inhibitor.is_empty() {
+            return None;
+        }
+        let firing = |id| {
+            let source = self.store.get(id).filter(|source| !source.is_resolved(now));
+            source.map(|source| &source.labels)
+        };
+        self.inhibitor.inhibiting(alert.fingerprint, &alert.labels, firing)
+    }
 }
 
-struct Inner {
-    loaded: Mutex<Arc<Loaded>>,
-    // Lock order: state before a group's alerts.
-    state: Mutex<State>,
-    history: Mutex<VecDeque<Delivery>>,
-    clock: Arc<dyn Clock>,
-    metrics: Metrics,
-    external_url: String,
-    runtime: Handle,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+pub(crate) struct Inner {
+    pub loaded: Mutex<Arc<Loaded>>,
+    // Lock order: state before a group's alerts. No other two are held together.
+    pub state: Mutex<State>,
+    pub silences: Mutex<Silences>,
+    pub nflog: Mutex<NotificationLog>,
+    pub disk: Option<Disk>,
+    pub events: EventLog,
+    pub history: Mutex<VecDeque<Delivery>>,
+    pub sending: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    pub external_url: String,
+    pub retention_ms: i64,
+    pub runtime: Handle,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
+    // Nothing is told before.
+    tell_from: Instant,
 }
 
 /// Routes, groups and delivers alerts. Cloning shares it.
 #[derive(Clone)]
 pub struct Alertmanager {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl Alertmanager {
-    /// An Alertmanager that runs on the current tokio runtime until `stop` is cancelled.
+    /// An Alertmanager that runs on the current tokio runtime until `stop` is cancelled. It goes on where the process
+    /// before it ended, also where that was killed.
     ///
     /// `template_files` are names and contents of the files that the configuration's `templates` found.
     ///
     /// # Errors
-    /// [`LoadError`] where a template is broken.
+    /// [`LoadError`] where a template is broken or the state cannot be read.
     pub fn new(
         config: AlertmanagerConfig,
         template_files: &[(String, String)],
-        external_url: String,
+        options: Options,
         clock: Arc<dyn Clock>,
         registry: &Registry,
         stop: CancellationToken,
     ) -> Result<Self, LoadError> {
-        let loaded = Mutex::new(Arc::new(Loaded::new(config, template_files, &clock)?));
+        let loaded = Loaded::new(config, template_files, &clock)?;
+        let (disk, found) = match options.state.clone() {
+            None => (None, None),
+            Some((vfs, dir)) => {
+                let (disk, found) = Disk::open(vfs, dir)?;
+                (Some(disk), Some(found))
+            }
+        };
+        let retention_ms = ms(options.retention);
+        let state = State {
+            store: Store::default(),
+            groups: HashMap::new(),
+            inhibitor: Inhibitor::new(&loaded.config.inhibit_rules),
+            ended: HashSet::new(),
+        };
         let inner = Inner {
-            loaded,
-            state: Mutex::default(),
+            loaded: Mutex::new(Arc::new(loaded)),
+            state: Mutex::new(state),
+            silences: Mutex::new(Silences::new(
+                retention_ms,
+                options.silence_limits,
+                options.legacy_names,
+            )),
+            nflog: Mutex::default(),
+            disk,
+            events: EventLog::new(ms(options.history_retention)),
             history: Mutex::default(),
+            sending: Mutex::default(),
             clock,
             metrics: Metrics::new(registry),
-            external_url,
+            external_url: options.external_url.clone(),
+            retention_ms,
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
             stop,
+            tell_from: Instant::now() + options.start_delay,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        inner.state.lock().store.limit = options.per_alertname_limit;
+        let manager = Self { inner: Arc::new(inner) };
+        manager.inner.count_parts();
+        manager.inner.register(registry);
+        if let Some(found) = found {
+            manager.inner.restore(found);
+        }
+        manager.inner.spawn_upkeep(&options);
+        Ok(manager)
     }
 
     /// Takes a new configuration: all groups are made anew, what was told is remembered.
@@ -167,341 +250,210 @@ impl Alertmanager {
     /// # Errors
     /// [`LoadError`]; the old configuration goes on.
     pub fn reload(&self, config: AlertmanagerConfig, template_files: &[(String, String)]) -> Result<(), LoadError> {
-        *self.inner.loaded.lock() = Arc::new(Loaded::new(config, template_files, &self.inner.clock)?);
-        let stored: Vec<Stored> = {
-            let mut state = self.inner.state.lock();
+        let inner = &self.inner;
+        let loaded = Arc::new(Loaded::new(config, template_files, &inner.clock)?);
+        let now = inner.clock.now_ms();
+        // The inhibitor knows its sources before the first of the new groups tells anything.
+        let mut inhibitor = Inhibitor::new(&loaded.config.inhibit_rules);
+        let alerts: Vec<Arc<StoredAlert>> = {
+            let mut state = inner.state.lock();
+            *inner.loaded.lock() = loaded;
             for (_, group) in state.groups.drain() {
                 group.stop.cancel();
             }
+            for alert in state.store.iter().filter(|a| !a.is_resolved(now)) {
+                inhibitor.insert(alert.fingerprint, &alert.labels);
+            }
+            state.inhibitor = inhibitor;
             state.store.iter().cloned().collect()
         };
-        let now = self.inner.clock.now_ms();
-        for alert in stored.into_iter().filter(|a| !a.is_resolved(now)) {
-            self.inner.route(&alert);
-        }
+        inner.route(&alerts, now, Timing::New);
+        inner.count_parts();
         info!("alertmanager configuration loaded");
         Ok(())
     }
 
-    /// The names of all receivers.
-    #[must_use]
-    pub fn receivers(&self) -> Vec<String> {
-        self.inner
-            .loaded
-            .lock()
-            .config
-            .receivers
-            .iter()
-            .map(|r| r.name.clone())
-            .collect()
-    }
-
-    /// Whether any receiver tells anybody: one without integrations swallows what it gets.
-    #[must_use]
-    pub fn delivers(&self) -> bool {
-        self.inner
-            .loaded
-            .lock()
-            .integrations
-            .values()
-            .any(|all| !all.is_empty())
-    }
-
-    /// All groups, by receiver and labels.
-    #[must_use]
-    pub fn groups(&self) -> Vec<GroupView> {
-        let now = self.inner.clock.now_ms();
-        let state = self.inner.state.lock();
-        let mut views: Vec<GroupView> = state
-            .groups
-            .values()
-            .map(|group| {
-                let alerts = sorted(group.alerts.lock().values().cloned().collect());
-                GroupView {
-                    receiver: group.receiver.clone(),
-                    key: group.key.clone(),
-                    labels: group.labels.clone(),
-                    next_flush: group.next_flush.load(Ordering::Relaxed),
-                    alerts: alerts
-                        .into_iter()
-                        .map(|a| ViewedAlert {
-                            ends_at: a.is_resolved(now).then_some(a.ends_at),
-                            labels: a.labels,
-                            annotations: a.annotations,
-                            starts_at: a.starts_at,
-                        })
-                        .collect(),
-                }
-            })
-            .collect();
-        views.sort_by(|a, b| (&a.receiver, &a.labels, &a.key).cmp(&(&b.receiver, &b.labels, &b.key)));
-        views
-    }
-
-    /// The latest messages, newest first.
-    #[must_use]
-    pub fn history(&self) -> Vec<Delivery> {
-        self.inner.history.lock().iter().cloned().collect()
-    }
-
-    /// Ends when all groups have ended; cancel the token given to [`Alertmanager::new`] first.
+    /// Ends when all groups have ended and the state is on disk; cancel the token given to [`Alertmanager::new`] first.
+    /// Messages that are on their way get a few seconds to arrive.
     pub async fn stopped(&self) {
         self.inner.tasks.close();
-        self.inner.tasks.wait().await;
+        let _ = tokio::time::timeout(group::LAST_WORDS, self.inner.tasks.wait()).await;
+        let inner = self.inner.clone();
+        let _ = tokio::task::spawn_blocking(move || inner.write_state()).await;
     }
 }
 
 impl AlertSink for Alertmanager {
     fn post(&self, alerts: &[Alert]) {
-        let inner = &self.inner;
-        let now = inner.clock.now_ms();
-        let resolve_timeout = ms(inner.loaded.lock().config.resolve_timeout);
-        for alert in alerts.iter().filter(|a| !a.labels.is_empty()) {
-            let status = if alert.is_resolved(now) { "resolved" } else { "firing" };
-            inner.metrics.received.with(&[status, "v2"]).inc();
-            let stored = {
-                let mut state = inner.state.lock();
-                state.store.forget_resolved(now - KEEP_RESOLVED_MS);
-                state.store.put(alert, now, resolve_timeout)
-            };
-            inner.route(&stored);
-        }
+        self.inner.put(alerts.iter().filter(|a| !a.labels.is_empty()));
     }
+}
+
+/// When the groups that are made begin to tell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timing {
+    /// As Alertmanager has it.
+    New,
+    /// Those that were told something before the restart go on in their rhythm.
+    Restored,
 }
 
 impl Inner {
-    // Puts an alert into the group of each route that it takes; makes groups that do not exist yet.
-    fn route(self: &Arc<Self>, alert: &Stored) {
-        let loaded = self.loaded.lock().clone();
-        let mut state = self.state.lock();
-        for taken in route::taken(&loaded.config.route, &alert.labels) {
-            let labels = route::group_labels(taken.route, &alert.labels);
-            let fingerprint = alert.labels.fingerprint();
-            if let Some(group) = state.groups.get(&(taken.id.clone(), labels.clone())) {
-                group.alerts.lock().insert(fingerprint, alert.clone());
-                continue;
-            }
-            let now = self.clock.now_ms();
-            if alert.is_resolved(now) {
-                // Nobody was told that it fired, so nobody needs to hear that it does not.
-                continue;
-            }
-            let route = taken.route;
-            // An alert that has waited elsewhere is not made to wait again.
-            let waited = alert.starts_at + ms(route.group_wait) < now;
-            let group = Arc::new(Group {
-                key: format!("{}:{labels}", taken.key),
-                labels: labels.clone(),
-                receiver: route.receiver.clone(),
-                wait_ms: if waited { 0 } else { ms(route.group_wait) },
-                interval: route.group_interval,
-                repeat_ms: ms(route.repeat_interval),
-                mute: route.mute_time_intervals.clone(),
-                active: route.active_time_intervals.clone(),
-                route_labels: route.labels.clone(),
-                alerts: Mutex::new(HashMap::from([(fingerprint, alert.clone())])),
-                next_flush: AtomicI64::new(now),
-                stop: self.stop.child_token(),
-            });
-            let id = (taken.id, labels);
-            state.groups.insert(id.clone(), group.clone());
-            self.tasks.spawn_on(run(self.clone(), group, id), &self.runtime);
-        }
-    }
-
-    // Tells a group's receiver what is new. True where everything due was delivered.
-    async fn flush(self: &Arc<Self>, group: &Arc<Group>) -> bool {
-        self.metrics.flushes.inc();
+    pub(crate) fn put<'a>(self: &Arc<Self>, alerts: impl Iterator<Item = &'a Alert>) {
+        let begin = std::time::Instant::now();
         let now = self.clock.now_ms();
-        let loaded = self.loaded.lock().clone();
-        let alerts = sorted(group.alerts.lock().values().cloned().collect());
-        let heard = self.unmuted(&loaded, group, &alerts, now);
-        let firing: BTreeSet<u64> = heard
-            .iter()
-            .filter(|a| !a.is_resolved(now))
-            .map(|a| a.labels.fingerprint())
-            .collect();
-        let resolved: BTreeSet<u64> = heard
-            .iter()
-            .filter(|a| a.is_resolved(now))
-            .map(|a| a.labels.fingerprint())
-            .collect();
-        // Where all are muted there is nothing to say, not even that it is over.
-        let due_to_speak = !heard.is_empty();
-        let deadline = Instant::now() + group.interval.max(SHORTEST_FLUSH);
-        let integrations = loaded.integrations.get(&group.receiver).map_or(&[][..], Vec::as_slice);
-        // Side by side: one integration that hangs holds up none of the others.
-        let mut turns = Vec::new();
-        for (index, integration) in integrations.iter().enumerate() {
-            let name = (
-                group.key.clone(),
-                group.receiver.clone(),
-                integration.kind(),
-                integration.index(),
-            );
-            let told = self.state.lock().told.get(&name).cloned();
-            let due = dedup::reason(
-                told.as_ref(),
-                now,
-                &firing,
-                &resolved,
-                integration.send_resolved(),
-                group.repeat_ms,
-            );
-            let Some(reason) = due.filter(|_| due_to_speak) else {
-                continue;
-            };
-            let notification = notification(self, group, &heard, now, reason, integration.send_resolved());
-            let told = Told {
-                at: now,
-                firing: firing.clone(),
-                resolved: resolved.clone(),
-            };
-            let (inner, loaded, receiver) = (self.clone(), loaded.clone(), group.receiver.clone());
-            turns.push(tokio::spawn(async move {
-                let Some(integration) = loaded.integrations.get(&receiver).and_then(|all| all.get(index)) else {
-                    return false;
+        let resolve_timeout = ms(self.loaded.lock().config.resolve_timeout);
+        let mut put = Vec::new();
+        let mut news = Vec::new();
+        let mut events = Vec::new();
+        let (mut firing, mut resolved) = (0_u32, 0_u32);
+        {
+            let mut state = self.state.lock();
+            for alert in alerts {
+                let is_over = alert.is_resolved(now);
+                *(if is_over { &mut resolved } else { &mut firing }) += 1;
+                let event = |what| Event {
+                    at: now,
+                    fingerprint: alert.labels.fingerprint(),
+                    labels: alert.labels.clone(),
+                    what,
                 };
-                let report = |delivery| inner.remember(delivery);
-                let sent = notification.alerts.is_empty()
-                    || deliver(
-                        integration,
-                        &notification,
-                        deadline,
-                        &inner.clock,
-                        &inner.metrics,
-                        &report,
-                    )
-                    .await;
-                if sent {
-                    inner.state.lock().told.insert(name, told);
+                let Some(done) = state.store.put(alert, now, resolve_timeout) else {
+                    self.metrics.limited.inc();
+                    events.push(event(Happening::Refused));
+                    continue;
+                };
+                let (id, over) = (done.alert.fingerprint, done.alert.is_resolved(now));
+                if over && state.ended.insert(id) {
+                    state.inhibitor.remove(id, &done.alert.labels);
+                    if done.was_firing {
+                        events.push(event(Happening::Resolved { by_timeout: false }));
+                    }
+                } else if !over && !done.was_firing {
+                    state.ended.remove(&id);
+                    state.inhibitor.insert(id, &done.alert.labels);
+                    events.push(event(Happening::Fired));
                 }
-                sent
-            }));
+                if done.is_news {
+                    news.push(done.alert.clone());
+                }
+                put.push(done.alert);
+            }
         }
-        let mut all_sent = true;
-        for turn in turns {
-            all_sent &= turn.await.unwrap_or(false);
+        self.metrics.received.with(&["firing", "v2"]).add(f64::from(firing));
+        self.metrics.received.with(&["resolved", "v2"]).add(f64::from(resolved));
+        self.events.note(events);
+        // In memory first: a snapshot that begins now has them, and what goes to the journal later comes once more.
+        if let Some(disk) = &self.disk {
+            disk.keep_alerts(news.iter().map(AsRef::as_ref));
         }
-        if all_sent {
-            let heard: HashMap<u64, i64> = alerts
-                .iter()
-                .filter(|a| a.is_resolved(now))
-                .map(|a| (a.labels.fingerprint(), a.updated_at))
-                .collect();
-            // Resolved and told: forgotten, unless it was posted again meanwhile.
-            group
-                .alerts
-                .lock()
-                .retain(|id, alert| heard.get(id) != Some(&alert.updated_at));
-        }
-        all_sent
+        self.route(&put, now, Timing::New);
+        self.metrics.processing.observe(begin.elapsed().as_secs_f64());
     }
 
-    fn unmuted(&self, loaded: &Loaded, group: &Group, alerts: &[Stored], now: i64) -> Vec<Stored> {
-        let inside = |name: &String| {
-            let named = loaded.config.time_intervals.iter().find(|t| t.name == *name);
-            named.is_some_and(|t| t.intervals.iter().any(|i| i.contains(now / 1000)))
+    /// Puts alerts into the group of each route that they take; makes groups that do not exist yet.
+    pub(crate) fn route(self: &Arc<Self>, alerts: &[Arc<StoredAlert>], now: i64, timing: Timing) {
+        let mut events = Vec::new();
+        let mut state = self.state.lock();
+        // Not before the state is held: a reload changes both together.
+        let loaded = self.loaded.lock().clone();
+        for alert in alerts {
+            for at in loaded.tree.taken(&alert.labels) {
+                let Some(node) = loaded.tree.node(at) else { continue };
+                let id = (at, node.group_labels(&alert.labels));
+                if let Some(group) = state.groups.get(&id) {
+                    // One that was resolved long ago is nothing new for the group after a restart.
+                    let is_over = alert.is_resolved(now);
+                    if timing == Timing::Restored && is_over && !self.is_believed_firing(group, alert) {
+                        continue;
+                    }
+                    let is_first = group.alerts.lock().insert(alert.fingerprint, alert.clone()).is_none();
+                    if is_first {
+                        events.push(grouped(alert, group, now));
+                    }
+                    continue;
+                }
+                let group = self.new_group(at, node, &id.1, alert, now, timing);
+                if alert.is_resolved(now) && !self.is_believed_firing(&group.0, alert) {
+                    // Nobody was told that it fired, so nobody needs to hear that it does not.
+                    continue;
+                }
+                let (group, wait) = group;
+                events.push(grouped(alert, &group, now));
+                state.groups.insert(id.clone(), group.clone());
+                self.tasks
+                    .spawn_on(group::run(self.clone(), group, id, wait), &self.runtime);
+            }
+        }
+        drop(state);
+        self.events.note(events);
+    }
+
+    fn is_believed_firing(&self, group: &Group, alert: &StoredAlert) -> bool {
+        let log = self.nflog.lock();
+        log.believes_firing(&group.key, &group.receiver, alert_hash(&alert.labels))
+    }
+
+    fn new_group(
+        &self,
+        at: usize,
+        node: &crate::route::Node,
+        labels: &Labels,
+        alert: &Arc<StoredAlert>,
+        now: i64,
+        timing: Timing,
+    ) -> (Arc<Group>, Duration) {
+        let key: Arc<str> = format!("{}:{labels}", node.key).into();
+        // An alert that has waited elsewhere is not made to wait again.
+        let has_waited = alert.starts_at.saturating_add(ms(node.group_wait)) < now;
+        let mut wait = if has_waited { Duration::ZERO } else { node.group_wait };
+        if timing == Timing::Restored
+            && let Some(told) = self.nflog.lock().last_told(&key, &node.receiver)
+        {
+            let due = told.saturating_add(ms(node.group_interval)).saturating_sub(now);
+            wait = Duration::from_millis(due.max(0).unsigned_abs()).min(node.group_interval);
+        }
+        wait = wait.max(self.tell_from.saturating_duration_since(Instant::now()));
+        let group = Group {
+            node: at,
+            key,
+            labels: labels.clone(),
+            receiver: node.receiver.clone(),
+            interval: node.group_interval,
+            repeat_ms: ms(node.repeat_interval),
+            mute: node.mute.clone(),
+            active: node.active.clone(),
+            route_labels: node.labels.clone(),
+            alerts: Mutex::new(HashMap::from([(alert.fingerprint, alert.clone())])),
+            suppressed: Mutex::default(),
+            next_flush: AtomicI64::new(now.saturating_add(ms(wait))),
+            stop: self.stop.child_token(),
         };
-        let inactive = !group.active.is_empty() && !group.active.iter().any(inside);
-        if inactive || group.mute.iter().any(inside) {
-            let reason = if inactive {
-                "active_time_interval"
-            } else {
-                "mute_time_interval"
-            };
-            self.metrics.suppressed.with(&[reason]).add(alerts.len() as f64);
-            return Vec::new();
-        }
-        if loaded.config.inhibit_rules.is_empty() {
-            return alerts.to_vec();
-        }
-        let state = self.state.lock();
-        let firing = state.store.iter().filter(|a| !a.is_resolved(now)).map(|a| &a.labels);
-        let inhibitor = Inhibitor::new(&loaded.config.inhibit_rules, firing);
-        let labels_of = |id| state.store.get(id).map(|a| a.labels.clone());
-        let (muted, heard): (Vec<_>, Vec<_>) = alerts
-            .iter()
-            .cloned()
-            .partition(|a| inhibitor.inhibits(&a.labels, labels_of));
-        self.metrics.suppressed.with(&["inhibition"]).add(muted.len() as f64);
-        heard
+        (Arc::new(group), wait)
     }
 
-    fn remember(&self, delivery: Delivery) {
-        let mut history = self.history.lock();
-        history.push_front(delivery);
-        history.truncate(HISTORY);
+    fn count_parts(&self) {
+        let loaded = self.loaded.lock().clone();
+        self.metrics.receivers.set(loaded.config.receivers.len() as f64);
+        let integrations: usize = loaded.integrations.values().map(Vec::len).sum();
+        self.metrics.integrations.set(integrations as f64);
+        self.metrics
+            .inhibition_rules
+            .set(loaded.config.inhibit_rules.len() as f64);
     }
 }
 
-fn notification(
-    inner: &Inner,
-    group: &Group,
-    heard: &[Stored],
-    now: i64,
-    reason: &'static str,
-    send_resolved: bool,
-) -> Notification {
-    let told = heard.iter().filter(|a| send_resolved || !a.is_resolved(now));
-    let alerts = told.map(|a| NotifiedAlert {
-        labels: a.labels.clone(),
-        annotations: a.annotations.clone(),
-        starts_at: a.starts_at,
-        ends_at: a.is_resolved(now).then_some(a.ends_at),
-        generator_url: a.generator_url.clone(),
-    });
-    Notification {
-        receiver: group.receiver.clone(),
-        alerts: alerts.collect(),
-        group_labels: group.labels.clone(),
-        external_url: inner.external_url.clone(),
-        group_key: group.key.clone(),
-        reason,
-        route_labels: group.route_labels.clone(),
+fn grouped(alert: &StoredAlert, group: &Group, now: i64) -> Event {
+    Event {
+        at: now,
+        fingerprint: alert.fingerprint,
+        labels: alert.labels.clone(),
+        what: Happening::Grouped {
+            receiver: group.receiver.clone(),
+            group_key: group.key.clone(),
+            flush_at: group.next_flush.load(Ordering::Relaxed),
+        },
     }
-}
-
-async fn run(inner: Arc<Inner>, group: Arc<Group>, id: (RouteId, Labels)) {
-    let mut next = Instant::now() + Duration::from_millis(group.wait_ms.max(0).unsigned_abs());
-    loop {
-        let wait = next.saturating_duration_since(Instant::now());
-        group
-            .next_flush
-            .store(inner.clock.now_ms() + ms(wait), Ordering::Relaxed);
-        tokio::select! {
-            () = group.stop.cancelled() => return,
-            () = tokio::time::sleep_until(next) => {}
-        }
-        // The timer is set before the flush, so that a slow receiver does not shift the group's rhythm.
-        next = Instant::now() + group.interval;
-        group
-            .next_flush
-            .store(inner.clock.now_ms() + ms(group.interval), Ordering::Relaxed);
-        tokio::select! {
-            () = group.stop.cancelled() => return,
-            _ = inner.flush(&group) => {}
-        }
-        let mut state = inner.state.lock();
-        if group.alerts.lock().is_empty() {
-            state.groups.remove(&id);
-            return;
-        }
-    }
-}
-
-fn ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-// By job, then instance, then all labels: the order of a message.
-fn sorted(mut alerts: Vec<Stored>) -> Vec<Stored> {
-    let place = |a: &Stored| {
-        let value = |name| a.labels.value(name).to_owned();
-        (value("job"), value("instance"), value(ALERTNAME))
-    };
-    alerts.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.labels.cmp(&b.labels)));
-    alerts
 }
 
 #[cfg(test)]

@@ -1,58 +1,106 @@
 //! Which routes an alert takes, and which group it falls into.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use cupola_config::alertmanager::{GroupBy, Route};
-use cupola_model::Labels;
+use cupola_model::{Labels, Matcher};
 
-/// A node of the routing tree, by its place: the indexes of children from the root down.
-pub(crate) type RouteId = Vec<usize>;
-
-/// A route with its place and its key.
-#[derive(Debug, Clone)]
-pub(crate) struct Taken<'a> {
-    pub id: RouteId,
+/// A node of the routing tree, with all that groups need of it.
+#[derive(Debug)]
+pub(crate) struct Node {
     /// The matchers of all nodes down to it, as Alertmanager writes them in a group key: `{}/{team="a"}`.
-    pub key: String,
-    pub route: &'a Route,
+    pub key: Arc<str>,
+    pub receiver: Arc<str>,
+    pub group_by: GroupBy,
+    pub group_wait: Duration,
+    pub group_interval: Duration,
+    pub repeat_interval: Duration,
+    pub mute: Arc<[String]>,
+    pub active: Arc<[String]>,
+    pub labels: Arc<BTreeMap<String, String>>,
+    matchers: Vec<Matcher>,
+    continue_matching: bool,
+    children: Vec<usize>,
 }
 
-/// The routes that `labels` takes, in the tree's order; at least one, as the root matches everything.
-pub(crate) fn taken<'a>(root: &'a Route, labels: &Labels) -> Vec<Taken<'a>> {
-    let mut out = Vec::new();
-    walk(root, labels, &mut Vec::new(), String::new(), &mut out);
-    out
-}
-
-fn walk<'a>(route: &'a Route, labels: &Labels, id: &mut RouteId, parent: String, out: &mut Vec<Taken<'a>>) -> bool {
-    if !route.matchers.iter().all(|m| m.matches_labels(labels)) {
-        return false;
-    }
-    let own: Vec<String> = route.matchers.iter().map(ToString::to_string).collect();
-    let slash = if id.is_empty() { "" } else { "/" };
-    let key = format!("{parent}{slash}{{{}}}", own.join(","));
-    let before = out.len();
-    for (index, child) in route.routes.iter().enumerate() {
-        id.push(index);
-        let matched = walk(child, labels, id, key.clone(), out);
-        id.pop();
-        if matched && !child.continue_matching {
-            break;
+impl Node {
+    /// The labels that decide which group of this route an alert belongs to.
+    pub(crate) fn group_labels(&self, labels: &Labels) -> Labels {
+        match &self.group_by {
+            GroupBy::All => labels.clone(),
+            GroupBy::Labels(names) => labels.keeping(names),
         }
     }
-    if out.len() == before {
-        out.push(Taken {
-            id: id.clone(),
-            key,
-            route,
-        });
-    }
-    true
 }
 
-/// The labels that decide which group of `route` an alert belongs to.
-pub(crate) fn group_labels(route: &Route, labels: &Labels) -> Labels {
-    match &route.group_by {
-        GroupBy::All => labels.clone(),
-        GroupBy::Labels(names) => labels.keeping(names),
+/// All routes.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    nodes: Vec<Node>,
+}
+
+impl Tree {
+    pub(crate) fn new(root: &Route) -> Self {
+        let mut tree = Self { nodes: Vec::new() };
+        tree.add(root, "");
+        tree
+    }
+
+    fn add(&mut self, route: &Route, parent: &str) -> usize {
+        let own: Vec<String> = route.matchers.iter().map(ToString::to_string).collect();
+        let slash = if self.nodes.is_empty() { "" } else { "/" };
+        let key = format!("{parent}{slash}{{{}}}", own.join(","));
+        let at = self.nodes.len();
+        self.nodes.push(Node {
+            key: key.as_str().into(),
+            receiver: route.receiver.as_str().into(),
+            group_by: route.group_by.clone(),
+            group_wait: route.group_wait,
+            group_interval: route.group_interval,
+            repeat_interval: route.repeat_interval,
+            mute: route.mute_time_intervals.clone().into(),
+            active: route.active_time_intervals.clone().into(),
+            labels: Arc::new(route.labels.clone()),
+            matchers: route.matchers.clone(),
+            continue_matching: route.continue_matching,
+            children: Vec::new(),
+        });
+        let children: Vec<usize> = route.routes.iter().map(|child| self.add(child, &key)).collect();
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.children = children;
+        }
+        at
+    }
+
+    pub(crate) fn node(&self, at: usize) -> Option<&Node> {
+        self.nodes.get(at)
+    }
+
+    /// The places of the nodes that `labels` takes, in the tree's order; at least one, as the root matches everything.
+    pub(crate) fn taken(&self, labels: &Labels) -> Vec<usize> {
+        let mut out = Vec::with_capacity(1);
+        self.walk(0, labels, &mut out);
+        out
+    }
+
+    fn walk(&self, at: usize, labels: &Labels, out: &mut Vec<usize>) -> bool {
+        let Some(node) = self.nodes.get(at) else { return false };
+        if !node.matchers.iter().all(|m| m.matches_labels(labels)) {
+            return false;
+        }
+        let before = out.len();
+        for child in &node.children {
+            let continues = self.nodes.get(*child).is_some_and(|c| c.continue_matching);
+            if self.walk(*child, labels, out) && !continues {
+                break;
+            }
+        }
+        if out.len() == before {
+            out.push(at);
+        }
+        true
     }
 }
 
@@ -87,12 +135,10 @@ receivers: [{name: default}, {name: a}, {name: pager}, {name: ab}]
 
     #[track_caller]
     fn check(labels: &[(&str, &str)], expected: &[(&str, &str)]) {
-        let root = root(TREE);
-        let taken = taken(&root, &Labels::from_pairs(labels.iter().copied()));
-        let got: Vec<_> = taken
-            .iter()
-            .map(|t| (t.route.receiver.as_str(), t.key.as_str()))
-            .collect();
+        let tree = Tree::new(&root(TREE));
+        let taken = tree.taken(&Labels::from_pairs(labels.iter().copied()));
+        let nodes = taken.iter().map(|at| tree.node(*at).unwrap());
+        let got: Vec<_> = nodes.map(|n| (&*n.receiver, &*n.key)).collect();
         assert_eq!(got, expected);
     }
 
@@ -124,14 +170,18 @@ receivers: [{name: default}, {name: a}, {name: pager}, {name: ab}]
         for case in all["cases"].as_array().unwrap() {
             let config = &all["configs"][case["config"].as_str().unwrap()];
             let yaml = config.as_str().map_or_else(|| config.to_string(), str::to_owned);
-            let root = root(&yaml);
+            let tree = Tree::new(&root(&yaml));
             let labels: Labels = case["labels"]
                 .as_object()
                 .unwrap()
                 .iter()
                 .map(|(n, v)| (n, v.as_str().unwrap()))
                 .collect();
-            let got: Vec<_> = taken(&root, &labels).iter().map(|t| t.route.receiver.clone()).collect();
+            let taken = tree.taken(&labels);
+            let got: Vec<String> = taken
+                .iter()
+                .map(|at| tree.node(*at).unwrap().receiver.to_string())
+                .collect();
             let want: Vec<_> = case["receivers"]
                 .as_array()
                 .unwrap()

@@ -1,65 +1,215 @@
 //! The alerts that are known, by fingerprint.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use cupola_model::{Alert, Labels};
+use cupola_model::{ALERTNAME, Alert, Labels};
 
-/// One alert as it is known now. Times are milliseconds.
+use crate::proto::{Fields, Message, WireError, pair};
+
+/// One alert as it is known now. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Stored {
+pub struct StoredAlert {
+    /// What names it.
     pub labels: Labels,
+    /// Texts for people.
     pub annotations: Labels,
+    /// Since when it fires.
     pub starts_at: i64,
+    /// When it ends, or has ended.
     pub ends_at: i64,
+    /// When it was last posted.
     pub updated_at: i64,
-    pub generator_url: String,
+    /// Where its expression can be looked at.
+    pub generator_url: Box<str>,
+    /// Whether its end is only a guess: nobody named one.
+    pub timeout: bool,
+    /// Of its labels.
+    pub fingerprint: u64,
 }
 
-impl Stored {
-    pub(crate) fn is_resolved(&self, now: i64) -> bool {
+impl StoredAlert {
+    /// Whether it is over at `now`.
+    #[must_use]
+    pub fn is_resolved(&self, now: i64) -> bool {
         self.ends_at <= now
     }
+
+    /// `self`, the younger, and an older one that overlaps it, as Alertmanager's `Alert.Merge` joins them.
+    fn merged(mut self, old: &Self, now: i64) -> Self {
+        self.starts_at = self.starts_at.min(old.starts_at);
+        if self.is_resolved(now) {
+            if old.is_resolved(now) {
+                self.ends_at = self.ends_at.max(old.ends_at);
+            }
+        } else if old.ends_at > self.ends_at && !old.timeout {
+            self.ends_at = old.ends_at;
+        }
+        self
+    }
+
+    /// As a protobuf message, see `docs/format/alertmanager.md`.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut message = Message::default();
+        for (name, value) in &self.labels {
+            message.pair(1, name, value);
+        }
+        for (name, value) in &self.annotations {
+            message.pair(2, name, value);
+        }
+        message.time(3, self.starts_at);
+        message.time(4, self.ends_at);
+        message.time(5, self.updated_at);
+        message.bytes(6, self.generator_url.as_bytes());
+        message.number(7, u64::from(self.timeout));
+        message.0
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let (mut labels, mut annotations) = (Vec::new(), Vec::new());
+        let mut stored = Self {
+            labels: Labels::empty(),
+            annotations: Labels::empty(),
+            starts_at: 0,
+            ends_at: 0,
+            updated_at: 0,
+            generator_url: Box::default(),
+            timeout: false,
+            fingerprint: 0,
+        };
+        for field in Fields(bytes) {
+            let (number, value) = field?;
+            match number {
+                1 => labels.push(pair(value, number)?),
+                2 => annotations.push(pair(value, number)?),
+                3 => stored.starts_at = value.time(number)?,
+                4 => stored.ends_at = value.time(number)?,
+                5 => stored.updated_at = value.time(number)?,
+                6 => stored.generator_url = value.text(number)?.into(),
+                7 => stored.timeout = value.number(number)? != 0,
+                _ => {}
+            }
+        }
+        stored.labels = Labels::from_pairs(labels);
+        stored.annotations = Labels::from_pairs(annotations);
+        stored.fingerprint = stored.labels.fingerprint();
+        Ok(stored)
+    }
+}
+
+/// What became of a posted alert.
+pub(crate) struct Put {
+    pub alert: Arc<StoredAlert>,
+    /// Whether more has changed than that it fires for longer.
+    pub is_news: bool,
+    /// Whether it fired before.
+    pub was_firing: bool,
 }
 
 /// All alerts, by fingerprint of their labels.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    alerts: HashMap<u64, Stored>,
+    alerts: HashMap<u64, Arc<StoredAlert>>,
+    // By alertname; kept only where there is a limit.
+    counts: HashMap<String, usize>,
+    /// The most alerts of one name; 0 is no limit.
+    pub limit: usize,
 }
 
 impl Store {
-    /// Takes in a posted alert; where it overlaps the one that is known, the earlier start stays.
-    pub(crate) fn put(&mut self, alert: &Alert, now: i64, resolve_timeout_ms: i64) -> Stored {
+    /// Takes in a posted alert. `None` where there are too many of its name.
+    pub(crate) fn put(&mut self, alert: &Alert, now: i64, resolve_timeout_ms: i64) -> Option<Put> {
         let fingerprint = alert.labels.fingerprint();
-        let ends_at = alert.ends_at.unwrap_or(now + resolve_timeout_ms);
-        let mut stored = Stored {
+        let mut stored = StoredAlert {
             labels: alert.labels.clone(),
             annotations: alert.annotations.clone(),
             starts_at: alert.starts_at,
-            ends_at,
+            ends_at: alert.ends_at.unwrap_or_else(|| now.saturating_add(resolve_timeout_ms)),
             updated_at: now,
-            generator_url: alert.generator_url.clone(),
+            generator_url: alert.generator_url.as_str().into(),
+            timeout: alert.ends_at.is_none(),
+            fingerprint,
         };
-        if let Some(old) = self.alerts.get(&fingerprint) {
-            let overlap = stored.starts_at <= old.ends_at && stored.ends_at >= old.starts_at;
+        let old = self.alerts.get(&fingerprint);
+        if let Some(old) = old {
+            let overlap = (stored.ends_at > old.starts_at && stored.ends_at < old.ends_at)
+                || (stored.starts_at > old.starts_at && stored.starts_at < old.ends_at);
             if overlap {
-                stored.starts_at = stored.starts_at.min(old.starts_at);
+                stored = stored.merged(old, now);
             }
+            // One allocation for what both have in common.
+            if stored.labels == old.labels {
+                stored.labels = old.labels.clone();
+            }
+            if stored.annotations == old.annotations {
+                stored.annotations = old.annotations.clone();
+            }
+        } else if self.limit > 0 {
+            let name = alert.labels.value(ALERTNAME);
+            let count = self.counts.entry(name.to_owned()).or_default();
+            if *count >= self.limit {
+                return None;
+            }
+            *count += 1;
         }
-        self.alerts.insert(fingerprint, stored.clone());
-        stored
+        let was_firing = old.is_some_and(|old| !old.is_resolved(now));
+        let is_news = old.is_none_or(|old| {
+            stored.is_resolved(now)
+                || !was_firing
+                || stored.starts_at != old.starts_at
+                || stored.annotations != old.annotations
+                || stored.generator_url != old.generator_url
+        });
+        let alert = Arc::new(stored);
+        self.alerts.insert(fingerprint, alert.clone());
+        Some(Put {
+            alert,
+            is_news,
+            was_firing,
+        })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stored> + Clone {
+    /// Takes in an alert of an earlier process as it was.
+    pub(crate) fn restore(&mut self, alert: StoredAlert) {
+        if self.limit > 0 && !self.alerts.contains_key(&alert.fingerprint) {
+            *self.counts.entry(alert.labels.value(ALERTNAME).to_owned()).or_default() += 1;
+        }
+        self.alerts.insert(alert.fingerprint, Arc::new(alert));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<StoredAlert>> + Clone {
         self.alerts.values()
     }
 
-    pub(crate) fn get(&self, fingerprint: u64) -> Option<&Stored> {
+    pub(crate) fn get(&self, fingerprint: u64) -> Option<&Arc<StoredAlert>> {
         self.alerts.get(&fingerprint)
     }
 
-    /// Forgets alerts that ended before `before`.
-    pub(crate) fn forget_resolved(&mut self, before: i64) {
-        self.alerts.retain(|_, alert| alert.ends_at >= before);
+    /// Forgets alerts that ended before `before`. Returns those.
+    pub(crate) fn forget_resolved(&mut self, before: i64) -> Vec<Arc<StoredAlert>> {
+        let mut gone = Vec::new();
+        self.alerts.retain(|_, alert| {
+            let stays = alert.ends_at >= before;
+            if !stays {
+                gone.push(alert.clone());
+            }
+            stays
+        });
+        if self.limit > 0 {
+            for alert in &gone {
+                let name = alert.labels.value(ALERTNAME);
+                if let Some(count) = self.counts.get_mut(name) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.counts.remove(name);
+                    }
+                }
+            }
+        }
+        // After a storm the table gives its room back.
+        if self.alerts.capacity() > 4 * self.alerts.len() + 64 {
+            self.alerts.shrink_to_fit();
+        }
+        gone
     }
 }

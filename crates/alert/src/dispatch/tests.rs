@@ -14,7 +14,7 @@ struct TokioClock {
 
 impl Clock for TokioClock {
     fn now_ms(&self) -> i64 {
-        1_000_000 + ms(self.begin.elapsed())
+        1_795_000_000_000 + ms(self.begin.elapsed())
     }
 }
 
@@ -54,18 +54,23 @@ fn sink(codes: &'static [u16]) -> (String, mpsc::Receiver<serde_json::Value>) {
     (url, receiver)
 }
 
+fn parsed(yaml: &str) -> AlertmanagerConfig {
+    parse_alertmanager(yaml, std::path::Path::new("a.yml"), MatcherMode::Fallback).unwrap()
+}
+
 fn manager(yaml: &str) -> Alertmanager {
-    let config = parse_alertmanager(yaml, std::path::Path::new("a.yml"), MatcherMode::Fallback).unwrap();
-    let clock = Arc::new(TokioClock { begin: Instant::now() });
-    Alertmanager::new(
-        config,
-        &[],
-        "http://localhost:9090".into(),
-        clock,
-        &Registry::default(),
-        CancellationToken::new(),
-    )
-    .unwrap()
+    start(yaml, Options::default())
+}
+
+fn start(yaml: &str, options: Options) -> Alertmanager {
+    start_at(yaml, options, Instant::now())
+}
+
+// With a clock that began then.
+fn start_at(yaml: &str, options: Options, begin: Instant) -> Alertmanager {
+    let clock = Arc::new(TokioClock { begin });
+    let stop = CancellationToken::new();
+    Alertmanager::new(parsed(yaml), &[], options, clock, &Registry::default(), stop).unwrap()
 }
 
 fn alert(manager: &Alertmanager, pairs: &[(&str, &str)], resolved: bool) -> Alert {
@@ -197,8 +202,7 @@ async fn a_reload_tells_nobody_twice() {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let config = parse_alertmanager(&yaml, std::path::Path::new("a.yml"), MatcherMode::Fallback).unwrap();
-    manager.reload(config, &[]).unwrap();
+    manager.reload(parsed(&yaml), &[]).unwrap();
     let flushes = manager.inner.metrics.flushes.get();
     // Several flushes of the new group go by in silence.
     for _ in 0..1000 {
@@ -241,3 +245,5 @@ async fn a_resolved_alert_that_nobody_knew_is_no_news() {
     manager.post(&[alert(&manager, &[("alertname", "A")], true)]);
     assert!(manager.groups().is_empty());
 }
+
+mod timing;

@@ -128,7 +128,8 @@ async fn the_alertmanager_within_is_shown() {
     let config = parse_alertmanager(text, Path::new("am.yml"), MatcherMode::default()).unwrap();
     let server = start(|app| {
         let (clock, stop) = (app.clock.clone(), CancellationToken::new());
-        let within = Alertmanager::new(config, &[], "http://mon:9090".into(), clock, &app.registry, stop).unwrap();
+        let options = cupola_alert::Options::default();
+        let within = Alertmanager::new(config, &[], options, clock, &app.registry, stop).unwrap();
         within.post(&[Alert {
             labels: Labels::from_pairs([("alertname", "X"), ("job", "api")]),
             annotations: Labels::from_pairs([("summary", "s")]),

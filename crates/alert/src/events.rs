@@ -1,0 +1,150 @@
+//! Why something was told, or was not: what happened to each alert, in the order in which it happened.
+//!
+//! Everything that decides about an alert hands an [`Event`] to the one [`EventLog`]. It is bounded by number and age.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cupola_model::Labels;
+use parking_lot::Mutex;
+
+use crate::deliver::Outcome;
+
+// Of all alerts together. One takes about a hundred bytes.
+const MOST_EVENTS: usize = 100_000;
+
+/// One thing that happened to one alert.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// When, milliseconds since the epoch.
+    pub at: i64,
+    /// The alert's.
+    pub fingerprint: u64,
+    /// The alert's.
+    pub labels: Labels,
+    /// What.
+    pub what: Happening,
+}
+
+/// What can happen to an alert.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// It was posted and did not fire before.
+    Fired,
+    /// It was refused: there are too many alerts of its name.
+    Refused,
+    /// It ended.
+    Resolved {
+        /// Nobody said so: it was not posted again in time.
+        by_timeout: bool,
+    },
+    /// A route took it.
+    Grouped {
+        /// The route's receiver.
+        receiver: Arc<str>,
+        /// The matchers on the way to the route, and the labels that make the group.
+        group_key: Arc<str>,
+        /// When the group next tells what is new.
+        flush_at: i64,
+    },
+    /// Its group had something to say, and it was left out.
+    Suppressed {
+        /// Which group.
+        group_key: Arc<str>,
+        /// Why.
+        by: Suppression,
+    },
+    /// It is no longer left out.
+    Released {
+        /// Of which group.
+        group_key: Arc<str>,
+    },
+    /// It was in a message.
+    Told(Arc<Message>),
+}
+
+/// What keeps an alert quiet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Suppression {
+    /// An alert with this fingerprint, by the rule of this name, which may be empty.
+    Inhibition(u64, Arc<str>),
+    /// The route has active time intervals, and it is none of them.
+    Inactive(Arc<[String]>),
+    /// A mute time interval of the route.
+    Muted(Arc<[String]>),
+    /// Silences with these ids.
+    Silence(Vec<Arc<str>>),
+}
+
+/// A message that somebody was sent, or was to be sent.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The receiver's name.
+    pub receiver: Arc<str>,
+    /// `webhook[0]`.
+    pub integration: String,
+    /// The group's key.
+    pub group_key: Arc<str>,
+    /// Why it was due.
+    pub reason: &'static str,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How many attempts it took so far.
+    pub attempts: u32,
+    /// Empty where it was sent.
+    pub error: String,
+}
+
+/// The latest events.
+#[derive(Debug)]
+pub(crate) struct EventLog {
+    events: Mutex<VecDeque<Event>>,
+    keep_ms: i64,
+}
+
+impl EventLog {
+    /// Keeps events for at most `keep_ms`.
+    pub(crate) fn new(keep_ms: i64) -> Self {
+        Self {
+            events: Mutex::default(),
+            keep_ms,
+        }
+    }
+
+    pub(crate) fn note(&self, events: impl IntoIterator<Item = Event>) {
+        let mut all = self.events.lock();
+        for event in events {
+            while all.len() >= MOST_EVENTS || all.front().is_some_and(|e| e.at < event.at - self.keep_ms) {
+                all.pop_front();
+            }
+            all.push_back(event);
+        }
+    }
+
+    /// The latest `limit` events that `wanted` wants, newest first.
+    pub(crate) fn latest(&self, limit: usize, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let all = self.events.lock();
+        all.iter().rev().filter(|e| wanted(e)).take(limit).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_by_age() {
+        let log = EventLog::new(100);
+        let event = |at| Event {
+            at,
+            fingerprint: 1,
+            labels: Labels::empty(),
+            what: Happening::Fired,
+        };
+        log.note([event(0), event(50), event(101)]);
+        let times: Vec<i64> = log.latest(10, |_| true).iter().map(|e| e.at).collect();
+        assert_eq!(times, [101, 50]);
+        log.note((0..MOST_EVENTS as i64 + 5).map(|_| event(102)));
+        assert_eq!(log.events.lock().len(), MOST_EVENTS);
+    }
+}

@@ -1,0 +1,347 @@
+//! One group: its timer, and what it tells when it is time (Alertmanager 0.34, `dispatch` and `notify`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cupola_model::Labels;
+use cupola_notify::{Notification, NotifiedAlert};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::dedup::{self, News};
+use crate::deliver::{Context, deliver};
+use crate::dispatch::{GroupId, Inner, Loaded};
+use crate::events::{Event, Happening, Message, Suppression};
+use crate::nflog::{Entry, alert_hash};
+use crate::order::by_labels;
+use crate::store::StoredAlert;
+
+// A flush may take the group's interval, but at least this.
+const SHORTEST_FLUSH: Duration = Duration::from_secs(10);
+/// How long messages that are on their way may take when the process ends.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(3);
+// So many locks are kept before those that nobody needs are looked for.
+const SENDING_SWEEP: usize = 1024;
+
+/// Alerts that are told together.
+pub(crate) struct Group {
+    pub node: usize,
+    pub key: Arc<str>,
+    pub labels: Labels,
+    pub receiver: Arc<str>,
+    pub interval: Duration,
+    pub repeat_ms: i64,
+    pub mute: Arc<[String]>,
+    pub active: Arc<[String]>,
+    pub route_labels: Arc<BTreeMap<String, String>>,
+    pub alerts: Mutex<HashMap<u64, Arc<StoredAlert>>>,
+    /// Those that were left out of the last flush, and why.
+    pub suppressed: Mutex<HashMap<u64, Suppression>>,
+    pub next_flush: AtomicI64,
+    pub stop: CancellationToken,
+}
+
+/// What a group has to say at one moment, to whomever it may be new.
+struct Plan {
+    now: i64,
+    heard: Vec<Arc<StoredAlert>>,
+    firing: Vec<u64>,
+    resolved: Vec<u64>,
+    /// Fingerprints and times of resolved alerts, told or suppressed, that are done with once all is sent.
+    over: HashMap<u64, i64>,
+}
+
+/// Lives as long as the group.
+pub(crate) async fn run(inner: Arc<Inner>, group: Arc<Group>, id: GroupId, wait: Duration) {
+    let mut next = Instant::now() + wait;
+    loop {
+        let left = next.saturating_duration_since(Instant::now());
+        group
+            .next_flush
+            .store(inner.clock.now_ms() + ms(left), Ordering::Relaxed);
+        tokio::select! {
+            () = group.stop.cancelled() => return,
+            () = tokio::time::sleep_until(next) => {}
+        }
+        // The timer is set before the flush, so that a slow receiver does not shift the group's rhythm.
+        next = Instant::now() + group.interval;
+        group
+            .next_flush
+            .store(inner.clock.now_ms() + ms(group.interval), Ordering::Relaxed);
+        tokio::select! {
+            () = group.stop.cancelled() => return,
+            _ = inner.flush(&group) => {}
+        }
+        let mut state = inner.state.lock();
+        if group.alerts.lock().is_empty() {
+            state.groups.remove(&id);
+            return;
+        }
+    }
+}
+
+pub(crate) fn ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Inner {
+    // Tells a group's receiver what is new. True where everything due was delivered.
+    async fn flush(self: &Arc<Self>, group: &Arc<Group>) -> bool {
+        self.metrics.flushes.inc();
+        let loaded = self.loaded.lock().clone();
+        let planning = {
+            let (inner, group, loaded) = (self.clone(), group.clone(), loaded.clone());
+            move || inner.plan(&group, &loaded)
+        };
+        // Sorting and matching thousands of alerts is no work for a thread that serves sockets.
+        let Ok(plan) = self.runtime.spawn_blocking(planning).await else {
+            return false;
+        };
+        let plan = Arc::new(plan);
+        let deadline = Instant::now() + group.interval.max(SHORTEST_FLUSH);
+        let mut turns = Vec::new();
+        // Where all are muted there is nothing to say, not even that it is over.
+        if !plan.heard.is_empty() {
+            let integrations = loaded.integrations.get(&*group.receiver).map_or(0, Vec::len);
+            // Side by side: one integration that hangs holds up none of the others.
+            for index in 0..integrations {
+                let turn = self
+                    .clone()
+                    .turn(group.clone(), loaded.clone(), plan.clone(), index, deadline);
+                turns.push(self.tasks.spawn_on(turn, &self.runtime));
+            }
+        }
+        let mut all_sent = true;
+        for turn in turns {
+            all_sent &= turn.await.unwrap_or(false);
+        }
+        if all_sent {
+            // Resolved and told: forgotten, unless it was posted again meanwhile.
+            let mut alerts = group.alerts.lock();
+            alerts.retain(|id, alert| plan.over.get(id) != Some(&alert.updated_at));
+            group.suppressed.lock().retain(|id, _| alerts.contains_key(id));
+        }
+        all_sent
+    }
+
+    fn plan(&self, group: &Group, loaded: &Loaded) -> Plan {
+        let now = self.clock.now_ms();
+        let mut alerts: Vec<Arc<StoredAlert>> = group.alerts.lock().values().cloned().collect();
+        alerts.sort_by(|a, b| by_labels(&a.labels, &b.labels));
+        let over = alerts.iter().filter(|a| a.is_resolved(now));
+        let over = over.map(|a| (a.fingerprint, a.updated_at)).collect();
+        let heard = self.heard(loaded, group, &alerts, now);
+        let hashes = |resolved: bool| {
+            let some = heard.iter().filter(|a| a.is_resolved(now) == resolved);
+            let mut hashes: Vec<u64> = some.map(|a| alert_hash(&a.labels)).collect();
+            hashes.sort_unstable();
+            hashes
+        };
+        Plan {
+            now,
+            firing: hashes(false),
+            resolved: hashes(true),
+            heard,
+            over,
+        }
+    }
+
+    // Those that nothing keeps quiet; what keeps the others is counted and noted.
+    fn heard(&self, loaded: &Loaded, group: &Group, alerts: &[Arc<StoredAlert>], now: i64) -> Vec<Arc<StoredAlert>> {
+        let by: Vec<Option<Suppression>> = self.suppressions(loaded, group, alerts, now);
+        let mut events = Vec::new();
+        let mut known = group.suppressed.lock();
+        for (alert, by) in alerts.iter().zip(&by) {
+            let event = |what| Event {
+                at: now,
+                fingerprint: alert.fingerprint,
+                labels: alert.labels.clone(),
+                what,
+            };
+            let group_key = group.key.clone();
+            match by {
+                None => {
+                    if known.remove(&alert.fingerprint).is_some() {
+                        events.push(event(Happening::Released { group_key }));
+                    }
+                }
+                Some(by) => {
+                    let reason = match by {
+                        Suppression::Inhibition(..) => "inhibition",
+                        Suppression::Inactive(_) => "active_time_interval",
+                        Suppression::Muted(_) => "mute_time_interval",
+                        Suppression::Silence(_) => "silence",
+                    };
+                    self.metrics.suppressed.with(&[reason]).inc();
+                    if known.get(&alert.fingerprint) != Some(by) {
+                        known.insert(alert.fingerprint, by.clone());
+                        let by = by.clone();
+                        events.push(event(Happening::Suppressed { group_key, by }));
+                    }
+                }
+            }
+        }
+        drop(known);
+        self.events.note(events);
+        let both = alerts.iter().zip(by);
+        both.filter(|(_, by)| by.is_none())
+            .map(|(alert, _)| alert.clone())
+            .collect()
+    }
+
+    // In Alertmanager's order: inhibition, active and mute intervals, silences.
+    fn suppressions(
+        &self,
+        loaded: &Loaded,
+        group: &Group,
+        alerts: &[Arc<StoredAlert>],
+        now: i64,
+    ) -> Vec<Option<Suppression>> {
+        let mut by: Vec<Option<Suppression>> = {
+            let state = self.state.lock();
+            let of = |alert: &Arc<StoredAlert>| state.inhibiting(alert, now);
+            alerts
+                .iter()
+                .map(|a| of(a).map(|(id, rule)| Suppression::Inhibition(id, rule.into())))
+                .collect()
+        };
+        let by_time = loaded.muting(group, now);
+        let mut silences = self.silences.lock();
+        for (alert, by) in alerts.iter().zip(&mut by).filter(|(_, by)| by.is_none()) {
+            *by = by_time.clone().or_else(|| {
+                let ids = silences.silencing(alert.fingerprint, &alert.labels, now);
+                (!ids.is_empty()).then_some(Suppression::Silence(ids))
+            });
+        }
+        by
+    }
+
+    // One integration's part of a flush.
+    async fn turn(
+        self: Arc<Self>,
+        group: Arc<Group>,
+        loaded: Arc<Loaded>,
+        plan: Arc<Plan>,
+        index: usize,
+        deadline: Instant,
+    ) -> bool {
+        let Some(channel) = loaded.integrations.get(&*group.receiver).and_then(|all| all.get(index)) else {
+            return false;
+        };
+        let (kind, index) = (channel.kind(), channel.index());
+        // After a reload a message of the group before may still be on its way: what it tells must be known first.
+        let lock = self.sending(&format!("{}\0{kind}\0{index}\0{}", group.receiver, group.key));
+        let Ok(_turn) = tokio::time::timeout_at(deadline, lock.lock()).await else {
+            return false;
+        };
+        self.metrics.nflog.queries.inc();
+        let told = self.nflog.lock().get(&group.key, &group.receiver, kind, index);
+        if told.is_none() {
+            // Alertmanager counts what it does not find as failed.
+            self.metrics.nflog.query_errors.inc();
+        }
+        let news = News {
+            now: plan.now,
+            firing: &plan.firing,
+            resolved: &plan.resolved,
+            send_resolved: channel.send_resolved(),
+            repeat_ms: group.repeat_ms,
+        };
+        let Some(reason) = dedup::reason(told.as_deref(), &news) else {
+            return true;
+        };
+        let notification = self.notification(&group, &plan, reason, channel.send_resolved());
+        let report = |delivery| self.remember(&group, &plan.heard, delivery);
+        let context = Context {
+            deadline,
+            stop: &group.stop,
+            clock: &self.clock,
+            metrics: &self.metrics,
+            report: &report,
+        };
+        let sent = notification.alerts.is_empty() || deliver(channel, &notification, &context).await;
+        if sent {
+            let keep_ms = self.retention_ms.min(group.repeat_ms.saturating_mul(2));
+            let entry = Entry {
+                group_key: group.key.clone(),
+                receiver: group.receiver.clone(),
+                integration: kind.to_owned(),
+                index: u32::try_from(index).unwrap_or(u32::MAX),
+                at: plan.now,
+                firing: plan.firing.clone(),
+                resolved: plan.resolved.clone(),
+                expires_at: self.clock.now_ms().saturating_add(keep_ms),
+                receiver_data: Vec::new(),
+            };
+            let (inner, repeat_ms) = (self.clone(), group.repeat_ms);
+            let keeping = move || {
+                let entry = inner.nflog.lock().record(entry, repeat_ms);
+                if let Some(disk) = &inner.disk {
+                    disk.keep_entry(&entry);
+                }
+            };
+            // A panic there would have been told; the message has been sent all the same.
+            let _ = self.runtime.spawn_blocking(keeping).await;
+        }
+        sent
+    }
+
+    // One lock for each integration and group, also over a reload; gone when nobody holds it.
+    fn sending(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut all = self.sending.lock();
+        if let Some(lock) = all.get(name).and_then(Weak::upgrade) {
+            return lock;
+        }
+        if all.len() >= SENDING_SWEEP && all.len().is_power_of_two() {
+            all.retain(|_, lock| lock.strong_count() > 0);
+        }
+        let lock = Arc::new(tokio::sync::Mutex::new(()));
+        all.insert(name.to_owned(), Arc::downgrade(&lock));
+        lock
+    }
+
+    fn notification(&self, group: &Group, plan: &Plan, reason: &'static str, send_resolved: bool) -> Notification {
+        let now = plan.now;
+        let told = plan.heard.iter().filter(|a| send_resolved || !a.is_resolved(now));
+        let alerts = told.map(|a| NotifiedAlert {
+            labels: a.labels.clone(),
+            annotations: a.annotations.clone(),
+            starts_at: a.starts_at,
+            ends_at: a.is_resolved(now).then_some(a.ends_at),
+            generator_url: a.generator_url.to_string(),
+        });
+        Notification {
+            receiver: group.receiver.to_string(),
+            alerts: alerts.collect(),
+            group_labels: group.labels.clone(),
+            external_url: self.external_url.clone(),
+            group_key: group.key.to_string(),
+            reason,
+            route_labels: BTreeMap::clone(&group.route_labels),
+        }
+    }
+
+    fn remember(&self, group: &Group, alerts: &[Arc<StoredAlert>], delivery: crate::Delivery) {
+        let message = Arc::new(Message {
+            receiver: group.receiver.clone(),
+            integration: delivery.integration.clone(),
+            group_key: group.key.clone(),
+            reason: delivery.reason,
+            outcome: delivery.outcome,
+            attempts: delivery.attempts,
+            error: delivery.error.clone(),
+        });
+        self.events.note(alerts.iter().map(|alert| Event {
+            at: delivery.at,
+            fingerprint: alert.fingerprint,
+            labels: alert.labels.clone(),
+            what: Happening::Told(message.clone()),
+        }));
+        let mut history = self.history.lock();
+        history.push_front(delivery);
+        history.truncate(crate::dispatch::HISTORY);
+    }
+}

@@ -1,0 +1,242 @@
+//! The notification log: what each integration was last told about each group (Alertmanager 0.34, `nflog`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cupola_model::Labels;
+use xxhash_rust::xxh64::xxh64;
+
+use crate::proto::{Fields, Message, Value, WireError};
+
+/// What one integration was told about one group, and when. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Entry {
+    pub group_key: Arc<str>,
+    pub receiver: Arc<str>,
+    pub integration: String,
+    /// Its place among those of its kind.
+    pub index: u32,
+    pub at: i64,
+    /// [`alert_hash`] of the alerts that fired, ascending.
+    pub firing: Vec<u64>,
+    /// The same of those that were resolved.
+    pub resolved: Vec<u64>,
+    pub expires_at: i64,
+    /// What Alertmanager's receivers have noted for themselves (field 8); handed back as it came.
+    pub receiver_data: Vec<Vec<u8>>,
+}
+
+/// Names an alert in the log: xxHash64 of its labels, laid out as for the fingerprint.
+pub(crate) fn alert_hash(labels: &Labels) -> u64 {
+    let mut bytes = Vec::with_capacity(256);
+    for (name, value) in labels {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.push(0xff);
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.push(0xff);
+    }
+    xxh64(&bytes, 0)
+}
+
+/// All entries, by receiver and group.
+#[derive(Debug, Default)]
+pub(crate) struct NotificationLog {
+    entries: HashMap<String, Vec<Arc<Entry>>>,
+    count: usize,
+}
+
+fn key(group_key: &str, receiver: &str) -> String {
+    format!("{receiver}\0{group_key}")
+}
+
+impl NotificationLog {
+    pub(crate) fn get(&self, group_key: &str, receiver: &str, integration: &str, index: usize) -> Option<Arc<Entry>> {
+        let all = self.entries.get(&key(group_key, receiver))?;
+        let found = all
+            .iter()
+            .find(|e| e.integration == integration && e.index as usize == index);
+        found.cloned()
+    }
+
+    /// Whether any integration of `receiver` believes that the alert fires.
+    pub(crate) fn believes_firing(&self, group_key: &str, receiver: &str, alert: u64) -> bool {
+        let all = self.entries.get(&key(group_key, receiver));
+        all.is_some_and(|all| all.iter().any(|e| e.firing.binary_search(&alert).is_ok()))
+    }
+
+    /// When an integration of `receiver` was last told of the group.
+    pub(crate) fn last_told(&self, group_key: &str, receiver: &str) -> Option<i64> {
+        self.entries.get(&key(group_key, receiver))?.iter().map(|e| e.at).max()
+    }
+
+    /// Takes an entry: of this process, from disk, or from another member of a cluster. The younger one stays. Returns
+    /// whether it is news.
+    pub(crate) fn merge(&mut self, entry: Entry, now: i64) -> bool {
+        if entry.expires_at <= now {
+            return false;
+        }
+        let all = self.entries.entry(key(&entry.group_key, &entry.receiver)).or_default();
+        let same = |e: &&mut Arc<Entry>| e.integration == entry.integration && e.index == entry.index;
+        match all.iter_mut().find(same) {
+            Some(old) if old.at >= entry.at => return false,
+            Some(old) => *old = Arc::new(entry),
+            None => {
+                all.push(Arc::new(entry));
+                self.count += 1;
+            }
+        }
+        true
+    }
+
+    /// Notes what this process has just told, at `entry.at`. A clock that went back does not make the note an old one.
+    pub(crate) fn record(&mut self, mut entry: Entry, repeat_ms: i64) -> Arc<Entry> {
+        let all = self.entries.entry(key(&entry.group_key, &entry.receiver)).or_default();
+        let same = |e: &&mut Arc<Entry>| e.integration == entry.integration && e.index == entry.index;
+        let old = all.iter_mut().find(same);
+        if let Some(old) = &old {
+            // Where it went back by more than a reminder's time, the old moment is no longer believed.
+            if old.at >= entry.at && old.at - entry.at < repeat_ms {
+                entry.at = old.at + 1;
+            }
+            entry.receiver_data.clone_from(&old.receiver_data);
+        }
+        let entry = Arc::new(entry);
+        match old {
+            Some(old) => *old = entry.clone(),
+            None => {
+                all.push(entry.clone());
+                self.count += 1;
+            }
+        }
+        entry
+    }
+
+    /// Forgets entries that have expired. Returns how many.
+    pub(crate) fn collect_garbage(&mut self, now: i64) -> usize {
+        let before = self.count;
+        self.entries.retain(|_, all| {
+            all.retain(|e| e.expires_at > now);
+            !all.is_empty()
+        });
+        self.count = self.entries.values().map(Vec::len).sum();
+        before - self.count
+    }
+
+    /// All of them as Alertmanager's file holds them.
+    pub(crate) fn snapshot(&self) -> Vec<Vec<u8>> {
+        self.entries.values().flatten().map(|e| e.encode()).collect()
+    }
+}
+
+impl Entry {
+    /// A `nflogpb.MeshEntry`.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut receiver = Message::default();
+        receiver.bytes(1, self.receiver.as_bytes());
+        receiver.bytes(2, self.integration.as_bytes());
+        receiver.number(3, u64::from(self.index));
+        let mut inner = Message::default();
+        inner.bytes(1, self.group_key.as_bytes());
+        inner.message(2, &receiver.0);
+        inner.time(5, self.at);
+        inner.packed(6, &self.firing);
+        inner.packed(7, &self.resolved);
+        for data in &self.receiver_data {
+            inner.message(8, data);
+        }
+        let mut outer = Message::default();
+        outer.message(1, &inner.0);
+        outer.time(2, self.expires_at);
+        outer.0
+    }
+
+    /// Reads a `nflogpb.MeshEntry`.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let mut entry = Self::default();
+        for field in Fields(bytes) {
+            match field? {
+                (1, value) => entry.read(value)?,
+                (2, value) => entry.expires_at = value.time(2)?,
+                _ => {}
+            }
+        }
+        entry.firing.sort_unstable();
+        entry.resolved.sort_unstable();
+        Ok(entry)
+    }
+
+    fn read(&mut self, value: Value<'_>) -> Result<(), WireError> {
+        for field in Fields(value.bytes(1)?) {
+            let (number, value) = field?;
+            match number {
+                1 => self.group_key = value.text(number)?.into(),
+                2 => {
+                    for field in Fields(value.bytes(number)?) {
+                        match field? {
+                            (1, value) => self.receiver = value.text(1)?.into(),
+                            (2, value) => self.integration = value.text(2)?,
+                            (3, value) => self.index = u32::try_from(value.number(3)?).unwrap_or(u32::MAX),
+                            _ => {}
+                        }
+                    }
+                }
+                5 => self.at = value.time(number)?,
+                6 => value.numbers(number, &mut self.firing)?,
+                7 => value.numbers(number, &mut self.resolved)?,
+                8 => self.receiver_data.push(value.bytes(number)?.to_vec()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(at: i64, firing: &[u64]) -> Entry {
+        Entry {
+            group_key: "{}:{}".into(),
+            receiver: "r".into(),
+            integration: "webhook".into(),
+            at,
+            firing: firing.to_vec(),
+            expires_at: at + 1000,
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn the_younger_entry_stays() {
+        let mut log = NotificationLog::default();
+        assert!(log.merge(entry(10, &[1]), 0));
+        assert!(!log.merge(entry(5, &[2]), 0), "an older one");
+        assert!(
+            !log.merge(entry(10, &[2]), 0),
+            "the same moment is no news, so gossip ends"
+        );
+        assert!(log.believes_firing("{}:{}", "r", 1));
+        assert!(log.merge(entry(11, &[3]), 0));
+        assert!(!log.believes_firing("{}:{}", "r", 1));
+        assert!(!log.merge(entry(20, &[]), 5000), "expired");
+        assert_eq!((log.collect_garbage(1010), log.collect_garbage(1011)), (0, 1));
+        assert!(log.get("{}:{}", "r", "webhook", 0).is_none());
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were_written() {
+        let mut written = entry(1_795_000_000_123, &[1, u64::MAX]);
+        written.resolved = vec![7];
+        written.index = 3;
+        written.receiver_data = vec![vec![10, 1, 97]];
+        assert_eq!(Entry::decode(&written.encode()), Ok(written));
+    }
+
+    #[test]
+    fn hash_is_alertmanagers() {
+        // Of a state file that 0.25 wrote.
+        let labels = Labels::from_pairs([("alertname", "R1")]);
+        assert_eq!(alert_hash(&labels), 0x02cc_fec0_f089_bbfe);
+    }
+}

@@ -1,0 +1,402 @@
+//! Silences: who made which, until when, and which alerts they keep quiet (Alertmanager 0.34, `silence`).
+
+mod wire;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use cupola_model::{Labels, MatchOp, Matcher, go_quote, is_valid_legacy_label_name};
+use thiserror::Error;
+
+pub(crate) use wire::{decode, encode};
+
+/// Alerts that all matchers match are not told while it is active. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Silence {
+    /// A UUID.
+    pub id: Arc<str>,
+    /// At least one.
+    pub matchers: Vec<Matcher>,
+    /// First moment.
+    pub starts_at: i64,
+    /// First moment after it.
+    pub ends_at: i64,
+    /// When it was made or changed.
+    pub updated_at: i64,
+    /// Who made it.
+    pub created_by: String,
+    /// Why.
+    pub comment: String,
+    /// Free texts (0.32).
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Where a silence stands at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SilenceState {
+    /// It keeps alerts quiet.
+    Active,
+    /// It begins later.
+    Pending,
+    /// It is over.
+    Expired,
+}
+
+impl SilenceState {
+    /// As the API names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pending => "pending",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Silence {
+    /// Where it stands at `now`.
+    #[must_use]
+    pub fn state(&self, now: i64) -> SilenceState {
+        if now < self.starts_at {
+            SilenceState::Pending
+        } else if now < self.ends_at {
+            SilenceState::Active
+        } else {
+            SilenceState::Expired
+        }
+    }
+
+    fn matches(&self, labels: &Labels) -> bool {
+        !self.matchers.is_empty() && self.matchers.iter().all(|m| m.matches_labels(labels))
+    }
+}
+
+/// What somebody asks for: a new silence, or another shape of one that exists.
+#[derive(Debug, Clone, Default)]
+pub struct SilenceRequest {
+    /// Empty for a new one.
+    pub id: String,
+    /// Name, operator and value of each matcher.
+    pub matchers: Vec<(String, MatchOp, String)>,
+    /// `None` is now, and so is the past.
+    pub starts_at: Option<i64>,
+    /// When it ends.
+    pub ends_at: i64,
+    /// Who asks.
+    pub created_by: String,
+    /// Why.
+    pub comment: String,
+    /// Free texts.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Why a silence is refused. Prints as Alertmanager says it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SilenceError {
+    /// No silence has this id.
+    #[error("silence not found")]
+    NotFound,
+    /// It contradicts itself.
+    #[error("invalid silence: {0}")]
+    Invalid(String),
+    /// There are as many as `--silences.max-silences` allows.
+    #[error("exceeded maximum number of silences: {0} (limit: {1})")]
+    TooMany(usize, usize),
+    /// It takes more bytes than `--silences.max-silence-size-bytes` allows.
+    #[error("silence exceeded maximum size: {0} bytes (limit: {1} bytes)")]
+    TooLarge(usize, usize),
+    /// It could not be written; nothing has changed.
+    #[error("the silence cannot be kept: {0}")]
+    Disk(String),
+}
+
+/// How many and how large; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SilenceLimits {
+    /// `--silences.max-silences`, expired ones included.
+    pub count: usize,
+    /// `--silences.max-silence-size-bytes`, of one.
+    pub bytes: usize,
+}
+
+struct Kept {
+    silence: Arc<Silence>,
+    expires_at: i64,
+    version: u64,
+}
+
+// Which silences matched an alert when there were those up to `version`.
+struct Cached {
+    version: u64,
+    ids: Box<[Arc<str>]>,
+}
+
+/// All silences.
+#[derive(Default)]
+pub(crate) struct Silences {
+    all: HashMap<Arc<str>, Kept>,
+    by_version: BTreeMap<u64, Arc<str>>,
+    version: u64,
+    cache: HashMap<u64, Cached>,
+    retention_ms: i64,
+    limits: SilenceLimits,
+    // Only names that Prometheus 2 knew (`classic-mode`).
+    legacy_names: bool,
+}
+
+/// Writes what is about to change; where it fails nothing changes.
+pub(crate) type Keep<'a> = &'a mut dyn FnMut(&[Vec<u8>]) -> Result<(), String>;
+
+impl Silences {
+    pub(crate) fn new(retention_ms: i64, limits: SilenceLimits, legacy_names: bool) -> Self {
+        Self {
+            retention_ms,
+            limits,
+            legacy_names,
+            ..Self::default()
+        }
+    }
+
+    /// Makes or changes a silence and returns its id, which is a new one where the old one could not simply be changed.
+    pub(crate) fn set(&mut self, request: SilenceRequest, now: i64, keep: Keep<'_>) -> Result<Arc<str>, SilenceError> {
+        let mut silence = self.validated(request, now)?;
+        let old = match &*silence.id {
+            "" => None,
+            id => Some(self.all.get(id).ok_or(SilenceError::NotFound)?.silence.clone()),
+        };
+        if let Some(old) = &old
+            && can_update(old, &silence, now)
+        {
+            // Changes of one millisecond have an order, too: the younger one stays where two meet.
+            silence.updated_at = now.max(old.updated_at + 1);
+            self.check_size(&silence)?;
+            let id = silence.id.clone();
+            self.keep_all(vec![silence], keep)?;
+            return Ok(id);
+        }
+        let count = self.all.len();
+        if self.limits.count > 0 && count >= self.limits.count {
+            return Err(SilenceError::TooMany(count, self.limits.count));
+        }
+        let mut changes = Vec::new();
+        // What it was until now stays to be seen, expired.
+        if let Some(old) = old.filter(|old| old.state(now) != SilenceState::Expired) {
+            changes.push(expired(&old, now));
+        }
+        silence.id = new_uuid().into();
+        silence.starts_at = silence.starts_at.max(now);
+        silence.updated_at = now;
+        self.check_size(&silence)?;
+        let id = silence.id.clone();
+        changes.push(silence);
+        self.keep_all(changes, keep)?;
+        Ok(id)
+    }
+
+    /// Ends a silence now. One that is over stays as it is.
+    pub(crate) fn expire(&mut self, id: &str, now: i64, keep: Keep<'_>) -> Result<(), SilenceError> {
+        let old = self.all.get(id).ok_or(SilenceError::NotFound)?.silence.clone();
+        if old.state(now) == SilenceState::Expired {
+            return Ok(());
+        }
+        self.keep_all(vec![expired(&old, now)], keep)
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Silence>> {
+        self.all.get(id).map(|kept| kept.silence.clone())
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Silence>> {
+        self.all.values().map(|kept| &kept.silence)
+    }
+
+    /// The active silences that match an alert, ids ascending. What was found is remembered, so that asking again costs
+    /// only a look at silences that are newer.
+    pub(crate) fn silencing(&mut self, fingerprint: u64, labels: &Labels, now: i64) -> Vec<Arc<str>> {
+        let (seen, known) = match self.cache.get(&fingerprint) {
+            Some(cached) => (cached.version, &*cached.ids),
+            None => (0, &[][..]),
+        };
+        let is_active = |id: &Arc<str>| {
+            let kept = self.all.get(id);
+            kept.is_some_and(|kept| kept.silence.state(now) == SilenceState::Active)
+        };
+        if seen == self.version {
+            return known.iter().filter(|id| is_active(id)).cloned().collect();
+        }
+        let mut ids: Vec<Arc<str>> = known.iter().filter(|id| self.all.contains_key(*id)).cloned().collect();
+        for id in self.by_version.range(seen + 1..).map(|(_, id)| id) {
+            let Some(kept) = self.all.get(id) else { continue };
+            // An id's matchers never change, so one that is known needs no second look.
+            if kept.silence.state(now) != SilenceState::Expired && !ids.contains(id) && kept.silence.matches(labels) {
+                ids.push(id.clone());
+            }
+        }
+        ids.sort_unstable();
+        let active = ids.iter().filter(|id| is_active(id)).cloned().collect();
+        let version = self.version;
+        self.cache.insert(
+            fingerprint,
+            Cached {
+                version,
+                ids: ids.into(),
+            },
+        );
+        active
+    }
+
+    /// Forgets what was remembered of alerts that are gone.
+    pub(crate) fn forget_alerts(&mut self, is_known: impl Fn(u64) -> bool) {
+        self.cache.retain(|fingerprint, _| is_known(*fingerprint));
+    }
+
+    /// Takes a silence from elsewhere: from disk, or from another member of a cluster. The younger one stays. Returns
+    /// whether it is news.
+    pub(crate) fn merge(&mut self, silence: Silence, expires_at: i64, now: i64) -> bool {
+        if expires_at <= now {
+            return false;
+        }
+        let old = self.all.get(&silence.id).map(|kept| kept.silence.updated_at);
+        if old.is_some_and(|old| old >= silence.updated_at) {
+            return false;
+        }
+        self.put(silence, expires_at);
+        true
+    }
+
+    /// Forgets silences that ended more than the retention ago. Returns how many.
+    pub(crate) fn collect_garbage(&mut self, now: i64) -> usize {
+        let before = self.all.len();
+        let by_version = &mut self.by_version;
+        self.all.retain(|_, kept| {
+            let stays = kept.expires_at > now;
+            if !stays {
+                by_version.remove(&kept.version);
+            }
+            stays
+        });
+        before - self.all.len()
+    }
+
+    /// All of them as Alertmanager's file holds them.
+    pub(crate) fn snapshot(&self) -> Vec<Vec<u8>> {
+        let all = self.all.values();
+        all.map(|kept| encode(&kept.silence, kept.expires_at)).collect()
+    }
+
+    fn expires_at(&self, silence: &Silence) -> i64 {
+        silence.ends_at.saturating_add(self.retention_ms)
+    }
+
+    fn check_size(&self, silence: &Silence) -> Result<(), SilenceError> {
+        let bytes = encode(silence, self.expires_at(silence)).len();
+        if self.limits.bytes > 0 && bytes > self.limits.bytes {
+            return Err(SilenceError::TooLarge(bytes, self.limits.bytes));
+        }
+        Ok(())
+    }
+
+    fn keep_all(&mut self, changes: Vec<Silence>, keep: Keep<'_>) -> Result<(), SilenceError> {
+        let encoded: Vec<_> = changes.iter().map(|s| encode(s, self.expires_at(s))).collect();
+        keep(&encoded).map_err(SilenceError::Disk)?;
+        for silence in changes {
+            let expires_at = self.expires_at(&silence);
+            self.put(silence, expires_at);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, silence: Silence, expires_at: i64) {
+        self.version += 1;
+        let version = self.version;
+        let id = silence.id.clone();
+        self.by_version.insert(version, id.clone());
+        let kept = Kept {
+            silence: Arc::new(silence),
+            expires_at,
+            version,
+        };
+        if let Some(old) = self.all.insert(id, kept) {
+            self.by_version.remove(&old.version);
+        }
+    }
+
+    fn validated(&self, request: SilenceRequest, now: i64) -> Result<Silence, SilenceError> {
+        let refuse = |reason: String| Err(SilenceError::Invalid(reason));
+        if request.matchers.is_empty() {
+            return refuse("at least one matcher required".to_owned());
+        }
+        let mut matchers = Vec::with_capacity(request.matchers.len());
+        for (index, (name, op, value)) in request.matchers.into_iter().enumerate() {
+            if name.is_empty() || (self.legacy_names && !is_valid_legacy_label_name(&name)) {
+                return refuse(format!(
+                    "invalid label matcher {index}: invalid label name {}",
+                    go_quote(&name)
+                ));
+            }
+            let quoted = go_quote(&value);
+            match Matcher::new_no_newline(name, op, value) {
+                Ok(matcher) => matchers.push(matcher),
+                Err(error) => {
+                    return refuse(format!(
+                        "invalid label matcher {index}: invalid regular expression {quoted}: {error}"
+                    ));
+                }
+            }
+        }
+        if matchers.iter().all(Matcher::matches_empty) {
+            return refuse("at least one matcher must not match the empty string".to_owned());
+        }
+        let starts_at = request.starts_at.unwrap_or(now);
+        if request.ends_at < starts_at {
+            return refuse("end time must not be before start time".to_owned());
+        }
+        Ok(Silence {
+            id: request.id.into(),
+            matchers,
+            starts_at,
+            ends_at: request.ends_at,
+            updated_at: now,
+            created_by: request.created_by,
+            comment: request.comment,
+            annotations: request.annotations,
+        })
+    }
+}
+
+fn expired(old: &Silence, now: i64) -> Silence {
+    Silence {
+        starts_at: old.starts_at.min(now),
+        ends_at: now,
+        updated_at: now.max(old.updated_at + 1),
+        ..old.clone()
+    }
+}
+
+// Whether `new` may stand in the place of `old` without that anybody would have to be told that the past has changed.
+fn can_update(old: &Silence, new: &Silence, now: i64) -> bool {
+    if old.matchers != new.matchers {
+        return false;
+    }
+    match old.state(now) {
+        SilenceState::Active => new.starts_at.div_euclid(1000) == old.starts_at.div_euclid(1000) && new.ends_at >= now,
+        SilenceState::Pending => new.starts_at >= now,
+        SilenceState::Expired => false,
+    }
+}
+
+// A random (version 4) UUID. The hasher's keys are the system's randomness.
+fn new_uuid() -> String {
+    let random = || u128::from(RandomState::new().hash_one(0_u8));
+    let mut bits = random() << 64 | random();
+    bits = bits & !(0xf << 76) | 0x4 << 76;
+    bits = bits & !(0x3 << 62) | 0x2 << 62;
+    let hex = format!("{bits:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or("");
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
+
+#[cfg(test)]
+mod tests;
