@@ -34,6 +34,12 @@ impl Cancel {
         self.flag.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the query has to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.flag.load(Ordering::Relaxed) || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     /// When it stops by itself.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

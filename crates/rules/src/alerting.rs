@@ -144,6 +144,16 @@ impl Alerts {
         }
     }
 
+    /// When an alert changes at the latest without the expression giving anything else; `None` where none does.
+    pub(crate) fn next_due(&self, hold_ms: i64, keep_firing_ms: i64) -> Option<i64> {
+        let due = self.active.values().filter_map(|alert| match alert.state {
+            AlertState::Pending => Some(alert.active_at.saturating_add(hold_ms)),
+            AlertState::Firing => Some(alert.keep_firing_since?.saturating_add(keep_firing_ms)),
+            AlertState::Inactive => None,
+        });
+        due.min()
+    }
+
     /// Pending and firing alerts, in no order.
     pub(crate) fn active(&self) -> impl Iterator<Item = &ActiveAlert> {
         self.active.values().filter(|a| a.state != AlertState::Inactive)

@@ -392,7 +392,7 @@ fn alert_rule(
     Ok(state.alerts.series(alert))
 }
 
-fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), String> {
+pub(crate) fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), String> {
     if limit > 0 && count as u64 > limit {
         return Err(format!("exceeded limit of {limit} with {count} {what}"));
     }

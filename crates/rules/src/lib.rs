@@ -8,6 +8,7 @@
 //! [`cupola_model::AlertSink`].
 
 mod alerting;
+mod backtest;
 mod group;
 mod manager;
 mod metrics;
@@ -16,6 +17,7 @@ mod restore;
 mod template;
 
 pub use alerting::{ActiveAlert, AlertState};
+pub use backtest::{AlertLife, BacktestError, BacktestOptions, Made, RuleReport, backtest};
 pub use group::{GroupStatus, RuleDetail, RuleHealth, RuleStatus};
 pub use manager::{Context, GroupSource, Parts, RuleManager};
 pub use rehearsal::Rehearsal;

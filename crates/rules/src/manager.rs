@@ -238,7 +238,7 @@ impl RuleManager {
 }
 
 // A group's slot within the interval, so that not all groups wake at once: a hash of its key, as upstream.
-fn slot_ms(key: &str, interval_ms: i64) -> i64 {
+pub(crate) fn slot_ms(key: &str, interval_ms: i64) -> i64 {
     let labels = Labels::from_pairs([("group", key)]);
     (labels.fingerprint() % interval_ms.unsigned_abs().max(1)) as i64
 }

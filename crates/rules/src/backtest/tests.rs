@@ -1,0 +1,264 @@
+use cupola_config::rules::{RuleOptions, parse_rules};
+use cupola_engine::EngineOptions;
+use cupola_engine::script::MemoryStore;
+use cupola_env::ManualClock;
+use cupola_metrics::Registry;
+use cupola_model::{Alert, AlertSink, SeriesRef};
+use cupola_storage::{AppendError, Appendable, Appender, CommitError, Selection, Series, StorageError};
+use parking_lot::RwLock;
+use proptest::prelude::*;
+
+use super::*;
+use crate::manager::{Context, Parts};
+use crate::rehearsal::Rehearsal;
+
+const MINUTE: i64 = 60_000;
+// Far from 0, on a full hour.
+const BEGIN: i64 = 1_700_000_000_000 / 3_600_000 * 3_600_000;
+
+#[derive(Clone, Default)]
+struct Store(Arc<RwLock<MemoryStore>>);
+
+impl Queryable for Store {
+    fn select(&self, selection: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        self.0.read().select(selection)
+    }
+
+    fn label_names(&self, selection: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        self.0.read().label_names(selection)
+    }
+
+    fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        self.0.read().label_values(name, selection)
+    }
+}
+
+impl Appendable for Store {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(self.clone())
+    }
+}
+
+impl Appender for Store {
+    fn append(
+        &mut self,
+        _known: Option<SeriesRef>,
+        labels: &Labels,
+        ts: i64,
+        value: f64,
+    ) -> Result<SeriesRef, AppendError> {
+        self.0.write().push(labels, ts, SampleValue::Float(value));
+        Ok(SeriesRef(0))
+    }
+
+    fn append_known(&mut self, _series: SeriesRef, _ts: i64, _value: f64) -> Result<bool, AppendError> {
+        Ok(false)
+    }
+
+    fn append_histogram(
+        &mut self,
+        _known: Option<SeriesRef>,
+        _labels: &Labels,
+        _ts: i64,
+        _histogram: cupola_histogram::NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        Ok(SeriesRef(0))
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), CommitError> {
+        Ok(())
+    }
+}
+
+struct Nobody;
+
+impl AlertSink for Nobody {
+    fn post(&self, _alerts: &[Alert]) {}
+}
+
+fn groups(text: &str) -> Vec<GroupSource> {
+    let file = parse_rules(text, std::path::Path::new("r.yml"), RuleOptions::default()).expect("good rules");
+    let groups = file.groups.into_iter();
+    groups
+        .map(|group| GroupSource {
+            file: "r.yml".to_owned(),
+            group,
+        })
+        .collect()
+}
+
+fn engine() -> Arc<Engine> {
+    Arc::new(Engine::new(EngineOptions::default()))
+}
+
+fn options(minutes: i64) -> BacktestOptions {
+    BacktestOptions {
+        start: BEGIN,
+        end: BEGIN + minutes * MINUTE - 1,
+        interval_ms: MINUTE,
+        query_offset_ms: 0,
+        external_url: "http://x".to_owned(),
+        external_labels: Labels::empty(),
+        cancel: Cancel::new(),
+    }
+}
+
+fn replayed(store: &Store, rules: &str, minutes: i64) -> Vec<RuleReport> {
+    backtest(Arc::new(store.clone()), engine(), &groups(rules), &options(minutes)).expect("a report")
+}
+
+// A letter a minute: a number is the value, `.` is nothing.
+fn feed(store: &Store, series: &[(&str, &str)]) {
+    for (labels, values) in series {
+        let (labels, _) = cupola_engine::script::parse_labels(labels).expect("a series");
+        for (minute, letter) in values.chars().enumerate() {
+            if let Some(value) = letter.to_digit(10) {
+                // In the middle between evaluations of whatever slot.
+                let ts = BEGIN + minute as i64 * MINUTE - MINUTE / 2;
+                store.0.write().push(&labels, ts, SampleValue::Float(f64::from(value)));
+            }
+        }
+    }
+}
+
+// Which alerts fire at each evaluation, as a server would have it.
+fn lived(store: &Store, rules: &str, names: &[&str], minutes: i64) -> Vec<BTreeSet<Labels>> {
+    let parts = Parts {
+        queryable: Arc::new(store.clone()),
+        storage: Arc::new(store.clone()),
+        engine: engine(),
+        clock: Arc::new(ManualClock::new(BEGIN)),
+        alerts: Arc::new(Nobody),
+        external_url: "http://x".to_owned(),
+        external_labels: Labels::empty(),
+    };
+    let mut rehearsal = Rehearsal::new(Context::new(parts, &Registry::default()), groups(rules), MINUTE);
+    let slot = slot_ms("r.yml;g", MINUTE);
+    let evaluate = |minute: i64| {
+        rehearsal.evaluate(BEGIN + minute * MINUTE + slot);
+        let firing = names.iter().flat_map(|name| rehearsal.firing(name));
+        firing.map(|alert| alert.labels).collect()
+    };
+    (0..minutes).map(evaluate).collect()
+}
+
+fn told(reports: &[RuleReport], minutes: i64) -> Vec<BTreeSet<Labels>> {
+    let lives = || {
+        reports.iter().filter_map(|report| match &report.made {
+            Made::Alerting { lives, .. } => Some(lives),
+            Made::Recording { .. } => None,
+        })
+    };
+    let slot = slot_ms("r.yml;g", MINUTE);
+    let at = |minute: i64| {
+        let ts = BEGIN + minute * MINUTE + slot;
+        let fires =
+            |life: &&AlertLife| life.fired_at.is_some_and(|at| at <= ts) && life.ended_at.is_none_or(|at| at > ts);
+        let firing = lives().flatten().filter(fires);
+        firing.map(|life| life.labels.clone()).collect()
+    };
+    (0..minutes).map(at).collect()
+}
+
+const RULES: &str = r#"
+groups:
+- name: g
+  rules:
+  - {alert: Late, expr: 'job:x:sum > 3', for: 2m}
+  - {record: 'job:x:sum', expr: 'sum by (job) (x)', labels: {kind: sum}}
+  - {alert: Many, expr: 'x > 1', for: 1m, keep_firing_for: 3m, labels: {level: '{{ if gt $value 4.0 }}high{{ else }}low{{ end }}'}}
+  - {alert: Self, expr: 'x > 5 or ALERTS{alertname="Self"} * 0 + 1 unless x < 3'}
+  - {alert: Gone, expr: 'absent(y)', for: 1m}
+  - {alert: Twice, expr: 'label_replace(x, "i", "", "", "") > 0'}
+  - {alert: Fails, expr: 'x * on(job) group_left y'}
+  - {alert: Start, expr: 'x > (x @ start() - 1)', for: 1m}
+"#;
+const NAMES: [&str; 7] = ["Late", "Many", "Self", "Gone", "Twice", "Fails", "Start"];
+
+fn values(len: usize) -> impl Strategy<Value = String> {
+    let run = prop_oneof![Just("."), Just("0"), Just("2"), Just("4"), Just("7")];
+    prop::collection::vec((run, 1..9_usize), 1..8).prop_map(move |runs| {
+        let all: String = runs.iter().map(|(letter, count)| letter.repeat(*count)).collect();
+        all.chars().cycle().take(len).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn a_backtest_tells_what_a_server_would_have_done(a in values(50), b in values(50), y in values(50)) {
+        let store = Store::default();
+        feed(&store, &[("x{job=\"j\",i=\"a\"}", &a), ("x{job=\"j\",i=\"b\"}", &b), ("y{job=\"j\",i=\"a\"}", &y)]);
+        // Another y of the same job makes one of the rules fail now and then.
+        feed(&store, &[("y{job=\"j\",i=\"b\"}", &b)]);
+        // The rules' own order, as a server goes through them: recorded one evaluation later than needed.
+        let reports = replayed(&store, RULES, 50);
+        let server = Store(Arc::new(RwLock::new(store.0.read().clone())));
+        let in_order = RULES.replacen("  - {alert: Late, expr: 'job:x:sum > 3', for: 2m}\n", "", 1)
+            + "  - {alert: Late, expr: 'job:x:sum > 3', for: 2m}\n";
+        let lived = lived(&server, &in_order, &NAMES, 50);
+        let told = told(&reports, 50);
+        for (minute, (lived, told)) in lived.iter().zip(&told).enumerate() {
+            prop_assert_eq!(lived, told, "minute {}", minute);
+        }
+    }
+}
+
+#[test]
+fn rules_are_replayed_after_what_they_need() {
+    let groups = groups(RULES);
+    let rules: Vec<&Rule> = groups.iter().flat_map(|source| &source.group.rules).collect();
+    let plan = stages(&rules);
+    assert_eq!(
+        plan.stages,
+        [
+            Stage::Whole(vec![1, 2, 4, 5, 6, 7]),
+            Stage::Whole(vec![0]),
+            Stage::Stepwise(vec![3])
+        ]
+    );
+}
+
+#[test]
+fn what_an_older_version_recorded_is_not_taken_for_the_new_ones() {
+    let store = Store::default();
+    feed(&store, &[("x", "11111111"), ("r", "99999999")]);
+    let rules = "groups:\n- name: g\n  rules:\n  - {record: r, expr: 'x'}\n  - {alert: A, expr: 'r > 5'}\n";
+    let reports = replayed(&store, rules, 8);
+    assert_eq!(reports[0].made, Made::Recording { series: 1, samples: 8 });
+    assert!(
+        matches!(&reports[1].made, Made::Alerting { lives, .. } if lives.is_empty()),
+        "{reports:?}"
+    );
+    let alone = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'r > 5'}\n";
+    let reports = replayed(&store, alone, 8);
+    assert!(
+        matches!(&reports[0].made, Made::Alerting { lives, .. } if lives.len() == 1),
+        "{reports:?}"
+    );
+}
+
+#[test]
+fn failures_are_counted_where_they_are() {
+    let store = Store::default();
+    feed(
+        &store,
+        &[
+            ("x{job=\"j\"}", "11111111111111111111"),
+            ("y{job=\"j\",i=\"a\"}", "11111111111111111111"),
+            ("y{job=\"j\",i=\"b\"}", ".......1"),
+        ],
+    );
+    let rules = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'x + on(job) y'}\n";
+    let report = &replayed(&store, rules, 20)[0];
+    // A sample counts for five minutes.
+    assert_eq!((report.evaluations, report.failures), (20, 5));
+    let (at, error) = report.first_failure.clone().expect("a failure");
+    assert_eq!((at - BEGIN) / MINUTE, 7);
+    assert!(error.contains("many-to-many") || error.contains("duplicate"), "{error}");
+    let Made::Alerting { lives, .. } = &report.made else {
+        panic!("an alert")
+    };
+    // It fires on through them, as it would in a server.
+    assert_eq!((lives.len(), lives[0].ended_at), (1, None));
+}
