@@ -17,7 +17,7 @@ mod restore;
 mod template;
 
 pub use alerting::{ActiveAlert, AlertState};
-pub use backtest::{AlertLife, BacktestError, BacktestOptions, Made, RuleReport, backtest};
+pub use backtest::{AlertLife, BacktestError, BacktestOptions, Made, RuleReport, backtest, reports_to_json};
 pub use group::{GroupStatus, RuleDetail, RuleHealth, RuleStatus};
 pub use manager::{Context, GroupSource, Parts, RuleManager};
 pub use rehearsal::Rehearsal;

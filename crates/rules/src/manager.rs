@@ -224,6 +224,20 @@ impl RuleManager {
         }
     }
 
+    /// What all groups are made of, each with the interval and the offset that are in force, by file and name.
+    #[must_use]
+    pub fn sources(&self) -> Vec<GroupSource> {
+        let running = self.running.lock();
+        let sources = running.iter().map(|running| {
+            let mut source = running.source.clone();
+            let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
+            source.group.interval = Some(ms(running.interval_ms));
+            source.group.query_offset = Some(ms(running.offset_ms));
+            source
+        });
+        sources.collect()
+    }
+
     /// All groups, by file and name.
     #[must_use]
     pub fn groups(&self) -> Vec<GroupStatus> {

@@ -8,6 +8,7 @@
 //! Evaluations lie where the server's would: at the group's slot of its interval.
 
 mod alerts;
+mod json;
 mod overlay;
 mod plan;
 mod recording;
@@ -30,6 +31,7 @@ use overlay::{Overlay, Replayed};
 use plan::{Stage, stages};
 
 pub use alerts::AlertLife;
+pub use json::reports_to_json;
 
 // Steps of one range query. A day at an interval of a minute.
 const STEPS_AT_ONCE: i64 = 1_440;

@@ -55,6 +55,13 @@ const ASKED: &[(&str, &[&str])] = &[
     ("/api/v1/scrape_pools", &[""]),
     ("/api/v1/alertmanagers", &[""]),
     ("/api/v1/rules", &["", "?type=alert&group_limit=1"]),
+    (
+        "/api/v1/rules/backtest",
+        &[
+            "?start=999000&end=1000000",
+            "?start=999000&end=1000000&interval=15s&rules=groups: [{name: g, rules: [{record: r, expr: 'sum(requests_total)'}, {alert: A, expr: 'r > 1'}, {alert: B, expr: 'temp %2B on(x) group_left temp'}]}]",
+        ],
+    ),
     ("/api/v1/alerts", &[""]),
     ("/api/v1/status/config", &[""]),
     ("/api/v1/status/flags", &[""]),
@@ -86,6 +93,8 @@ const REFUSED: &[&str] = &[
     "/api/v1/series",
     "/api/v1/label/a%00b%FF/values",
     "/api/v1/rules?type=x",
+    "/api/v1/rules/backtest?start=2&end=1",
+    "/api/v1/rules/backtest?start=1&end=2&rules=groups: 1",
     "/api/v1/status/tsdb?limit=0",
     "/api/v1/targets/relabel_steps",
     "/api/v1/query?query=requests_total&timeout=0",

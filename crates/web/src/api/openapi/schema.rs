@@ -159,6 +159,49 @@ pub(super) fn alert() -> Value {
     ])
 }
 
+/// The answer to `rules/backtest`.
+pub(super) fn backtest() -> Value {
+    let failure = object(&[("time", number()), ("error", string())]);
+    let life = object(&[
+        ("labels", map(string())),
+        ("activeAt", number()),
+        ("firedAt?", number()),
+        ("endedAt?", number()),
+        ("value", string()),
+    ]);
+    let common = [
+        ("file", string()),
+        ("group", string()),
+        ("name", string()),
+        ("query", string()),
+        ("labels", map(string())),
+        ("evaluations", integer()),
+        ("failures", integer()),
+        ("firstFailure?", failure),
+    ];
+    let rule = |own: &[(&str, Value)]| {
+        let fields: Vec<_> = common.iter().chain(own).cloned().collect();
+        object(&fields)
+    };
+    let recording = rule(&[
+        ("type", json!({ "const": "recording" })),
+        ("series", integer()),
+        ("samples", integer()),
+    ]);
+    let alerting = rule(&[
+        ("type", json!({ "const": "alerting" })),
+        ("duration", number()),
+        ("keepFiringFor", number()),
+        ("fired", integer()),
+        ("pendingOnly", integer()),
+        ("firingSeconds", number()),
+        ("longestSeconds", number()),
+        ("alerts", list(life)),
+    ]);
+    let rules = list(json!({ "oneOf": [recording, alerting] }));
+    object(&[("start", number()), ("end", number()), ("rules", rules)])
+}
+
 /// The answer to `rules`.
 pub(super) fn rules() -> Value {
     let common = [

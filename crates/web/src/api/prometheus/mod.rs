@@ -1,6 +1,7 @@
 //! `/api/v1` as Prometheus 3.14 answers it, and the two addresses beside it that speak its text format.
 
 mod admin;
+mod backtest;
 mod exemplars;
 mod federate;
 mod labels;
@@ -41,6 +42,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/scrape_pools", on_get(targets::scrape_pools))
         .route("/api/v1/alertmanagers", on_get(targets::alertmanagers))
         .route("/api/v1/rules", on_get(rules::rules))
+        .route("/api/v1/rules/backtest", on_query(backtest::rules))
         .route("/api/v1/alerts", on_get(rules::alerts))
         .route("/api/v1/status/config", on_get(status::config))
         .route("/api/v1/status/flags", on_get(status::flags))
