@@ -1,5 +1,7 @@
 //! `cupola promtool`: what Prometheus's promtool does for people who write queries and rules and look after data.
 
+mod api;
+mod backtest;
 mod config;
 mod metrics;
 mod promql;
@@ -54,6 +56,9 @@ enum Tool {
     /// Format and look into queries.
     #[command(subcommand)]
     Promql(Promql),
+    /// Try rules on past data.
+    #[command(subcommand)]
+    Rules(backtest::Rules),
     /// Run tests.
     #[command(subcommand)]
     Test(Test),
@@ -214,6 +219,7 @@ impl Promtool {
             Tool::Check(Check::Rules(args)) => rules::check(args, options, io),
             Tool::Promql(Promql::Format { query }) => promql::format(query, &options, io),
             Tool::Promql(Promql::Parse { query }) => promql::tree(query, &options, io),
+            Tool::Rules(backtest::Rules::Backtest(args)) => backtest::run(args, options, io),
             Tool::Test(Test::Promql { files }) => scripts::test(files, io),
             Tool::Test(Test::Rules(args)) => unit_tests::test(args, options, io),
             Tool::Tsdb(command) => tsdb::run(command, &options, io),

@@ -8,21 +8,18 @@ use std::time::Duration;
 use cupola_config::rules::{Rule, RuleGroup, RuleKind};
 use cupola_config::{RuleFile, RuleOptions, load_rules};
 use cupola_env::{Clock as _, SystemClock};
-use cupola_model::{Labels, METRIC_NAME, go_quote, parse_f64, query_escape};
-use cupola_net::{Connection, Request, Tls, TlsOptions};
+use cupola_model::{Labels, METRIC_NAME, go_quote, parse_f64};
 use cupola_promql::ParseOptions;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 
 use super::super::Io;
+use super::super::api::ApiServer;
 use super::build::{Gathered, block_ms};
 use super::{CreateArgs, Failure, RuleSourceArgs};
 
 // Where the end is not told: younger samples may still be in the server's head.
 const END_BEFORE_NOW_MS: i64 = 3 * 3_600_000;
 const TIMEOUT: Duration = Duration::from_secs(300);
-const MAX_ANSWER: usize = 2 << 30;
 
 /// Writes the blocks. A rule that fails hinders no other.
 pub(super) fn create(
@@ -39,7 +36,7 @@ pub(super) fn create(
     if start >= end {
         return Err(Failure::new("start time is not before end time"));
     }
-    let mut server = ApiServer::new(&source.url)?;
+    let mut server = ApiServer::new(&source.url, TIMEOUT).map_err(Failure::Told)?;
     let (from, to) = (date(start), date(end));
     writeln!(
         io.err,
@@ -162,8 +159,7 @@ fn import(
     let mut begin = steps.start.saturating_mul(1000).div_euclid(block_ms) * block_ms;
     while begin <= steps.end.saturating_mul(1000) {
         if let Some((first, to)) = steps.within(begin, block_ms) {
-            let answer = server
-                .query_range(&rule.expr_text, first, to, steps.interval_ms)
+            let answer = query_range(server, &rule.expr_text, first, to, steps.interval_ms)
                 .map_err(|error| format!("query range: {error}"))?;
             let told = answer.get("warnings").and_then(Value::as_array);
             warnings.extend(told.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
@@ -219,72 +215,12 @@ fn gather(answer: &Value, rule: &Rule, block_ms: i64) -> Result<Gathered, String
     Ok(gathered)
 }
 
-/// The server whose API is asked.
-struct ApiServer {
-    url: Uri,
-    connection: Connection,
-    runtime: tokio::runtime::Runtime,
-}
-
-impl ApiServer {
-    fn new(base: &str) -> Result<Self, Failure> {
-        let url = format!("{}/api/v1/query_range", base.trim_end_matches('/'));
-        let url: Uri = url
-            .parse()
-            .map_err(|error| Failure::Told(format!("invalid URL {}: {error}", go_quote(base))))?;
-        let told = |error: &dyn std::fmt::Display| Failure::Told(error.to_string());
-        let tls = match url.scheme_str() {
-            Some("https") => Some(Tls::new(&TlsOptions::default()).map_err(|error| told(&error))?),
-            _ => None,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| told(&error))?;
-        Ok(Self {
-            url,
-            connection: Connection::new(tls),
-            runtime,
-        })
-    }
-
-    // Times in milliseconds. The API's own errors are told as its clients tell them.
-    fn query_range(&mut self, query: &str, start: i64, end: i64, step: i64) -> Result<Value, String> {
-        let seconds = |ms: i64| cupola_model::fmt_f64(ms as f64 / 1000.0);
-        let form = format!(
-            "query={}&start={}&end={}&step={}",
-            query_escape(query),
-            seconds(start),
-            seconds(end),
-            seconds(step)
-        );
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
-        let request = Request {
-            method: Method::POST,
-            url: &self.url,
-            headers,
-            body: form.into_bytes().into(),
-            timeout: TIMEOUT,
-            max_body: MAX_ANSWER,
-            gzip: true,
-            follow_redirects: false,
-        };
-        let sent = self.runtime.block_on(self.connection.send(&request));
-        let response = sent.map_err(|error| format!("Post \"{}\": {error}", self.url))?;
-        let status = response.status;
-        let answer: Value = serde_json::from_slice(&response.body)
-            .map_err(|error| format!("Post \"{}\": {status}, and no JSON: {error}", self.url))?;
-        let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
-        if text("status") == "success" {
-            Ok(answer)
-        } else {
-            Err(format!("{}: {}", text("errorType"), text("error")))
-        }
-    }
+// Times in milliseconds.
+fn query_range(server: &mut ApiServer, query: &str, start: i64, end: i64, step: i64) -> Result<Value, String> {
+    let seconds = |ms: i64| cupola_model::fmt_f64(ms as f64 / 1000.0);
+    let (start, end, step) = (seconds(start), seconds(end), seconds(step));
+    let form = [("query", query), ("start", &start), ("end", &end), ("step", &step)];
+    server.post("/api/v1/query_range", &form)
 }
 
 // Seconds since the epoch, from seconds with or without a fraction, or from RFC 3339.
