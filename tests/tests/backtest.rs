@@ -61,14 +61,17 @@ fn a_backtest_of_a_folder_and_of_the_server_on_it_agree() {
     let asked = ["rules", "backtest", &rules, "--start", &start, "--end", &end];
     let offline = ok(promtool(&[&asked[..], &["--data", &folder]].concat()));
     let lines: Vec<&str> = offline.lines().map(str::trim).collect();
-    assert!(
-        lines.contains(&"room:temperature:max: 2 series, 720 samples"),
-        "{offline}"
-    );
+    let has_samples = |line: &&str| {
+        // The group's slot within the minute is by its file's name.
+        let count = line.strip_prefix("room:temperature:max: 2 series, ");
+        let count = count.and_then(|left| left.strip_suffix(" samples")?.parse().ok());
+        count.is_some_and(|count: u64| (718..=720).contains(&count))
+    };
+    assert!(lines.iter().any(has_samples), "{offline}");
     let fired = lines.iter().find(|line| line.starts_with("TooHot: "));
     let fired = fired.unwrap_or_else(|| panic!("{offline}"));
     assert!(
-        fired.starts_with("TooHot: fired 1 time, 1") && fired.ends_with("1 times pending only"),
+        fired.starts_with("TooHot: fired 1 time, 1") && fired.ends_with("pending only 1 time"),
         "{offline}"
     );
     assert!(lines.contains(&"Never: never fired"), "{offline}");
@@ -82,13 +85,10 @@ fn a_backtest_of_a_folder_and_of_the_server_on_it_agree() {
     };
     let online = json(&["--url", &server.url()]);
     let offline = json(&["--data", &folder]);
-    // The group's slot is by its file's name, which the server does not know: within a minute.
-    for (a, b) in [(&online, &offline)] {
-        for at in 0..3 {
-            let (a, b) = (&a["rules"][at], &b["rules"][at]);
-            for field in ["name", "query", "series", "samples", "fired", "pendingOnly", "failures"] {
-                assert_eq!(a[field], b[field], "{field}: {a} {b}");
-            }
+    for at in 0..3 {
+        let (a, b) = (&online["rules"][at], &offline["rules"][at]);
+        for field in ["name", "query", "series", "fired", "pendingOnly", "failures"] {
+            assert_eq!(a[field], b[field], "{field}: {a} {b}");
         }
     }
     let life = &online["rules"][1]["alerts"][0];
@@ -107,9 +107,6 @@ fn a_backtest_of_a_folder_and_of_the_server_on_it_agree() {
     let both = ok(promtool(
         &[&asked[..], &["--data", &folder, "--against", &old]].concat(),
     ));
-    assert!(
-        both.contains("TooHot\n  against: fired 1 time") || both.contains("TooHot\n  against: fired 3 times"),
-        "{both}"
-    );
+    assert!(both.contains("TooHot\n  against: fired 2 times"), "{both}");
     assert!(both.contains("\n      new: fired 1 time"), "{both}");
 }
