@@ -10,6 +10,7 @@ mod merge;
 mod metadata;
 mod samples;
 mod starts;
+mod tail;
 mod tiers;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use merge::{CountedSource, Fanout, MergedSource, merge_series};
 pub use metadata::Metadata;
 pub use samples::{HistogramSamples, SampleValue, Samples};
 pub use starts::Starts;
+pub use tail::{LogBatch, LogPosition, LogSample, LogTail, LogValue, Tailable};
 pub use tiers::{AGGREGATE_LABEL, Aggregate, Coarse, TierUse};
 
 /// Why reading failed.

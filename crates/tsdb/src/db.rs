@@ -35,6 +35,7 @@ mod read_only;
 mod replay;
 mod retention;
 mod spans;
+mod tail;
 mod thin;
 mod tiers;
 
@@ -43,6 +44,7 @@ use cut::{block_info, open_blocks};
 pub use read_only::ReadOnly;
 use replay::Progress;
 pub use replay::ReplayProgress;
+use tail::Tails;
 use tiers::Tier;
 
 const LOG_FOLDER: &str = "cupola-wal";
@@ -120,6 +122,8 @@ struct Inner {
     log_overlaps: AtomicBool,
     // Merging ends early.
     closing: AtomicBool,
+    // Who reads along with the log.
+    tails: Tails,
     metrics: Arc<Metrics>,
     _lock: FolderLock,
 }
@@ -199,6 +203,7 @@ impl Tsdb {
             .map_err(io("its write-ahead log cannot be opened"))?;
         let head = Head::new(Some(wal), written_until(&blocks), &options, metrics.clone());
         let inner = Inner {
+            tails: Tails::new(&options, head.log_end().unwrap_or_default(), registry),
             options,
             clock,
             vfs,
@@ -368,6 +373,7 @@ impl Tsdb {
         if self.inner.head.is_in_doubt() {
             self.inner.checkpoint();
         }
+        self.inner.release_log();
         self.inner.make_tiers(None);
         self.inner.apply_retention();
         self.inner.compact_blocks();
@@ -616,6 +622,8 @@ mod race_tests;
 mod replay_tests;
 #[cfg(test)]
 mod start_tests;
+#[cfg(test)]
+mod tail_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

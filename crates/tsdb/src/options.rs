@@ -39,10 +39,17 @@ pub struct Options {
     pub max_exemplars: usize,
     /// Whether it is kept since when samples count (Prometheus's feature `st-storage`). What is there is read in any case.
     pub start_timestamps: bool,
+    /// Whether the whole log stays until [`cupola_storage::Tailable::hold_log`] tells what is needed of it.
+    pub hold_log: bool,
+    /// How many bytes of the log stay at most because they are held; the oldest go first.
+    pub max_held_log_bytes: u64,
 }
 
 /// How many exemplars are kept where nothing says so; Prometheus's.
 pub const DEFAULT_MAX_EXEMPLARS: usize = 100_000;
+
+/// How many bytes of the log stay at most because they are held, where nothing says so: about three billion samples.
+pub const DEFAULT_HELD_LOG_BYTES: u64 = 16 << 30;
 
 /// How long the samples of some series stay.
 #[derive(Debug, Clone)]
@@ -99,6 +106,8 @@ impl Options {
             limits: SeriesLimits::default(),
             max_exemplars: DEFAULT_MAX_EXEMPLARS,
             start_timestamps: false,
+            hold_log: false,
+            max_held_log_bytes: DEFAULT_HELD_LOG_BYTES,
         }
     }
 }

@@ -221,7 +221,8 @@ impl Inner {
         self.metrics.checkpoints.inc();
         // What blocks have it leaves out.
         let named = sync_names(&*self.vfs, &self.options.dir);
-        let outcome = named.and_then(|()| self.head.checkpoint());
+        let outcome = named.and_then(|()| self.head.checkpoint(&|| self.tails.held()));
+        let outcome = outcome.map(|released| self.tails.note(released));
         self.log_overlaps.fetch_and(outcome.is_err(), Ordering::Relaxed);
         if let Err(error) = &outcome {
             self.metrics.checkpoints_failed.inc();

@@ -26,8 +26,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    ChangeLog, Changes, MergedSource, Metadata, SampleSource, Samples, Selection, Series, SeriesExemplars, Starts,
-    StorageError, Version,
+    ChangeLog, Changes, LogPosition, MergedSource, Metadata, SampleSource, Samples, Selection, Series, SeriesExemplars,
+    Starts, StorageError, Version,
 };
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
@@ -35,7 +35,7 @@ use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
-use crate::wal::{LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedStarts, Wal};
+use crate::wal::{Held, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedStarts, Released, Wal};
 use append::HeadAppender;
 pub use cardinality::{Cardinality, Counts};
 use exemplars::Ring;
@@ -567,6 +567,21 @@ impl Head {
         self.wal.lock().as_ref().map_or(0, Wal::segment)
     }
 
+    /// Where the next batch is logged; `None` where nothing is logged any more.
+    pub(crate) fn log_end(&self) -> Option<LogPosition> {
+        self.wal.lock().as_ref().map(Wal::end)
+    }
+
+    /// The labels of a series that was not forgotten yet.
+    pub(crate) fn labels_of(&self, id: u64) -> Option<Labels> {
+        let inner = self.inner.read();
+        inner.get(id).map(|series| inner.labels(series))
+    }
+
+    pub(crate) fn is_known(&self, id: u64) -> bool {
+        self.inner.read().get(id).is_some()
+    }
+
     pub(crate) fn wal_bytes(&self) -> u64 {
         self.wal.lock().as_ref().map_or(0, Wal::bytes_written)
     }
@@ -680,11 +695,12 @@ impl Head {
         }
     }
 
-    /// Writes a checkpoint of everything in the head, so that a restart reads it instead of the log so far.
-    pub(crate) fn checkpoint(&self) -> std::io::Result<()> {
+    /// Writes a checkpoint of everything in the head, so that a restart reads it instead of the log so far, which goes but
+    /// for what is held.
+    pub(crate) fn checkpoint(&self, held: &dyn Fn() -> Held) -> std::io::Result<Released> {
         let mut checkpoint = match self.wal.lock().as_mut() {
             Some(wal) => wal.checkpoint()?,
-            None => return Ok(()),
+            None => return Ok(Released::default()),
         };
         // Slot by slot, so that no lock is held while the disk is written.
         let slots = self.inner.read().slots.len();
@@ -721,11 +737,11 @@ impl Head {
         // It may hold parts of batches that were logged meanwhile. After a power cut the log must have the rest of them.
         self.sync()?;
         let failed_syncs = checkpoint.failed_syncs;
-        checkpoint.finish()?;
+        let released = checkpoint.finish(&held())?;
         if let Some(wal) = self.wal.lock().as_mut() {
             wal.made_up_for(failed_syncs);
         }
-        Ok(())
+        Ok(released)
     }
 
     /// Brings the log to the device. Where that fails, a checkpoint makes up for it later.

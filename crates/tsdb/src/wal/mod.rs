@@ -10,8 +10,10 @@
 mod backlog;
 mod codec;
 mod frame;
+mod held;
 mod histograms;
 mod table;
+mod tail;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use cupola_env::{Vfs, VfsFile};
 use cupola_metrics::Counter;
 use cupola_model::Labels;
-use cupola_storage::Metadata;
+use cupola_storage::{LogPosition, Metadata};
 use tracing::warn;
 
 pub(crate) use backlog::Backlog;
@@ -30,8 +32,10 @@ pub(crate) use codec::{
     Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStart, LoggedStarts,
     Packing, ToldStarts,
 };
+pub(crate) use held::{Held, Released, release};
 pub(crate) use histograms::{MAX_EMPTY_SPANS, empty_spans};
 pub(crate) use table::SeriesTable;
+pub(crate) use tail::{LogFolder, Tail};
 
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
@@ -312,6 +316,15 @@ impl Wal {
         self.number
     }
 
+    /// Where the next batch lies at the earliest.
+    pub(crate) fn end(&self) -> LogPosition {
+        let offset = if self.file.is_some() { self.len } else { 0 };
+        LogPosition {
+            segment: self.number,
+            offset,
+        }
+    }
+
     /// Bytes appended since the log was opened.
     pub(crate) fn bytes_written(&self) -> u64 {
         self.bytes_written
@@ -424,30 +437,23 @@ impl Checkpoint {
         self.file.append(&framed)
     }
 
-    /// Makes the checkpoint valid and removes what it stands for. What was damaged is kept under another name, which
-    /// nothing reads.
+    /// Makes the checkpoint valid and removes what it stands for, but for what is held. What was damaged is kept under
+    /// another name, which nothing reads.
     ///
     /// # Errors
     /// What the system says; whatever was valid before still is.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    pub(crate) fn finish(mut self, held: &Held) -> io::Result<Released> {
         self.flush()?;
         self.file.sync()?;
         let name = format!("{CHECKPOINT}{:08}", self.number);
         self.vfs
             .rename(&self.dir.join("checkpoint.tmp"), &self.dir.join(&name))?;
-        for old in self.vfs.list(&self.dir)? {
-            let segment = old.parse::<u64>().is_ok_and(|n| n < self.number);
-            let checkpoint = old.starts_with(CHECKPOINT) && old < name;
-            if !segment && !checkpoint {
-                continue;
-            }
-            let path = self.dir.join(&old);
-            if self.damaged.contains(&old) {
+        for old in &self.damaged {
+            let path = self.dir.join(old);
+            if held::is_before(old, self.number) && self.vfs.len(&path).is_ok() {
                 self.vfs.rename(&path, &self.dir.join(format!("damaged-{old}")))?;
-            } else {
-                self.vfs.remove_file(&path)?;
             }
         }
-        Ok(())
+        release(&*self.vfs, &self.dir, held)
     }
 }
