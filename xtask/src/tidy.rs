@@ -30,7 +30,7 @@ const LAYERS: [(u8, &[&str]); 5] = [
 ];
 
 // What a crate must not depend on, and why that is a wall. `*` stands for every crate of the layers given.
-const NEVER: [(&str, &str, &str); 8] = [
+const NEVER: [(&str, &str, &str); 9] = [
     ("engine", "cupola-tsdb", "the engine knows the storage traits only"),
     ("engine", "cupola-block", "the engine knows the storage traits only"),
     ("promql", "cupola-storage", "the language knows nothing of storage"),
@@ -47,11 +47,15 @@ const NEVER: [(&str, &str, &str); 8] = [
         "alerts are handed on as data, whoever takes them",
     ),
     ("scrape", "cupola-tsdb", "scraping knows the storage traits only"),
+    ("remote", "cupola-tsdb", "sending knows the storage traits only"),
 ];
 
 // A dependency and the only crates that may name it.
 const ONLY: [(&str, &[&str]); 11] = [
-    ("tokio", &["net", "scrape", "rules", "alert", "notify", "web", "cupola"]),
+    (
+        "tokio",
+        &["net", "remote", "scrape", "rules", "alert", "notify", "web", "cupola"],
+    ),
     ("hyper", &["net", "web"]),
     ("rustls", &["net", "cupola"]),
     ("axum", &["web"]),

@@ -1,6 +1,7 @@
-//! Prometheus remote write 1.0, received: a compressed message becomes one batch.
+//! Prometheus remote write: received, where a compressed message becomes one batch (1.0), and sent (1.0 and 2.0), where the
+//! write-ahead log is read and every destination gets what it has not got yet.
 //!
-//! Written against Prometheus 3.14's receiver: what it refuses, with which text, and what it writes all the same. The
+//! Receiving is written against Prometheus 3.14's receiver: what it refuses, with which text, and what it writes all the same. The
 //! message is read where it lies; a series that was written before is known by a hash of its labels' bytes, so that its
 //! labels are not built again.
 //!
@@ -8,7 +9,9 @@
 
 mod histograms;
 mod known;
+mod send;
 mod wire;
 mod write;
 
+pub use send::{RemoteWriter, Sources, mistakes};
 pub use write::{WriteError, WriteReceiver};
