@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use cupola_block::BlockFormat;
 use cupola_config::ByteSize;
-use cupola_tsdb::{RetentionRule, SeriesLimits, TierOptions};
+use cupola_tsdb::{DEFAULT_HELD_LOG_BYTES, RetentionRule, SeriesLimits, TierOptions};
 
 use crate::logging::LogFormat;
 
@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub block_format: BlockFormat,
     pub no_lockfile: bool,
     pub series_limits: SeriesLimits,
+    /// Bytes of the log that stay for remote write.
+    pub max_backlog_bytes: u64,
     pub lookback_ms: i64,
     pub query_timeout: Duration,
     pub query_max_concurrency: usize,
@@ -260,6 +262,7 @@ fn up(up: Up) -> Command {
         block_format: BlockFormat::Native,
         no_lockfile: false,
         series_limits: SeriesLimits::default(),
+        max_backlog_bytes: DEFAULT_HELD_LOG_BYTES,
         lookback_ms: 300_000,
         query_timeout: Duration::from_secs(120),
         query_max_concurrency: 20,

@@ -38,6 +38,11 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
         None => parse_prometheus(builtin::PROMETHEUS_YML, Path::new("built-in")),
     };
     let prometheus = prometheus.map_err(&mut collect).ok();
+    if let (Some(prometheus), Some(file)) = (&prometheus, &settings.config_file) {
+        for mistake in cupola_remote::mistakes(&prometheus.remote_write) {
+            collect(ConfigErrors::whole_file(file, mistake));
+        }
+    }
     let not_yet = prometheus.iter().flat_map(|p| p.not_yet.clone()).collect();
     if let Some(errors) = ConfigErrors::from_list(not_yet) {
         collect(errors);

@@ -11,7 +11,7 @@ use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, RealFs, SystemClock};
 use cupola_goregex::Regex;
 use cupola_metrics::{Gauge, Registry};
-use cupola_remote::WriteReceiver;
+use cupola_remote::{RemoteWriter, Sources, WriteReceiver};
 use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
@@ -104,6 +104,8 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.out_of_order_window_ms = loaded.prometheus.storage.out_of_order_time_window.as_millis() as i64;
     options.max_exemplars = max_exemplars(loaded);
     options.start_timestamps = settings.features.iter().any(|feature| feature == "st-storage");
+    options.hold_log = !loaded.prometheus.remote_write.is_empty();
+    options.max_held_log_bytes = settings.max_backlog_bytes;
     Ok(Tsdb::open_in_background(options, clock, Arc::new(RealFs), registry)?)
 }
 
@@ -120,6 +122,7 @@ struct Reloadable {
     rules: RuleManager,
     local: Option<Alertmanager>,
     remote: AlertmanagerClients,
+    writer: RemoteWriter,
     outgoing: Arc<ArcSwap<Outgoing>>,
     jobs: Vec<LocalJob>,
     view: Arc<ArcSwap<ConfigView>>,
@@ -148,6 +151,8 @@ impl Reloadable {
         self.tsdb.set_out_of_order_window(window.as_millis() as i64);
         self.tsdb.set_max_exemplars(max_exemplars(&loaded));
         self.remote.apply(&loaded.prometheus.alerting.alertmanagers);
+        self.writer
+            .apply(&loaded.prometheus.remote_write, &global.external_labels);
         self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
         self.rules.apply(
             loaded.rules.clone(),
@@ -229,6 +234,14 @@ async fn serve(
         )?),
     };
     let remote = AlertmanagerClients::new(&registry, stop.child_token());
+    let sources = Sources {
+        log: Arc::new(tsdb.clone()),
+        storage: storage.clone(),
+        clock: clock.clone(),
+        vfs: Arc::new(RealFs),
+        dir: settings.data.clone(),
+    };
+    let writer = RemoteWriter::new(sources, &registry, stop.child_token());
     let outgoing: Arc<ArcSwap<Outgoing>> = Arc::default();
     let sinks = Sinks {
         outgoing: outgoing.clone(),
@@ -261,6 +274,7 @@ async fn serve(
         rules: rules.clone(),
         local: local.clone(),
         remote: remote.clone(),
+        writer: writer.clone(),
         outgoing,
         jobs,
         view: view.clone(),
@@ -346,6 +360,8 @@ async fn serve(
             local.stopped().await;
         }
         remote.stopped().await;
+        // What the last scrapes and rules brought is sent, too.
+        writer.stopped().await;
         // The tasks' own results were handled where they arose.
         let _ = web.await;
         let _ = keeper.await;

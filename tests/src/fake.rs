@@ -53,6 +53,8 @@ impl Request {
 pub enum Reply {
     /// A status code, a content type and a body.
     Body(u16, &'static str, String),
+    /// A status code and further headers, each a whole line.
+    Headers(u16, &'static [&'static str]),
     /// Nothing, while the connection stays open.
     Hang,
 }
@@ -147,6 +149,13 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>, stop: &AtomicBool, r
     while let Some(request) = read_request(&mut stream, &mut buffer, stop) {
         kept.lock().push(request.clone());
         match reply(&request) {
+            Reply::Headers(code, headers) => {
+                let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+                let head = format!("HTTP/1.1 {code} Told\r\n{lines}Content-Length: 0\r\n\r\n");
+                if stream.write_all(head.as_bytes()).is_err() {
+                    return;
+                }
+            }
             Reply::Body(code, content_type, body) => {
                 let head = format!(
                     "HTTP/1.1 {code} Told\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",

@@ -154,6 +154,47 @@ impl Prometheus {
     }
 }
 
+/// Debian's VictoriaMetrics on a loopback port.
+#[derive(Debug)]
+pub struct VictoriaMetrics {
+    _child: Background,
+    _home: Home,
+    address: SocketAddr,
+}
+
+impl VictoriaMetrics {
+    /// Starts it; `None` where it is not installed. Samples can be asked for at once.
+    ///
+    /// # Panics
+    /// Where it does not come up, and in CI where it is missing.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let program = neighbour("victoria-metrics")?;
+        let (home, address) = (Home::new(), free_address());
+        let mut command = Command::new(program);
+        command
+            .arg(format!("-httpListenAddr={address}"))
+            .arg(format!("-storageDataPath={}", home.data().display()))
+            .args(["-search.latencyOffset=0s", "-search.disableCache"]);
+        let mut child = Background::start("victoria-metrics", &mut command);
+        eventually(30, "victoria-metrics answers", || {
+            assert!(child.ended().is_none(), "victoria-metrics ended");
+            http::get(address, "/health").ok().filter(|r| r.status == 200)
+        });
+        Some(Self {
+            _child: child,
+            _home: home,
+            address,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// A loopback port that was free a moment ago, for programs that cannot be asked which port they took.
 pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");

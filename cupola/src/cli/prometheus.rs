@@ -245,6 +245,12 @@ const FLAGS: &[Flag] = &[
     ("storage.tsdb.allow-overlapping-compaction", "true", Ignored, ""),
     ("storage.tsdb.delayed-compaction.max-percent", "10", Ignored, ""),
     ("storage.tsdb.block-reload-interval", "1m", Ignored, ""),
+    (
+        "storage.remote.backlog-size",
+        "16GB",
+        Done,
+        "Maximum number of bytes of the write-ahead log that are kept while a remote write destination has not taken them. Not in Prometheus.",
+    ),
     ("storage.remote.flush-deadline", "1m", Ignored, ""),
     ("storage.remote.read-sample-limit", "50000000", Ignored, ""),
     ("storage.remote.read-concurrent-limit", "10", Ignored, ""),
@@ -456,6 +462,10 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
             .parse()
             .map_err(|e| bad("storage.tsdb.block-format", &e))?,
         no_lockfile: switch("storage.tsdb.no-lockfile")?,
+        max_backlog_bytes: match ByteSize::parse(&text("storage.remote.backlog-size")) {
+            Some(size) => size.0,
+            None => return Err(bad("storage.remote.backlog-size", &"is not a size such as 512MB")),
+        },
         series_limits: SeriesLimits {
             total: number("storage.tsdb.max-series")?,
             per_metric: number("storage.tsdb.max-series-per-metric")?,
