@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use cupola_model::{ALERTNAME, Alert, Labels, METRIC_NAME};
 
+/// The series that says since when an alert fires only because of `keep_firing_for`, in seconds; ours, for restarts.
+pub(crate) const KEEP_FIRING_STATE: &str = "ALERTS_KEEP_FIRING_STATE";
+
 // A resolved alert is kept and sent again for this long, so that an Alertmanager that was away learns of it.
 const RESOLVED_RETENTION_MS: i64 = 15 * 60_000;
 
@@ -70,6 +73,15 @@ pub(crate) struct Hit {
     pub labels: Labels,
     pub annotations: Labels,
     pub value: f64,
+}
+
+/// When an alert that is kept firing was what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeptTimes {
+    pub active_at: i64,
+    pub fired_at: i64,
+    /// Since when the expression does not give it.
+    pub since: i64,
 }
 
 /// The alerts of one rule.
@@ -163,6 +175,27 @@ impl Alerts {
         self.active.values_mut().filter(|a| a.state != AlertState::Inactive)
     }
 
+    /// Lets an alert of before a restart go on firing that the expression does not give any more; nothing where there is one
+    /// of these labels. Times are milliseconds.
+    pub(crate) fn keep_firing(&mut self, labels: Labels, annotations: Labels, value: f64, times: KeptTimes) {
+        let KeptTimes {
+            active_at,
+            fired_at,
+            since,
+        } = times;
+        self.active.entry(labels.clone()).or_insert(ActiveAlert {
+            state: AlertState::Firing,
+            labels,
+            annotations,
+            value,
+            active_at,
+            fired_at: Some(fired_at),
+            resolved_at: None,
+            keep_firing_since: Some(since),
+            last_sent_at: None,
+        });
+    }
+
     /// Forgets everything, as upstream does when a rule exceeds its limit.
     pub(crate) fn clear(&mut self) {
         self.active.clear();
@@ -180,6 +213,10 @@ impl Alerts {
             out.push((labels.build(), 1.0));
             labels.set(METRIC_NAME, "ALERTS_FOR_STATE").remove("alertstate");
             out.push((labels.build(), (alert.active_at / 1000) as f64));
+            if let Some(since) = alert.keep_firing_since {
+                labels.set(METRIC_NAME, KEEP_FIRING_STATE);
+                out.push((labels.build(), since as f64 / 1000.0));
+            }
         }
         out
     }

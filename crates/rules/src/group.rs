@@ -341,10 +341,43 @@ fn alert_rule(
         alert,
         hold,
         keep_firing_for,
-        annotations,
+        ..
     } = &rule.kind
     else {
         return Ok(Vec::new());
+    };
+    let hits = hits(ctx, rule, alert, ts, offset_ms)?;
+    state
+        .alerts
+        .step(ts, ms(*hold), ms(*keep_firing_for), hits.into_values().collect());
+    let active = state.alerts.active().count();
+    if let Err(error) = check_limit(limit, active, "alerts") {
+        state.alerts.clear();
+        return Err(error);
+    }
+    let valid_ms = 4 * interval_ms.max(ctx.resend_delay_ms);
+    let due = state.alerts.take_due(
+        ts,
+        ctx.resend_delay_ms,
+        valid_ms,
+        &ctx.generator_url(&rule.expr.to_string()),
+    );
+    if !due.is_empty() {
+        ctx.alerts.post(&due);
+    }
+    Ok(state.alerts.series(alert))
+}
+
+/// What the expression of an alerting rule gives at `ts`, by the labels of the alerts.
+pub(crate) fn hits(
+    ctx: &Arc<Context>,
+    rule: &Rule,
+    alert: &str,
+    ts: i64,
+    offset_ms: i64,
+) -> Result<HashMap<Labels, Hit>, String> {
+    let RuleKind::Alerting { annotations, .. } = &rule.kind else {
+        return Ok(HashMap::new());
     };
     let mut hits: HashMap<Labels, Hit> = HashMap::new();
     for (labels, value) in ctx.query_floats(&rule.expr_text, &rule.expr, ts - offset_ms)? {
@@ -371,25 +404,7 @@ fn alert_rule(
             return Err("vector contains metrics with the same labelset after applying alert labels".to_owned());
         }
     }
-    state
-        .alerts
-        .step(ts, ms(*hold), ms(*keep_firing_for), hits.into_values().collect());
-    let active = state.alerts.active().count();
-    if let Err(error) = check_limit(limit, active, "alerts") {
-        state.alerts.clear();
-        return Err(error);
-    }
-    let valid_ms = 4 * interval_ms.max(ctx.resend_delay_ms);
-    let due = state.alerts.take_due(
-        ts,
-        ctx.resend_delay_ms,
-        valid_ms,
-        &ctx.generator_url(&rule.expr.to_string()),
-    );
-    if !due.is_empty() {
-        ctx.alerts.post(&due);
-    }
-    Ok(state.alerts.series(alert))
+    Ok(hits)
 }
 
 pub(crate) fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), String> {

@@ -1,18 +1,39 @@
-//! Alerts go on waiting where they stood before a restart (Prometheus 3.14, `Group.RestoreForState`).
+//! Alerts go on waiting where they stood before a restart (Prometheus 3.14, `Group.RestoreForState`), and go on firing for
+//! as long as `keep_firing_for` says (ours: Prometheus forgets them).
 
 use cupola_config::rules::{Rule, RuleKind};
-use cupola_model::{ALERTNAME, METRIC_NAME, Matcher, is_stale_nan};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use cupola_model::{ALERTNAME, Labels, METRIC_NAME, Matcher, is_stale_nan};
 use cupola_storage::{Samples, Selection};
 use tracing::{info, warn};
 
-use crate::alerting::{ActiveAlert, AlertState};
-use crate::group::{Group, ms};
+use crate::alerting::{ActiveAlert, AlertState, Alerts, KEEP_FIRING_STATE, KeptTimes};
+use crate::group::{self, Group, ms};
 use crate::manager::Context;
 
 /// Moves `active_at` of the group's alerts to where `ALERTS_FOR_STATE` says it was before the restart.
-pub(crate) fn restore(ctx: &Context, group: &mut Group, ts: i64) {
+pub(crate) fn restore(ctx: &Arc<Context>, group: &mut Group, ts: i64) {
     let name = group.source.name.clone();
+    let (interval_ms, offset_ms) = (group.interval_ms, group.offset_ms);
     for (rule, alerts) in group.alerting() {
+        match restore_kept(ctx, rule, alerts, ts, (interval_ms, offset_ms)) {
+            Ok(0) => {}
+            Ok(count) => info!(
+                group = name,
+                alert = rule.name(),
+                count,
+                "alerts go on firing as keep_firing_for says"
+            ),
+            Err(error) => warn!(
+                group = name,
+                alert = rule.name(),
+                error,
+                "cannot restore what keep_firing_for says"
+            ),
+        }
         let RuleKind::Alerting { alert, hold, .. } = &rule.kind else {
             continue;
         };
@@ -34,21 +55,115 @@ pub(crate) fn restore(ctx: &Context, group: &mut Group, ts: i64) {
     }
 }
 
+// Lets alerts that fired before the restart, and that the expression does not give now, fire on; how many.
+fn restore_kept(
+    ctx: &Arc<Context>,
+    rule: &Rule,
+    alerts: &mut Alerts,
+    ts: i64,
+    (interval_ms, offset_ms): (i64, i64),
+) -> Result<usize, String> {
+    let RuleKind::Alerting {
+        alert,
+        hold,
+        keep_firing_for,
+        ..
+    } = &rule.kind
+    else {
+        return Ok(0);
+    };
+    let keep_ms = ms(*keep_firing_for);
+    if keep_ms == 0 {
+        return Ok(0);
+    }
+    let firing = last_of(ctx, rule, alert, "ALERTS", Some(("alertstate", "firing")), ts)?;
+    let since = last_of(ctx, rule, alert, KEEP_FIRING_STATE, None, ts)?;
+    let active = last_of(ctx, rule, alert, "ALERTS_FOR_STATE", None, ts)?;
+    // What the expression last gave, by the evaluation that gave it: most alerts end at one moment.
+    let mut given: HashMap<i64, HashMap<Labels, (Labels, f64)>> = HashMap::new();
+    let mut restored = 0;
+    for (labels, (sample, _)) in firing {
+        let seen = sample + offset_ms;
+        if alerts.active().any(|active| active.labels == labels) {
+            continue;
+        }
+        let ended = since.get(&labels).filter(|(at, _)| *at == sample);
+        // Where it held to the last, it may have ended just after it was seen.
+        let since = ended.map_or(seen, |(_, since)| (since * 1000.0) as i64);
+        if ts - since >= keep_ms {
+            continue;
+        }
+        let last_given = if ended.is_some() { since - interval_ms } else { seen };
+        let hits = match given.entry(last_given) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let hits = group::hits(ctx, rule, alert, last_given, offset_ms)?.into_iter();
+                let hits = hits.map(|(labels, hit)| (labels, (hit.annotations, hit.value)));
+                new.insert(hits.collect())
+            }
+        };
+        let hit = hits.get(&labels).cloned();
+        let (annotations, value) = hit.unwrap_or_else(|| (Labels::empty(), f64::NAN));
+        let active_at = active.get(&labels).map_or(seen, |(_, at)| (*at * 1000.0) as i64);
+        let times = KeptTimes {
+            active_at,
+            fired_at: active_at.saturating_add(ms(*hold)).min(seen),
+            since,
+        };
+        alerts.keep_firing(labels, annotations, value, times);
+        restored += 1;
+    }
+    Ok(restored)
+}
+
+// The last sample of each alert of the rule in the series called `metric`, by the alert's labels, within the outage that
+// is tolerated; ended series are left out.
+fn last_of(
+    ctx: &Context,
+    rule: &Rule,
+    alert: &str,
+    metric: &str,
+    also: Option<(&str, &str)>,
+    ts: i64,
+) -> Result<HashMap<Labels, (i64, f64)>, String> {
+    let mut matchers = matchers(rule, alert, metric);
+    matchers.extend(also.map(|(name, value)| Matcher::equal(name, value)));
+    let selection = Selection {
+        matchers: &matchers,
+        mint: ts - ctx.outage_tolerance_ms,
+        maxt: ts,
+    };
+    let mut last = HashMap::new();
+    for series in ctx.queryable.select(&selection).map_err(|e| e.to_string())? {
+        let mut samples = Samples::default();
+        let read = series.source.read(selection.mint, selection.maxt, &mut samples);
+        read.map_err(|e| e.to_string())?;
+        if let (Some(at), Some(value)) = (samples.ts.last(), samples.values.last())
+            && !is_stale_nan(*value)
+        {
+            let mut labels = series.labels.without_name().to_builder();
+            if let Some((name, _)) = also {
+                labels.remove(name);
+            }
+            last.insert(labels.build(), (*at, *value));
+        }
+    }
+    Ok(last)
+}
+
+fn matchers(rule: &Rule, alert: &str, metric: &str) -> Vec<Matcher> {
+    let mut matchers = vec![Matcher::equal(METRIC_NAME, metric), Matcher::equal(ALERTNAME, alert)];
+    let fixed = rule.labels.iter().filter(|(_, value)| !value.contains("{{"));
+    matchers.extend(fixed.map(|(name, value)| Matcher::equal(name, value)));
+    matchers
+}
+
 // When the alert was last seen before the restart and since when it was active then, in milliseconds.
 fn before(ctx: &Context, rule: &Rule, name: &str, active: &ActiveAlert, ts: i64) -> Result<Option<(i64, i64)>, String> {
     if active.state == AlertState::Inactive {
         return Ok(None);
     }
-    let mut matchers = vec![
-        Matcher::equal(METRIC_NAME, "ALERTS_FOR_STATE"),
-        Matcher::equal(ALERTNAME, name),
-    ];
-    matchers.extend(
-        rule.labels
-            .iter()
-            .filter(|(_, v)| !v.contains("{{"))
-            .map(|(n, v)| Matcher::equal(n, v)),
-    );
+    let matchers = matchers(rule, name, "ALERTS_FOR_STATE");
     let selection = Selection {
         matchers: &matchers,
         mint: ts - ctx.outage_tolerance_ms,

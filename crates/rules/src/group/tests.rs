@@ -259,3 +259,57 @@ fn an_alert_that_waited_before_a_restart_goes_on_waiting() {
     // Twenty minutes had passed at the last sight; ten are left, from now on.
     assert_eq!(alerts[0].active_at, minute);
 }
+
+#[test]
+fn an_alert_fires_on_after_a_restart_as_keep_firing_for_says() {
+    let bench = Bench::new();
+    let minute = 60_000;
+    let rules =
+        "[{alert: A, expr: 'm > 5', keep_firing_for: 10m, labels: {severity: page}, annotations: {v: '{{ $value }}'}}]";
+    let mut before = Bench::group(rules);
+    before.interval_ms = minute;
+    // The first stops to hold before the restart, the second during it, the third holds on.
+    for at in 1..=10 {
+        for (job, last) in [("a", 7), ("b", 99), ("c", 99)] {
+            let value = if at <= last { 6.0 + at as f64 } else { 0.0 };
+            bench.write("m", job, at * minute, value);
+        }
+        before.evaluate(&bench.ctx, at * minute);
+    }
+    let mut after = Bench::group(rules);
+    after.interval_ms = minute;
+    after.restore_in = Some(1);
+    for at in 12..=25 {
+        for (job, value) in [("a", 0.0), ("b", 0.0), ("c", 9.0)] {
+            bench.write("m", job, at * minute, value);
+        }
+        bench.sent.0.lock().clear();
+        after.evaluate(&bench.ctx, at * minute);
+        if at == 12 {
+            crate::restore::restore(&bench.ctx, &mut after, at * minute);
+            after.restore_in = None;
+        }
+        let firing: Vec<String> = after
+            .alerting()
+            .flat_map(|(_, alerts)| {
+                alerts
+                    .active()
+                    .map(|alert| alert.labels.value("job").to_owned())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let has = |job: &str| firing.iter().any(|firing| firing == job);
+        // Since the evaluation at 8 and since 10, when it was seen last, for ten minutes each.
+        assert_eq!(
+            (has("a"), has("b"), has("c")),
+            (at < 18, at < 20, true),
+            "{at} {firing:?}"
+        );
+        if at == 13 {
+            let sent = bench.sent.0.lock();
+            let a = sent.iter().find(|alert| alert.labels.value("job") == "a").unwrap();
+            // What it last said, and since when it fires.
+            assert_eq!((a.annotations.value("v"), a.starts_at), ("13", minute));
+        }
+    }
+}
