@@ -9,6 +9,7 @@
 
 mod alerting;
 mod backtest;
+mod dead;
 mod group;
 mod manager;
 mod metrics;
@@ -18,6 +19,7 @@ mod template;
 
 pub use alerting::{ActiveAlert, AlertState};
 pub use backtest::{AlertLife, BacktestError, BacktestOptions, Made, RuleReport, backtest, reports_to_json};
+pub use dead::{DeadParts, DeadSelector, dead_parts};
 pub use group::{GroupStatus, RuleDetail, RuleHealth, RuleStatus};
 pub use manager::{Context, GroupSource, Parts, RuleManager};
 pub use rehearsal::Rehearsal;

@@ -6,6 +6,7 @@ import { isGatewayStatus, noteAnswered, noteLost } from './connection';
 import type {
   Alerting,
   Bootstrap,
+  DeadRule,
   DashboardHit,
   QueryData,
   RulesData,
@@ -136,6 +137,9 @@ export const fetchTargets = async (signal?: AbortSignal): Promise<TargetsData> =
 
 export const fetchRules = async (signal?: AbortSignal): Promise<RulesData> =>
   (await prom<RulesData>('rules', {}, signal)).data;
+
+export const fetchDeadRules = async (signal?: AbortSignal): Promise<{ rules: DeadRule[] }> =>
+  (await prom<{ rules: DeadRule[] }>('rules/dead', {}, signal)).data;
 
 export const fetchAlerting = (signal?: AbortSignal): Promise<Alerting> =>
   getJson<Alerting>('api/ui/alerting', {}, signal);

@@ -94,6 +94,17 @@ export interface RulesData {
   groups: RuleGroup[];
 }
 
+export interface DeadRule {
+  file: string;
+  group: string;
+  name: string;
+  type: 'alerting' | 'recording';
+  query: string;
+  /** Whether the whole expression can give nothing. */
+  dead: boolean;
+  selectors: { selector: string; reason: string; label?: string; nearest?: string }[];
+}
+
 export interface Bootstrap {
   version: string;
   hostname: string;

@@ -62,6 +62,7 @@ const ASKED: &[(&str, &[&str])] = &[
             "?start=999000&end=1000000&interval=15s&rules=groups: [{name: g, rules: [{record: r, expr: 'sum(requests_total)'}, {alert: A, expr: 'r > 1'}, {alert: B, expr: 'temp %2B on(x) group_left temp'}]}]",
         ],
     ),
+    ("/api/v1/rules/dead", &[""]),
     ("/api/v1/alerts", &[""]),
     ("/api/v1/status/config", &[""]),
     ("/api/v1/status/flags", &[""]),

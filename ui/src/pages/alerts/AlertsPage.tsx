@@ -15,6 +15,7 @@ import { activeAlerts, alertingRules, isHeartbeat, isWatchdog } from '../alertWo
 import pages from '../pages.module.css';
 import { AlertRow } from './AlertRow';
 import css from './alerts.module.css';
+import { DeadRules } from './DeadRules';
 import { sections, type Grouping, type Section } from './list';
 import { QuietRules } from './QuietRules';
 
@@ -156,6 +157,7 @@ export function AlertsPage() {
         </section>
       ))}
       {data && <QuietRules rules={data.rules} filter={filter} />}
+      {data && <DeadRules rules={data.rules} filter={filter} />}
     </div>
   );
 }

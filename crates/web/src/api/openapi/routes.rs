@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::schema::{
-    alert, backtest, blocks, boolean, integer, list, map, number, object, query, relabel_steps, rules, runtime,
-    self_metrics, string, targets, tsdb,
+    alert, backtest, blocks, boolean, dead_rules, integer, list, map, number, object, query, relabel_steps, rules,
+    runtime, self_metrics, string, targets, tsdb,
 };
 
 /// One address.
@@ -68,6 +68,8 @@ pub(super) const ROUTES: &[Route] = routes! {
         Envelope(rules), "Rules by group, and the alerts they give.";
     GET_POST "/api/v1/rules/backtest" ["start!", "end!", "rules", "interval", "rule_name[]"] Envelope(backtest),
         "What rules, those of a text or those that are loaded, would have done. Ours.";
+    GET "/api/v1/rules/dead" [] Envelope(dead_rules),
+        "Rules whose selectors match no series, and what may be wrong with them. Ours.";
     GET "/api/v1/alerts" [] Envelope(alerts), "All pending and firing alerts.";
     GET "/api/v1/status/config" [] Envelope(yaml), "The configuration in force, secrets hidden.";
     GET "/api/v1/status/flags" [] Envelope(texts), "The flags in force.";

@@ -159,6 +159,26 @@ pub(super) fn alert() -> Value {
     ])
 }
 
+/// The answer to `rules/dead`.
+pub(super) fn dead_rules() -> Value {
+    let selector = object(&[
+        ("selector", string()),
+        ("reason", string()),
+        ("label?", string()),
+        ("nearest?", string()),
+    ]);
+    let rule = object(&[
+        ("file", string()),
+        ("group", string()),
+        ("name", string()),
+        ("type", one_of(&["alerting", "recording"])),
+        ("query", string()),
+        ("dead", boolean()),
+        ("selectors", list(selector)),
+    ]);
+    object(&[("rules", list(rule))])
+}
+
 /// The answer to `rules/backtest`.
 pub(super) fn backtest() -> Value {
     let failure = object(&[("time", number()), ("error", string())]);

@@ -2,6 +2,7 @@
 
 mod admin;
 mod backtest;
+mod dead;
 mod exemplars;
 mod federate;
 mod labels;
@@ -43,6 +44,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/alertmanagers", on_get(targets::alertmanagers))
         .route("/api/v1/rules", on_get(rules::rules))
         .route("/api/v1/rules/backtest", on_query(backtest::rules))
+        .route("/api/v1/rules/dead", on_get(dead::rules))
         .route("/api/v1/alerts", on_get(rules::alerts))
         .route("/api/v1/status/config", on_get(status::config))
         .route("/api/v1/status/flags", on_get(status::flags))
