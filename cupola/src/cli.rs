@@ -13,11 +13,13 @@ use cupola_tsdb::{DEFAULT_HELD_LOG_BYTES, RetentionRule, SeriesLimits, TierOptio
 
 use crate::logging::LogFormat;
 
+mod agent;
 mod prometheus;
 mod promtool;
 mod retention;
 mod tsdb;
 
+pub(crate) use agent::Agent;
 pub(crate) use promtool::Promtool;
 pub(crate) use tsdb::TsdbTool;
 
@@ -72,6 +74,8 @@ pub(crate) struct Settings {
     pub block_format: BlockFormat,
     pub no_lockfile: bool,
     pub series_limits: SeriesLimits,
+    /// Where this is an agent, which has no blocks, queries and rules.
+    pub agent: Option<Agent>,
     /// Bytes of the log that stay for remote write.
     pub max_backlog_bytes: u64,
     pub lookback_ms: i64,
@@ -262,6 +266,7 @@ fn up(up: Up) -> Command {
         block_format: BlockFormat::Native,
         no_lockfile: false,
         series_limits: SeriesLimits::default(),
+        agent: None,
         max_backlog_bytes: DEFAULT_HELD_LOG_BYTES,
         lookback_ms: 300_000,
         query_timeout: Duration::from_secs(120),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cupola_config::matchers::MatcherMode;
-use cupola_config::prometheus::FloatChunkEncoding;
+use cupola_config::prometheus::{FloatChunkEncoding, ServerMode, load_prometheus_as};
 use cupola_config::rules::RuleOptions;
 use cupola_config::{
     AlertmanagerConfig, ConfigErrors, DiskFiles, Files as _, NameScheme, PrometheusConfig, load_alertmanager,
-    load_prometheus, load_rules, parse_alertmanager, parse_prometheus, parse_rules,
+    load_rules, parse_alertmanager, parse_prometheus, parse_rules,
 };
 use cupola_promql::ParseOptions;
 use cupola_rules::GroupSource;
@@ -33,8 +33,12 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
     let mut collect = |errors: ConfigErrors| mistakes.extend(errors.iter().map(ToString::to_string));
     let mut warnings = Vec::new();
 
+    let mode = match settings.agent {
+        Some(_) => ServerMode::Agent,
+        None => ServerMode::Server,
+    };
     let prometheus = match &settings.config_file {
-        Some(file) => load_prometheus(file, &DiskFiles),
+        Some(file) => load_prometheus_as(mode, file, &DiskFiles),
         None => parse_prometheus(builtin::PROMETHEUS_YML, Path::new("built-in")),
     };
     let prometheus = prometheus.map_err(&mut collect).ok();

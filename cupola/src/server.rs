@@ -15,7 +15,7 @@ use cupola_remote::{RemoteWriter, Sources, WriteReceiver};
 use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
-use cupola_tsdb::{DEFAULT_MAX_EXEMPLARS, Options, Tsdb};
+use cupola_tsdb::{DEFAULT_MAX_EXEMPLARS, LogOnly, Options, Tsdb};
 use cupola_web::{App, ConfigView, Readiness};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -39,6 +39,8 @@ const MOST_QUERY_THREADS: usize = 1024;
 // What queries may use at least where it is left to the machine's memory, and what that is taken for where unknown.
 const LEAST_QUERY_BYTES: u64 = 256 << 20;
 const UNKNOWN_MEMORY: u64 = 4 << 30;
+// So long at least an agent's memory holds samples.
+const LEAST_AGENT_MS: i64 = 3_600_000;
 // How long parts may take to end once they are told to.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -106,6 +108,17 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.start_timestamps = settings.features.iter().any(|feature| feature == "st-storage");
     options.hold_log = !loaded.prometheus.remote_write.is_empty();
     options.max_held_log_bytes = settings.max_backlog_bytes;
+    if let Some(agent) = &settings.agent {
+        // Less would make late scrapes come too late; it is little beside what series themselves take.
+        let min_ms = agent.min_ms.max(LEAST_AGENT_MS);
+        options.log_only = Some(LogOnly {
+            min_ms,
+            max_ms: agent.max_ms,
+            checkpoint_every_ms: agent.truncate_every.as_millis() as i64,
+        });
+        // Half of it is how much older than the newest one a sample may be.
+        options.block_ms = 2 * min_ms;
+    }
     Ok(Tsdb::open_in_background(options, clock, Arc::new(RealFs), registry)?)
 }
 
@@ -302,6 +315,7 @@ async fn serve(
     let app = App {
         mode: match settings.mode {
             Mode::Up => cupola_web::Mode::Up,
+            Mode::Prometheus if settings.agent.is_some() => cupola_web::Mode::Agent,
             Mode::Prometheus => cupola_web::Mode::Prometheus,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),

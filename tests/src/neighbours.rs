@@ -113,6 +113,16 @@ impl Prometheus {
     /// As [`Prometheus::start`].
     #[must_use]
     pub fn with_config(home: Home, yaml: &str, args: &[&str]) -> Option<Self> {
+        let path = format!("--storage.tsdb.path={}", home.data().display());
+        Self::agent(home, yaml, &[&[&*path], args].concat())
+    }
+
+    /// As [`Prometheus::with_config`], without the flag that tells a server where its data lies: an agent refuses it.
+    ///
+    /// # Panics
+    /// As [`Prometheus::start`].
+    #[must_use]
+    pub fn agent(home: Home, yaml: &str, args: &[&str]) -> Option<Self> {
         let program = neighbour("prometheus")?;
         let address = free_address();
         let config = home.write("prometheus.yml", yaml);
@@ -120,7 +130,6 @@ impl Prometheus {
         command
             .arg(format!("--web.listen-address={address}"))
             .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", home.data().display()))
             .args(args);
         let mut child = Background::start("prometheus", &mut command);
         eventually(30, "prometheus is ready", || {

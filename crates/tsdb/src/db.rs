@@ -30,6 +30,7 @@ mod convert;
 mod cut;
 mod import;
 mod layers;
+mod log_only;
 mod plan;
 mod read_only;
 mod replay;
@@ -41,6 +42,7 @@ mod tiers;
 
 pub use convert::{Conversion, ConvertError, Converted, convert};
 use cut::{block_info, open_blocks};
+use log_only::Ages;
 pub use read_only::ReadOnly;
 use replay::Progress;
 pub use replay::ReplayProgress;
@@ -124,6 +126,8 @@ struct Inner {
     closing: AtomicBool,
     // Who reads along with the log.
     tails: Tails,
+    // Where there is only a log.
+    ages: Ages,
     metrics: Arc<Metrics>,
     _lock: FolderLock,
 }
@@ -203,6 +207,7 @@ impl Tsdb {
             .map_err(io("its write-ahead log cannot be opened"))?;
         let head = Head::new(Some(wal), written_until(&blocks), &options, metrics.clone());
         let inner = Inner {
+            ages: Ages::default(),
             tails: Tails::new(&options, head.log_end().unwrap_or_default(), registry),
             options,
             clock,
@@ -364,6 +369,10 @@ impl Tsdb {
         let _running = self.inner.begin_maintenance();
         if !self.inner.replay.is_done() {
             // Reading the log broke off. What is only there must not be taken for older than the head.
+            return;
+        }
+        if let Some(only) = &self.inner.options.log_only {
+            self.inner.maintain_log(only);
             return;
         }
         if let Err(error) = self.inner.delete_again() {

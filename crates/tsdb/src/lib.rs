@@ -19,4 +19,6 @@ mod wal;
 
 pub use db::{BlockInfo, Conversion, ConvertError, Converted, OpenError, ReadOnly, ReplayProgress, Tsdb, convert};
 pub use head::{Cardinality, Counts, HeadStats, RefusedSeries};
-pub use options::{DEFAULT_HELD_LOG_BYTES, DEFAULT_MAX_EXEMPLARS, Options, RetentionRule, SeriesLimits, TierOptions};
+pub use options::{
+    DEFAULT_HELD_LOG_BYTES, DEFAULT_MAX_EXEMPLARS, LogOnly, Options, RetentionRule, SeriesLimits, TierOptions,
+};

@@ -41,12 +41,26 @@ pub struct Options {
     pub start_timestamps: bool,
     /// Whether the whole log stays until [`cupola_storage::Tailable::hold_log`] tells what is needed of it.
     pub hold_log: bool,
+    /// Whether there is nothing but a log for those who send it on.
+    pub log_only: Option<LogOnly>,
     /// How many bytes of the log stay at most because they are held; the oldest go first.
     pub max_held_log_bytes: u64,
 }
 
 /// How many exemplars are kept where nothing says so; Prometheus's.
 pub const DEFAULT_MAX_EXEMPLARS: usize = 100_000;
+
+/// What stays of samples where no blocks are made of them, as in Prometheus's agent mode; milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogOnly {
+    /// How much older than the newest one samples are that memory holds. Those of one series that are older than that are
+    /// refused, as ones that come out of order.
+    pub min_ms: i64,
+    /// How long the log stays for those who have not read it.
+    pub max_ms: i64,
+    /// How often a checkpoint takes the place of the log.
+    pub checkpoint_every_ms: i64,
+}
 
 /// How many bytes of the log stay at most because they are held, where nothing says so: about three billion samples.
 pub const DEFAULT_HELD_LOG_BYTES: u64 = 16 << 30;
@@ -107,6 +121,7 @@ impl Options {
             max_exemplars: DEFAULT_MAX_EXEMPLARS,
             start_timestamps: false,
             hold_log: false,
+            log_only: None,
             max_held_log_bytes: DEFAULT_HELD_LOG_BYTES,
         }
     }

@@ -27,6 +27,8 @@ pub enum Mode {
     Up,
     /// `cupola prometheus`.
     Prometheus,
+    /// `cupola prometheus --agent`: whatever asks samples, rules or alerts is refused.
+    Agent,
 }
 
 impl Mode {
@@ -34,6 +36,7 @@ impl Mode {
         match self {
             Self::Up => "up",
             Self::Prometheus => "prometheus",
+            Self::Agent => "agent",
         }
     }
 }

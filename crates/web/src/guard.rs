@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 
-use crate::app::App;
+use crate::agent;
+use crate::app::{App, Mode};
 use crate::assets::CONTENT_SECURITY_POLICY;
 use crate::router::Ctx;
 
@@ -28,6 +29,10 @@ pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: N
         refusal
     } else if is_api && request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
+    } else if ctx.app.mode == Mode::Agent
+        && let Some(refusal) = agent::refusal(request.uri().path())
+    {
+        refusal
     } else {
         next.run(request).await
     };

@@ -7,6 +7,7 @@
 //! *Invariant:* no state of its own: an answer is a view of what the other parts hold. *Invariant:* a request never
 //! makes it panic; what a client got wrong is a 4xx with a text that says what.
 
+mod agent;
 mod api;
 mod app;
 mod assets;

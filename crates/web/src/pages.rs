@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use tracing::{error, info};
 
 use crate::api;
+use crate::app::Mode;
 use crate::guard::is_cross_site;
 use crate::router::Ctx;
 
@@ -37,10 +38,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
     }
     router
         .route("/assets/{*filepath}", get(file))
-        .route(
-            "/-/healthy",
-            get(async || text(StatusCode::OK, "Prometheus Server is Healthy.\n")),
-        )
+        .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route(
             "/-/reload",
@@ -75,9 +73,21 @@ pub(crate) async fn fallback(State(ctx): State<Arc<Ctx>>, request: Request) -> R
     file.unwrap_or_else(|| ctx.assets.index(request.headers(), StatusCode::NOT_FOUND))
 }
 
+// As Prometheus calls itself.
+fn own_name(ctx: &Ctx) -> &'static str {
+    match ctx.app.mode {
+        Mode::Agent => "Prometheus Agent",
+        Mode::Up | Mode::Prometheus => "Prometheus Server",
+    }
+}
+
+async fn healthy(State(ctx): State<Arc<Ctx>>) -> Response {
+    text(StatusCode::OK, &format!("{} is Healthy.\n", own_name(&ctx)))
+}
+
 async fn ready(State(ctx): State<Arc<Ctx>>) -> Response {
     if ctx.app.ready.is_ready() {
-        return text(StatusCode::OK, "Prometheus Server is Ready.\n");
+        return text(StatusCode::OK, &format!("{} is Ready.\n", own_name(&ctx)));
     }
     not_ready(&ctx)
 }

@@ -9,6 +9,7 @@ use cupola_config::ByteSize;
 use cupola_model::parse_duration;
 use cupola_tsdb::SeriesLimits;
 
+use super::agent::{self, Agent};
 use super::{Command, Exit, Memory, Mode, Settings, retention};
 use crate::logging::LogFormat;
 
@@ -245,6 +246,40 @@ const FLAGS: &[Flag] = &[
     ("storage.tsdb.allow-overlapping-compaction", "true", Ignored, ""),
     ("storage.tsdb.delayed-compaction.max-percent", "10", Ignored, ""),
     ("storage.tsdb.block-reload-interval", "1m", Ignored, ""),
+    ("agent", "false", Done, "Run Prometheus in 'Agent mode'."),
+    (
+        "storage.agent.path",
+        "data-agent/",
+        Done,
+        "Base path for metrics storage. Use with agent mode only.",
+    ),
+    (
+        "storage.agent.retention.min-time",
+        "5m",
+        Done,
+        "Minimum age samples may be before being considered for deletion when the WAL is truncated. Use with agent mode only.",
+    ),
+    (
+        "storage.agent.retention.max-time",
+        "4h",
+        Done,
+        "Maximum age samples may be before being forcibly deleted when the WAL is truncated. Use with agent mode only.",
+    ),
+    (
+        "storage.agent.wal-truncate-frequency",
+        "2h",
+        Done,
+        "The frequency at which to truncate the WAL and remove old data. Use with agent mode only.",
+    ),
+    (
+        "storage.agent.no-lockfile",
+        "false",
+        Done,
+        "Do not create lockfile in data directory. Use with agent mode only.",
+    ),
+    ("storage.agent.wal-compression", "true", Ignored, ""),
+    ("storage.agent.wal-compression-type", "snappy", Ignored, ""),
+    ("storage.agent.wal-segment-size", "", Ignored, ""),
     (
         "storage.remote.backlog-size",
         "16GB",
@@ -270,6 +305,7 @@ const FLAGS: &[Flag] = &[
 // Features that change something here; the rest of Prometheus's, and unknown names, are told in the log (as upstream does
 // with unknown ones).
 const FEATURES: &[&str] = &[
+    "agent",
     "promql-experimental-functions",
     "promql-extended-range-selectors",
     "promql-binop-fill-modifiers",
@@ -281,15 +317,9 @@ const FEATURES: &[&str] = &[
 
 // Known to Prometheus, and too much of a promise to be ignored: without the feature behind them they must fail.
 const UNSUPPORTED: &[&str] = &[
-    "agent",
     "web.config.file",
     "web.remote-write-receiver.accepted-protobuf-messages",
     "web.enable-otlp-receiver",
-    "storage.agent.path",
-    "storage.agent.wal-compression",
-    "storage.agent.retention.min-time",
-    "storage.agent.retention.max-time",
-    "storage.agent.no-lockfile",
 ];
 
 // Blocks of seconds would be folders by the thousand.
@@ -428,10 +458,22 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
     let features: Vec<String> = features.filter(|f| !f.is_empty()).map(str::to_owned).collect();
     let without_effect = features.iter().filter(|f| !FEATURES.contains(&f.as_str()));
     ignored.extend(without_effect.map(|f| format!("enable-feature={f}")));
+    let is_agent = switch("agent")? || features.iter().any(|feature| feature == "agent");
+    agent::check(is_agent, given.keys().copied())?;
+    let agent = match is_agent {
+        true => Some(Agent {
+            min_ms: ms("storage.agent.retention.min-time")?,
+            max_ms: ms("storage.agent.retention.max-time")?,
+            truncate_every: Duration::from_millis(ms("storage.agent.wal-truncate-frequency")?.unsigned_abs()),
+        }),
+        false => None,
+    };
+    let of_mode = |server: &'static str, agent: &'static str| if is_agent { agent } else { server };
     Ok(Settings {
         mode: Mode::Prometheus,
         listen,
-        data: PathBuf::from(text("storage.tsdb.path")),
+        agent,
+        data: PathBuf::from(text(of_mode("storage.tsdb.path", "storage.agent.path"))),
         config_file: Some(PathBuf::from(text("config.file"))),
         alertmanager_config_file: None,
         log_level: text("log.level"),
@@ -461,7 +503,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         block_format: text("storage.tsdb.block-format")
             .parse()
             .map_err(|e| bad("storage.tsdb.block-format", &e))?,
-        no_lockfile: switch("storage.tsdb.no-lockfile")?,
+        no_lockfile: switch(of_mode("storage.tsdb.no-lockfile", "storage.agent.no-lockfile"))?,
         max_backlog_bytes: match ByteSize::parse(&text("storage.remote.backlog-size")) {
             Some(size) => size.0,
             None => return Err(bad("storage.remote.backlog-size", &"is not a size such as 512MB")),

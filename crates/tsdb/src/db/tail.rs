@@ -1,6 +1,7 @@
 //! Those who read along with the log, and what stays of it for them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cupola_metrics::{Counter, Gauge, Registry};
 use cupola_model::Labels;
@@ -19,6 +20,8 @@ pub(super) struct Tails {
     begin: LogPosition,
     max_bytes: u64,
     held: Mutex<Held>,
+    // Segments before it are not kept, whoever reads them.
+    oldest: AtomicU64,
     held_bytes: Gauge,
     lost: Counter,
 }
@@ -29,6 +32,7 @@ impl Tails {
             begin,
             max_bytes: options.max_held_log_bytes,
             held: Mutex::new(if options.hold_log { Held::All } else { Held::Nothing }),
+            oldest: AtomicU64::new(0),
             held_bytes: registry.gauge(
                 "cupola_tsdb_wal_held_bytes",
                 "Bytes of the write-ahead log that are kept only because remote write has not sent them yet.",
@@ -41,7 +45,19 @@ impl Tails {
     }
 
     pub(super) fn held(&self) -> Held {
-        *self.held.lock()
+        let oldest = LogPosition {
+            segment: self.oldest.load(Ordering::Relaxed),
+            offset: 0,
+        };
+        match *self.held.lock() {
+            Held::From(from, max_bytes) => Held::From(from.max(oldest), max_bytes),
+            held => held,
+        }
+    }
+
+    /// Keeps no segment before this one.
+    pub(super) fn expire(&self, oldest: u64) {
+        self.oldest.fetch_max(oldest, Ordering::Relaxed);
     }
 
     pub(super) fn note(&self, released: Released) {

@@ -102,14 +102,33 @@ fn plan<'a>(old: &'a [(String, u64)], number: u64, held: &Held) -> (Vec<&'a str>
     let Some(needed) = needed else {
         return (all(), Released::default());
     };
-    let checkpoints = old
+    let mut checkpoints: Vec<(u64, &str, u64)> = old
         .iter()
-        .filter_map(|(name, bytes)| Some((checkpoint_of(name)?, name.as_str(), *bytes)));
-    let base = checkpoints.filter(|(at, ..)| *at <= needed && *at < number).max();
-    let begin = base.map_or(0, |(at, ..)| at);
-    let mut held_bytes = base.map_or(0, |(.., bytes)| bytes);
+        .filter_map(|(name, bytes)| Some((checkpoint_of(name)?, name.as_str(), *bytes)))
+        .filter(|(at, ..)| *at < number)
+        .collect();
+    checkpoints.sort_unstable();
+    let base = checkpoints.iter().rfind(|(at, ..)| *at <= needed);
+    let begin = base.map_or(0, |(at, ..)| *at);
+    // Later ones let go what lies before them once it is read. They stay where they are no longer than what they follow.
+    let mut followed = begin;
+    let in_between = checkpoints
+        .iter()
+        .filter(|(at, ..)| *at > begin)
+        .filter(|(at, _, bytes)| {
+            let before = segments
+                .iter()
+                .filter(|(segment, ..)| (followed..*at).contains(segment));
+            let stays = before.map(|(.., bytes)| bytes).sum::<u64>() >= *bytes;
+            if stays {
+                followed = *at;
+            }
+            stays
+        });
+    let kept_checkpoints: Vec<_> = base.into_iter().chain(in_between).collect();
+    let mut held_bytes = kept_checkpoints.iter().map(|(.., bytes)| bytes).sum();
     let mut lost_segments = 0;
-    let mut kept: Vec<&str> = base.iter().map(|(_, name, _)| *name).collect();
+    let mut kept: Vec<&str> = kept_checkpoints.iter().map(|(_, name, _)| *name).collect();
     // The newest are kept first.
     for (segment, name, bytes) in segments.iter().rev().filter(|(segment, ..)| *segment >= begin) {
         if lost_segments == 0 && held_bytes + bytes <= max_bytes {
@@ -119,7 +138,7 @@ fn plan<'a>(old: &'a [(String, u64)], number: u64, held: &Held) -> (Vec<&'a str>
             lost_segments += 1;
         }
     }
-    if kept.len() <= base.iter().len() {
+    if kept.len() <= kept_checkpoints.len() {
         return (
             all(),
             Released {
@@ -146,6 +165,10 @@ mod tests {
         names.iter().map(|name| ((*name).to_owned(), 10)).collect()
     }
 
+    fn gone_of(old: &[(String, u64)]) -> Vec<&str> {
+        plan(old, 7, &from(3, 0)).0
+    }
+
     fn from(segment: u64, offset: u64) -> Held {
         Held::From(LogPosition { segment, offset }, 45)
     }
@@ -162,8 +185,18 @@ mod tests {
         assert_eq!(gone(from(6, 10)).len(), 5);
         assert_eq!(gone(from(7, 0)).len(), 5);
         assert_eq!(gone(from(9, 0)).len(), 5);
-        // Before the checkpoint nothing names the series but the log itself.
-        assert!(gone(from(3, 0)).iter().eq(&["checkpoint-00000004"]));
+        // Before the checkpoint nothing names the series but the log itself. It stays for later.
+        assert!(
+            plan(&old, 7, &Held::From(LogPosition { segment: 3, offset: 0 }, 99))
+                .0
+                .is_empty()
+        );
+        let long = [
+            files(&["00000003", "00000004"]),
+            vec![("checkpoint-00000004".to_owned(), 11)],
+        ]
+        .concat();
+        assert!(gone_of(&long).iter().eq(&["checkpoint-00000004"]));
     }
 
     #[test]
