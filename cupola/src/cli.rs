@@ -76,6 +76,8 @@ pub(crate) struct Settings {
     pub series_limits: SeriesLimits,
     /// Where this is an agent, which has no blocks, queries and rules.
     pub agent: Option<Agent>,
+    /// How long remote write may go on when the process ends.
+    pub flush_deadline: Duration,
     /// Bytes of the log that stay for remote write.
     pub max_backlog_bytes: u64,
     pub lookback_ms: i64,
@@ -267,6 +269,7 @@ fn up(up: Up) -> Command {
         no_lockfile: false,
         series_limits: SeriesLimits::default(),
         agent: None,
+        flush_deadline: Duration::from_secs(60),
         max_backlog_bytes: DEFAULT_HELD_LOG_BYTES,
         lookback_ms: 300_000,
         query_timeout: Duration::from_secs(120),

@@ -254,7 +254,7 @@ async fn serve(
         vfs: Arc::new(RealFs),
         dir: settings.data.clone(),
     };
-    let writer = RemoteWriter::new(sources, &registry, stop.child_token());
+    let writer = RemoteWriter::new(sources, &registry);
     let outgoing: Arc<ArcSwap<Outgoing>> = Arc::default();
     let sinks = Sinks {
         outgoing: outgoing.clone(),
@@ -374,8 +374,6 @@ async fn serve(
             local.stopped().await;
         }
         remote.stopped().await;
-        // What the last scrapes and rules brought is sent, too.
-        writer.stopped().await;
         // The tasks' own results were handled where they arose.
         let _ = web.await;
         let _ = keeper.await;
@@ -383,6 +381,8 @@ async fn serve(
     if tokio::time::timeout(STOP_GRACE, stopped).await.is_err() {
         warn!("some part did not stop in time");
     }
+    // What the last scrapes and rules brought is sent, too.
+    writer.stop(settings.flush_deadline).await;
     tokio::task::spawn_blocking(move || tsdb.close())
         .await
         .context("closing the storage broke off")?;

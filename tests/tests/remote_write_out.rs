@@ -313,3 +313,200 @@ fn victoria_metrics_gets_what_was_scraped() {
         (values(victoria.address(), query) == expected).then_some(())
     });
 }
+
+fn uvarint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    out.push(number << 3 | 2);
+    uvarint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn label(name: &str, value: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    field(&mut out, 1, name.as_bytes());
+    field(&mut out, 2, value.as_bytes());
+    out
+}
+
+fn double(out: &mut Vec<u8>, number: u8, value: f64) {
+    out.push(number << 3 | 1);
+    out.extend(value.to_le_bytes());
+}
+
+fn number(out: &mut Vec<u8>, field: u8, value: u64) {
+    out.push(field << 3);
+    uvarint(out, value);
+}
+
+// A native histogram with an exemplar, and a float with one, as remote write sends them: snappy without compression.
+fn histogram_and_exemplars(ts: i64) -> Vec<u8> {
+    let mut histogram = Vec::new();
+    number(&mut histogram, 1, 12);
+    double(&mut histogram, 3, 17.5);
+    number(&mut histogram, 4, 1 << 1);
+    double(&mut histogram, 5, 0.001);
+    number(&mut histogram, 6, 2);
+    field(&mut histogram, 11, &[1 << 3, 2 << 1, 2 << 3, 3]);
+    // 3, 6 and 1.
+    field(&mut histogram, 12, &[6, 6, 9]);
+    number(&mut histogram, 15, ts as u64);
+    let mut sample = Vec::new();
+    double(&mut sample, 1, 4.0);
+    number(&mut sample, 2, ts as u64);
+    let mut message = Vec::new();
+    for (name, kind, value) in [("native", 4, &histogram), ("plain", 2, &sample)] {
+        let mut exemplar = Vec::new();
+        field(&mut exemplar, 1, &label("trace_id", name));
+        double(&mut exemplar, 2, 0.25);
+        number(&mut exemplar, 3, ts as u64);
+        let mut series = Vec::new();
+        field(&mut series, 1, &label("__name__", name));
+        field(&mut series, 1, &label("job", "j"));
+        field(&mut series, kind, value);
+        field(&mut series, 3, &exemplar);
+        field(&mut message, 1, &series);
+    }
+    let mut packed = Vec::new();
+    uvarint(&mut packed, message.len() as u64);
+    packed.push(61 << 2);
+    packed.extend((message.len() as u16 - 1).to_le_bytes());
+    packed.extend(message);
+    packed
+}
+
+#[test]
+fn native_histograms_and_exemplars_are_sent_on() {
+    let features = "--enable-feature=native-histograms,exemplar-storage";
+    let args = ["--web.enable-remote-write-receiver", features];
+    let Some(prometheus) = Prometheus::start(Home::new(), &args) else {
+        return;
+    };
+    let (home, target) = (Home::new(), target());
+    let url = format!("http://{}/api/v1/write", prometheus.address());
+    let more = format!("{QUICK}  send_exemplars: true\n  send_native_histograms: true\n");
+    let server = Server::prometheus(
+        &home,
+        &config(&home, &target, &url, &more),
+        &["--web.enable-remote-write-receiver"],
+    );
+    let now = now_ms();
+    let headers = [
+        ("content-type", "application/x-protobuf"),
+        ("content-encoding", "snappy"),
+    ];
+    let body = histogram_and_exemplars(now);
+    let answer = request(server.address(), "POST", "/api/v1/write", &headers, &body).unwrap();
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    let number = |address, query: &str| {
+        let all = matrix(address, query, now);
+        all.first()
+            .map(|series| series["value"][1].as_str().unwrap().parse::<f64>().unwrap())
+    };
+    for query in [
+        "histogram_count(native)",
+        "histogram_sum(native)",
+        "histogram_quantile(1, native)",
+    ] {
+        let expected = number(server.address(), query).unwrap();
+        let arrived = eventually(30, query, || number(prometheus.address(), query));
+        assert_eq!(arrived, expected, "{query}");
+    }
+    // What lies in which bucket: boundaries' kind, both boundaries, population.
+    let buckets = |address| {
+        let all = matrix(address, "native", now);
+        let numbers = all[0]["histogram"][1]["buckets"].as_array().unwrap().clone();
+        let numbers = numbers.into_iter().map(|bucket| {
+            let parts = bucket.as_array().unwrap().clone();
+            let parse = |part: Value| match part {
+                Value::String(text) => text.parse().unwrap(),
+                other => other.as_f64().unwrap(),
+            };
+            parts.into_iter().map(parse).collect::<Vec<f64>>()
+        });
+        numbers.collect::<Vec<_>>()
+    };
+    let expected = buckets(server.address());
+    assert_eq!((expected.len(), &buckets(prometheus.address())), (4, &expected));
+    let exemplars = |address| {
+        let seconds = now as f64 / 1000.0;
+        let path = format!(
+            "/api/v1/query_exemplars?query={}&start={:.3}&end={:.3}",
+            url_encode("{job=\"j\"}"),
+            seconds - 60.0,
+            seconds + 60.0
+        );
+        let json = get(address, &path).unwrap().json();
+        let mut all: Vec<String> = json["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["exemplars"].to_string())
+            .collect();
+        all.sort();
+        all
+    };
+    let expected = exemplars(server.address());
+    assert_eq!(expected.len(), 2, "{expected:?}");
+    eventually(30, "exemplars arrive", || {
+        (exemplars(prometheus.address()) == expected).then_some(())
+    });
+    let metric = |name: &str| server.own_metric(&format!("prometheus_remote_storage_{name}")).unwrap();
+    assert_eq!((metric("histograms_total"), metric("exemplars_total")), (1.0, 2.0));
+    assert_eq!(
+        (metric("histograms_in_total"), metric("histograms_pending")),
+        (1.0, 0.0)
+    );
+}
+
+#[test]
+fn what_waits_for_a_message_to_fill_is_sent_before_the_end() {
+    let Some(prometheus) = receiver() else { return };
+    let (home, target) = (Home::new(), target());
+    let url = format!("http://{}/api/v1/write", prometheus.address());
+    let slow = "  queue_config: {batch_send_deadline: 1h, max_samples_per_send: 100000, capacity: 1000000}\n";
+    let mut server = Server::prometheus(&home, &config(&home, &target, &url, slow), &[]);
+    let now = eventually(60, "enough is scraped", || {
+        let now = now_ms();
+        (count(&sent(server.address(), now)) >= 300).then_some(now)
+    });
+    let expected = sent(server.address(), now);
+    assert_eq!(server.own_metric("prometheus_remote_storage_samples_total"), Some(0.0));
+    assert!(server.stop(Signal::TERM).success());
+    assert_eq!(matrix(prometheus.address(), "{job=\"j\"}[10m]", now), expected);
+}
+
+#[test]
+fn samples_past_their_age_are_dropped_and_the_rest_is_sent() {
+    let Some(prometheus) = receiver() else { return };
+    let mode = Arc::new(AtomicU8::new(FAIL));
+    let relay = between(prometheus.address(), &mode);
+    let (home, target) = (Home::new(), target());
+    let more = QUICK.replace("capacity", "sample_age_limit: 1s, capacity");
+    let server = Server::prometheus(&home, &config(&home, &target, &relay.url("/api/v1/write"), &more), &[]);
+    let dropped = "prometheus_remote_storage_samples_dropped_total";
+    let old = |server: &Server| {
+        let text = server.get("/metrics").text();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(dropped) && line.contains("reason=\"too_old\""));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
+    eventually(60, "samples become too old", || (old(&server) >= 100.0).then_some(()));
+    mode.store(FORWARD, Ordering::SeqCst);
+    eventually(60, "the rest arrives", || {
+        let newest = matrix(prometheus.address(), "count(made_up_total)", now_ms());
+        (newest.first()?["value"][1] == "20").then_some(())
+    });
+    assert_eq!(
+        server.own_metric("prometheus_remote_storage_samples_failed_total"),
+        Some(0.0)
+    );
+}

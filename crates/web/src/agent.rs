@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 
 const UNAVAILABLE: &str = r#"{"status":"error","errorType":"execution","error":"unavailable with Prometheus Agent"}"#;
 // Below `/api/v1/`; what ends with a slash stands for all below it.
@@ -23,8 +23,12 @@ const REFUSED: [&str; 14] = [
     "admin/tsdb/",
 ];
 
-/// The answer to what is asked at `path`, where an agent has none.
+/// The answer to what is asked at `path`, where an agent has none of its own.
 pub(crate) fn refusal(path: &str) -> Option<Response> {
+    // The overview is made of queries.
+    if path == "/" {
+        return Some((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("targets"))]).into_response());
+    }
     if path == "/federate" {
         let text = "unsupported operation with WAL-only storage\n";
         return Some((StatusCode::INTERNAL_SERVER_ERROR, text).into_response());

@@ -286,7 +286,12 @@ const FLAGS: &[Flag] = &[
         Done,
         "Maximum number of bytes of the write-ahead log that are kept while a remote write destination has not taken them. Not in Prometheus.",
     ),
-    ("storage.remote.flush-deadline", "1m", Ignored, ""),
+    (
+        "storage.remote.flush-deadline",
+        "1m",
+        Done,
+        "How long to wait flushing sample on shutdown. What is not sent by then is sent after the next start.",
+    ),
     ("storage.remote.read-sample-limit", "50000000", Ignored, ""),
     ("storage.remote.read-concurrent-limit", "10", Ignored, ""),
     ("storage.remote.read-max-bytes-in-frame", "1048576", Ignored, ""),
@@ -504,6 +509,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
             .parse()
             .map_err(|e| bad("storage.tsdb.block-format", &e))?,
         no_lockfile: switch(of_mode("storage.tsdb.no-lockfile", "storage.agent.no-lockfile"))?,
+        flush_deadline: Duration::from_millis(ms("storage.remote.flush-deadline")?.unsigned_abs()),
         max_backlog_bytes: match ByteSize::parse(&text("storage.remote.backlog-size")) {
             Some(size) => size.0,
             None => return Err(bad("storage.remote.backlog-size", &"is not a size such as 512MB")),

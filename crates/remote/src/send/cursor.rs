@@ -408,6 +408,25 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_made_up_for_once_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c");
+        let disk = cupola_env::FaultyFs::default();
+        let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
+        let mut cursor = Cursor::open(vfs.clone(), &path, at(1, 0), at(1, 0)).unwrap();
+        let all = Share { shard: 0, of: 1 };
+        disk.set_budget(Some(30));
+        for n in 1..9 {
+            cursor.done(all, place(1, n, 0));
+        }
+        // What is there is what was written before.
+        assert_eq!(parse(&std::fs::read(&path).unwrap()).unwrap().done[0], place(1, 1, 0));
+        disk.set_budget(None);
+        cursor.done(all, place(1, 9, 0));
+        assert_eq!(parse(&std::fs::read(&path).unwrap()).unwrap().done[0], place(1, 9, 0));
+    }
+
+    #[test]
     fn no_bytes_make_it_panic() {
         let mut state = State::new(at(1, 2));
         state.shards = 7;

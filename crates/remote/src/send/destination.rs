@@ -22,6 +22,7 @@ use super::shard::{Queue, Shard, Shared, pending};
 const READ_AT_ONCE: usize = 10_000;
 // At its end the log is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_IN_A_HURRY: Duration = Duration::from_millis(20);
 // After an error.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const NOTE_EVERY: Duration = Duration::from_secs(1);
@@ -103,8 +104,19 @@ impl Destination {
         let (mut note, mut reshard, mut forget) = (tick(NOTE_EVERY), tick(RESHARD_EVERY), tick(FORGET_EVERY));
         let mut reading: Option<JoinHandle<(Reader, Read, bool)>> = None;
         let mut look_at = Instant::now();
+        let hurry = &self.shared.hurry;
+        let mut hurries = false;
         loop {
             self.put(running);
+            if hurry.is_cancelled() {
+                // Also when that was just seen.
+                if !std::mem::replace(&mut hurries, true) {
+                    look_at = Instant::now();
+                }
+                self.shared
+                    .is_drained
+                    .store(self.is_drained(running), Ordering::Relaxed);
+            }
             if running.waiting.is_empty()
                 && reading.is_none()
                 && Instant::now() >= look_at
@@ -138,6 +150,7 @@ impl Destination {
                     look_at = Instant::now() + match (is_well, read.is_more) {
                         (false, _) => LOOK_AGAIN_AFTER,
                         (true, true) => Duration::ZERO,
+                        (true, false) if hurries => LOOK_IN_A_HURRY,
                         (true, false) => LOOK_EVERY,
                     };
                     running.position = reader.position();
@@ -145,6 +158,7 @@ impl Destination {
                     self.take(running, read);
                 }
                 () = self.shared.room.notified(), if !running.waiting.is_empty() => {}
+                () = hurry.cancelled(), if !hurries => {}
                 () = tokio::time::sleep_until(look_at), if idle => {}
                 _ = note.tick() => self.note(self.low(running)).await,
                 _ = reshard.tick() => self.reshard(running).await,
@@ -242,6 +256,10 @@ impl Destination {
         let waiting = running.waiting.front().map(|item| item.place);
         let oldest = oldest.chain(waiting).min().map(Place::position);
         Some(oldest.map_or(running.position, |oldest| oldest.min(running.position)))
+    }
+
+    fn is_drained(&self, running: &Running) -> bool {
+        self.low(running).is_some_and(|low| low >= self.log.log_bounds().1)
     }
 
     async fn note(&self, low: Option<LogPosition>) {

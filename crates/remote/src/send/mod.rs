@@ -17,7 +17,7 @@ mod shard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cupola_config::prometheus::{RemoteWriteConfig, RemoteWriteMessage};
@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -40,8 +41,11 @@ use post::Target;
 use reader::{Described, Reader};
 use shard::Shared;
 
-// How long a destination may take to send what is in its queues when the process ends.
+// How long a destination may take to end.
 const FLUSH: Duration = Duration::from_secs(5);
+// While the process ends: for so long one that sends nothing is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 const FOLDER: &str = "cupola-remote-write";
 
 /// What sending needs of the process it is part of.
@@ -69,6 +73,7 @@ struct Inner {
     sources: Sources,
     families: Families,
     holds: Arc<Holds>,
+    hurry: CancellationToken,
     stop: CancellationToken,
     running: Mutex<Vec<Running>>,
 }
@@ -116,9 +121,9 @@ fn hex(key: &str) -> String {
 }
 
 impl RemoteWriter {
-    /// A sender to nobody yet; everything ends after `stop` is cancelled.
+    /// A sender to nobody yet.
     #[must_use]
-    pub fn new(sources: Sources, registry: &Registry, stop: CancellationToken) -> Self {
+    pub fn new(sources: Sources, registry: &Registry) -> Self {
         for (n, kind) in ["samples", "exemplars", "histograms"].into_iter().enumerate() {
             let log = sources.log.clone();
             registry.computed(
@@ -140,7 +145,8 @@ impl RemoteWriter {
                 families: Families::new(registry),
                 holds: Arc::new(Holds::new(sources.log.clone())),
                 sources,
-                stop,
+                hurry: CancellationToken::new(),
+                stop: CancellationToken::new(),
                 running: Mutex::default(),
             }),
         }
@@ -237,6 +243,9 @@ impl RemoteWriter {
             sending_us: AtomicU64::new(0),
             highest_sent_ms: AtomicI64::new(0),
             failing: Mutex::default(),
+            hurry: self.inner.hurry.clone(),
+            is_drained: AtomicBool::new(false),
+            ended: AtomicU64::new(0),
         });
         let stop = self.inner.stop.child_token();
         let destination = Destination {
@@ -311,11 +320,34 @@ impl RemoteWriter {
         self.inner.families.remove(&shared.name, &shared.target.shown_url);
     }
 
-    /// Ends when everything has ended; cancel the token given to [`RemoteWriter::new`] first.
-    pub async fn stopped(&self) {
-        let running = std::mem::take(&mut *self.inner.running.lock());
-        for one in running {
-            one.end().await;
+    /// Sends what is acknowledged and not sent yet, as long as that gets on and for `flush` at most, and ends. The rest is sent
+    /// by the next process.
+    pub async fn stop(&self, flush: Duration) {
+        let inner = &self.inner;
+        let running = std::mem::take(&mut *inner.running.lock());
+        inner.hurry.cancel();
+        let deadline = Instant::now() + flush;
+        let (mut ended, mut gets_on_until) = (0, Instant::now() + PATIENCE);
+        loop {
+            let is_done = |one: &Running| one.shared.is_drained.load(Ordering::Relaxed) || one.task.is_finished();
+            let is_hopeless = |one: &Running| one.shared.failing.lock().is_some();
+            if running.iter().all(|one| is_done(one) || is_hopeless(one)) {
+                break;
+            }
+            let now_ended = running.iter().map(|one| one.shared.ended.load(Ordering::Relaxed)).sum();
+            if now_ended != ended {
+                (ended, gets_on_until) = (now_ended, Instant::now() + PATIENCE);
+            }
+            if Instant::now() >= deadline.min(gets_on_until) {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        inner.stop.cancel();
+        let ends = running.into_iter().map(|one| tokio::spawn(one.end()));
+        for end in ends.collect::<Vec<_>>() {
+            // It has said itself what went wrong.
+            let _ = end.await;
         }
     }
 }

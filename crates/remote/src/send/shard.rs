@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,9 +39,15 @@ pub(super) struct Shared {
     pub sent: AtomicU64,
     pub sending_us: AtomicU64,
     /// Of the newest sample that was sent, milliseconds.
-    pub highest_sent_ms: std::sync::atomic::AtomicI64,
+    pub highest_sent_ms: AtomicI64,
     /// Since when sending fails, and when that was told last.
     pub failing: Mutex<Option<Instant>>,
+    /// Nothing waits any more for a message to fill.
+    pub hurry: CancellationToken,
+    /// Whether everything in the log is sent, as far as was seen last.
+    pub is_drained: AtomicBool,
+    /// How many messages came to their end.
+    pub ended: AtomicU64,
 }
 
 /// The end where items are put in.
@@ -165,11 +171,10 @@ impl Shard {
             if self.leave.is_cancelled() {
                 return None;
             }
-            let stopping = self.stop.is_cancelled();
-            let patience = if stopping {
-                Duration::ZERO
-            } else {
-                queue.batch_send_deadline
+            let (stopping, hurrying) = (self.stop.is_cancelled(), self.shared.hurry.is_cancelled());
+            let patience = match stopping || hurrying {
+                true => Duration::ZERO,
+                false => queue.batch_send_deadline,
             };
             let due = match self.queue.take(most, patience) {
                 Ok(batch) => return Some(batch),
@@ -187,6 +192,7 @@ impl Shard {
                 () = due_or_never => {}
                 () = self.leave.cancelled() => {}
                 () = self.stop.cancelled(), if !stopping => {}
+                () = self.shared.hurry.cancelled(), if !hurrying => {}
             }
         }
     }
@@ -299,6 +305,7 @@ impl Shard {
     fn end(&self, batch: &[Item], counts: &Counts, missing: &Counts, last: Place) {
         let metrics = &self.shared.metrics;
         self.shared.cursor.lock().done(self.share, last);
+        self.shared.ended.fetch_add(1, Ordering::Relaxed);
         let mut taken = Counts::default();
         for kind in KINDS {
             taken.set(kind, counts.of(kind).saturating_sub(*missing.of(kind)));
