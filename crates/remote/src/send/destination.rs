@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const LOOK_IN_A_HURRY: Duration = Duration::from_millis(20);
 // After an error.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+// No shard is so much ahead of another: a receiver refuses what is an hour older than its newest sample.
+const DRIFT_MS: i64 = 10 * 60_000;
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 const RESHARD_EVERY: Duration = Duration::from_secs(10);
 const FORGET_EVERY: Duration = Duration::from_secs(300);
@@ -227,11 +229,21 @@ impl Destination {
         }
     }
 
-    // Puts what waits into the shards' queues, in its order, until one is full.
+    // Puts what waits into the shards' queues, in its order, until one is full, or too far behind the others.
     fn put(&self, running: &mut Running) {
+        if running.waiting.is_empty() {
+            return;
+        }
         let queues = &running.shards.queues;
         let mut touched = vec![false; queues.len()];
+        let oldest = queues.iter().filter_map(|queue| queue.oldest());
+        let mut oldest_ms = oldest.map(|(_, ts)| ts).min().unwrap_or(i64::MAX);
         while let Some(item) = running.waiting.pop_front() {
+            if item.ts > oldest_ms.saturating_add(DRIFT_MS) {
+                running.waiting.push_front(item);
+                break;
+            }
+            oldest_ms = oldest_ms.min(item.ts);
             let shard = usize::from(item.series.lane) % queues.len().max(1);
             let Some(queue) = queues.get(shard) else { break };
             if let Err(item) = queue.push(item) {
@@ -253,6 +265,7 @@ impl Destination {
         // While something is read, what it finds is in nobody's hands yet.
         running.reader.as_ref()?;
         let oldest = running.shards.queues.iter().filter_map(|queue| queue.oldest());
+        let oldest = oldest.map(|(place, _)| place);
         let waiting = running.waiting.front().map(|item| item.place);
         let oldest = oldest.chain(waiting).min().map(Place::position);
         Some(oldest.map_or(running.position, |oldest| oldest.min(running.position)))

@@ -62,8 +62,8 @@ struct State {
     waiting: VecDeque<Item>,
     // When the first of those came that wait.
     since: Option<Instant>,
-    // Of the message that is on its way.
-    sending: Option<Place>,
+    // Of the first sample of the message that is on its way.
+    sending: Option<(Place, i64)>,
 }
 
 impl Queue {
@@ -91,10 +91,11 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Of the oldest item that is not done.
-    pub(super) fn oldest(&self) -> Option<Place> {
+    /// Of the oldest item that is not done, with its time.
+    pub(super) fn oldest(&self) -> Option<(Place, i64)> {
         let state = self.state.lock();
-        state.sending.or_else(|| state.waiting.front().map(|item| item.place))
+        let first = || state.waiting.front().map(|item| (item.place, item.ts));
+        state.sending.or_else(first)
     }
 
     // A message's worth: what can go together, if it is enough or has waited long enough.
@@ -103,7 +104,7 @@ impl Queue {
         let Some(first) = state.waiting.front() else {
             return Err(None);
         };
-        let (doubt, place) = (first.doubt, first.place);
+        let (doubt, sending) = (first.doubt, (first.place, first.ts));
         let together = state.waiting.iter().take(most).take_while(|item| item.doubt == doubt);
         let count = together.count();
         let due = state.since.unwrap_or_else(Instant::now) + patience;
@@ -111,7 +112,7 @@ impl Queue {
             return Err(Some(due));
         }
         let taken = state.waiting.drain(..count).collect();
-        state.sending = Some(place);
+        state.sending = Some(sending);
         state.since = (!state.waiting.is_empty()).then(Instant::now);
         Ok(taken)
     }
@@ -152,7 +153,10 @@ impl Shard {
                 continue;
             };
             match self.send(&mut peer, &mut batch, last).await {
-                End::Done => self.queue.done(),
+                End::Done => {
+                    self.queue.done();
+                    self.shared.room.notify_one();
+                }
                 End::Left => {
                     left = batch;
                     break;

@@ -1,0 +1,230 @@
+//! A receiver that is away for a day, with blocks, checkpoints and restarts meanwhile, and one that fails now and then.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cupola_config::parse_prometheus;
+use cupola_env::{ManualClock, RealFs};
+use cupola_metrics::Registry;
+use cupola_model::Labels;
+use cupola_remote::{RemoteWriter, Sources, WriteReceiver};
+use cupola_storage::{Appendable as _, Queryable as _, Samples, Selection};
+use cupola_tsdb::{Options, Tsdb};
+
+const MINUTE: i64 = 60_000;
+
+type Stored = BTreeMap<Labels, Vec<(i64, u64)>>;
+
+fn open(dir: &Path, clock: &Arc<ManualClock>, hold_log: bool) -> Tsdb {
+    let mut options = Options::new(dir.to_path_buf());
+    options.retention_ms = 0;
+    options.hold_log = hold_log;
+    Tsdb::open(options, clock.clone(), Arc::new(RealFs), &Registry::default()).unwrap()
+}
+
+fn dump(tsdb: &Tsdb) -> Stored {
+    let all = Selection {
+        matchers: &[],
+        mint: i64::MIN,
+        maxt: i64::MAX,
+    };
+    let mut out = Stored::new();
+    for series in tsdb.select(&all).unwrap() {
+        let mut samples = Samples::default();
+        series.source.read(i64::MIN, i64::MAX, &mut samples).unwrap();
+        let bits = samples.values.iter().map(|value| value.to_bits());
+        out.insert(series.labels, samples.ts.iter().copied().zip(bits).collect());
+    }
+    out
+}
+
+// Series that stay, and each hour one that is there for that hour only.
+fn scrape(tsdb: &Tsdb, minute: i64) {
+    let mut appender = tsdb.appender();
+    let hour = minute / 60;
+    for (name, value) in (0..10)
+        .map(|n| (format!("stays_{n}"), minute * n))
+        .chain([(format!("short_{hour}"), minute)])
+    {
+        let labels = Labels::from_pairs([("__name__", name.as_str()), ("job", "j")]);
+        appender.append(None, &labels, minute * MINUTE, value as f64).unwrap();
+    }
+    appender.commit().unwrap();
+}
+
+/// Answers what `answer` makes of each body.
+struct Receiver {
+    address: SocketAddr,
+}
+
+impl Receiver {
+    fn start(answer: impl Fn(&[u8]) -> u16 + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Arc::new(answer);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let answer = answer.clone();
+                std::thread::spawn(move || while serve(&stream, &*answer).is_some() {});
+            }
+        });
+        Self { address }
+    }
+}
+
+fn serve(mut stream: &TcpStream, answer: &dyn Fn(&[u8]) -> u16) -> Option<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+    let mut body = vec![0; length.trim().parse().ok()?];
+    stream.read_exact(&mut body).ok()?;
+    let head = format!("HTTP/1.1 {} Told\r\nContent-Length: 0\r\n\r\n", answer(&body));
+    stream.write_all(head.as_bytes()).ok()
+}
+
+fn writer(
+    tsdb: &Tsdb,
+    dir: &Path,
+    clock: &Arc<ManualClock>,
+    address: SocketAddr,
+    shards: &str,
+) -> (RemoteWriter, Registry) {
+    let sources = Sources {
+        log: Arc::new(tsdb.clone()),
+        storage: Arc::new(tsdb.clone()),
+        clock: clock.clone(),
+        vfs: Arc::new(RealFs),
+        dir: dir.to_path_buf(),
+    };
+    let yaml = format!(
+        "remote_write:\n- url: http://{address}/write\n  name: r\n  metadata_config: {{send: false}}\n  queue_config: \
+         {{{shards}, max_samples_per_send: 50, capacity: 100, batch_send_deadline: 20ms, max_backoff: 50ms}}\n"
+    );
+    let configs = parse_prometheus(&yaml, Path::new("p.yml")).unwrap().remote_write;
+    let registry = Registry::default();
+    let writer = RemoteWriter::new(sources, &registry);
+    writer.apply(&configs, &Labels::empty());
+    (writer, registry)
+}
+
+async fn eventually(what: &str, probe: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !probe() {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_without_the_receiver_costs_nothing() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let clock = Arc::new(ManualClock::new(0));
+    let target = open(there.path(), &clock, false);
+    let receiver = WriteReceiver::new(&Registry::default());
+    // Away until it is said otherwise; then it fails each seventh message, half of those after it has taken them.
+    let (asked, begin) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let (count, is_back, into) = (asked.clone(), begin.clone(), target.clone());
+    let now = clock.clone();
+    let server = Receiver::start(move |body| {
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        if is_back.load(Ordering::SeqCst) == 0 || n % 14 == 3 {
+            return 500;
+        }
+        let taken = receiver.write(&into, body, 32 << 20, cupola_env::Clock::now_ms(&*now));
+        match taken {
+            Ok(()) if n % 14 == 10 => 503,
+            Ok(()) => 204,
+            Err(_) => 400,
+        }
+    });
+    let mut minute = 0;
+    for round in 0..4 {
+        let tsdb = open(here.path(), &clock, true);
+        let (writer, _registry) = writer(&tsdb, here.path(), &clock, server.address, "min_shards: 4");
+        let before = asked.load(Ordering::SeqCst);
+        for _ in 0..6 * 60 {
+            clock.set(minute * MINUTE);
+            scrape(&tsdb, minute);
+            minute += 1;
+            if minute % 30 == 0 {
+                let tsdb = tsdb.clone();
+                tokio::task::spawn_blocking(move || tsdb.maintain()).await.unwrap();
+            }
+        }
+        eventually("it is tried", || asked.load(Ordering::SeqCst) > before).await;
+        writer.stop(Duration::ZERO).await;
+        // Every other time as `kill -9` ends it.
+        if round % 2 == 0 {
+            tsdb.close();
+        }
+    }
+    begin.store(1, Ordering::SeqCst);
+    let tsdb = open(here.path(), &clock, true);
+    let (writer, _registry) = writer(&tsdb, here.path(), &clock, server.address, "min_shards: 4");
+    let expected = dump(&tsdb);
+    assert_eq!(expected.values().map(Vec::len).sum::<usize>(), 24 * 60 * 11);
+    eventually("all has arrived", || dump(&target) == expected).await;
+    // Nothing of it is kept any longer than needed.
+    let log = tsdb.log_bytes();
+    writer.stop(Duration::from_secs(10)).await;
+    tsdb.maintain();
+    assert!(tsdb.log_bytes() < log, "{} of {log}", tsdb.log_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_it_catches_up_it_gets_more_shards_and_mixes_nothing_up() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let clock = Arc::new(ManualClock::new(0));
+    let target = open(there.path(), &clock, false);
+    let receiver = WriteReceiver::new(&Registry::default());
+    let (into, now, refused) = (target.clone(), clock.clone(), Arc::new(AtomicU64::new(0)));
+    let counted = refused.clone();
+    let server = Receiver::start(move |body| {
+        // A slow one, or one shard would do.
+        std::thread::sleep(Duration::from_millis(60));
+        match receiver.write(&into, body, 32 << 20, cupola_env::Clock::now_ms(&*now)) {
+            Ok(()) => 204,
+            Err(_) => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                400
+            }
+        }
+    });
+    let tsdb = open(here.path(), &clock, true);
+    let (writer, registry) = writer(
+        &tsdb,
+        here.path(),
+        &clock,
+        server.address,
+        "min_shards: 1, max_shards: 8",
+    );
+    for minute in 0..24 * 60 {
+        clock.set(minute * MINUTE);
+        scrape(&tsdb, minute);
+    }
+    let shards = || {
+        let families = registry.snapshot();
+        let family = families
+            .iter()
+            .find(|family| family.name == "prometheus_remote_storage_shards");
+        format!("{:?}", family.map(|family| &family.series))
+    };
+    let first = shards();
+    let expected = dump(&tsdb);
+    eventually("all has arrived", || dump(&target) == expected).await;
+    assert_ne!(shards(), first);
+    assert_eq!(refused.load(Ordering::SeqCst), 0);
+    writer.stop(Duration::ZERO).await;
+}
