@@ -87,20 +87,7 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
         (None, Mode::Prometheus) => Ok(None),
     };
     let alertmanager = alertmanager.map_err(&mut collect).ok().flatten();
-    let mut templates = Vec::new();
-    for pattern in alertmanager.iter().flat_map(|a| &a.templates) {
-        match DiskFiles.glob(pattern) {
-            Ok(found) => {
-                for file in found {
-                    match DiskFiles.read(&file) {
-                        Ok(text) => templates.push((file.display().to_string(), text)),
-                        Err(error) => collect(ConfigErrors::whole_file(&file, error.to_string())),
-                    }
-                }
-            }
-            Err(error) => collect(ConfigErrors::whole_file(pattern, format!("templates: {error}"))),
-        }
-    }
+    let templates = templates(alertmanager.as_ref(), &mut collect);
 
     match prometheus {
         Some(prometheus) if mistakes.is_empty() => {
@@ -120,6 +107,28 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
         }
         _ => Err(mistakes.join("\n")),
     }
+}
+
+/// Names and contents of the template files that a configuration names.
+pub(crate) fn templates(
+    config: Option<&AlertmanagerConfig>,
+    collect: &mut impl FnMut(ConfigErrors),
+) -> Vec<(String, String)> {
+    let mut templates = Vec::new();
+    for pattern in config.into_iter().flat_map(|a| &a.templates) {
+        match DiskFiles.glob(pattern) {
+            Ok(found) => {
+                for file in found {
+                    match DiskFiles.read(&file) {
+                        Ok(text) => templates.push((file.display().to_string(), text)),
+                        Err(error) => collect(ConfigErrors::whole_file(&file, error.to_string())),
+                    }
+                }
+            }
+            Err(error) => collect(ConfigErrors::whole_file(pattern, format!("templates: {error}"))),
+        }
+    }
+    templates
 }
 
 fn add_groups(rules: &mut Vec<GroupSource>, file: cupola_config::RuleFile) {

@@ -1,5 +1,6 @@
 //! The one binary: arguments, wiring, signals. No domain logic.
 
+mod alertmanager;
 mod builtin;
 mod cli;
 mod load;
@@ -33,12 +34,23 @@ fn main() -> ExitCode {
         Command::Serve(settings) => settings,
         Command::Promtool(promtool) => return ExitCode::from(promtool.run()),
         Command::Tsdb(tool) => return ExitCode::from(tool.run()),
+        Command::Alertmanager(settings) => {
+            return served(&settings.log_level.clone(), settings.log_format, || {
+                alertmanager::run(*settings)
+            });
+        }
     };
-    if let Err(error) = logging::init(&settings.log_level, settings.log_format) {
+    served(&settings.log_level.clone(), settings.log_format, || {
+        server::run(*settings)
+    })
+}
+
+fn served(log_level: &str, log_format: logging::LogFormat, run: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
+    if let Err(error) = logging::init(log_level, log_format) {
         eprintln!("cupola: {error:#}");
         return ExitCode::FAILURE;
     }
-    match server::run(*settings) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // On the terminal of the one who started it, whole and once; the log may go elsewhere.

@@ -224,7 +224,12 @@ async fn serve(
     let listener = TcpListener::from_std(listener).context("cannot use the listening socket")?;
     let address = listener.local_addr().context("cannot tell the listening address")?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let (external_url, route_prefix) = urls(&settings, address, &hostname)?;
+    let (external_url, route_prefix) = external_urls(
+        settings.external_url.as_deref(),
+        settings.route_prefix.as_deref(),
+        address,
+        &hostname,
+    )?;
     let stop = CancellationToken::new();
 
     let storage: Arc<dyn Queryable> = Arc::new(tsdb.clone());
@@ -421,9 +426,14 @@ fn engine_options(settings: &Settings, loaded: &Loaded) -> EngineOptions {
     options
 }
 
-// The URL that users reach the server by, and the prefix of all paths.
-fn urls(settings: &Settings, address: std::net::SocketAddr, hostname: &str) -> Result<(String, String)> {
-    let external = match &settings.external_url {
+/// The URL that users reach the server by, and the prefix of all paths, as the flags give them.
+pub(crate) fn external_urls(
+    external_url: Option<&str>,
+    route_prefix: Option<&str>,
+    address: std::net::SocketAddr,
+    hostname: &str,
+) -> Result<(String, String)> {
+    let external = match external_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None if address.ip().is_unspecified() => format!("http://{hostname}:{}", address.port()),
         None => format!("http://{address}"),
@@ -434,11 +444,7 @@ fn urls(settings: &Settings, address: std::net::SocketAddr, hostname: &str) -> R
     if parsed.host().is_none() || !matches!(parsed.scheme_str(), Some("http" | "https")) {
         bail!("--web.external-url={external}: must begin with http:// or https://");
     }
-    let prefix = settings
-        .route_prefix
-        .clone()
-        .unwrap_or_else(|| parsed.path().to_owned());
-    let prefix = prefix.trim_matches('/');
+    let prefix = route_prefix.unwrap_or(parsed.path()).trim_matches('/');
     Ok((
         external,
         if prefix.is_empty() {

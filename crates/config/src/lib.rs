@@ -30,6 +30,7 @@ pub use common::{ByteSize, NameScheme, Secret};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use files::{DiskFiles, Files, MemoryFiles};
 pub use matchers::{MatcherMode, parse_matchers};
+pub use md5::md5;
 pub use prometheus::{PrometheusConfig, load_prometheus, parse_prometheus};
 pub use relabel::{RelabelConfig, relabel};
 pub use rules::{RuleFile, RuleOptions, load_rules, parse_rules};

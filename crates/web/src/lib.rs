@@ -8,6 +8,7 @@
 //! makes it panic; what a client got wrong is a 4xx with a text that says what.
 
 mod agent;
+mod alertmanager;
 mod api;
 mod app;
 mod assets;
@@ -20,6 +21,7 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 
+pub use alertmanager::{ALERTMANAGER_VERSION, AlertmanagerApp, alertmanager_router, serve_alertmanager};
 pub use app::{App, ConfigView, Mode, Readiness, Reload};
 pub use router::router;
 pub use serve::serve;

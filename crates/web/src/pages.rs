@@ -158,7 +158,8 @@ async fn no_consoles() -> Response {
     text(StatusCode::NOT_FOUND, body)
 }
 
-fn text(status: StatusCode, body: &str) -> Response {
+/// Plain text.
+pub(crate) fn text(status: StatusCode, body: &str) -> Response {
     let headers = [(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
     (status, headers, body.to_owned()).into_response()
 }

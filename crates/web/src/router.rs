@@ -14,7 +14,7 @@ use crate::api::costs::Costs;
 use crate::app::App;
 use crate::assets::Assets;
 use crate::telemetry::Telemetry;
-use crate::{api, guard, pages};
+use crate::{alertmanager, api, guard, pages};
 
 // Answers other than to queries that are computed at once.
 const COMPUTE_AT_ONCE: usize = 32;
@@ -63,7 +63,13 @@ impl Ctx {
 
 pub(crate) fn routes(ctx: Arc<Ctx>) -> Router {
     let prefix = ctx.app.route_prefix.trim_end_matches('/').to_owned();
+    let mut v2 = Router::new();
+    if let Some(within) = ctx.app.alertmanager.clone() {
+        let within = alertmanager::V2::new(within, ctx.app.version.clone(), ctx.app.started_ms);
+        v2 = alertmanager::routes(Arc::new(within));
+    }
     let routes = Router::new()
+        .merge(v2)
         .merge(api::prometheus_routes())
         .merge(api::ui_routes())
         .merge(pages::routes())
@@ -73,22 +79,27 @@ pub(crate) fn routes(ctx: Arc<Ctx>) -> Router {
     if prefix.is_empty() {
         return routes;
     }
-    // The inner routes know nothing of the prefix, so that their names in metrics do not depend on it.
-    let prefix: Arc<str> = prefix.into();
-    Router::new()
-        .fallback_service(routes)
-        .layer(from_fn(move |request, next| {
-            below_prefix(prefix.clone(), request, next)
-        }))
+    let root = format!("{prefix}/");
+    prefixed(routes, prefix, root)
 }
 
-async fn below_prefix(prefix: Arc<str>, mut request: Request, next: Next) -> Response {
+/// The same routes below `prefix`; the root leads to `root`.
+pub(crate) fn prefixed(routes: Router, prefix: String, root: String) -> Router {
+    // The inner routes know nothing of the prefix, so that their names in metrics do not depend on it.
+    let names: Arc<(String, String)> = Arc::new((prefix, root));
+    Router::new()
+        .fallback_service(routes)
+        .layer(from_fn(move |request, next| below_prefix(names.clone(), request, next)))
+}
+
+async fn below_prefix(names: Arc<(String, String)>, mut request: Request, next: Next) -> Response {
+    let (prefix, root) = &*names;
     let uri = request.uri().clone();
-    let rest = match uri.path().strip_prefix(&*prefix) {
+    let rest = match uri.path().strip_prefix(prefix.as_str()) {
         Some("") => "/",
         Some(rest) if rest.starts_with('/') => rest,
         // As Prometheus: only the root leads to where the pages are.
-        _ if uri.path() == "/" => return redirect(&format!("{prefix}/")),
+        _ if uri.path() == "/" => return redirect(root),
         _ => return (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
     };
     let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();

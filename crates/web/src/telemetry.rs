@@ -222,8 +222,8 @@ fn by_budget([query, total]: [f64; 2]) -> cupola_metrics::SeriesList {
         .collect()
 }
 
-// The `process_*` families that every Prometheus client library shows.
-fn process(registry: &Registry, started_ms: i64) {
+/// The `process_*` families that every Prometheus client library shows.
+pub(crate) fn process(registry: &Registry, started_ms: i64) {
     let add = |name: &str, help: &str, kind, read: fn() -> Option<f64>| {
         registry.add(name, help, kind, move || {
             read()

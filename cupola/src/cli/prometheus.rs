@@ -545,8 +545,8 @@ fn each<T>(
     values.map(read).collect()
 }
 
-// `:9090` listens on all addresses, as in Go.
-fn listen_address(text: &str) -> Option<SocketAddr> {
+/// `:9090` listens on all addresses, as in Go.
+pub(super) fn listen_address(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix(':') {
         Some(port) => format!("0.0.0.0:{port}").parse().ok(),
         None => text.replace("localhost:", "127.0.0.1:").parse().ok(),

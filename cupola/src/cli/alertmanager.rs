@@ -1,0 +1,337 @@
+//! The flags of Alertmanager 0.34, read as kingpin reads them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use cupola_config::matchers::MatcherMode;
+use cupola_model::parse_duration;
+
+use super::{Command, Exit};
+use crate::logging::LogFormat;
+
+/// How `cupola alertmanager` was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct AlertmanagerSettings {
+    pub config_file: PathBuf,
+    pub storage: PathBuf,
+    pub listen: SocketAddr,
+    pub external_url: Option<String>,
+    pub route_prefix: Option<String>,
+    pub retention: Duration,
+    pub maintenance_interval: Duration,
+    pub gc_interval: Duration,
+    pub history_retention: Duration,
+    pub max_silences: usize,
+    pub max_silence_bytes: usize,
+    pub per_alertname_limit: usize,
+    pub start_delay: Duration,
+    pub get_concurrency: usize,
+    pub timeout: Duration,
+    pub matcher_mode: MatcherMode,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    /// Flags that are accepted and do nothing here; told once in the log.
+    pub ignored: Vec<String>,
+}
+
+// Name, default (`true` and `false` mark a switch), and what it is for; empty where it does nothing here.
+type Flag = (&'static str, &'static str, &'static str);
+
+const FLAGS: &[Flag] = &[
+    (
+        "config.file",
+        "alertmanager.yml",
+        "Alertmanager configuration file name.",
+    ),
+    ("storage.path", "data/", "Base path for data storage."),
+    ("data.retention", "120h", "How long to keep data for."),
+    (
+        "data.maintenance-interval",
+        "15m",
+        "Interval between garbage collection and snapshotting to disk of the silences and the notification logs.",
+    ),
+    ("alerts.gc-interval", "30m", "Interval between alert GC."),
+    (
+        "alerts.per-alertname-limit",
+        "0",
+        "Maximum number of alerts per alertname. If negative or zero, no limit is set.",
+    ),
+    (
+        "silences.max-silences",
+        "0",
+        "Maximum number of silences, including expired silences. If negative or zero, no limit is set.",
+    ),
+    (
+        "silences.max-silence-size-bytes",
+        "0",
+        "Maximum silence size in bytes. If negative or zero, no limit is set.",
+    ),
+    (
+        "dispatch.start-delay",
+        "0s",
+        "Minimum amount of time to wait before dispatching alerts.",
+    ),
+    (
+        "history.retention",
+        "120h",
+        "How long /api/v2/history can tell why something was told. Not in Alertmanager.",
+    ),
+    (
+        "web.listen-address",
+        ":9093",
+        "Address on which to expose metrics and web interface.",
+    ),
+    (
+        "web.external-url",
+        "",
+        "The URL under which Alertmanager is externally reachable.",
+    ),
+    (
+        "web.route-prefix",
+        "",
+        "Prefix for the internal routes of web endpoints. Defaults to path of --web.external-url.",
+    ),
+    (
+        "web.get-concurrency",
+        "0",
+        "Maximum number of GET requests processed concurrently. If negative or zero, the limit is the number of cores or 8, whichever is larger.",
+    ),
+    (
+        "web.timeout",
+        "0",
+        "Timeout for HTTP requests. If negative or zero, no timeout is set.",
+    ),
+    (
+        "enable-feature",
+        "",
+        "classic-mode or utf8-strict-mode; others have no effect.",
+    ),
+    (
+        "log.level",
+        "info",
+        "Only log messages with the given severity or above. One of: [debug, info, warn, error]",
+    ),
+    (
+        "log.format",
+        "logfmt",
+        "Output format of log messages. One of: [logfmt, json]",
+    ),
+    ("dispatch.maintenance-interval", "30s", ""),
+    ("log.silences", "false", ""),
+    ("auto-gomemlimit.ratio", "0.9", ""),
+    ("cluster.listen-address", "0.0.0.0:9094", ""),
+    ("cluster.advertise-address", "", ""),
+    ("cluster.peer", "", ""),
+    ("cluster.peer-name", "", ""),
+    ("cluster.peer-timeout", "15s", ""),
+    ("cluster.peers-resolve-timeout", "15s", ""),
+    ("cluster.gossip-interval", "200ms", ""),
+    ("cluster.pushpull-interval", "1m0s", ""),
+    ("cluster.tcp-timeout", "10s", ""),
+    ("cluster.probe-timeout", "500ms", ""),
+    ("cluster.probe-interval", "1s", ""),
+    ("cluster.settle-timeout", "1m0s", ""),
+    ("cluster.reconnect-interval", "10s", ""),
+    ("cluster.reconnect-timeout", "6h0m0s", ""),
+    ("cluster.tls-config", "", ""),
+    ("cluster.label", "", ""),
+    ("cluster.allow-insecure-public-advertise-address-discovery", "false", ""),
+];
+
+/// Reads the flags, without the program's name.
+pub(crate) fn parse(args: &[String]) -> Result<Command, Exit> {
+    let mut given: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--help" | "-h" => return Err(shown(help())),
+            "--version" => {
+                let text = format!(
+                    "alertmanager, version {} (cupola {})\n",
+                    cupola_web::ALERTMANAGER_VERSION,
+                    env!("CARGO_PKG_VERSION")
+                );
+                return Err(shown(text));
+            }
+            _ => {}
+        }
+        let Some(name) = arg.strip_prefix("--") else {
+            return Err(Exit::mistake(format_args!("unexpected {arg}")));
+        };
+        let (name, value) = match name.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (name, None),
+        };
+        let find = |name: &str| FLAGS.iter().find(|f| f.0 == name);
+        let is_switch = |flag: &&Flag| matches!(flag.1, "true" | "false");
+        let negated = name.strip_prefix("no-").and_then(find).filter(is_switch);
+        let (flag, value) = match (find(name), negated) {
+            (Some(flag), _) if is_switch(&flag) => (flag, value.or_else(|| Some("true".to_owned()))),
+            (Some(flag), _) => (flag, value.or_else(|| args.next().cloned())),
+            (None, Some(flag)) => (flag, Some("false".to_owned())),
+            (None, None) => return Err(Exit::mistake(format_args!("unknown long flag '--{name}'"))),
+        };
+        let Some(value) = value else {
+            return Err(Exit::mistake(format_args!("expected argument for flag '--{name}'")));
+        };
+        given.entry(flag.0).or_default().push(value);
+    }
+    settings(&given).map(|s| Command::Alertmanager(Box::new(s)))
+}
+
+fn shown(text: String) -> Exit {
+    Exit {
+        text,
+        code: 0,
+        to_stdout: true,
+    }
+}
+
+fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerSettings, Exit> {
+    let text = |name: &str| {
+        let default = FLAGS.iter().find(|f| f.0 == name).map_or("", |f| f.1);
+        let last = given.get(name).and_then(|v| v.last());
+        last.map_or(default, String::as_str).to_owned()
+    };
+    let bad =
+        |name: &str, reason: &dyn std::fmt::Display| Exit::mistake(format_args!("--{name}={}: {reason}", text(name)));
+    let duration = |name: &str| match text(name).as_str() {
+        negative if negative.starts_with('-') => Ok::<_, Exit>(Duration::ZERO),
+        text => {
+            let parsed = parse_duration(text).map_err(|e| bad(name, &e))?;
+            Ok(Duration::from_millis(parsed.unsigned_abs()))
+        }
+    };
+    let positive = |name: &str| match duration(name)? {
+        Duration::ZERO => Err(bad(name, &"must be more than zero")),
+        duration => Ok(duration),
+    };
+    let number = |name: &str| {
+        let parsed = text(name).parse::<i64>().map_err(|e| bad(name, &e))?;
+        Ok::<_, Exit>(usize::try_from(parsed).unwrap_or(0))
+    };
+    let optional = |name: &str| Some(text(name)).filter(|t| !t.is_empty());
+    if given.get("web.listen-address").is_some_and(|v| v.len() > 1) {
+        return Err(Exit::mistake(
+            "more than one --web.listen-address is not supported by this version",
+        ));
+    }
+    let listen = super::prometheus::listen_address(&text("web.listen-address"))
+        .ok_or_else(|| bad("web.listen-address", &"is not ADDRESS:PORT"))?;
+    let mut ignored: Vec<String> = given
+        .keys()
+        .filter(|name| FLAGS.iter().any(|f| f.0 == **name && f.2.is_empty()))
+        // Without members there is nothing to switch off.
+        .filter(|name| **name != "cluster.listen-address" || !text(name).is_empty())
+        .map(|name| (*name).to_owned())
+        .collect();
+    let mut matcher_mode = MatcherMode::Fallback;
+    let features = given.get("enable-feature").into_iter().flatten();
+    for feature in features.flat_map(|v| v.split(',')).filter(|f| !f.is_empty()) {
+        match (feature, matcher_mode) {
+            ("classic-mode", MatcherMode::Utf8) | ("utf8-strict-mode", MatcherMode::Classic) => {
+                return Err(Exit::mistake("cannot have both classic and UTF-8 modes enabled"));
+            }
+            ("classic-mode", _) => matcher_mode = MatcherMode::Classic,
+            ("utf8-strict-mode", _) => matcher_mode = MatcherMode::Utf8,
+            _ => ignored.push(format!("enable-feature={feature}")),
+        }
+    }
+    Ok(AlertmanagerSettings {
+        config_file: text("config.file").into(),
+        storage: text("storage.path").into(),
+        listen,
+        external_url: optional("web.external-url"),
+        route_prefix: optional("web.route-prefix"),
+        retention: positive("data.retention")?,
+        maintenance_interval: positive("data.maintenance-interval")?,
+        gc_interval: positive("alerts.gc-interval")?,
+        history_retention: duration("history.retention")?,
+        max_silences: number("silences.max-silences")?,
+        max_silence_bytes: number("silences.max-silence-size-bytes")?,
+        per_alertname_limit: number("alerts.per-alertname-limit")?,
+        start_delay: duration("dispatch.start-delay")?,
+        get_concurrency: number("web.get-concurrency")?,
+        timeout: duration("web.timeout")?,
+        matcher_mode,
+        log_level: text("log.level"),
+        log_format: match text("log.format").as_str() {
+            "logfmt" => LogFormat::Logfmt,
+            "json" => LogFormat::Json,
+            _ => return Err(bad("log.format", &"use logfmt or json")),
+        },
+        ignored,
+    })
+}
+
+fn help() -> String {
+    let mut out = String::from("An Alertmanager, as Cupola is one.\n\nUsage: cupola alertmanager [FLAGS]\n\nFlags:\n");
+    for (name, default, what) in FLAGS.iter().filter(|f| !f.2.is_empty()) {
+        out.push_str(&format!("  --{name}={default:?}\n      {what}\n"));
+    }
+    let ignored: Vec<&str> = FLAGS.iter().filter(|f| f.2.is_empty()).map(|f| f.0).collect();
+    out.push_str(&format!(
+        "\nAccepted without effect in this version:\n  {}\n",
+        ignored.join(" ")
+    ));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(flags: &str) -> Result<AlertmanagerSettings, String> {
+        let args: Vec<String> = flags.split(' ').filter(|f| !f.is_empty()).map(str::to_owned).collect();
+        match parse(&args) {
+            Ok(Command::Alertmanager(settings)) => Ok(*settings),
+            Ok(other) => panic!("{other:?}"),
+            Err(exit) => Err(exit.text),
+        }
+    }
+
+    #[test]
+    fn flags_of_the_operators_pod_are_understood() {
+        let settings = parsed(
+            "--config.file=/etc/alertmanager/config_out/alertmanager.env.yaml --storage.path=/alertmanager \
+             --data.retention=960h --cluster.listen-address= --web.listen-address=:9093 --web.route-prefix=/ \
+             --cluster.label=monitoring/a --cluster.peer-timeout 1s --cluster.reconnect-timeout=5m \
+             --web.external-url=http://a.example/am --enable-feature=utf8-strict-mode,auto-gomemlimit --no-log.silences",
+        )
+        .unwrap();
+        assert_eq!(settings.retention, Duration::from_secs(960 * 3600));
+        assert_eq!(settings.listen.to_string(), "0.0.0.0:9093");
+        assert_eq!(settings.matcher_mode, MatcherMode::Utf8);
+        assert_eq!(
+            settings.ignored,
+            [
+                "cluster.label",
+                "cluster.peer-timeout",
+                "cluster.reconnect-timeout",
+                "log.silences",
+                "enable-feature=auto-gomemlimit"
+            ]
+        );
+        let settings = parsed("").unwrap();
+        assert_eq!(settings.config_file, PathBuf::from("alertmanager.yml"));
+        assert!(settings.ignored.is_empty() && settings.timeout.is_zero());
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (flags, part) in [
+            ("--nope", "unknown long flag '--nope'"),
+            ("--config.file", "expected argument for flag '--config.file'"),
+            ("--data.retention=x", "--data.retention=x: "),
+            ("--data.retention=0s", "must be more than zero"),
+            ("--enable-feature=classic-mode,utf8-strict-mode", "cannot have both"),
+            ("stray", "unexpected stray"),
+        ] {
+            let text = parsed(flags).unwrap_err();
+            assert!(text.contains(part), "{flags}: {text}");
+        }
+        assert!(parsed("--help").unwrap_err().contains("--dispatch.start-delay"));
+    }
+}
