@@ -1,0 +1,409 @@
+//! `cupola alertmanager` in Alertmanager's place: amtool asks it, Prometheus sends to it, and it is killed.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cupola_tests::{
+    FakeServer, FakeTarget, Finished, Home, Prometheus, Reply, Request, Server, cupola, eventually, neighbour, request,
+    run,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn start(home: &Home, config: &Path, args: &[&str]) -> Server {
+    let mut command = cupola([
+        "alertmanager",
+        "--web.listen-address=127.0.0.1:0",
+        "--cluster.listen-address=",
+    ]);
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.path={}", home.data().display()));
+    command.args(args).current_dir(home.path());
+    Server::start_reading(&mut command)
+}
+
+fn config(home: &Home, sink: &FakeServer) -> std::path::PathBuf {
+    let yaml = format!(
+        "route: {{receiver: r, group_by: [alertname], group_wait: 100ms, group_interval: 1s, repeat_interval: 1h}}\n\
+         receivers:\n- name: r\n  webhook_configs: [{{url: '{}'}}]\n",
+        sink.url("/hook")
+    );
+    home.write("alertmanager.yml", &yaml)
+}
+
+fn post(server: &Server, path: &str, body: &Value) -> cupola_tests::Response {
+    let headers = [("Content-Type", "application/json")];
+    let answer = request(server.address(), "POST", path, &headers, body.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer
+}
+
+// `status: alertname/i alertname/i` of each message so far.
+fn told(sink: &FakeServer) -> Vec<String> {
+    let one = |message: Value| {
+        let alerts = message["alerts"].as_array().unwrap().iter();
+        let names = alerts.map(|a| {
+            format!(
+                "{}/{}",
+                a["labels"]["alertname"].as_str().unwrap(),
+                a["status"].as_str().unwrap()
+            )
+        });
+        names.collect::<Vec<_>>().join(" ")
+    };
+    sink.requests("/hook").iter().map(Request::json).map(one).collect()
+}
+
+fn amtool(program: &Path, server: &Server, args: &[&str]) -> Finished {
+    let mut command = Command::new(program);
+    command.arg(format!("--alertmanager.url={}", server.url())).args(args);
+    run(&mut command, b"")
+}
+
+#[test]
+fn amtool_makes_finds_and_expires_silences() {
+    let Some(program) = neighbour("amtool") else { return };
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let server = start(&home, &config(&home, &sink), &[]);
+    let ok = |args: &[&str]| {
+        let done = amtool(&program, &server, args);
+        assert_eq!(done.code, Some(0), "{args:?}: {}{}", done.stdout, done.stderr);
+        done.stdout
+    };
+    ok(&["alert", "add", "alertname=Disk", "host=a", "--annotation=summary=full"]);
+    ok(&["alert", "add", "alertname=Disk", "host=b"]);
+    let alerts: Value = serde_json::from_str(&ok(&["alert", "query", "-o", "json", "alertname=Disk"])).unwrap();
+    assert_eq!(alerts.as_array().unwrap().len(), 2);
+    let id = ok(&[
+        "silence",
+        "add",
+        "alertname=Disk",
+        "host=~a|c",
+        "-c",
+        "work",
+        "-a",
+        "me",
+        "-d",
+        "2h",
+    ]);
+    let id = id.trim();
+    assert_eq!(id.len(), 36, "{id}");
+    let silenced = ok(&["alert", "query", "-o", "json", "--silenced"]);
+    let silenced: Value = serde_json::from_str(&silenced).unwrap();
+    assert_eq!(silenced[0]["status"]["silencedBy"][0], *id);
+    assert_eq!(silenced[0]["labels"]["host"], "a");
+    let silences = ok(&["silence", "query", "-o", "json"]);
+    assert!(ok(&["silence", "query"]).contains("work"));
+    ok(&["silence", "update", "--comment=still", "-d", "3h", id]);
+    let active: Value = serde_json::from_str(&ok(&["silence", "query", "-o", "json"])).unwrap();
+    assert_eq!(active[0]["comment"], "still");
+    ok(&["silence", "expire", active[0]["id"].as_str().unwrap()]);
+    assert_eq!(ok(&["silence", "query", "-q"]).trim(), "");
+    // What was exported comes back under new ids.
+    ok(&[
+        "silence",
+        "import",
+        home.write("silences.json", &silences).to_str().unwrap(),
+    ]);
+    assert_eq!(ok(&["silence", "query", "-q"]).trim().len(), 36);
+    let config = ok(&["config", "show"]);
+    assert!(config.contains("receiver: r"), "{config}");
+    ok(&["cluster", "show"]);
+    assert_ne!(
+        amtool(
+            &program,
+            &server,
+            &["silence", "expire", "11111111-1111-1111-1111-111111111111"]
+        )
+        .code,
+        Some(0)
+    );
+}
+
+#[test]
+fn debians_prometheus_sends_its_alerts() {
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let server = start(&home, &config(&home, &sink), &[]);
+    let target = FakeTarget::start("load 1\n");
+    let other = Home::new();
+    let rules = "groups:\n- name: g\n  interval: 250ms\n  rules:\n  - alert: Load\n    expr: load > 10\n    annotations: {summary: 'it is {{ $value }}'}\n";
+    let rules = other.write("rules.yml", rules);
+    let yaml = format!(
+        "global: {{scrape_interval: 250ms, evaluation_interval: 250ms}}\nrule_files: ['{}']\n\
+         alerting:\n  alertmanagers:\n  - static_configs: [{{targets: ['{}']}}]\n\
+         scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['{}']}}]\n",
+        rules.display(),
+        server.address(),
+        target.address()
+    );
+    let Some(_prometheus) = Prometheus::with_config(other, &yaml, &["--rules.alert.resend-delay=1s"]) else {
+        return;
+    };
+    target.set("load 20\n");
+    eventually(30, "Prometheus's alert is told", || {
+        told(&sink).contains(&"Load/firing".to_owned()).then_some(())
+    });
+    let alerts = server.get("/api/v2/alerts").json();
+    assert_eq!(alerts[0]["annotations"]["summary"], "it is 20");
+    target.set("load 1\n");
+    eventually(30, "its end is told", || {
+        told(&sink).contains(&"Load/resolved".to_owned()).then_some(())
+    });
+    let history = server.get("/api/v2/history?filter=alertname%3DLoad").json();
+    let mut events: Vec<&str> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["event"].as_str().unwrap())
+        .collect();
+    events.reverse();
+    assert_eq!(events, ["fired", "grouped", "sent", "resolved", "sent"]);
+    let metrics = server.get("/metrics").text();
+    assert!(
+        metrics.contains("alertmanager_notifications_total{integration=\"webhook\"} 2"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn killed_and_started_again_it_goes_on_where_it_was() {
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let config = config(&home, &sink);
+    let mut server = start(&home, &config, &[]);
+    post(
+        &server,
+        "/api/v2/alerts",
+        &json!([{"labels": {"alertname": "A"}}, {"labels": {"alertname": "B"}}]),
+    );
+    eventually(20, "both are told", || (told(&sink).len() == 2).then_some(()));
+    // The answer of the receiver is noted right after it.
+    eventually(20, "both are noted", || {
+        let history = server.get("/api/v2/history").json();
+        let sent = history
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|e| e["event"] == "sent")
+            .count();
+        (sent == 2).then_some(())
+    });
+    let silence = json!({
+        "matchers": [{"name": "alertname", "value": "C", "isRegex": false}], "createdBy": "a", "comment": "b",
+        "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
+    });
+    let id = post(&server, "/api/v2/silences", &silence).json()["silenceID"].clone();
+    server.kill();
+
+    let mut server = start(&home, &config, &[]);
+    assert_eq!(server.get("/api/v2/silences").json()[0]["id"], id);
+    assert_eq!(server.get("/api/v2/alerts").json().as_array().unwrap().len(), 2);
+    let over = "2020-01-01T00:00:01Z";
+    post(
+        &server,
+        "/api/v2/alerts",
+        &json!([
+            {"labels": {"alertname": "A"}, "endsAt": over}, {"labels": {"alertname": "B"}}, {"labels": {"alertname": "C"}},
+        ]),
+    );
+    eventually(20, "the end of A is told", || {
+        told(&sink).contains(&"A/resolved".to_owned()).then_some(())
+    });
+    let mut all = told(&sink);
+    all.sort();
+    assert_eq!(
+        all,
+        ["A/firing", "A/resolved", "B/firing"],
+        "nothing twice, and C is silenced"
+    );
+
+    // Stopped in order it leaves the files that Alertmanager knows.
+    assert!(server.stop(Signal::TERM).success());
+    for name in ["silences", "nflog"] {
+        assert!(home.data().join(name).metadata().unwrap().len() > 50, "{name}");
+    }
+}
+
+#[test]
+fn a_stopped_alertmanagers_state_is_taken_over_and_given_back() {
+    let Some(program) = neighbour("prometheus-alertmanager") else {
+        return;
+    };
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let config = config(&home, &sink);
+    let theirs = |count: usize| {
+        let mut other = Alertmanager::start(&program, &home, &config);
+        let silences = other.get("/api/v2/silences");
+        assert_eq!(silences.as_array().unwrap().len(), count, "{silences}");
+        other.post(&json!([{"labels": {"alertname": "A"}}]));
+        eventually(30, "A is told once", || (!told(&sink).is_empty()).then_some(()));
+        let silence = json!({
+            "matchers": [{"name": "x", "value": format!("theirs{count}"), "isRegex": true}], "createdBy": "a",
+            "comment": "b", "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
+        });
+        other.silence(&silence);
+        other.stop();
+    };
+    theirs(0);
+    let mut server = start(&home, &config, &[]);
+    assert_eq!(
+        server.get("/api/v2/silences").json()[0]["matchers"][0]["value"],
+        "theirs0"
+    );
+    post(
+        &server,
+        "/api/v2/alerts",
+        &json!([{"labels": {"alertname": "A"}}, {"labels": {"alertname": "B"}}]),
+    );
+    eventually(20, "B is told", || {
+        told(&sink).contains(&"B/firing".to_owned()).then_some(())
+    });
+    let silence = json!({
+        "matchers": [{"name": "y", "value": "ours", "isRegex": false}], "createdBy": "a", "comment": "b",
+        "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
+    });
+    post(&server, "/api/v2/silences", &silence);
+    assert!(server.stop(Signal::TERM).success());
+    // Both silences are there for them, and A is not told again.
+    theirs(2);
+    assert_eq!(
+        told(&sink).iter().filter(|t| *t == "A/firing").count(),
+        1,
+        "{:?}",
+        told(&sink)
+    );
+}
+
+#[test]
+fn a_receiver_that_fails_or_hangs_is_told_in_the_end_and_delays_no_other() {
+    let home = Home::new();
+    let count = AtomicUsize::new(0);
+    let sink = FakeServer::start(move |request| match request.path.as_str() {
+        "/hang" => Reply::Hang,
+        _ if count.fetch_add(1, Ordering::SeqCst) < 2 => Reply::status(500),
+        _ => Reply::status(200),
+    });
+    let yaml = format!(
+        "route:\n  receiver: hangs\n  group_wait: 50ms\n  group_interval: 1s\n  routes:\n\
+         \x20 - {{receiver: r, matchers: ['team=b']}}\n\
+         receivers:\n- name: hangs\n  webhook_configs: [{{url: '{}'}}]\n- name: r\n  webhook_configs: [{{url: '{}'}}]\n",
+        sink.url("/hang"),
+        sink.url("/hook")
+    );
+    let mut server = start(&home, &home.write("alertmanager.yml", &yaml), &[]);
+    post(
+        &server,
+        "/api/v2/alerts",
+        &json!([
+            {"labels": {"alertname": "A"}}, {"labels": {"alertname": "B", "team": "b"}},
+        ]),
+    );
+    eventually(20, "B is told in the end", || (told(&sink).len() >= 3).then_some(()));
+    eventually(20, "that is known", || {
+        let history = server.get("/api/v2/history?filter=team%3Db").json();
+        let sent = history
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|e| e["event"] == "sent")?
+            .clone();
+        assert_eq!(sent["attempts"], 3);
+        Some(())
+    });
+    let metrics = server.get("/metrics").text();
+    for line in [
+        "alertmanager_notification_requests_failed_total{integration=\"webhook\"} 2",
+        "alertmanager_notifications_failed_total{integration=\"webhook\",reason=\"serverError\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    // A reload that fails is told, and the old configuration goes on.
+    home.write("alertmanager.yml", "route: {receiver: x}\nbogus: 1\n");
+    let refused = request(server.address(), "POST", "/-/reload", &[], b"").unwrap();
+    assert_eq!(refused.status, 500);
+    assert!(
+        refused.text().starts_with("failed to reload config: "),
+        "{}",
+        refused.text()
+    );
+    assert!(refused.text().contains("bogus"), "{}", refused.text());
+    assert!(
+        server
+            .get("/metrics")
+            .text()
+            .contains("alertmanager_config_last_reload_successful 0")
+    );
+    home.write("alertmanager.yml", &yaml);
+    assert_eq!(
+        request(server.address(), "POST", "/-/reload", &[], b"").unwrap().status,
+        200
+    );
+    // Although one receiver hangs, it ends in time.
+    assert!(server.stop(Signal::TERM).success());
+}
+
+#[test]
+fn cupola_up_has_the_api_beside_prometheuss() {
+    let home = Home::new();
+    let mut server = Server::up(&home, &[]);
+    post(&server, "/api/v2/alerts", &json!([{"labels": {"alertname": "Mine"}}]));
+    let alerts = server.get("/api/v2/alerts?filter=alertname%3DMine").json();
+    assert_eq!(alerts[0]["receivers"], json!([{"name": "nobody"}]));
+    assert_eq!(server.get("/api/v1/alerts").json()["status"], "success");
+    server.kill();
+    let server = Server::up(&home, &[]);
+    let alerts = server.get("/api/v2/alerts?filter=alertname%3DMine").json();
+    assert_eq!(alerts[0]["labels"]["alertname"], "Mine", "it survives");
+}
+
+/// Debian's Alertmanager.
+struct Alertmanager {
+    child: cupola_tests::Background,
+    address: std::net::SocketAddr,
+}
+
+impl Alertmanager {
+    fn start(program: &Path, home: &Home, config: &Path) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let mut command = Command::new(program);
+        command.args([
+            format!("--web.listen-address={address}"),
+            format!("--config.file={}", config.display()),
+            format!("--storage.path={}", home.data().display()),
+            "--cluster.listen-address=".to_owned(),
+        ]);
+        let mut child = cupola_tests::Background::start("prometheus-alertmanager", &mut command);
+        eventually(30, "alertmanager is ready", || {
+            assert!(child.ended().is_none(), "alertmanager ended");
+            cupola_tests::get(address, "/-/ready").ok().filter(|r| r.status == 200)
+        });
+        Self { child, address }
+    }
+
+    fn get(&self, path: &str) -> Value {
+        cupola_tests::get(self.address, path).unwrap().json()
+    }
+
+    fn send(&self, path: &str, body: &Value) {
+        let headers = [("Content-Type", "application/json")];
+        let answer = request(self.address, "POST", path, &headers, body.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    fn post(&self, alerts: &Value) {
+        self.send("/api/v2/alerts", alerts);
+    }
+
+    fn silence(&self, silence: &Value) {
+        self.send("/api/v2/silences", silence);
+    }
+
+    fn stop(&mut self) {
+        self.child.signal(Signal::TERM);
+        self.child.wait(30);
+    }
+}
