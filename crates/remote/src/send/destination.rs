@@ -236,16 +236,31 @@ impl Destination {
         }
         let queues = &running.shards.queues;
         let mut touched = vec![false; queues.len()];
-        let oldest = queues.iter().filter_map(|queue| queue.oldest());
-        let mut oldest_ms = oldest.map(|(_, ts)| ts).min().unwrap_or(i64::MAX);
+        let mut oldest: Vec<i64> = queues
+            .iter()
+            .map(|queue| queue.oldest().map_or(i64::MAX, |(_, ts)| ts))
+            .collect();
+        let mut least = oldest.iter().copied().min().unwrap_or(i64::MAX);
+        let mut is_ahead = false;
         while let Some(item) = running.waiting.pop_front() {
-            if item.ts > oldest_ms.saturating_add(DRIFT_MS) {
-                running.waiting.push_front(item);
-                break;
-            }
-            oldest_ms = oldest_ms.min(item.ts);
             let shard = usize::from(item.series.lane) % queues.len().max(1);
             let Some(queue) = queues.get(shard) else { break };
+            if item.ts > least.saturating_add(DRIFT_MS) {
+                // What is in its own shard goes before it in any case.
+                let others = (0..).zip(&oldest).filter(|(other, _)| *other != shard);
+                is_ahead = others
+                    .map(|(_, ts)| ts)
+                    .min()
+                    .is_some_and(|ts| item.ts > ts.saturating_add(DRIFT_MS));
+                if is_ahead {
+                    running.waiting.push_front(item);
+                    break;
+                }
+            }
+            least = least.min(item.ts);
+            if let Some(oldest) = oldest.get_mut(shard).filter(|oldest| **oldest == i64::MAX) {
+                *oldest = item.ts;
+            }
             if let Err(item) = queue.push(item) {
                 self.shared.metrics.enqueue_retries.inc();
                 running.waiting.push_front(item);
@@ -255,8 +270,11 @@ impl Destination {
                 *touched = true;
             }
         }
-        for (queue, _) in queues.iter().zip(touched).filter(|(_, touched)| *touched) {
-            queue.wake();
+        self.shared.is_waited_for.store(is_ahead, Ordering::Relaxed);
+        for (queue, touched) in queues.iter().zip(touched) {
+            if touched || is_ahead {
+                queue.wake();
+            }
         }
     }
 

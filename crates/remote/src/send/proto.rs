@@ -65,12 +65,17 @@ pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
 }
 
 // The start is 0 where it is not known, and in the first version.
-fn sample(value: f64, ts: i64, start: i64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(28);
-    double(&mut out, 1, value);
-    number(&mut out, 2, ts as u64);
-    number(&mut out, 3, start as u64);
-    out
+fn sample(out: &mut Vec<u8>, value: f64, ts: i64, start: i64) {
+    // Its length is one byte, which is known afterwards.
+    out.extend([2 << 3 | 2, 0]);
+    let begin = out.len();
+    double(out, 1, value);
+    number(out, 2, ts as u64);
+    number(out, 3, start as u64);
+    let length = (out.len() - begin) as u8;
+    if let Some(place) = out.get_mut(begin - 1) {
+        *place = length;
+    }
 }
 
 fn spans(out: &mut Vec<u8>, field: u8, spans: &[Span]) {
@@ -160,7 +165,7 @@ impl Request {
         self.series.clear();
         self.series.extend_from_slice(labels);
         match value {
-            Value::Float(value) => bytes(&mut self.series, 2, &sample(*value, ts, 0)),
+            Value::Float(value) => sample(&mut self.series, *value, ts, 0),
             Value::Exemplar(value, labels) => {
                 let mut exemplar = Vec::new();
                 put_labels(&mut exemplar, labels);
@@ -189,6 +194,9 @@ pub(super) struct RequestV2<'a> {
     places: HashMap<&'a str, u32>,
     symbols: Vec<u8>,
     series: Vec<u8>,
+    // Of one series, and of its labels' places.
+    one: Vec<u8>,
+    labels: Vec<u8>,
 }
 
 impl<'a> RequestV2<'a> {
@@ -200,6 +208,8 @@ impl<'a> RequestV2<'a> {
             places: std::iter::once(("", 0)).collect(),
             symbols,
             series: Vec::new(),
+            one: Vec::new(),
+            labels: Vec::new(),
         }
     }
 
@@ -212,15 +222,18 @@ impl<'a> RequestV2<'a> {
         })
     }
 
-    fn places_of(&mut self, labels: &'a Labels) -> Vec<u8> {
-        let mut out = Vec::with_capacity(labels.len() * 4);
+    // As the first field of a message.
+    fn put_places(&mut self, labels: &'a Labels, out: &mut Vec<u8>) {
+        let mut places = std::mem::take(&mut self.labels);
+        places.clear();
         for (name, value) in labels {
             for symbol in [name, value] {
                 let place = self.place(symbol);
-                uvarint(&mut out, place.into());
+                uvarint(&mut places, place.into());
             }
         }
-        out
+        bytes(out, 1, &places);
+        self.labels = places;
     }
 
     /// Adds one sample or exemplar, its time and start, with what is known of its metric family.
@@ -231,16 +244,15 @@ impl<'a> RequestV2<'a> {
         value: &Value<'a>,
         metadata: Option<&'a Metadata>,
     ) {
-        let mut series = Vec::with_capacity(64);
-        let places = self.places_of(labels);
-        bytes(&mut series, 1, &places);
+        let mut series = std::mem::take(&mut self.one);
+        series.clear();
+        self.put_places(labels, &mut series);
         match value {
-            Value::Float(value) => bytes(&mut series, 2, &sample(*value, ts, start)),
+            Value::Float(value) => sample(&mut series, *value, ts, start),
             Value::Histogram(value) => bytes(&mut series, 3, &histogram(value, ts, start)),
             Value::Exemplar(value, labels) => {
                 let mut exemplar = Vec::new();
-                let places = self.places_of(labels);
-                bytes(&mut exemplar, 1, &places);
+                self.put_places(labels, &mut exemplar);
                 double(&mut exemplar, 2, *value);
                 number(&mut exemplar, 3, ts as u64);
                 bytes(&mut series, 4, &exemplar);
@@ -256,6 +268,7 @@ impl<'a> RequestV2<'a> {
             bytes(&mut series, 5, &out);
         }
         bytes(&mut self.series, 5, &series);
+        self.one = series;
     }
 
     /// The whole message.

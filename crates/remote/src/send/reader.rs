@@ -224,15 +224,18 @@ impl Reader {
     }
 
     fn wanted(&mut self, id: u64, kind: Kind) -> Option<Arc<Series>> {
-        if !self.series.contains_key(&id) {
-            let Some(labels) = self.tail.labels(id) else {
-                self.metrics.dropped(Reason::UnknownSeries, kind).inc();
-                return None;
-            };
-            let prepared = self.prepare(&labels);
-            self.series.insert(id, prepared);
-        }
-        let series = self.series.get(&id)?.clone();
+        let series = match self.series.get(&id) {
+            Some(series) => series.clone(),
+            None => {
+                let Some(labels) = self.tail.labels(id) else {
+                    self.metrics.dropped(Reason::UnknownSeries, kind).inc();
+                    return None;
+                };
+                let prepared = self.prepare(&labels);
+                self.series.insert(id, prepared.clone());
+                prepared
+            }
+        };
         if series.is_none() {
             self.metrics.dropped(Reason::DroppedSeries, kind).inc();
         }

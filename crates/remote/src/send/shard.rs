@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub highest_sent_ms: AtomicI64,
     /// Since when sending fails, and when that was told last.
     pub failing: Mutex<Option<Instant>>,
+    /// Whether what is in queues is so old that nothing else can be put in: it does not wait for a message to fill.
+    pub is_waited_for: AtomicBool,
     /// Nothing waits any more for a message to fill.
     pub hurry: CancellationToken,
     /// Whether everything in the log is sent, as far as was seen last.
@@ -176,7 +178,8 @@ impl Shard {
                 return None;
             }
             let (stopping, hurrying) = (self.stop.is_cancelled(), self.shared.hurry.is_cancelled());
-            let patience = match stopping || hurrying {
+            let is_waited_for = self.shared.is_waited_for.load(Ordering::Relaxed);
+            let patience = match stopping || hurrying || is_waited_for {
                 true => Duration::ZERO,
                 false => queue.batch_send_deadline,
             };
