@@ -60,6 +60,12 @@ fn an_agent_answers_as_prometheus_does_as_one() {
         let (ours, theirs) = (server.get(path), get(prometheus.address(), path).unwrap());
         assert_eq!((ours.status, ours.text()), (theirs.status, theirs.text()), "{path}");
     }
+    for name in ["active_series", "samples_appended_total", "out_of_order_samples_total"] {
+        assert!(
+            server.own_metric(&format!("prometheus_agent_{name}")).is_some(),
+            "{name}"
+        );
+    }
     for path in ["delete_series", "clean_tombstones", "snapshot"] {
         let path = format!("/api/v1/admin/tsdb/{path}");
         let ask = |address| request(address, "POST", &path, &[], b"").unwrap();

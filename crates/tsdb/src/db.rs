@@ -236,6 +236,9 @@ impl Tsdb {
         }
         let tsdb = Self { inner: Arc::new(inner) };
         tsdb.register(registry);
+        if tsdb.inner.options.log_only.is_some() {
+            log_only::register(&tsdb.inner, registry);
+        }
         Ok((tsdb, backlog))
     }
 

@@ -194,21 +194,47 @@ fn image(state: &State) -> Vec<u8> {
     for (lane, place) in (0..).zip(&state.done) {
         put(Kind::Done, Share { shard: lane, of }, *place);
     }
-    // What was tried is of interest only as far as it was not done; by shards, which these lanes belong to.
-    if state.shards > 0 {
-        for shard in 0..state.shards {
-            let share = Share {
-                shard,
-                of: state.shards,
-            };
-            let tried = share.lanes().filter_map(|lane| {
-                let (tried, of) = *state.tried.get(lane)?;
-                (of == shard && Some(&tried) > state.done.get(lane)).then_some(tried)
-            });
-            if let Some(place) = tried.max() {
-                put(Kind::Tried, share, place);
-            }
+    // What was tried is of interest only as far as it was not done: by shards where their lanes agree, else by lanes.
+    let undone = |lane: usize| {
+        let (tried, shard) = *state.tried.get(lane)?;
+        (Some(&tried) > state.done.get(lane)).then_some((tried, shard))
+    };
+    let mut by_shard = Vec::new();
+    for shard in 0..state.shards {
+        let share = Share {
+            shard,
+            of: state.shards,
+        };
+        let mut all = share.lanes().filter_map(undone);
+        let Some((place, _)) = all.next().filter(|(_, of)| *of == shard) else {
+            continue;
+        };
+        let agrees = |lane: usize| match undone(lane) {
+            Some(told) => told == (place, shard),
+            None => Some(&place) <= state.done.get(lane),
+        };
+        if share.lanes().all(agrees) {
+            by_shard.push((share, place));
         }
+    }
+    for lane in 0..LANES {
+        let is_told = by_shard
+            .iter()
+            .any(|(share, _)| share.lanes().any(|other| other == lane));
+        if let (false, Some((place, _))) = (is_told, undone(lane)) {
+            let shard = lane as u16;
+            put(Kind::Tried, Share { shard, of }, place);
+        }
+    }
+    for (share, place) in by_shard {
+        put(Kind::Tried, share, place);
+    }
+    if state.shards > 0 {
+        let share = Share {
+            shard: 0,
+            of: state.shards,
+        };
+        put(Kind::Tried, share, Place::default());
     }
     out
 }
@@ -372,6 +398,28 @@ mod tests {
             assert_eq!(state.tried[5], (place(4, 10, 5), 2));
             assert_eq!(state.newest(), place(4, 10, 5));
         }
+    }
+
+    #[test]
+    fn what_was_on_its_way_when_the_number_of_shards_changed_stays_in_doubt() {
+        let mut state = State::new(at(1, 0));
+        let mut note = |kind, shard, of, place| {
+            let share = Share { shard, of };
+            state.apply(Record { kind, share, place });
+        };
+        note(Kind::Tried, 1, 4, place(1, 50, 1));
+        note(Kind::Tried, 2, 4, place(1, 50, 2));
+        note(Kind::Done, 2, 4, place(1, 50, 2));
+        note(Kind::Tried, 0, 3, place(1, 60, 1));
+        let back = parse(&image(&state)).unwrap();
+        assert_eq!((back.low, &back.done, back.shards), (state.low, &state.done, 3));
+        for lane in 0..LANES {
+            let is_undone = |state: &State| (state.tried[lane].0 > state.done[lane]).then_some(state.tried[lane].0);
+            assert_eq!(is_undone(&back), is_undone(&state), "{lane}");
+        }
+        // What was on its way together is still told apart from the rest.
+        assert_ne!(back.tried[1].1, back.tried[3].1);
+        assert_eq!(back.tried[3].1, back.tried[6].1);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! without which nobody could tell what comes out of order.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cupola_metrics::{Kind, Registry, SeriesValue};
 use parking_lot::Mutex;
 use tracing::warn;
 
@@ -49,6 +51,59 @@ impl Ages {
             }
         }
     }
+}
+
+/// What Prometheus's agent counts under names of its own.
+pub(super) fn register(inner: &Arc<Inner>, registry: &Registry) {
+    let computed = |name: &str, help: &str, kind, read: fn(&Inner) -> f64| {
+        let inner = Arc::downgrade(inner);
+        let name = format!("prometheus_agent_{name}");
+        registry.computed(&name, help, kind, move || {
+            inner.upgrade().map_or(f64::NAN, |inner| read(&inner))
+        });
+    };
+    computed(
+        "active_series",
+        "Number of active series being tracked by the WAL storage",
+        Kind::Gauge,
+        |inner| inner.head.stats().series as f64,
+    );
+    computed(
+        "out_of_order_samples_total",
+        "Total number of out of order samples ingestion failed attempts.",
+        Kind::Counter,
+        |inner| inner.metrics.floats.out_of_order.get() + inner.metrics.histograms.out_of_order.get(),
+    );
+    computed(
+        "exemplars_appended_total",
+        "Total number of exemplars appended to the storage.",
+        Kind::Counter,
+        |inner| inner.metrics.exemplars_appended.get(),
+    );
+    computed(
+        "data_replay_duration_seconds",
+        "Time taken to replay the data on disk.",
+        Kind::Gauge,
+        |inner| inner.metrics.replay_seconds.get(),
+    );
+    let inner = Arc::downgrade(inner);
+    registry.add(
+        "prometheus_agent_samples_appended_total",
+        "Total number of samples appended to the storage.",
+        Kind::Counter,
+        move || {
+            let Some(inner) = inner.upgrade() else {
+                return Vec::new();
+            };
+            let counters = [
+                ("float", &inner.metrics.samples_appended),
+                ("histogram", &inner.metrics.histograms_appended),
+            ];
+            let label = |kind: &str| vec![("type".to_owned(), kind.to_owned())];
+            let series = counters.map(|(kind, counter)| (label(kind), SeriesValue::Number(counter.get())));
+            series.into()
+        },
+    );
 }
 
 impl Inner {
