@@ -154,12 +154,7 @@ fn without_effect(config: &PrometheusConfig) -> Vec<String> {
     let storage = &config.storage;
     let scrape = std::iter::once(&config.global.scrape).chain(config.scrape_configs.iter().map(|c| &c.defaults));
     let legacy = scrape.into_iter().any(|d| d.name_scheme == NameScheme::Legacy);
-    let dropped = config
-        .scrape_configs
-        .iter()
-        .any(|c| c.defaults.limits.keep_dropped_targets > 0);
     let all = [
-        (dropped, "keep_dropped_targets (all are kept)"),
         (
             storage.stale_series_compaction_threshold != 0.0,
             "storage.tsdb.stale_series_compaction_threshold",

@@ -3,6 +3,7 @@
 mod alertmanager;
 mod builtin;
 mod cli;
+mod discovery;
 mod load;
 mod logging;
 mod machine;

@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::builtin;
 use crate::cli::{Mode, Settings};
+use crate::discovery::Discovery;
 use crate::load::{self, Loaded};
 use crate::machine;
 use crate::sinks::{Outgoing, Sinks};
@@ -136,6 +137,7 @@ struct Reloadable {
     local: Option<Alertmanager>,
     remote: AlertmanagerClients,
     writer: RemoteWriter,
+    discovery: Discovery,
     outgoing: Arc<ArcSwap<Outgoing>>,
     jobs: Vec<LocalJob>,
     view: Arc<ArcSwap<ConfigView>>,
@@ -167,6 +169,7 @@ impl Reloadable {
         self.writer
             .apply(&loaded.prometheus.remote_write, &global.external_labels);
         self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
+        self.discovery.apply(&loaded.prometheus);
         self.rules.apply(
             loaded.rules.clone(),
             loaded.evaluation_interval(),
@@ -177,7 +180,6 @@ impl Reloadable {
             yaml: loaded.prometheus.to_yaml().to_owned(),
             scrape_interval_ms: global.scrape_interval.as_millis() as i64,
             external_labels: global.external_labels.clone(),
-            alertmanagers: self.remote.urls(),
             loaded_ms: now,
             last_reload_ok: true,
             failed_ms: None,
@@ -260,6 +262,8 @@ async fn serve(
         dir: settings.data.clone(),
     };
     let writer = RemoteWriter::new(sources, &registry);
+    let discovery = Discovery::new(&registry, &clock, scrape.clone(), remote.clone(), &stop);
+    let finders = discovery.managers();
     let outgoing: Arc<ArcSwap<Outgoing>> = Arc::default();
     let sinks = Sinks {
         outgoing: outgoing.clone(),
@@ -293,6 +297,7 @@ async fn serve(
         local: local.clone(),
         remote: remote.clone(),
         writer: writer.clone(),
+        discovery,
         outgoing,
         jobs,
         view: view.clone(),
@@ -333,6 +338,8 @@ async fn serve(
         engine,
         scrape: scrape.clone(),
         rules: rules.clone(),
+        remote_alertmanagers: remote.clone(),
+        discovery: finders,
         alertmanager: local.clone(),
         admin_api: settings.admin_api,
         remote_write: settings
@@ -373,6 +380,7 @@ async fn serve(
     ready.set_stopping();
     stop.cancel();
     let stopped = async {
+        parts.discovery.stopped().await;
         scrape.stopped().await;
         rules.stopped().await;
         if let Some(local) = &local {

@@ -24,7 +24,7 @@ const LAYERS: [(u8, &[&str]); 5] = [
         ],
     ),
     (1, &["storage", "block", "wlog", "tsdb", "engine", "node"]),
-    (2, &["net", "remote", "scrape", "rules", "alert", "notify"]),
+    (2, &["net", "discovery", "remote", "scrape", "rules", "alert", "notify"]),
     (3, &["web"]),
     (4, &["cupola"]),
 ];
@@ -54,7 +54,17 @@ const NEVER: [(&str, &str, &str); 9] = [
 const ONLY: [(&str, &[&str]); 11] = [
     (
         "tokio",
-        &["net", "remote", "scrape", "rules", "alert", "notify", "web", "cupola"],
+        &[
+            "net",
+            "discovery",
+            "remote",
+            "scrape",
+            "rules",
+            "alert",
+            "notify",
+            "web",
+            "cupola",
+        ],
     ),
     ("hyper", &["net", "web"]),
     ("rustls", &["net", "cupola"]),

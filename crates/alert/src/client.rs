@@ -1,13 +1,14 @@
 //! Alertmanagers elsewhere: alerts are posted to them as Prometheus does (3.14, `notifier`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cupola_config::prometheus::AlertmanagersConfig;
+use cupola_config::prometheus::{AlertmanagersConfig, GroupChange, TargetGroup};
 use cupola_config::relabel;
 use cupola_metrics::{CounterVec, Gauge, GaugeVec, Registry};
-use cupola_model::{Alert, AlertSink};
+use cupola_model::{Alert, AlertSink, LabelsBuilder};
 use cupola_net::{Peer, Request};
 use cupola_notify::{Pairs, rfc3339};
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -33,13 +34,29 @@ struct Metrics {
     discovered: Gauge,
 }
 
-/// Posts alerts to all configured Alertmanagers. Cloning shares it.
+/// Posts alerts to all Alertmanagers that are configured or discovered. Cloning shares it.
 #[derive(Clone)]
 pub struct AlertmanagerClients {
-    inner: Arc<Mutex<Vec<Client>>>,
+    inner: Arc<Mutex<State>>,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    groups: Vec<Group>,
+    clients: Vec<Client>,
+    // URLs of what relabelling dropped.
+    dropped: Vec<String>,
+    discovered: Option<GaugeVec>,
+}
+
+// One entry of `alertmanagers:`, with the groups of targets that were found for it. Those that stand in the
+// configuration have the provider 0.
+struct Group {
+    config: AlertmanagersConfig,
+    found: BTreeMap<(u64, Arc<str>), Arc<TargetGroup>>,
 }
 
 struct Client {
@@ -87,19 +104,83 @@ impl AlertmanagerClients {
         }
     }
 
-    /// Posts to exactly the Alertmanagers of `configs` from now on; those that stay keep their queue.
+    /// Counts what is found for each entry in `discovered` (labels `notify` and `config-N`) from now on.
+    pub fn count_discovered(&self, discovered: GaugeVec) {
+        self.inner.lock().discovered = Some(discovered);
+    }
+
+    /// The name by which discovery knows the entry `index` of `alertmanagers:`, as upstream names it.
+    #[must_use]
+    pub fn set_name(index: usize) -> String {
+        format!("config-{index}")
+    }
+
+    /// Posts to exactly the Alertmanagers of `configs` from now on, and to those that discovery tells of for them; those
+    /// that stay keep their queue.
     pub fn apply(&self, configs: &[AlertmanagersConfig]) {
-        let mut clients = self.inner.lock();
-        let mut old = std::mem::take(&mut *clients);
+        let mut state = self.inner.lock();
+        let mut old = std::mem::take(&mut state.groups).into_iter();
         for config in configs {
-            for url in urls(config) {
-                if let Some(at) = old.iter().position(|c| c.url == url && c.config == *config) {
-                    clients.push(old.swap_remove(at));
+            let mut found = old.next().map(|group| group.found).unwrap_or_default();
+            found.retain(|(provider, _), _| *provider != 0);
+            for group in &config.static_configs {
+                found.insert((0, group.source.as_str().into()), Arc::new(group.clone()));
+            }
+            state.groups.push(Group {
+                config: config.clone(),
+                found,
+            });
+        }
+        if let Some(discovered) = &state.discovered {
+            for (index, _) in old.enumerate() {
+                discovered.remove(&["notify", &Self::set_name(configs.len() + index)]);
+            }
+        }
+        self.renew(&mut state);
+    }
+
+    /// Takes over what discovery found for the entry called `set` ([`AlertmanagerClients::set_name`]). One that is not
+    /// there takes nothing over.
+    pub fn update(&self, set: &str, changes: Vec<GroupChange>) {
+        let mut state = self.inner.lock();
+        let index = set
+            .strip_prefix("config-")
+            .and_then(|index| index.parse::<usize>().ok());
+        let Some(group) = index.and_then(|index| state.groups.get_mut(index)) else {
+            return;
+        };
+        for change in changes {
+            let key = (change.provider, change.source);
+            match change.group {
+                Some(targets) => _ = group.found.insert(key, targets),
+                None => _ = group.found.remove(&key),
+            }
+        }
+        self.renew(&mut state);
+    }
+
+    // Begins and ends clients so that they are those of the groups.
+    fn renew(&self, state: &mut State) {
+        let mut old = std::mem::take(&mut state.clients);
+        state.dropped.clear();
+        for (index, group) in state.groups.iter().enumerate() {
+            let addresses = addresses(group);
+            if let Some(discovered) = &state.discovered {
+                let count: usize = group.found.values().map(|found| found.targets.len()).sum();
+                discovered.with(&["notify", &Self::set_name(index)]).set(count as f64);
+            }
+            state.dropped.extend(addresses.dropped);
+            for url in addresses.active {
+                if let Some(at) = old
+                    .iter()
+                    .position(|c| c.url == url && same_sending(&c.config, &group.config))
+                {
+                    state.clients.push(old.swap_remove(at));
                     continue;
                 }
                 let client = Client {
                     url,
-                    config: config.clone(),
+                    config: group.config.clone(),
                     queue: Arc::default(),
                     stop: self.stop.child_token(),
                 };
@@ -115,19 +196,25 @@ impl AlertmanagerClients {
                     client.stop.clone(),
                     self.metrics.clone(),
                 ));
-                clients.push(client);
+                state.clients.push(client);
             }
         }
         for gone in old {
             gone.stop.cancel();
         }
-        self.metrics.discovered.set(clients.len() as f64);
+        self.metrics.discovered.set(state.clients.len() as f64);
     }
 
     /// The URLs that alerts are posted to.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        self.inner.lock().iter().map(|c| c.url.to_string()).collect()
+        self.inner.lock().clients.iter().map(|c| c.url.to_string()).collect()
+    }
+
+    /// The URLs of Alertmanagers that were found and that relabelling dropped.
+    #[must_use]
+    pub fn dropped(&self) -> Vec<String> {
+        self.inner.lock().dropped.clone()
     }
 
     /// Ends when all tasks have ended; cancel the token given to [`AlertmanagerClients::new`] first.
@@ -139,7 +226,7 @@ impl AlertmanagerClients {
 
 impl AlertSink for AlertmanagerClients {
     fn post(&self, alerts: &[Alert]) {
-        for client in self.inner.lock().iter() {
+        for client in &self.inner.lock().clients {
             let mut queue = client.queue.alerts.lock();
             for alert in alerts {
                 let mut labels = alert.labels.to_builder();
@@ -161,32 +248,64 @@ impl AlertSink for AlertmanagerClients {
     }
 }
 
-fn urls(config: &AlertmanagersConfig) -> Vec<Uri> {
-    let mut out = Vec::new();
-    for group in &config.static_configs {
-        for address in &group.targets {
-            let mut labels = group.labels.to_builder();
-            let prefix = config.path_prefix.trim_end_matches('/');
+// Whether alerts are sent in the same way, whoever is found.
+fn same_sending(a: &AlertmanagersConfig, b: &AlertmanagersConfig) -> bool {
+    let without_targets = |config: &AlertmanagersConfig| AlertmanagersConfig {
+        static_configs: Vec::new(),
+        discovery: Vec::new(),
+        relabel_configs: Vec::new(),
+        ..config.clone()
+    };
+    without_targets(a) == without_targets(b)
+}
+
+#[derive(Default)]
+struct Addresses {
+    active: Vec<Uri>,
+    dropped: Vec<String>,
+}
+
+fn addresses(group: &Group) -> Addresses {
+    let config = &group.config;
+    let mut out = Addresses::default();
+    let prefix = config.path_prefix.trim_matches('/');
+    let slash = if prefix.is_empty() { "" } else { "/" };
+    let path = format!("{slash}{prefix}/api/v2/alerts");
+    for found in group.found.values() {
+        for target in &found.targets {
+            let mut labels = found.labels.to_builder();
+            for (name, value) in target {
+                labels.set(name, value);
+            }
             labels
-                .set("__address__", address)
                 .set("__scheme__", config.scheme.as_str())
-                .set("__alerts_path__", &format!("{prefix}/api/v2/alerts"));
+                .set("__alerts_path__", &path);
+            let before = labels.clone();
             if !relabel(&config.relabel_configs, &mut labels) {
+                out.dropped.push(url_text(&before));
                 continue;
             }
-            let text = format!(
-                "{}://{}{}",
-                labels.get("__scheme__"),
-                labels.get("__address__"),
-                labels.get("__alerts_path__")
-            );
-            match text.parse() {
-                Ok(url) => out.push(url),
+            let text = url_text(&labels);
+            match text.parse::<Uri>() {
+                Ok(url) if labels.get("__address__").is_empty() || url.host().is_none() => {
+                    warn!(alertmanager = text, "an Alertmanager without an address");
+                }
+                Ok(url) if out.active.contains(&url) => {}
+                Ok(url) => out.active.push(url),
                 Err(_) => warn!(alertmanager = text, "the address of an Alertmanager makes no URL"),
             }
         }
     }
     out
+}
+
+fn url_text(labels: &LabelsBuilder) -> String {
+    format!(
+        "{}://{}{}",
+        labels.get("__scheme__"),
+        labels.get("__address__"),
+        labels.get("__alerts_path__")
+    )
 }
 
 async fn run(url: Uri, config: AlertmanagersConfig, queue: Arc<Queue>, stop: CancellationToken, metrics: Metrics) {

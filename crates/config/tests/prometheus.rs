@@ -90,8 +90,8 @@ fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
             3,
         ),
         (
-            "scrape_configs:\n- job_name: a\n  file_sd_configs: [{files: [x.json]}]\n",
-            "file_sd_configs",
+            "scrape_configs:\n- job_name: a\n  ec2_sd_configs: [{region: x}]\n",
+            "ec2_sd_configs",
             3,
         ),
         (
@@ -105,8 +105,8 @@ fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
             3,
         ),
         (
-            "alerting:\n  alertmanagers:\n  - dns_sd_configs: [{names: [x]}]\n",
-            "dns_sd_configs",
+            "alerting:\n  alertmanagers:\n  - eureka_sd_configs: [{server: 'http://x'}]\n",
+            "eureka_sd_configs",
             3,
         ),
     ] {
@@ -318,7 +318,12 @@ scrape_configs:
         (a.defaults.limits.body_size_limit, a.defaults.limits.sample_limit),
         (ByteSize(15 << 20), 1500)
     );
-    assert_eq!(a.static_configs[0].targets, ["h:1", "h:2"]);
+    let addresses: Vec<&str> = a.static_configs[0]
+        .targets
+        .iter()
+        .map(|t| t.value("__address__"))
+        .collect();
+    assert_eq!(addresses, ["h:1", "h:2"]);
     assert_eq!(a.static_configs[0].labels.to_string(), r#"{env="prod"}"#);
     assert_eq!(
         (a.metrics_path.as_str(), a.scheme.as_str(), a.honor_labels),

@@ -1,23 +1,25 @@
 //! All jobs and their targets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use cupola_config::prometheus::{ScrapeConfig, TargetGroup};
+use cupola_config::prometheus::{GroupChange, ScrapeConfig};
 use cupola_env::Clock;
-use cupola_metrics::Registry;
+use cupola_metrics::{GaugeVec, Registry};
 use cupola_model::Labels;
 use cupola_net::Peer;
 use cupola_storage::{Appendable, Metadata};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::info;
 
-use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
+use crate::pool::{Pool, Running};
 use crate::runner::{Runner, Source};
-use crate::status::{StatusCell, TargetStatus};
-use crate::target::{DroppedTarget, Target, targets};
+use crate::status::{ForcedError, TargetStatus};
+use crate::target::{DroppedTarget, Target};
 
 /// A target in this process: gives its metrics in text format 0.0.4 without a network between.
 pub trait LocalTarget: Send + Sync {
@@ -34,20 +36,21 @@ pub struct LocalJob {
     pub target: Arc<dyn LocalTarget>,
 }
 
-struct Running {
-    target: Target,
-    config: Arc<ScrapeConfig>,
-    status: Arc<StatusCell>,
-    metadata: Arc<MetadataCell>,
-    stop: CancellationToken,
-    end_series: CancellationToken,
+/// What taking over a change meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Synced {
+    /// Targets that were relabelled.
+    pub relabelled: usize,
+    /// Targets that were not scraped before.
+    pub started: usize,
+    /// Targets that are not scraped any more.
+    pub ended: usize,
 }
 
 #[derive(Default)]
 struct State {
-    running: Vec<Running>,
-    dropped: Vec<DroppedTarget>,
-    pools: Vec<String>,
+    // In the configuration's order, those in this process first.
+    pools: Vec<Pool>,
 }
 
 /// Scrapes. Cloning shares it.
@@ -81,110 +84,82 @@ impl ScrapeManager {
         }
     }
 
-    /// Scrapes exactly the targets of `jobs` and `local`. A target whose labels, URL and configuration have not changed
-    /// goes on undisturbed; the series of targets that are gone are ended.
+    /// Scrapes exactly the targets of `jobs` and `local`, and what discovery tells of `jobs`. A target whose labels, URL
+    /// and configuration have not changed goes on undisturbed, and so do discovered targets of a job that stays; the
+    /// series of targets that are gone are ended.
     pub fn apply(&self, jobs: &[ScrapeConfig], local: &[LocalJob]) {
         let mut state = self.state.lock();
-        let mut old = std::mem::take(&mut *state);
-        for pool in &old.pools {
-            self.metrics.targets.remove(&[pool]);
-        }
+        let mut old = std::mem::take(&mut state.pools);
         let with_source = local.iter().map(|job| (&job.config, Some(&job.target)));
         for (config, source) in with_source.chain(jobs.iter().map(|config| (config, None))) {
-            self.add_pool(&mut state, &mut old, config, source);
-        }
-        for gone in old.running {
-            gone.end_series.cancel();
-            gone.stop.cancel();
-        }
-        info!(
-            pools = state.pools.len(),
-            targets = state.running.len(),
-            "targets loaded"
-        );
-    }
-
-    fn add_pool(
-        &self,
-        state: &mut State,
-        old: &mut State,
-        config: &ScrapeConfig,
-        source: Option<&Arc<dyn LocalTarget>>,
-    ) {
-        let job = &config.job_name;
-        self.metrics.pools.inc();
-        state.pools.push(job.clone());
-        let groups: &[TargetGroup] = &config.static_configs;
-        let mut found = targets(config, groups);
-        for (labels, error) in &found.failed {
-            warn!(pool = job, labels = %labels, %error, "cannot make a target");
-        }
-        let discovered: usize = groups.iter().map(|g| g.targets.len()).sum();
-        self.metrics.discovered.with(&["scrape", job]).set(discovered as f64);
-        let limit = config.defaults.limits.target_limit;
-        if limit > 0 && found.active.len() as u64 > limit {
-            warn!(
-                pool = job,
-                targets = found.active.len(),
-                limit,
-                "target_limit exceeded: the pool is not scraped"
-            );
-            found.active.clear();
-        }
-        self.metrics.targets.with(&[job]).set(found.active.len() as f64);
-        state.dropped.append(&mut found.dropped);
-        let config = Arc::new(config.clone());
-        for target in found.active {
-            let same = old
-                .running
+            let known = old
                 .iter()
-                .position(|r| r.target == target && same_scraping(&r.config, &config));
-            let running = match same {
-                Some(at) => old.running.swap_remove(at),
-                None => self.start(&config, target, source),
+                .position(|pool| pool.name() == config.job_name && pool.source.is_some() == source.is_some());
+            let mut pool = match known {
+                Some(at) => {
+                    self.metrics.pool_reloads.inc();
+                    old.swap_remove(at)
+                }
+                None => {
+                    self.metrics.pools.inc();
+                    Pool::new(config, source.cloned())
+                }
             };
-            state.running.push(running);
+            self.timed(&mut pool, |pool, starter| pool.reload(config, starter));
+            state.pools.push(pool);
         }
+        for gone in old {
+            gone.end(&self.metrics);
+        }
+        let targets: usize = state.pools.iter().map(|pool| pool.running().count()).sum();
+        info!(pools = state.pools.len(), targets, "targets loaded");
     }
 
-    fn start(&self, config: &Arc<ScrapeConfig>, target: Target, source: Option<&Arc<dyn LocalTarget>>) -> Running {
-        let running = Running {
-            target: target.clone(),
-            config: config.clone(),
-            status: Arc::default(),
-            metadata: Arc::default(),
-            stop: self.stop.child_token(),
-            end_series: CancellationToken::new(),
+    /// Takes over what discovery found for the job `pool`. Costs what the groups cost that changed; all other targets
+    /// are left alone. A job that is not there takes nothing over.
+    pub fn update(&self, pool: &str, changes: Vec<GroupChange>) -> Synced {
+        let mut state = self.state.lock();
+        let Some(pool) = state.pools.iter_mut().find(|p| p.source.is_none() && p.name() == pool) else {
+            return Synced::default();
         };
-        let runner = Runner {
-            config: config.clone(),
-            target,
-            status: running.status.clone(),
-            metadata: running.metadata.clone(),
-            storage: self.storage.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            source: match source {
-                Some(local) => Source::Local(local.clone()),
-                None => Source::Http(Box::new(Peer::new(&config.http))),
-            },
-            stop: running.stop.clone(),
-            end_series: running.end_series.clone(),
-        };
-        self.tasks.spawn(runner.run());
-        running
+        let changes = changes.into_iter().map(|c| ((c.provider, c.source), c.group)).collect();
+        let synced = self.timed(pool, |pool, starter| pool.sync(changes, starter));
+        if synced.started + synced.ended > 0 {
+            info!(
+                pool = pool.name(),
+                started = synced.started,
+                ended = synced.ended,
+                "targets changed"
+            );
+        }
+        synced
     }
 
-    /// All targets that are scraped, in the configuration's order.
+    fn timed(&self, pool: &mut Pool, sync: impl FnOnce(&mut Pool, &Starter<'_>) -> Synced) -> Synced {
+        let started = Instant::now();
+        // There from the start, so that the first failure is an increase.
+        drop(self.metrics.sync_failed.with(&[pool.name()]));
+        let starter = Starter {
+            manager: self,
+            metrics: &self.metrics,
+        };
+        let synced = sync(pool, &starter);
+        let seconds = started.elapsed().as_secs_f64();
+        self.metrics.sync_seconds.with(&[pool.name()]).observe(seconds);
+        self.metrics.syncs.with(&[pool.name()]).inc();
+        synced
+    }
+
+    /// All targets that are scraped, jobs in the configuration's order.
     #[must_use]
     pub fn targets(&self) -> Vec<TargetStatus> {
         let state = self.state.lock();
-        let status = |running: &Running| {
+        let status = |pool: &Pool, running: &Running| {
             let last = running.status.get();
             TargetStatus {
                 discovered_labels: running.target.discovered.clone(),
                 labels: running.target.labels.clone(),
-                scrape_pool: running.config.job_name.clone(),
+                scrape_pool: pool.name().to_owned(),
                 scrape_url: running.target.url.to_string(),
                 last_error: last.error,
                 last_scrape: last.at,
@@ -195,7 +170,8 @@ impl ScrapeManager {
                 timeout_ms: running.target.timeout_ms,
             }
         };
-        state.running.iter().map(status).collect()
+        let of_pool = |pool| Pool::running(pool).map(move |running| status(pool, running));
+        state.pools.iter().flat_map(of_pool).collect()
     }
 
     /// What each target says about its metric families, by the target's labels, families by name.
@@ -203,22 +179,46 @@ impl ScrapeManager {
     pub fn metadata(&self) -> Vec<(Labels, Vec<(String, Metadata)>)> {
         let state = self.state.lock();
         state
-            .running
+            .pools
             .iter()
+            .flat_map(Pool::running)
             .map(|r| (r.target.labels.clone(), r.metadata.get()))
             .collect()
     }
 
-    /// What relabelling dropped.
+    /// What relabelling dropped, of each job at most its `keep_dropped_targets`.
     #[must_use]
     pub fn dropped(&self) -> Vec<DroppedTarget> {
-        self.state.lock().dropped.clone()
+        let state = self.state.lock();
+        let of_pool = |pool| {
+            Pool::dropped(pool).map(move |labels| DroppedTarget {
+                discovered: labels.clone(),
+                scrape_pool: pool.name().to_owned(),
+            })
+        };
+        state.pools.iter().flat_map(of_pool).collect()
+    }
+
+    /// How many targets relabelling dropped, by job; also those that are not kept.
+    #[must_use]
+    pub fn dropped_counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for pool in &self.state.lock().pools {
+            *counts.entry(pool.name().to_owned()).or_default() += pool.dropped_count();
+        }
+        counts
+    }
+
+    /// The gauge of targets found, by manager and job; who finds others counts them in it, too.
+    #[must_use]
+    pub fn discovered_gauge(&self) -> GaugeVec {
+        self.metrics.discovered.clone()
     }
 
     /// The names of all jobs, sorted.
     #[must_use]
     pub fn pools(&self) -> Vec<String> {
-        let mut pools = self.state.lock().pools.clone();
+        let mut pools: Vec<String> = self.state.lock().pools.iter().map(|p| p.name().to_owned()).collect();
         pools.sort();
         pools
     }
@@ -230,11 +230,48 @@ impl ScrapeManager {
     }
 }
 
-// Whether a target of `a` is scraped just as one of `b`: the list of targets itself does not matter.
-fn same_scraping(a: &ScrapeConfig, b: &ScrapeConfig) -> bool {
-    let without_targets = |config: &ScrapeConfig| ScrapeConfig {
-        static_configs: Vec::new(),
-        ..config.clone()
-    };
-    without_targets(a) == without_targets(b)
+/// Begins the tasks of targets.
+pub(crate) struct Starter<'m> {
+    manager: &'m ScrapeManager,
+    pub metrics: &'m Metrics,
 }
+
+impl Starter<'_> {
+    pub(crate) fn start(
+        &self,
+        config: &Arc<ScrapeConfig>,
+        target: Target,
+        source: Option<&Arc<dyn LocalTarget>>,
+        forced: &Arc<ForcedError>,
+    ) -> Running {
+        let manager = self.manager;
+        let running = Running {
+            target: target.clone(),
+            status: Arc::default(),
+            metadata: Arc::default(),
+            stop: manager.stop.child_token(),
+            end_series: CancellationToken::new(),
+        };
+        let runner = Runner {
+            config: config.clone(),
+            target,
+            status: running.status.clone(),
+            forced: forced.clone(),
+            metadata: running.metadata.clone(),
+            storage: manager.storage.clone(),
+            clock: manager.clock.clone(),
+            metrics: manager.metrics.clone(),
+            source: match source {
+                Some(local) => Source::Local(local.clone()),
+                None => Source::Http(Box::new(Peer::new(&config.http))),
+            },
+            stop: running.stop.clone(),
+            end_series: running.end_series.clone(),
+        };
+        manager.tasks.spawn(runner.run());
+        running
+    }
+}
+
+#[cfg(test)]
+mod tests;

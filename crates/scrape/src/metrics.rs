@@ -1,6 +1,6 @@
 //! What scraping counts, under the names Prometheus 3.14 gives.
 
-use cupola_metrics::{Counter, GaugeVec, Registry};
+use cupola_metrics::{Counter, CounterVec, GaugeVec, Registry, SummaryVec};
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -13,6 +13,12 @@ pub(crate) struct Metrics {
     pub pools: Counter,
     pub targets: GaugeVec,
     pub discovered: GaugeVec,
+    pub target_limit: GaugeVec,
+    pub exceeded_target_limit: Counter,
+    pub sync_failed: CounterVec,
+    pub syncs: CounterVec,
+    pub sync_seconds: SummaryVec,
+    pub pool_reloads: Counter,
     pub commit_failed: Counter,
 }
 
@@ -55,10 +61,46 @@ impl Metrics {
                 "Current number of discovered targets.",
                 &["name", "config"],
             ),
+            target_limit: registry.gauge_vec(
+                "prometheus_target_scrape_pool_target_limit",
+                "Maximum number of targets allowed in this scrape pool.",
+                &["scrape_job"],
+            ),
+            exceeded_target_limit: counter(
+                "scrape_pool_exceeded_target_limit_total",
+                "Total number of times scrape pools hit the target limit, during sync or config reload.",
+            ),
+            sync_failed: registry.counter_vec(
+                "prometheus_target_sync_failed_total",
+                "Total number of target sync failures.",
+                &["scrape_job"],
+            ),
+            syncs: registry.counter_vec(
+                "prometheus_target_scrape_pool_sync_total",
+                "Total number of syncs that were executed on a scrape pool.",
+                &["scrape_job"],
+            ),
+            sync_seconds: registry.summary_vec(
+                "prometheus_target_sync_length_seconds",
+                "Actual interval to sync the scrape pool.",
+                &["scrape_job"],
+                &[0.01, 0.05, 0.5, 0.9, 0.99],
+            ),
+            pool_reloads: counter("scrape_pool_reloads_total", "Total number of scrape pool reloads."),
             commit_failed: registry.counter(
                 "cupola_scrape_commits_failed_total",
                 "Total number of scrapes whose samples the storage could not take.",
             ),
         }
+    }
+
+    /// The series of a pool that is gone end.
+    pub(crate) fn forget_pool(&self, name: &str) {
+        self.targets.remove(&[name]);
+        self.target_limit.remove(&[name]);
+        self.sync_failed.remove(&[name]);
+        self.syncs.remove(&[name]);
+        self.sync_seconds.remove(&[name]);
+        self.discovered.remove(&["scrape", name]);
     }
 }

@@ -18,7 +18,7 @@ use crate::ingest::{Counts, Ingester, batch};
 use crate::manager::LocalTarget;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
-use crate::status::{Health, LastScrape, StatusCell};
+use crate::status::{ForcedError, Health, LastScrape, StatusCell};
 use crate::target::Target;
 
 // A body without a configured limit still has one: more than this is no metrics page.
@@ -38,6 +38,8 @@ pub(crate) struct Runner {
     pub config: Arc<ScrapeConfig>,
     pub target: Target,
     pub status: Arc<StatusCell>,
+    /// Why it must not be scraped, where that is so.
+    pub forced: Arc<ForcedError>,
     pub metadata: Arc<MetadataCell>,
     pub storage: Arc<dyn Appendable>,
     pub clock: Arc<dyn Clock>,
@@ -115,6 +117,9 @@ impl Runner {
     }
 
     async fn fetch(&mut self) -> Result<Fetched, String> {
+        if let Some(error) = self.forced.get() {
+            return Err(error);
+        }
         let timeout = Duration::from_millis(self.target.timeout_ms.unsigned_abs());
         let limit = self.config.defaults.limits.body_size_limit.0;
         let max_body = if limit == 0 {

@@ -77,3 +77,21 @@ impl StatusCell {
         self.0.lock().clone()
     }
 }
+
+/// Why no target of a pool is scraped, where that is so; shared by all of them.
+#[derive(Debug, Default)]
+pub(crate) struct ForcedError(Mutex<Option<String>>);
+
+impl ForcedError {
+    /// Whether that is news.
+    pub(crate) fn set(&self, error: Option<String>) -> bool {
+        let mut current = self.0.lock();
+        let is_news = *current != error;
+        *current = error;
+        is_news
+    }
+
+    pub(crate) fn get(&self) -> Option<String> {
+        self.0.lock().clone()
+    }
+}

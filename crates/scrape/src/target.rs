@@ -60,42 +60,31 @@ pub enum TargetError {
     Url(String),
 }
 
-/// What became of the addresses of one job.
+/// What became of the targets of one group.
 #[derive(Debug, Default)]
-pub(crate) struct Targets {
+pub(crate) struct Derived {
     pub active: Vec<Target>,
-    pub dropped: Vec<DroppedTarget>,
+    /// Labels before relabelling.
+    pub dropped: Vec<Labels>,
     /// Labels before relabelling and what is wrong.
     pub failed: Vec<(Labels, TargetError)>,
 }
 
-/// All targets of `config`; equal ones are merged, as upstream does.
-pub(crate) fn targets(config: &ScrapeConfig, groups: &[TargetGroup]) -> Targets {
-    let mut out = Targets::default();
-    for group in groups {
-        for address in &group.targets {
-            let discovered = discovered(config, group, address);
-            match target(config, &discovered) {
-                Ok(Some(target))
-                    if out
-                        .active
-                        .iter()
-                        .any(|t| t.labels == target.labels && t.url == target.url) => {}
-                Ok(Some(target)) => out.active.push(target),
-                Ok(None) => {
-                    out.dropped.push(DroppedTarget {
-                        discovered,
-                        scrape_pool: config.job_name.clone(),
-                    });
-                }
-                Err(error) => out.failed.push((discovered, error)),
-            }
+/// Relabels the targets of one group.
+pub(crate) fn derive(config: &ScrapeConfig, group: &TargetGroup) -> Derived {
+    let mut out = Derived::default();
+    for found in &group.targets {
+        let discovered = discovered(config, group, found);
+        match target(config, &discovered) {
+            Ok(Some(target)) => out.active.push(target),
+            Ok(None) => out.dropped.push(discovered),
+            Err(error) => out.failed.push((discovered, error)),
         }
     }
     out
 }
 
-fn discovered(config: &ScrapeConfig, group: &TargetGroup, address: &str) -> Labels {
+fn discovered(config: &ScrapeConfig, group: &TargetGroup, found: &Labels) -> Labels {
     let ms = |d: std::time::Duration| format_duration(i64::try_from(d.as_millis()).unwrap_or(i64::MAX));
     let mut labels = LabelsBuilder::default();
     for (name, values) in &config.params {
@@ -109,10 +98,10 @@ fn discovered(config: &ScrapeConfig, group: &TargetGroup, address: &str) -> Labe
         .set("__scrape_timeout__", &ms(config.scrape_timeout))
         .set("__metrics_path__", &config.metrics_path)
         .set("__scheme__", config.scheme.as_str());
-    for (name, value) in &group.labels {
+    // An empty label does not take a default away.
+    for (name, value) in group.labels.iter().chain(found).filter(|(_, value)| !value.is_empty()) {
         labels.set(name, value);
     }
-    labels.set("__address__", address);
     labels.build()
 }
 

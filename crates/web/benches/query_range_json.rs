@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
+use cupola_alert::AlertmanagerClients;
 use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, ManualClock, RealFs};
 use cupola_metrics::Registry;
@@ -80,7 +81,9 @@ fn app(tsdb: &Tsdb, clock: Arc<dyn Clock>) -> App {
         tsdb: tsdb.clone(),
         engine,
         scrape: ScrapeManager::new(sink, clock.clone(), &registry, stop.clone()),
-        rules: RuleManager::new(Context::new(parts, &registry), stop),
+        rules: RuleManager::new(Context::new(parts, &registry), stop.clone()),
+        remote_alertmanagers: AlertmanagerClients::new(&registry, stop),
+        discovery: Vec::new(),
         alertmanager: None,
         admin_api: false,
         remote_write: None,

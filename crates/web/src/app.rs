@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use cupola_alert::Alertmanager;
+use cupola_alert::{Alertmanager, AlertmanagerClients};
 use cupola_config::RelabelConfig;
+use cupola_discovery::DiscoveryManager;
 use cupola_engine::Engine;
 use cupola_env::Clock;
 use cupola_goregex::Regex;
@@ -50,8 +51,6 @@ pub struct ConfigView {
     pub scrape_interval_ms: i64,
     /// Labels for what leaves this server, here through `/federate`.
     pub external_labels: Labels,
-    /// URLs of the Alertmanagers outside this process.
-    pub alertmanagers: Vec<String>,
     /// When it was loaded, milliseconds since the epoch.
     pub loaded_ms: i64,
     /// Whether the last attempt to load a configuration worked; if not, this one is an older one.
@@ -116,6 +115,10 @@ pub struct App {
     pub scrape: ScrapeManager,
     /// Knows rules and alerts.
     pub rules: RuleManager,
+    /// Sends alerts to the Alertmanagers outside this process.
+    pub remote_alertmanagers: AlertmanagerClients,
+    /// Find targets and Alertmanagers.
+    pub discovery: Vec<DiscoveryManager>,
     /// The Alertmanager inside this process, if there is one.
     pub alertmanager: Option<Alertmanager>,
     /// Whether series may be deleted and snapshots made (`--web.enable-admin-api`).

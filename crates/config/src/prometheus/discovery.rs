@@ -1,10 +1,18 @@
-//! Service discovery that is read and checked, and that this version does not do yet (Prometheus 3.14, `discovery/*`).
+//! Service discovery (Prometheus 3.14, `discovery/*`): the kinds that the server does have types of their own
+//! (`typed`); the others are read and checked, and listed as what this version does not do yet.
 //!
-//! Each kind is a row: its fields, whether those of an HTTP client stand among them, and what else must hold. Whoever
-//! builds a kind takes its row out and reads it into a type of its own.
+//! Each of the latter is a row: its fields, whether those of an HTTP client stand among them, and what else must hold.
+//! Whoever builds a kind takes its row out and reads it into a type of its own.
 
 mod checks;
+mod groups;
 mod kubernetes;
+mod typed;
+
+pub use groups::parse_target_groups;
+pub use typed::{
+    ConsulSdConfig, DiscoveryConfig, DnsRecord, DnsSdConfig, DockerFilter, DockerSdConfig, FileSdConfig, HttpSdConfig,
+};
 
 use crate::http::{read_http_fields, read_tls};
 use crate::read::Section;
@@ -15,7 +23,6 @@ pub(super) enum Field {
     Text,
     Secret,
     Texts,
-    TextMap,
     Bool,
     Count,
     Duration,
@@ -36,7 +43,7 @@ struct Kind {
     check: fn(&Section<'_>),
 }
 
-use Field::{Bool, Checked, Count, Duration, Filters, Secret, Text, TextMap, Texts, Tls};
+use Field::{Bool, Checked, Count, Duration, Filters, Secret, Text, Texts, Tls};
 
 const EVERY: (&str, Field) = ("refresh_interval", Duration);
 const PORT: (&str, Field) = ("port", Count);
@@ -70,19 +77,7 @@ const KINDS: &[Kind] = &[
         ("environment", Text), ("authentication_method", Checked), ("subscription_id", Checked), ("tenant_id", Checked),
         ("client_id", Checked), ("client_secret", Secret), ("resource_group", Text), EVERY, PORT,
     ]),
-    kind("consul_sd_configs", "consul.plain", true, checks::consul, &[
-        ("server", Checked), ("path_prefix", Text), ("token", Secret), ("datacenter", Text), ("namespace", Text),
-        ("partition", Text), ("tag_separator", Text), ("scheme", Text), ("username", Text), ("password", Secret),
-        ("allow_stale", Bool), ("services", Texts), ("tags", Texts), ("node_meta", TextMap), ("filter", Text),
-        ("health_filter", Text), EVERY,
-    ]),
     kind("digitalocean_sd_configs", "digitalocean.plain", true, anything, &[EVERY, PORT]),
-    kind("dns_sd_configs", "dns.plain", false, checks::dns, &[
-        ("names", Checked), ("type", Checked), ("port", Checked), EVERY,
-    ]),
-    kind("docker_sd_configs", "moby.plain", true, checks::docker, &[
-        ("host", Checked), ("filters", Filters("")), ("host_networking_host", Text), ("match_first_network", Bool), EVERY, PORT,
-    ]),
     kind("dockerswarm_sd_configs", "moby.plain", true, checks::dockerswarm, &[
         ("host", Checked), ("role", Checked), ("filters", Filters("")), EVERY, PORT,
     ]),
@@ -91,14 +86,12 @@ const KINDS: &[Kind] = &[
         ("external_id", Text), ("filters", Filters(NO_FILTER_VALUES)), EVERY, PORT,
     ]),
     kind("eureka_sd_configs", "eureka.plain", true, checks::eureka, &[("server", Checked), EVERY]),
-    kind("file_sd_configs", "file.plain", false, checks::file, &[("files", Checked), EVERY]),
     kind("gce_sd_configs", "gce.plain", false, checks::gce, &[
         ("project", Checked), ("zone", Checked), ("filter", Text), ("tag_separator", Text), EVERY, PORT,
     ]),
     kind("hetzner_sd_configs", "hetzner.plain", true, checks::hetzner, &[
         ("role", Checked), ("label_selector", Text), EVERY, PORT,
     ]),
-    kind("http_sd_configs", "http.plain", true, checks::http, &[("url", Checked), EVERY]),
     kind("ionos_sd_configs", "ionos.plain", true, checks::ionos, &[("datacenter_id", Checked), EVERY, PORT]),
     kind("kubernetes_sd_configs", "kubernetes.plain", true, kubernetes::check, &[
         ("api_server", Checked), ("role", Checked), ("kubeconfig_file", Checked), ("namespaces", Checked),
@@ -163,17 +156,30 @@ const KINDS: &[Kind] = &[
     kind("vultr_sd_configs", "vultr.plain", true, anything, &[EVERY, PORT]),
 ];
 
-/// Reads all kinds in a scrape job or in `alertmanagers`. They are mistakes where they are given badly; where they are
-/// given well, whoever starts the server refuses them.
-pub(super) fn read_discovery(section: &Section<'_>) {
+const EMPTY: &str = "empty or null section in service discovery";
+
+/// Reads all kinds in a scrape job or in `alertmanagers`; gives those that the server does. The others are mistakes
+/// where they are given badly; where they are given well, whoever starts the server refuses them.
+pub(super) fn read_discovery(section: &Section<'_>) -> Vec<DiscoveryConfig> {
     for kind in KINDS {
-        let empty = "empty or null section in service discovery";
-        for node in section.items(kind.name, "[]discovery.Config", empty) {
+        for node in section.items(kind.name, "[]discovery.Config", EMPTY) {
             let config = section.reader.section(node, kind.type_name);
             kind.read(config);
         }
         section.not_yet(kind.name);
     }
+    let mut configs = Vec::new();
+    for (name, type_name, read) in typed::TYPED {
+        for node in section.items(name, "[]discovery.Config", EMPTY) {
+            let kind = section.reader.section(node, type_name);
+            configs.push(read(&kind));
+            kind.finish();
+        }
+        if !typed::DONE.contains(name) {
+            section.not_yet(name);
+        }
+    }
+    configs
 }
 
 impl Kind {
@@ -195,7 +201,6 @@ impl Field {
             Self::Text => _ = section.text(name),
             Self::Secret => _ = section.secret(name),
             Self::Texts => _ = section.texts(name),
-            Self::TextMap => _ = section.text_map(name),
             Self::Bool => _ = section.bool(name),
             Self::Count => _ = section.count(name),
             Self::Duration => _ = section.duration(name),

@@ -9,6 +9,7 @@ mod tracing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_model::Labels;
@@ -17,6 +18,10 @@ use crate::common::{ByteSize, HttpClientConfig, NameScheme, Scheme};
 use crate::error::{ConfigError, ConfigWarning};
 use crate::relabel::RelabelConfig;
 
+pub use discovery::{
+    ConsulSdConfig, DiscoveryConfig, DnsRecord, DnsSdConfig, DockerFilter, DockerSdConfig, FileSdConfig, HttpSdConfig,
+    parse_target_groups,
+};
 pub use read::{load_prometheus, load_prometheus_as, parse_prometheus, parse_prometheus_as, parse_prometheus_with_env};
 pub use remote::{
     AzureAdConfig, AzureCredentials, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig, RemoteWriteConfig,
@@ -199,23 +204,50 @@ pub struct ScrapeConfig {
     pub defaults: ScrapeDefaults,
     /// How to speak to the targets.
     pub http: HttpClientConfig,
-    /// The targets.
+    /// The targets that stand in the file.
     pub static_configs: Vec<TargetGroup>,
+    /// Where further targets are found.
+    pub discovery: Vec<DiscoveryConfig>,
     /// Applied to each target's labels.
     pub relabel_configs: Vec<RelabelConfig>,
     /// Applied to each sample's labels.
     pub metric_relabel_configs: Vec<RelabelConfig>,
 }
 
-/// One entry of `static_configs:`.
+/// Targets that are found together and share labels: one entry of `static_configs:`, or what discovery finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetGroup {
-    /// The addresses, `host:port` (each becomes `__address__`).
-    pub targets: Vec<String>,
+    /// The labels of each target, `__address__` (`host:port`) among them. They go over those of the group.
+    pub targets: Vec<Labels>,
     /// Labels of all of them.
     pub labels: Labels,
-    /// The group's index in its list as text, as upstream names the source.
+    /// Tells the groups of one list or provider apart, as upstream names the source: a static group's index, a file
+    /// with an index, a service.
     pub source: String,
+}
+
+impl TargetGroup {
+    /// A group of targets of which only the addresses are known.
+    #[must_use]
+    pub fn of_addresses(source: String, addresses: impl IntoIterator<Item = String>, labels: Labels) -> Self {
+        let target = |address: String| Labels::from_pairs([("__address__", address)]);
+        Self {
+            targets: addresses.into_iter().map(target).collect(),
+            labels,
+            source,
+        }
+    }
+}
+
+/// One group that discovery found anew, found changed, or does not find any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupChange {
+    /// Which provider found it; no two that ever run in one process share the number.
+    pub provider: u64,
+    /// The group's source, unique within its provider.
+    pub source: Arc<str>,
+    /// The whole group as it is now; `None` where it is gone.
+    pub group: Option<Arc<TargetGroup>>,
 }
 
 /// `alerting:`
@@ -240,6 +272,8 @@ pub struct AlertmanagersConfig {
     pub http: HttpClientConfig,
     /// Where they are.
     pub static_configs: Vec<TargetGroup>,
+    /// Where further ones are found.
+    pub discovery: Vec<DiscoveryConfig>,
     /// Applied to each Alertmanager's labels.
     pub relabel_configs: Vec<RelabelConfig>,
     /// Applied to alerts sent to this group only, after the global ones.

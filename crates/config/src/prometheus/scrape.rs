@@ -336,12 +336,12 @@ pub(super) fn read_scrape_config(reader: &Reader<'_>, node: &Node, global: &Glob
         native_histogram_min_bucket_factor: section.float("native_histogram_min_bucket_factor").unwrap_or(0.0),
         http: read_http_fields(&section),
         static_configs: read_static_configs(&section, relabel_configs.is_empty()),
+        discovery: read_discovery(&section),
         relabel_configs,
         metric_relabel_configs,
         defaults,
         job_name,
     };
-    read_discovery(&section);
     section.finish();
     Some(config)
 }
@@ -400,11 +400,7 @@ pub(super) fn read_static_configs(section: &Section<'_>, check_addresses: bool) 
             .get("labels")
             .map_or_else(Labels::empty, |node| reader.labels(node));
         group.finish();
-        groups.push(TargetGroup {
-            targets,
-            labels,
-            source: index.to_string(),
-        });
+        groups.push(TargetGroup::of_addresses(index.to_string(), targets, labels));
     }
     groups
 }

@@ -52,7 +52,7 @@ fn read_alertmanagers(reader: &Reader<'_>, node: &Node, scheme: NameScheme) -> A
     if let Some(node) = section.get("sigv4") {
         read_sigv4(section.reader, node);
     }
-    read_discovery(&section);
+    let discovery = read_discovery(&section);
     let relabel_configs = read_relabel_configs(&section, "relabel_configs", EMPTY_TARGET_RELABEL, scheme);
     let config = AlertmanagersConfig {
         scheme: read_scheme(&section),
@@ -60,6 +60,7 @@ fn read_alertmanagers(reader: &Reader<'_>, node: &Node, scheme: NameScheme) -> A
         timeout: section.nonzero_duration("timeout").unwrap_or(Duration::from_secs(10)),
         http: read_http_fields(&section),
         static_configs: read_static_configs(&section, relabel_configs.is_empty()),
+        discovery,
         relabel_configs,
         alert_relabel_configs: read_relabel_configs(&section, "alert_relabel_configs", EMPTY_ALERT_RELABEL, scheme),
     };

@@ -256,7 +256,7 @@ async fn a_server_without_jobs_and_rules_says_so() {
             expect![[r#"{"status":"success","data":{"alerts":[]}}"#]],
         )
         .await;
-    server.check("/api/v1/alertmanagers", 200, expect![[r#"{"status":"success","data":{"activeAlertmanagers":[{"url":"http://am:9093/api/v2/alerts"}],"droppedAlertmanagers":[]}}"#]]).await;
+    server.check("/api/v1/alertmanagers", 200, expect![[r#"{"status":"success","data":{"activeAlertmanagers":[{"url":"http://am:9093/api/v2/alerts"}],"droppedAlertmanagers":[{"url":"http://old:9093/api/v2/alerts"}]}}"#]]).await;
     server
         .check(
             "/api/ui/alerting",

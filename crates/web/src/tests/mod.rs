@@ -17,6 +17,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
+use cupola_alert::AlertmanagerClients;
+use cupola_discovery::{DiscoveryManager, DiscoveryMetrics};
 use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, ManualClock, RealFs};
 use cupola_goregex::Regex;
@@ -124,6 +126,16 @@ fn relabel_configs() -> BTreeMap<String, Vec<cupola_config::RelabelConfig>> {
         .collect()
 }
 
+// One that is posted to and one that relabelling drops; they get no alerts.
+fn alertmanagers(registry: &Registry, stop: CancellationToken) -> AlertmanagerClients {
+    let yaml = "alerting:\n  alertmanagers:\n  - static_configs: [{targets: ['am:9093', 'old:9093']}]\n    \
+                relabel_configs: [{source_labels: [__address__], action: drop, regex: 'old.*'}]\n";
+    let config = cupola_config::parse_prometheus(yaml, std::path::Path::new("test.yml")).unwrap();
+    let clients = AlertmanagerClients::new(registry, stop);
+    clients.apply(&config.alerting.alertmanagers);
+    clients
+}
+
 fn start(change: impl FnOnce(&mut App)) -> Server {
     let dir = TempDir::new().unwrap();
     let clock = Arc::new(ManualClock::new(NOW));
@@ -149,7 +161,6 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         yaml: "global:\n  scrape_interval: 15s\n".into(),
         scrape_interval_ms: 15_000,
         external_labels: Labels::from_pairs([("dc", "eu")]),
-        alertmanagers: vec!["http://am:9093/api/v2/alerts".into()],
         loaded_ms: NOW - 60_000,
         last_reload_ok: true,
         failed_ms: None,
@@ -169,6 +180,14 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         engine,
         scrape: ScrapeManager::new(sink, now.clone(), &registry, stop.clone()),
         rules: RuleManager::new(Context::new(parts, &registry), stop.clone()),
+        remote_alertmanagers: alertmanagers(&registry, stop.clone()),
+        discovery: vec![DiscoveryManager::new(
+            "scrape",
+            DiscoveryMetrics::new(&registry),
+            now.clone(),
+            Arc::new(|_| {}),
+            stop.clone(),
+        )],
         alertmanager: None,
         admin_api: false,
         remote_write: None,

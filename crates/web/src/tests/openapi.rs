@@ -5,6 +5,7 @@ use super::*;
 use crate::api::openapi::document;
 use cupola_config::rules::RuleOptions;
 use cupola_config::{parse_prometheus, parse_rules};
+use cupola_discovery::DiscoverySet;
 use cupola_remote::WriteReceiver;
 use cupola_rules::GroupSource;
 use cupola_scrape::LocalTarget;
@@ -72,6 +73,7 @@ const ASKED: &[(&str, &[&str])] = &[
     ("/api/v1/status/tsdb/blocks", &[""]),
     ("/api/v1/status/walreplay", &[""]),
     ("/api/v1/status/self_metrics", &[""]),
+    ("/api/v1/status/discovery", &[""]),
     ("/api/v1/features", &[""]),
     ("/api/v1/notifications", &[""]),
     ("/api/v1/openapi.yaml", &[""]),
@@ -213,6 +215,12 @@ scrape_configs:
         app.remote_write = Some(Arc::new(WriteReceiver::new(&app.registry)));
         let jobs = parse_prometheus(config, Path::new("p.yml")).unwrap().scrape_configs;
         app.scrape.apply(&jobs, &[]);
+        let files = "scrape_configs: [{job_name: b, file_sd_configs: [{files: [/nonexistent/*.json]}]}]";
+        let mut jobs = parse_prometheus(files, Path::new("p.yml")).unwrap().scrape_configs;
+        app.discovery[0].apply(&[DiscoverySet {
+            name: "b".into(),
+            configs: jobs.remove(0).discovery,
+        }]);
         let groups = parse_rules(RULES, Path::new("r.yml"), RuleOptions::default())
             .unwrap()
             .groups;

@@ -157,6 +157,8 @@ async fn serving_ends_in_not_being_ready() {
         engine: server.ctx.app.engine.clone(),
         scrape: server.ctx.app.scrape.clone(),
         rules: server.ctx.app.rules.clone(),
+        remote_alertmanagers: server.ctx.app.remote_alertmanagers.clone(),
+        discovery: Vec::new(),
         host: None,
         clock: server.ctx.app.clock.clone(),
         config: server.ctx.app.config.clone(),

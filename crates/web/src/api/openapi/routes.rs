@@ -79,6 +79,7 @@ pub(super) const ROUTES: &[Route] = routes! {
     GET "/api/v1/status/tsdb/blocks" [] Envelope(blocks), "The blocks on the disk.";
     GET "/api/v1/status/walreplay" [] Envelope(replay), "How far the log is read. done is ours.";
     GET "/api/v1/status/self_metrics" ["metric_name_pattern"] Envelope(self_metrics), "The server's own metrics.";
+    GET "/api/v1/status/discovery" [] Envelope(discovery), "How the providers of service discovery fare. Ours.";
     GET "/api/v1/features" [] Envelope(features), "What the server can do.";
     GET "/api/v1/notifications" [] Envelope(notifications), "What is to be known of the server now.";
     GET "/api/v1/notifications/live" [] Text("text/event-stream"), "The same as it happens. 204 where too many listen.";
@@ -142,6 +143,21 @@ fn pools() -> Value {
 fn alertmanagers() -> Value {
     let url = || list(object(&[("url", string())]));
     object(&[("activeAlertmanagers", url()), ("droppedAlertmanagers", url())])
+}
+
+fn discovery() -> Value {
+    let provider = object(&[
+        ("manager", string()),
+        ("mechanism", string()),
+        ("place", string()),
+        ("lastError", string()),
+        ("configs", strings()),
+        ("groups", integer()),
+        ("targets", integer()),
+        ("failures", integer()),
+        ("lastRefresh", string()),
+    ]);
+    object(&[("providers", list(provider))])
 }
 
 fn alerts() -> Value {

@@ -3,6 +3,7 @@
 mod admin;
 mod backtest;
 mod dead;
+mod discovery;
 mod exemplars;
 mod federate;
 mod labels;
@@ -42,6 +43,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/targets/relabel_steps", on_get(relabel::steps))
         .route("/api/v1/scrape_pools", on_get(targets::scrape_pools))
         .route("/api/v1/alertmanagers", on_get(targets::alertmanagers))
+        .route("/api/v1/status/discovery", on_get(discovery::status))
         .route("/api/v1/rules", on_get(rules::rules))
         .route("/api/v1/rules/backtest", on_query(backtest::rules))
         .route("/api/v1/rules/dead", on_get(dead::rules))

@@ -31,7 +31,7 @@ pub(super) fn targets(ask: &Ask<'_>) -> Result<Answer, ApiError> {
         dropped.sort_by(|a, b| a.scrape_pool.cmp(&b.scrape_pool));
         dropped
     });
-    let mut counts: BTreeMap<String, usize> = ask.app.scrape.pools().into_iter().map(|name| (name, 0)).collect();
+    let mut counts = ask.app.scrape.dropped_counts();
     counts.retain(|name, _| is_asked(name));
     Ok(success(&write_targets(
         &active,
@@ -52,19 +52,22 @@ pub(super) fn scrape_pools(ask: &Ask<'_>) -> Result<Answer, ApiError> {
 /// `alertmanagers`: those outside this process.
 pub(super) fn alertmanagers(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let mut data = String::from("{\"activeAlertmanagers\":");
-    write_list(&mut data, &ask.app.config.load().alertmanagers, |out, url| {
+    let write_url = |out: &mut String, url: &String| {
         out.push_str("{\"url\":");
         write_str(out, url);
         out.push('}');
-    });
-    data.push_str(",\"droppedAlertmanagers\":[]}");
+    };
+    write_list(&mut data, &ask.app.remote_alertmanagers.urls(), write_url);
+    data.push_str(",\"droppedAlertmanagers\":");
+    write_list(&mut data, &ask.app.remote_alertmanagers.dropped(), write_url);
+    data.push('}');
     Ok(success(&data))
 }
 
 fn write_targets(
     active: &[TargetStatus],
     dropped: Option<&[DroppedTarget]>,
-    mut counts: BTreeMap<String, usize>,
+    counts: BTreeMap<String, usize>,
     external_url: &str,
 ) -> String {
     let mut out = String::from("{\"activeTargets\":");
@@ -81,10 +84,7 @@ fn write_targets(
     match dropped {
         // Prometheus does not count what was not asked for.
         None => out.push_str("null"),
-        Some(dropped) => {
-            for target in dropped {
-                *counts.entry(target.scrape_pool.clone()).or_default() += 1;
-            }
+        Some(_) => {
             out.push('{');
             for (i, (pool, count)) in counts.iter().enumerate() {
                 out.push_str(if i > 0 { "," } else { "" });
@@ -166,7 +166,7 @@ mod tests {
             discovered: Labels::from_pairs([("__address__", "x:1")]),
             scrape_pool: "node".into(),
         };
-        let counts = BTreeMap::from([("node".to_owned(), 0), ("other".to_owned(), 0)]);
+        let counts = BTreeMap::from([("node".to_owned(), 1), ("other".to_owned(), 0)]);
         let text = write_targets(
             &[target],
             Some(&[dropped]),

@@ -1,0 +1,168 @@
+use std::path::Path;
+
+use cupola_config::parse_prometheus;
+use cupola_config::prometheus::TargetGroup;
+use cupola_env::ManualClock;
+use cupola_histogram::NativeHistogram;
+use cupola_model::SeriesRef;
+use cupola_storage::{AppendError, Appender, CommitError};
+
+use super::*;
+
+// A storage that takes everything and keeps nothing.
+struct Nowhere;
+
+impl Appendable for Nowhere {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(Self)
+    }
+}
+
+impl Appender for Nowhere {
+    fn append(&mut self, _: Option<SeriesRef>, _: &Labels, _: i64, _: f64) -> Result<SeriesRef, AppendError> {
+        Ok(SeriesRef(0))
+    }
+
+    fn append_known(&mut self, _: SeriesRef, _: i64, _: f64) -> Result<bool, AppendError> {
+        Ok(true)
+    }
+
+    fn append_histogram(
+        &mut self,
+        _: Option<SeriesRef>,
+        _: &Labels,
+        _: i64,
+        _: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        Ok(SeriesRef(0))
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), CommitError> {
+        Ok(())
+    }
+}
+
+fn manager() -> (ScrapeManager, CancellationToken, Registry) {
+    let (stop, registry) = (CancellationToken::new(), Registry::default());
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    (
+        ScrapeManager::new(Arc::new(Nowhere), clock, &registry, stop.clone()),
+        stop,
+        registry,
+    )
+}
+
+// Targets that are not scraped while a test runs.
+fn jobs(more: &str) -> Vec<ScrapeConfig> {
+    let yaml = format!("scrape_configs:\n- job_name: j\n  scrape_interval: 52w\n{more}");
+    parse_prometheus(&yaml, Path::new("p.yml")).unwrap().scrape_configs
+}
+
+fn change(provider: u64, source: usize, addresses: &[String]) -> GroupChange {
+    let group = TargetGroup::of_addresses(source.to_string(), addresses.to_vec(), Labels::empty());
+    GroupChange {
+        provider,
+        source: source.to_string().into(),
+        group: Some(Arc::new(group)),
+    }
+}
+
+fn hundred(group: usize) -> Vec<String> {
+    (0..100).map(|i| format!("h{group}-{i}:1")).collect()
+}
+
+fn synced(relabelled: usize, started: usize, ended: usize) -> Synced {
+    Synced {
+        relabelled,
+        started,
+        ended,
+    }
+}
+
+#[tokio::test]
+async fn a_changed_group_of_ten_thousand_targets_costs_one_group() {
+    let (manager, stop, _registry) = manager();
+    let jobs = jobs("  static_configs: [{targets: ['a:1']}]\n");
+    manager.apply(&jobs, &[]);
+    let all = (0..100).map(|group| change(1, group, &hundred(group))).collect();
+    assert_eq!(manager.update("j", all), synced(10_000, 10_000, 0));
+    assert_eq!(manager.targets().len(), 10_001);
+
+    let mut addresses = hundred(7);
+    addresses[3] = "new:1".to_owned();
+    assert_eq!(manager.update("j", vec![change(1, 7, &addresses)]), synced(100, 1, 1));
+    let has = |address: &str| manager.targets().iter().any(|t| t.labels.value("instance") == address);
+    assert!(has("new:1") && !has("h7-3:1"));
+
+    // What moves from one group to another, or from one provider to another, goes on.
+    let gone = GroupChange {
+        group: None,
+        ..change(1, 7, &[])
+    };
+    assert_eq!(
+        manager.update("j", vec![gone, change(2, 0, &addresses)]),
+        synced(100, 0, 0)
+    );
+    // A reload that changes nothing about the job looks at nothing.
+    manager.apply(&jobs, &[]);
+    assert_eq!(manager.targets().len(), 10_001);
+    // A target in two groups is there until both have lost it.
+    let two = ["h0-0:1".to_owned()];
+    assert_eq!(manager.update("j", vec![change(3, 0, &two)]), synced(1, 0, 0));
+    assert_eq!(
+        manager.update("j", vec![change(1, 0, &hundred(0)[1..])]),
+        synced(99, 0, 0)
+    );
+    let gone = GroupChange {
+        group: None,
+        ..change(3, 0, &[])
+    };
+    assert_eq!(manager.update("j", vec![gone]), synced(0, 0, 1));
+    assert_eq!(manager.update("nobody", vec![change(1, 0, &two)]), Synced::default());
+    stop.cancel();
+    manager.stopped().await;
+}
+
+#[tokio::test]
+async fn labels_that_only_tell_where_a_target_was_found_do_not_begin_it_anew() {
+    let (manager, stop, _registry) = manager();
+    manager.apply(&jobs(""), &[]);
+    let with = |tag: &str| GroupChange {
+        provider: 1,
+        source: "s".into(),
+        group: Some(Arc::new(TargetGroup {
+            targets: vec![Labels::from_pairs([("__address__", "a:1"), ("__meta_tag", tag)])],
+            labels: Labels::from_pairs([("env", "prod"), ("job", "")]),
+            source: "s".to_owned(),
+        })),
+    };
+    assert_eq!(manager.update("j", vec![with("x")]), synced(1, 1, 0));
+    assert_eq!(manager.update("j", vec![with("y")]), synced(1, 0, 0));
+    let target = manager.targets().remove(0);
+    assert_eq!(target.labels.to_string(), r#"{env="prod", instance="a:1", job="j"}"#);
+    assert_eq!(target.discovered_labels.value("__meta_tag"), "y");
+    // Other relabelling: discovered targets are derived anew, and those that are as before go on.
+    manager.apply(
+        &jobs("  relabel_configs: [{source_labels: [__meta_tag], action: drop, regex: y}]\n"),
+        &[],
+    );
+    assert_eq!(manager.targets().len(), 0);
+    assert_eq!(manager.dropped().len(), 1);
+    assert_eq!(manager.update("j", vec![with("x")]), synced(1, 1, 0));
+    assert_eq!(manager.dropped().len(), 0);
+    stop.cancel();
+    manager.stopped().await;
+}
+
+#[tokio::test]
+async fn of_what_is_dropped_only_so_many_are_kept_and_all_are_counted() {
+    let (manager, stop, _registry) = manager();
+    let config =
+        "  keep_dropped_targets: 5\n  relabel_configs: [{source_labels: [__address__], action: drop, regex: 'h.*'}]\n";
+    manager.apply(&jobs(config), &[]);
+    manager.update("j", vec![change(1, 0, &hundred(0)), change(1, 1, &hundred(1))]);
+    assert_eq!(manager.dropped().len(), 5);
+    assert_eq!(manager.dropped_counts(), BTreeMap::from([("j".to_owned(), 200)]));
+    stop.cancel();
+    manager.stopped().await;
+}

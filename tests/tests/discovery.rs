@@ -1,0 +1,199 @@
+//! Targets and Alertmanagers that are found while the server runs.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use cupola_tests::{FakeServer, FakeTarget, Home, Reply, Server, eventually};
+use parking_lot::Mutex;
+use serde_json::Value;
+
+const GLOBAL: &str = "global: {scrape_interval: 300ms, scrape_timeout: 300ms}\n";
+
+fn addresses(server: &Server) -> Vec<String> {
+    let data = server.api("/api/v1/targets", &[("state", "active")]);
+    let active: Vec<Value> = serde_json::from_value(data["activeTargets"].clone()).unwrap();
+    let mut found: Vec<String> = active
+        .iter()
+        .map(|target| target["discoveredLabels"]["__address__"].as_str().unwrap().to_owned())
+        .collect();
+    found.sort();
+    found
+}
+
+#[track_caller]
+fn await_targets(server: &Server, what: &str, wanted: &[&FakeTarget]) {
+    let mut wanted: Vec<String> = wanted.iter().map(|target| target.address().to_string()).collect();
+    wanted.sort();
+    eventually(30, what, || (addresses(server) == wanted).then_some(()));
+}
+
+fn provider(server: &Server, mechanism: &str) -> Value {
+    let data = server.api("/api/v1/status/discovery", &[]);
+    let all = data["providers"].as_array().unwrap().clone();
+    all.into_iter().find(|p| p["mechanism"] == mechanism).unwrap()
+}
+
+#[test]
+fn files_are_read_again_when_they_change() {
+    let [a, b, c] = ["one 1\n", "two 2\n", "three 3\n"].map(FakeTarget::start);
+    let home = Home::new();
+    let config = home.write(
+        "prometheus.yml",
+        &format!(
+            "{GLOBAL}scrape_configs:\n- job_name: files\n  file_sd_configs: [{{files: ['t/*.json', 't/*.yml']}}]\n  \
+             relabel_configs: [{{source_labels: [__meta_filepath], regex: '.*/(.*)', target_label: file}}]\n"
+        ),
+    );
+    std::fs::create_dir(home.path().join("t")).unwrap();
+    home.write(
+        "t/a.json",
+        &format!(r#"[{{"targets": ["{}"], "labels": {{"team": "x"}}}}]"#, a.address()),
+    );
+    let server = Server::prometheus(&home, &config, &[]);
+    await_targets(&server, "the first file", &[&a]);
+    eventually(20, "it is scraped", || server.value("one{file=\"a.json\", team=\"x\"}"));
+    assert_eq!(server.own_metric("prometheus_sd_discovered_targets"), Some(1.0));
+
+    // A new file, renamed into place.
+    home.write("t/b.yml", &format!("- targets: ['{}']\n", b.address()));
+    await_targets(&server, "a second file", &[&a, &b]);
+    eventually(20, "it is scraped", || server.value("two"));
+    let scrapes = a.scrapes();
+    eventually(20, "the first one goes on", || {
+        (a.scrapes() > scrapes + 2).then_some(())
+    });
+
+    // Written in place.
+    std::fs::write(
+        home.path().join("t/b.yml"),
+        format!("- targets: ['{}', '{}']\n", b.address(), c.address()),
+    )
+    .unwrap();
+    await_targets(&server, "the second file with two targets", &[&a, &b, &c]);
+
+    // Broken: the targets stay, and it is told.
+    home.write("t/a.json", "[{");
+    let error = eventually(20, "the error is told", || {
+        let error = provider(&server, "file")["lastError"].as_str().unwrap().to_owned();
+        (!error.is_empty()).then_some(error)
+    });
+    assert!(error.contains("t/a.json: EOF while parsing"), "{error}");
+    assert_eq!(server.own_metric("prometheus_sd_file_read_errors_total"), Some(1.0));
+    let scrapes = a.scrapes();
+    eventually(20, "it is scraped on", || (a.scrapes() > scrapes + 2).then_some(()));
+
+    // Mended, with nothing in it: the target goes, and its series end at once.
+    home.write("t/a.json", "[]");
+    await_targets(&server, "the first file is empty", &[&b, &c]);
+    eventually(20, "its series end", || server.value("one").is_none().then_some(()));
+    std::fs::remove_file(home.path().join("t/b.yml")).unwrap();
+    await_targets(&server, "the second file is gone", &[]);
+    assert_eq!(provider(&server, "file")["lastError"], "");
+}
+
+#[test]
+fn a_server_lists_targets_and_a_reload_keeps_them() {
+    let [a, b] = ["one 1\n", "two 2\n"].map(FakeTarget::start);
+    let list = Arc::new(Mutex::new(format!(r#"[{{"targets": ["{}"]}}]"#, a.address())));
+    let status = Arc::new(AtomicU16::new(200));
+    let (told, code) = (list.clone(), status.clone());
+    let finder =
+        FakeServer::start(move |_| Reply::Body(code.load(Ordering::SeqCst), "application/json", told.lock().clone()));
+    let home = Home::new();
+    let job = format!(
+        "- job_name: found\n  http_sd_configs: [{{url: '{}', refresh_interval: 300ms, basic_auth: {{username: u, \
+         password: p}}}}]\n",
+        finder.url("/sd")
+    );
+    let yml = format!("{GLOBAL}scrape_configs:\n{job}");
+    let config = home.write("prometheus.yml", &yml);
+    let server = Server::prometheus(&home, &config, &["--web.enable-lifecycle"]);
+    await_targets(&server, "the list", &[&a]);
+    let request = finder.requests("/sd").remove(0);
+    assert_eq!(request.header("x-prometheus-refresh-interval-seconds"), "0.3");
+    assert_eq!(request.header("authorization"), "Basic dTpw");
+    *list.lock() = format!(r#"[{{"targets": ["{}", "{}"]}}]"#, a.address(), b.address());
+    await_targets(&server, "the longer list", &[&a, &b]);
+
+    // The server fails and another job comes: the targets go on.
+    status.store(500, Ordering::SeqCst);
+    eventually(20, "failures are counted", || {
+        server
+            .own_metric("prometheus_sd_http_failures_total")
+            .filter(|n| *n > 1.0)
+    });
+    home.write("prometheus.yml", &format!("{yml}- job_name: other\n"));
+    server.hang_up();
+    eventually(20, "the reload is done", || {
+        let pools = server.api("/api/v1/scrape_pools", &[]);
+        (pools["scrapePools"].as_array().unwrap().len() == 2).then_some(())
+    });
+    assert_eq!(addresses(&server).len(), 2);
+    let scrapes = b.scrapes();
+    eventually(20, "they are scraped on", || (b.scrapes() > scrapes + 2).then_some(()));
+
+    // More targets than may be: each says so, and none is asked.
+    home.write("prometheus.yml", &format!("{yml}  target_limit: 1\n"));
+    server.hang_up();
+    eventually(20, "the limit is told", || {
+        let data = server.api("/api/v1/targets", &[("state", "active")]);
+        let all = data["activeTargets"].as_array().unwrap().clone();
+        let error = "target_limit exceeded (number of targets: 2, limit: 1)";
+        (all.len() == 2 && all.iter().all(|t| t["lastError"] == error)).then_some(())
+    });
+    assert_eq!(server.value("sum(up{job=\"found\"})"), Some(0.0));
+    // Without the job they are gone.
+    home.write(
+        "prometheus.yml",
+        &format!("{GLOBAL}scrape_configs: [{{job_name: other}}]\n"),
+    );
+    server.hang_up();
+    await_targets(&server, "nothing is found any more", &[]);
+}
+
+#[test]
+fn alerts_go_to_alertmanagers_that_files_name() {
+    let [first, second] = [FakeServer::sink(), FakeServer::sink()];
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        "groups: [{name: g, interval: 300ms, rules: [{alert: Always, expr: vector(1)}]}]\n",
+    );
+    let config = home.write(
+        "prometheus.yml",
+        "rule_files: [rules.yml]\nalerting:\n  alertmanagers:\n  - file_sd_configs: [{files: [am.yml]}]\n    \
+         path_prefix: am\n    relabel_configs: [{source_labels: [role], regex: spare, action: drop}]\n",
+    );
+    home.write("am.yml", &format!("- targets: ['{}']\n", first.address()));
+    let server = Server::prometheus(&home, &config, &["--rules.alert.resend-delay=300ms"]);
+    let path = "/am/api/v2/alerts";
+    eventually(30, "the first one is told", || first.requests(path).pop());
+    home.write(
+        "am.yml",
+        &format!(
+            "- targets: ['{}']\n- targets: ['spare:1']\n  labels: {{role: spare}}\n",
+            second.address()
+        ),
+    );
+    eventually(30, "the second one is told", || second.requests(path).pop());
+    let listed = server.api("/api/v1/alertmanagers", &[]);
+    assert_eq!(
+        listed["activeAlertmanagers"],
+        serde_json::json!([{"url": second.url(path)}])
+    );
+    assert_eq!(
+        listed["droppedAlertmanagers"],
+        serde_json::json!([{"url": format!("http://spare:1{path}")}])
+    );
+    assert_eq!(
+        server.own_metric("prometheus_notifications_alertmanagers_discovered"),
+        Some(1.0)
+    );
+    let then = first.requests(path).len();
+    eventually(20, "the second one is told again", || {
+        (second.requests(path).len() > 3).then_some(())
+    });
+    assert!(first.requests(path).len() <= then + 1, "who is gone is told no more");
+}
