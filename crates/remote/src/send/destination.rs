@@ -278,44 +278,46 @@ impl Destination {
         }
     }
 
-    // Nothing before it is needed any more.
-    fn low(&self, running: &Running) -> Option<LogPosition> {
-        // While something is read, what it finds is in nobody's hands yet.
-        running.reader.as_ref()?;
+    // Nothing before it is needed any more. What is being read just now lies behind the position from before.
+    fn low(&self, running: &Running) -> LogPosition {
         let oldest = running.shards.queues.iter().filter_map(|queue| queue.oldest());
         let oldest = oldest.map(|(place, _)| place);
         let waiting = running.waiting.front().map(|item| item.place);
         let oldest = oldest.chain(waiting).min().map(Place::position);
-        Some(oldest.map_or(running.position, |oldest| oldest.min(running.position)))
+        oldest.map_or(running.position, |oldest| oldest.min(running.position))
     }
 
     fn is_drained(&self, running: &Running) -> bool {
-        self.low(running).is_some_and(|low| low >= self.log.log_bounds().1)
+        self.low(running) >= self.log.log_bounds().1
     }
 
-    async fn note(&self, low: Option<LogPosition>) {
+    async fn note(&self, low: LogPosition) {
         // While something waits in the log, it is not known how new the newest one is that is to be sent.
-        if low.is_none_or(|low| low < self.log.log_bounds().1)
+        if low < self.log.log_bounds().1
             && let Some(newest) = self.log.newest_ms()
         {
             let highest = &self.shared.metrics.highest_read;
             highest.set(highest.get().max(newest as f64 / 1000.0));
         }
-        let unsynced = {
-            let mut cursor = self.shared.cursor.lock();
-            if let Some(low) = low {
+        let (shared, vfs) = (self.shared.clone(), self.vfs.clone());
+        let noted = tokio::task::spawn_blocking(move || {
+            let (low, unsynced) = {
+                let mut cursor = shared.cursor.lock();
                 cursor.low(low);
+                (cursor.state().low, cursor.tidy())
+            };
+            match unsynced {
+                Some(path) => vfs.open_append(&path).and_then(|mut file| file.sync()).map(|()| low),
+                None => Ok(low),
             }
-            let path = cursor.tidy();
-            self.holds.set(&self.key, cursor.state().low);
-            path
-        };
-        if let Some(path) = unsynced {
-            let vfs = self.vfs.clone();
-            let synced = tokio::task::spawn_blocking(move || vfs.open_append(&path).and_then(|mut file| file.sync()));
-            if let Ok(Err(error)) = synced.await {
-                warn!(remote_name = self.shared.name, %error, "remote write: cannot sync how far it is");
+        });
+        match noted.await {
+            // The log before it may go only once that is on the device.
+            Ok(Ok(low)) => self.holds.set(&self.key, low),
+            Ok(Err(error)) => {
+                warn!(remote_name = self.shared.name, %error, "remote write: cannot sync how far it is; the log stays until it can");
             }
+            Err(_) => {}
         }
     }
 
@@ -344,8 +346,7 @@ impl Destination {
             to = number,
             "remote write: number of shards changes"
         );
-        let left = self.leave(&mut running.shards).await;
-        let Some(mut left) = left else { return };
+        let mut left = self.leave(&mut running.shards).await;
         // Those of one series were all in one queue, in their order, and are again.
         left.sort_by_key(|item| item.place);
         let mut waiting: VecDeque<Item> = left.into();
@@ -354,25 +355,25 @@ impl Destination {
         running.shards = self.start(number, &running.next_doubt);
     }
 
-    // What shards have not sent; `None` where the process ends meanwhile.
-    async fn leave(&self, shards: &mut Shards) -> Option<Vec<Item>> {
+    // Ends the shards. What they have not sent.
+    async fn leave(&self, shards: &mut Shards) -> Vec<Item> {
         shards.leave.cancel();
+        Self::left(shards).await
+    }
+
+    async fn left(shards: &mut Shards) -> Vec<Item> {
         let mut left = Vec::new();
+        // They stay where they are aborted until all have ended.
         for task in &mut shards.tasks {
-            tokio::select! {
-                items = task => left.append(&mut items.unwrap_or_default()),
-                () = self.stop.cancelled() => return None,
-            }
+            left.append(&mut task.await.unwrap_or_default());
         }
-        Some(left)
+        shards.tasks.clear();
+        left
     }
 
     // Sends what is there once and notes how far that came. Whoever waits for it ends it where it takes too long.
     async fn end(&self, mut running: Running) {
-        let mut left = Vec::new();
-        for task in &mut running.shards.tasks {
-            left.append(&mut task.await.unwrap_or_default());
-        }
+        let mut left = Self::left(&mut running.shards).await;
         left.extend(running.waiting.drain(..));
         running.waiting = {
             left.sort_by_key(|item| item.place);
