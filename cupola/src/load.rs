@@ -87,6 +87,10 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
         (None, Mode::Prometheus) => Ok(None),
     };
     let alertmanager = alertmanager.map_err(&mut collect).ok().flatten();
+    let not_yet = alertmanager.iter().flat_map(|a| a.not_yet.clone()).collect();
+    if let Some(errors) = ConfigErrors::from_list(not_yet) {
+        collect(errors);
+    }
     let templates = templates(alertmanager.as_ref(), &mut collect);
 
     match prometheus {

@@ -1,5 +1,7 @@
 //! alertmanager.yml (Alertmanager 0.34).
 
+mod globals;
+mod integrations;
 mod read;
 mod receivers;
 mod route;
@@ -11,9 +13,10 @@ use std::time::Duration;
 use cupola_model::Matcher;
 
 use crate::common::{HttpClientConfig, SecretSource};
-use crate::error::ConfigWarning;
+use crate::error::{ConfigError, ConfigWarning};
 use crate::time_interval::TimeInterval;
 
+pub use integrations::{IntegrationConfig, Item};
 pub use read::{load_alertmanager, parse_alertmanager};
 
 /// A whole alertmanager.yml, defaults and inheritance applied, every reference resolved.
@@ -33,6 +36,8 @@ pub struct AlertmanagerConfig {
     pub time_intervals: Vec<NamedTimeIntervals>,
     /// What deserves a look: matchers that the newer parser would read otherwise, older spellings.
     pub warnings: Vec<ConfigWarning>,
+    /// Where the file asks for what this version does not do yet. The file is right; whoever runs it refuses it.
+    pub not_yet: Vec<ConfigError>,
     /// The file's text with every secret replaced by `<secret>`.
     pub(crate) shown_text: String,
 }
@@ -99,6 +104,8 @@ pub struct Receiver {
     pub webhook_configs: Vec<WebhookConfig>,
     /// `discord_configs`
     pub discord_configs: Vec<DiscordConfig>,
+    /// All others, kind after kind.
+    pub integrations: Vec<IntegrationConfig>,
 }
 
 /// One webhook.

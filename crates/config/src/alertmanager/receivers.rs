@@ -5,39 +5,20 @@ use std::time::Duration;
 
 use cupola_model::go_quote;
 
+use super::globals::Globals;
+use super::integrations::read_integrations;
 use super::{DISCORD_MESSAGE, DISCORD_TITLE, DiscordConfig, Receiver, WebhookConfig};
 use crate::common::{HttpClientConfig, SecretSource};
 use crate::http::read_http_config;
 use crate::read::{Reader, Section};
 use crate::yaml::{Node, Pos};
 
-// Kinds that upstream has and this version does not.
-const OTHER_KINDS: [&str; 17] = [
-    "email_configs",
-    "incidentio_configs",
-    "jira_configs",
-    "mattermost_configs",
-    "msteams_configs",
-    "msteamsv2_configs",
-    "opsgenie_configs",
-    "pagerduty_configs",
-    "pushover_configs",
-    "rocketchat_configs",
-    "slack_configs",
-    "sns_configs",
-    "telegram_configs",
-    "victorops_configs",
-    "webex_configs",
-    "wechat_configs",
-    "zulip_configs",
-];
-
 /// Reads `receivers`.
-pub(super) fn read_receivers(section: &Section<'_>, http: &HttpClientConfig) -> Vec<Receiver> {
+pub(super) fn read_receivers(section: &Section<'_>, globals: &Globals) -> Vec<Receiver> {
     let mut receivers: Vec<Receiver> = Vec::new();
     for node in section.items("receivers", "[]config.Receiver", "missing name in receiver") {
         let receiver = section.reader.section(node, "config.plain");
-        let read = read_receiver(&receiver, http);
+        let read = read_receiver(&receiver, globals);
         if read.name.is_empty() {
             section.reader.error(node.pos, "missing name in receiver");
         } else if receivers.iter().any(|other| other.name == read.name) {
@@ -52,17 +33,8 @@ pub(super) fn read_receivers(section: &Section<'_>, http: &HttpClientConfig) -> 
     receivers
 }
 
-fn read_receiver(section: &Section<'_>, http: &HttpClientConfig) -> Receiver {
-    let reader = section.reader;
-    for kind in OTHER_KINDS {
-        if !section.items(kind, "[]config.NotifierConfig", "").is_empty() {
-            let shown = kind.trim_end_matches("_configs");
-            section.error_at(
-                kind,
-                format!("receiver kind {shown} ({kind}) is not supported by this version yet"),
-            );
-        }
-    }
+fn read_receiver(section: &Section<'_>, globals: &Globals) -> Receiver {
+    let (reader, http) = (section.reader, &globals.http);
     let webhooks = section.items("webhook_configs", "[]*config.WebhookConfig", "missing webhook config");
     let discords = section.items("discord_configs", "[]*config.DiscordConfig", "missing discord config");
     Receiver {
@@ -78,10 +50,11 @@ fn read_receiver(section: &Section<'_>, http: &HttpClientConfig) -> Receiver {
             .into_iter()
             .filter_map(|node| read_discord(reader, node, http))
             .collect(),
+        integrations: read_integrations(section, globals),
     }
 }
 
-fn read_http(section: &Section<'_>, inherited: &HttpClientConfig) -> HttpClientConfig {
+pub(super) fn read_http(section: &Section<'_>, inherited: &HttpClientConfig) -> HttpClientConfig {
     // As a whole: a receiver's own http_config takes nothing from the global one.
     section
         .get("http_config")
@@ -160,7 +133,7 @@ fn check_url(section: &Section<'_>, field: &str, source: &SecretSource) {
     }
 }
 
-fn read_go_duration(section: &Section<'_>, name: &'static str) -> Option<Duration> {
+pub(super) fn read_go_duration(section: &Section<'_>, name: &'static str) -> Option<Duration> {
     let text = section.filled_text(name)?;
     let duration = parse_go_duration(&text);
     if duration.is_none() {
@@ -174,7 +147,7 @@ fn read_go_duration(section: &Section<'_>, name: &'static str) -> Option<Duratio
 }
 
 /// Go's `time.ParseDuration`, without negative ones.
-fn parse_go_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_go_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }
