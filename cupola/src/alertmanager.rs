@@ -80,7 +80,7 @@ impl Loaded {
 
 // The first six bytes of the file's MD5 as a number, which a float holds exactly.
 fn hash(bytes: &[u8]) -> f64 {
-    let digest = cupola_config::md5(bytes);
+    let digest = cupola_model::md5(bytes);
     let number = digest
         .iter()
         .take(6)

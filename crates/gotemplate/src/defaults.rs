@@ -7,6 +7,8 @@ use crate::set::Set;
 
 /// The default templates by their names of Alertmanager, each with the same output as there.
 const DEFAULTS: &str = include_str!("default.tmpl");
+/// The mail, in HTML.
+const EMAIL: &str = include_str!("email.tmpl");
 
 /// A set with Alertmanager's functions and default templates, ready for the template files of the configuration.
 /// `now` tells the time for the functions `now` and `since`.
@@ -16,5 +18,6 @@ const DEFAULTS: &str = include_str!("default.tmpl");
 pub fn notification_set(now: impl Fn() -> Time + Send + Sync + 'static) -> Result<Set, ParseError> {
     let mut set = Set::new(alertmanager::funcs(now));
     set.add("default.tmpl", DEFAULTS)?;
+    set.add("email.tmpl", EMAIL)?;
     Ok(set)
 }

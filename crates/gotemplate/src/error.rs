@@ -41,6 +41,9 @@ pub enum TemplateError {
     /// It failed while it ran.
     #[error(transparent)]
     Exec(#[from] Box<ExecError>),
+    /// It is no HTML that values could be put into safely.
+    #[error("html/template: {0}")]
+    Html(String),
     /// No template has this name.
     #[error("template: no template {0:?} associated with this set")]
     NoSuchTemplate(String),

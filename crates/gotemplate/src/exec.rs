@@ -8,6 +8,7 @@ use cupola_model::go_quote;
 use crate::error::ExecError;
 use crate::fmt;
 use crate::funcs::{Func, MAX_TEXT, Param, builtins};
+use crate::html::{Html, last_function};
 use crate::node::{Branch, Command, Expr, ExprKind, Node, Pipe, template_text};
 use crate::set::{Set, Template};
 use crate::value::{Object, Value};
@@ -66,6 +67,8 @@ struct State<'a> {
     // Templates of the text being executed; they come before those of the set.
     own: &'a BTreeMap<String, Arc<Template>>,
     out: &'a mut String,
+    // Where the output is HTML.
+    html: Option<Html>,
     out_start: usize,
     template: &'a Template,
     vars: Vec<(&'a str, Value)>,
@@ -74,19 +77,21 @@ struct State<'a> {
     depth: usize,
 }
 
-/// Runs `template` with `data` and appends to `out`. On an error `out` is as it was.
+/// Runs `template` with `data` and appends to `out`, escaped where it is `html`. On an error `out` is as it was.
 pub(crate) fn execute(
     set: &Set,
     own: &BTreeMap<String, Arc<Template>>,
     template: &Template,
     data: &Value,
     out: &mut String,
+    html: Option<Html>,
 ) -> Result<(), Box<ExecError>> {
     let out_start = out.len();
     let mut state = State {
         set,
         own,
         out,
+        html,
         out_start,
         template,
         vars: vec![("$", data.clone())],
@@ -152,17 +157,30 @@ impl<'a> State<'a> {
         if self.out.len() - self.out_start + text.len() > limit {
             return self.over_budget(format!("stopped after {limit} bytes of output"));
         }
-        self.out.push_str(text);
+        match &mut self.html {
+            Some(html) => html.literal(text, self.out),
+            None => self.out.push_str(text),
+        }
         Ok(())
     }
 
-    fn print(&mut self, value: &Value) -> Run<()> {
+    fn print(&mut self, pipe: &Pipe, value: &Value) -> Run<()> {
         if let Value::Func(_) = value {
             return self.error(format!("can't print {} of type func", self.at.text()));
         }
         let limit = self.set.budget().output_bytes;
         match fmt::display(value, limit) {
-            Ok(text) => self.write(&text),
+            Ok(text) => match &mut self.html {
+                Some(html) => {
+                    let escaped = html.value(value, &text, last_function(pipe));
+                    if self.out.len() - self.out_start + escaped.len() > limit {
+                        return self.over_budget(format!("stopped after {limit} bytes of output"));
+                    }
+                    self.out.push_str(&escaped);
+                    Ok(())
+                }
+                None => self.write(&text),
+            },
             Err(fmt::TooLong) => self.over_budget(format!("stopped after {limit} bytes of output")),
         }
     }
@@ -179,7 +197,7 @@ impl<'a> State<'a> {
                     self.at = At::Pipe(pipe);
                     let value = self.pipeline(dot, pipe)?;
                     if pipe.decl.is_empty() {
-                        self.print(&value)?;
+                        self.print(pipe, &value)?;
                     }
                     Flow::On
                 }

@@ -17,6 +17,7 @@ mod error;
 mod exec;
 mod fmt;
 mod funcs;
+mod html;
 mod layout;
 mod lex;
 mod literal;

@@ -1,7 +1,4 @@
 //! The tree of a template, and the tree as text again (errors quote it as Go does).
-//!
-//! The html escaper, when it comes, rewrites pipelines in place: nothing here may be computed at parse time that a
-//! rewritten pipeline would make wrong.
 
 use std::fmt;
 

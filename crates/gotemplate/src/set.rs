@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{ParseError, TemplateError};
 use crate::exec;
 use crate::funcs::{Funcs, builtins};
+use crate::html::{self, Html};
 use crate::node::Node;
 use crate::parse::{is_blank, parse};
 use crate::value::Value;
@@ -120,7 +121,7 @@ impl Set {
         let template = self
             .get(name)
             .ok_or_else(|| TemplateError::NoSuchTemplate(name.to_owned()))?;
-        Ok(exec::execute(self, &BTreeMap::new(), template, data, out)?)
+        Ok(exec::execute(self, &BTreeMap::new(), template, data, out, None)?)
     }
 
     /// Parses and runs `text`, which may use the templates of the set and redefine them for itself.
@@ -147,7 +148,24 @@ impl Set {
         let Some(root) = own.get(name).cloned() else {
             return Ok(out);
         };
-        exec::execute(self, &own, &root, data, &mut out)?;
+        exec::execute(self, &own, &root, data, &mut out, None)?;
+        Ok(out)
+    }
+
+    /// As [`Set::execute_text`], for text that is HTML: what values print is escaped by where it stands (Go's
+    /// html/template).
+    ///
+    /// # Errors
+    /// As [`Set::execute_text`]; also where branches of a template end in different places of the document.
+    pub fn execute_html(&self, text: &str, data: &Value) -> Result<String, TemplateError> {
+        let mut own = self.parse("", text)?;
+        own.retain(|n, t| n.is_empty() || !is_blank(&t.root) || !self.templates.contains_key(n));
+        let mut out = String::new();
+        let Some(root) = own.get("").cloned() else {
+            return Ok(out);
+        };
+        html::check(self, &own, &root.root).map_err(TemplateError::Html)?;
+        exec::execute(self, &own, &root, data, &mut out, Some(Html::default()))?;
         Ok(out)
     }
 

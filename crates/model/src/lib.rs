@@ -7,6 +7,7 @@ mod digits;
 mod duration;
 mod label;
 mod matcher;
+mod md5;
 mod metric_type;
 mod number;
 mod quote;
@@ -21,6 +22,7 @@ pub use label::{
     is_valid_legacy_metric_name,
 };
 pub use matcher::{MatchOp, Matcher};
+pub use md5::md5;
 pub use metric_type::MetricType;
 pub use number::{fmt_f64, fmt_f64_e, fmt_f64_g, parse_f64, shortest_f64, write_f64};
 pub use quote::go_quote;

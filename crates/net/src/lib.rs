@@ -9,10 +9,12 @@
 mod connection;
 mod error;
 mod gzip;
+mod line;
 mod peer;
 mod tls;
 
 pub use connection::{Connection, Request, Response};
 pub use error::NetError;
-pub use peer::{Peer, expose};
+pub use line::LineConnection;
+pub use peer::{Peer, expose, tls_of};
 pub use tls::{ClientPem, Tls, TlsOptions};

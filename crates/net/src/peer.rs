@@ -40,7 +40,7 @@ impl Peer {
         self.add_headers(&mut request.headers)?;
         let stale = !self.has_tls || (uses_files(&self.config.tls) && !self.connection.is_open());
         if request.url.scheme_str() == Some("https") && stale {
-            self.connection.set_tls(Tls::new(&read_tls(&self.config.tls)?)?);
+            self.connection.set_tls(tls_of(&self.config.tls)?);
             self.has_tls = true;
         }
         self.connection.send(&request).await
@@ -121,6 +121,14 @@ fn read(path: &Path) -> Result<String, NetError> {
 fn uses_files(tls: &TlsConfig) -> bool {
     let pem = |p: &Option<PemSource>| matches!(p, Some(PemSource::File(_)));
     pem(&tls.ca) || pem(&tls.cert) || matches!(tls.key, Some(SecretSource::File(_)))
+}
+
+/// How to speak TLS as a configuration says; its files are read now.
+///
+/// # Errors
+/// [`NetError::Certificate`] names the file that cannot be used.
+pub fn tls_of(config: &TlsConfig) -> Result<Tls, NetError> {
+    Tls::new(&read_tls(config)?)
 }
 
 fn read_tls(tls: &TlsConfig) -> Result<TlsOptions, NetError> {

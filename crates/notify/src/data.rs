@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use cupola_model::Labels;
 use serde::{Serialize, Serializer};
 
+use crate::kinds::go_json;
+
 /// One alert of a notification. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NotifiedAlert {
@@ -83,13 +85,18 @@ impl Notification {
         } else {
             self.alerts.len().min(max_alerts)
         };
+        // What is said of all alerts is said of those that are shown, as in Alertmanager.
+        let told = Self {
+            alerts: self.alerts.iter().take(shown).cloned().collect(),
+            ..self.clone()
+        };
         let body = Body {
             receiver: self.quoted_receiver(),
-            status: self.status(),
-            alerts: self.alerts.iter().take(shown).map(AlertBody::of).collect(),
+            status: told.status(),
+            alerts: told.alerts.iter().map(AlertBody::of).collect(),
             group_labels: Pairs(&self.group_labels),
-            common_labels: Pairs(&self.common_labels()),
-            common_annotations: Pairs(&self.common_annotations()),
+            common_labels: Pairs(&told.common_labels()),
+            common_annotations: Pairs(&told.common_annotations()),
             external_url: &self.external_url,
             notification_reason: self.reason,
             route_labels: &self.route_labels,
@@ -98,9 +105,7 @@ impl Notification {
             truncated_alerts: self.alerts.len() - shown,
         };
         // Only maps with keys that are no texts could fail here.
-        let mut bytes = serde_json::to_vec(&body).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes
+        go_json(&body).unwrap_or_default()
     }
 }
 

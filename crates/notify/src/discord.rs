@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::data::Notification;
 use crate::integration::{SendError, expose, post_json, secret_url};
+use crate::kinds::go_json;
 use crate::templates::Templates;
 use crate::text::truncate;
 
@@ -70,7 +71,7 @@ impl Discord {
             username: &self.config.username,
             avatar_url: &self.config.avatar_url,
         };
-        serde_json::to_vec(&message).map_err(|e| SendError::last(format!("discord message: {e}")))
+        go_json(&message)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One configured way out, and how sending can fail.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use thiserror::Error;
 
 use crate::data::Notification;
 use crate::discord::Discord;
+use crate::kinds;
 use crate::templates::Templates;
 use crate::webhook::Webhook;
 
 // A receiver's answer is read for its error text only.
-const MAX_ANSWER: usize = 64 << 10;
+pub(crate) const MAX_ANSWER: usize = 64 << 10;
 
 /// Why a notification did not arrive.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl SendError {
         }
     }
 
-    fn of_net(error: &NetError) -> Self {
+    pub(crate) fn of_net(error: &NetError) -> Self {
         let reason = if matches!(error, NetError::Timeout(_)) {
             "contextDeadlineExceeded"
         } else {
@@ -59,7 +61,7 @@ impl SendError {
         }
     }
 
-    fn of_status(status: StatusCode, response: &Response) -> Self {
+    pub(crate) fn of_status(status: StatusCode, response: &Response) -> Self {
         let text = String::from_utf8_lossy(&response.body);
         let text: String = text.trim().chars().take(300).collect();
         let told = if text.is_empty() {
@@ -99,6 +101,7 @@ pub struct Integration {
 enum Way {
     Webhook(Webhook),
     Discord(Discord),
+    Other(Box<kinds::Way>),
 }
 
 impl Integration {
@@ -117,10 +120,21 @@ impl Integration {
             send_resolved: config.send_resolved,
             way: Way::Webhook(Webhook::new(config.clone(), templates.clone())),
         });
-        discords.chain(webhooks).collect()
+        let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+        let others = receiver.integrations.iter().map(|config| {
+            let count = counts.entry(config.kind).or_default();
+            *count += 1;
+            Self {
+                kind: config.kind,
+                index: *count - 1,
+                send_resolved: config.send_resolved,
+                way: Way::Other(Box::new(kinds::Way::new(config.clone(), templates.clone()))),
+            }
+        });
+        discords.chain(webhooks).chain(others).collect()
     }
 
-    /// `webhook` or `discord`.
+    /// `webhook`, `discord`, `email` ..., as metrics and the notification log name it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         self.kind
@@ -146,6 +160,7 @@ impl Integration {
         match &self.way {
             Way::Webhook(webhook) => webhook.send(notification, timeout).await,
             Way::Discord(discord) => discord.send(notification, timeout).await,
+            Way::Other(way) => way.send(notification, timeout).await,
         }
     }
 }
@@ -164,6 +179,11 @@ pub(crate) fn expose(source: &SecretSource) -> Result<String, SendError> {
     })
 }
 
+/// How we call ourselves to receivers.
+pub(crate) fn user_agent() -> HeaderValue {
+    HeaderValue::from_static(concat!("Alertmanager/0.34.0 (Cupola/", env!("CARGO_PKG_VERSION"), ")"))
+}
+
 /// Posts `body` as JSON; any 2xx is success.
 pub(crate) async fn post_json(
     http: &HttpClientConfig,
@@ -173,10 +193,7 @@ pub(crate) async fn post_json(
 ) -> Result<(), SendError> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("Alertmanager/0.34.0 (Cupola/", env!("CARGO_PKG_VERSION"), ")")),
-    );
+    headers.insert(USER_AGENT, user_agent());
     let request = Request {
         method: Method::POST,
         url,

@@ -67,6 +67,16 @@ impl Templates {
     }
 }
 
+impl Templates {
+    /// As [`Templates::render`], for a text that is HTML: values are escaped by where they stand.
+    pub(crate) fn render_html(&self, text: &str, notification: &Notification) -> Result<String, SendError> {
+        let data = Value::object(data(notification));
+        self.set
+            .execute_html(text, &data)
+            .map_err(|e| SendError::last(format!("template: {e}")))
+    }
+}
+
 fn data(notification: &Notification) -> Data {
     let alerts = notification.alerts.iter().map(|alert| Alert {
         status: if alert.ends_at.is_none() { "firing" } else { "resolved" }.to_owned(),

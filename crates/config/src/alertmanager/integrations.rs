@@ -61,6 +61,12 @@ impl IntegrationConfig {
         self.flags.get(name).copied().unwrap_or(false)
     }
 
+    /// Whether a switch was said anything about that may be left open.
+    #[must_use]
+    pub fn has_flag(&self, name: &str) -> bool {
+        self.flags.contains_key(name)
+    }
+
     /// A map of texts by name.
     #[must_use]
     pub fn map(&self, name: &str) -> Option<&BTreeMap<String, String>> {
@@ -115,6 +121,10 @@ pub(super) struct KindRow {
 /// Reads all integrations of a receiver that are in the table.
 pub(super) fn read_integrations(section: &Section<'_>, globals: &Globals) -> Vec<IntegrationConfig> {
     let mut all = Vec::new();
+    // Read and checked, and not sent to yet.
+    for field in ["sns_configs", "jira_configs"] {
+        section.not_yet(field);
+    }
     for row in KINDS {
         for node in section.items(row.field, "[]config.NotifierConfig", row.empty) {
             all.push(read_integration(section.reader, node, row, globals));

@@ -18,6 +18,7 @@ use crate::time_interval::TimeInterval;
 
 pub use integrations::{IntegrationConfig, Item};
 pub use read::{load_alertmanager, parse_alertmanager};
+pub use receivers::parse_go_duration as go_duration;
 
 /// A whole alertmanager.yml, defaults and inheritance applied, every reference resolved.
 #[derive(Debug, Clone, PartialEq)]

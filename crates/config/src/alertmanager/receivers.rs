@@ -69,7 +69,7 @@ fn read_webhook(reader: &Reader<'_>, node: &Node, http: &HttpClientConfig) -> Op
         None => reader.error(section.pos, "one of url or url_file must be configured"),
         Some(source) => check_url(&section, "url", source),
     }
-    section.unsupported("payload");
+    section.not_yet("payload");
     let config = url.map(|url| WebhookConfig {
         send_resolved: section.bool("send_resolved").unwrap_or(true),
         url,
@@ -146,8 +146,9 @@ pub(super) fn read_go_duration(section: &Section<'_>, name: &'static str) -> Opt
     duration
 }
 
-/// Go's `time.ParseDuration`, without negative ones.
-pub(super) fn parse_go_duration(text: &str) -> Option<Duration> {
+/// Go's `time.ParseDuration`, without negative ones; `None` where the text is none.
+#[must_use]
+pub fn parse_go_duration(text: &str) -> Option<Duration> {
     if text == "0" {
         return Some(Duration::ZERO);
     }

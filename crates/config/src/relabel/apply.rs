@@ -4,7 +4,7 @@ use cupola_model::{LabelsBuilder, is_valid_label_name, is_valid_legacy_label_nam
 
 use super::{Action, RelabelConfig};
 use crate::common::NameScheme;
-use crate::md5::md5;
+use cupola_model::md5;
 
 /// Runs the steps in order over `labels`. Returns whether the set is kept; where it is not, `labels` is left as it was
 /// at the step that dropped it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Func, Funcs, MAX_TEXT, Param, any_arg, humanize, json, str_arg, text};
-use crate::objects::{Time, Zone};
+use crate::objects::{SafeHtml, Time, Zone};
 use crate::value::Value;
 
 /// The functions; `now` tells the time for `now` and `since`.
@@ -15,8 +15,8 @@ pub fn funcs(now: impl Fn() -> Time + Send + Sync + 'static) -> Funcs {
     table.add("toLower", text::of_str(text::to_lower));
     table.add("title", text::of_str(text::words_title));
     table.add("trimSpace", text::of_str(|t| t.trim().to_owned()));
-    // Without html escaping there is nothing to be safe from; the text stays as it is.
-    table.add("safeHtml", text::of_str(str::to_owned));
+    let safe = |args: &[Value]| Ok(Value::object(SafeHtml(str_arg(args, 0))));
+    table.add("safeHtml", Func::new(&[Str], safe));
     table.add("safeUrl", text::of_str(str::to_owned));
     table.add("match", text::matches());
     table.add("reReplaceAll", text::re_replace_all());

@@ -7,7 +7,7 @@ use crate::value::Value;
 ///
 /// # Errors
 /// For NaN, infinities and functions, or where the text would be too long.
-pub(super) fn to_json(value: &Value) -> Result<String, String> {
+pub(crate) fn to_json(value: &Value) -> Result<String, String> {
     let mut out = String::new();
     write(value, &mut out, 0)?;
     Ok(out)

@@ -3,7 +3,7 @@
 pub mod alertmanager;
 mod builtin;
 mod humanize;
-mod json;
+pub(crate) mod json;
 pub mod prometheus;
 mod text;
 

@@ -6,7 +6,7 @@ use cupola_model::go_quote;
 
 use super::IntegrationConfig;
 use crate::alertmanager::globals::{Globals, check_smarthost};
-use crate::common::{Auth, SecretSource};
+use crate::common::{Auth, Secret, SecretSource};
 use crate::read::Section;
 
 fn missing(section: &Section<'_>, message: &str) {
@@ -157,8 +157,14 @@ pub(super) fn slack(section: &Section<'_>, config: &mut IntegrationConfig, globa
             section.error_at("app_token", message);
         }
         (None, None) => {
-            // A global token belongs to the app's address.
-            if let Some(token) = globals.secret("slack_app_token") {
+            let has_own_auth = section.get("http_config").is_some() && config.http.auth.is_some();
+            if has_own_auth {
+                // How bot tokens were given before there was a field for them.
+                let url = globals
+                    .secret("slack_api_url")
+                    .unwrap_or_else(|| SecretSource::Inline(Secret::new(app_url.clone())));
+                config.secrets.insert("api_url", url);
+            } else if let Some(token) = globals.secret("slack_app_token") {
                 config.secrets.insert("app_token", token);
             } else if let Some(url) = globals.secret("slack_api_url") {
                 config.secrets.insert("api_url", url);
@@ -167,6 +173,9 @@ pub(super) fn slack(section: &Section<'_>, config: &mut IntegrationConfig, globa
             }
         }
         _ => {}
+    }
+    if config.flag("update_message") {
+        section.not_yet("update_message");
     }
     let is_bot = config.secret("app_token").is_some() || config.secret("api_url").is_some_and(is_app_url);
     if config.flag("update_message") && !is_bot {

@@ -1,9 +1,9 @@
-//! MD5 (RFC 1321), for the relabel action `hashmod` and the metric `alertmanager_config_hash` only. Not for anything that
-//! must resist an adversary.
+//! MD5 (RFC 1321), for where others ask for it: the relabel action `hashmod`, the metric `alertmanager_config_hash`, CRAM-MD5.
+//! Not for anything that must resist an adversary.
 
 const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 
-/// The digest of `message` (RFC 1321). Not for anything that must resist an adversary.
+/// The digest of `message`.
 #[must_use]
 pub fn md5(message: &[u8]) -> [u8; 16] {
     let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];

@@ -1,0 +1,168 @@
+//! Slack: incoming webhooks, and bot tokens against `chat.postMessage`.
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde::Serialize;
+
+use super::chat::Field;
+use super::{Message, is_empty};
+use crate::integration::SendError;
+
+const MAX_TITLE: usize = 1024;
+
+#[derive(Serialize)]
+struct Body {
+    #[serde(skip_serializing_if = "is_empty")]
+    channel: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    username: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    icon_emoji: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    icon_url: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    link_names: bool,
+    #[serde(skip_serializing_if = "is_empty")]
+    text: String,
+    attachments: [Attachment; 1],
+}
+
+#[derive(Serialize)]
+struct Attachment {
+    title: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    title_link: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    pretext: String,
+    text: String,
+    fallback: String,
+    callback_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<Field>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<Action>,
+    #[serde(skip_serializing_if = "is_empty")]
+    image_url: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    thumb_url: String,
+    footer: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    color: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mrkdwn_in: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Action {
+    #[serde(rename = "type")]
+    kind: String,
+    text: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    url: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    style: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    value: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirm: Option<Confirm>,
+}
+
+#[derive(Serialize)]
+struct Confirm {
+    text: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    title: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    ok_text: String,
+    #[serde(skip_serializing_if = "is_empty")]
+    dismiss_text: String,
+}
+
+pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
+    let (url, headers) = match message.config.secret("app_token") {
+        Some(_) => {
+            let token = message.secret("app_token")?;
+            let url = message.config.text("app_url").to_owned();
+            (url, vec![(AUTHORIZATION, format!("Bearer {token}"))])
+        }
+        None => (message.secret("api_url")?, Vec::new()),
+    };
+    let response = message.post(&url, &body(message)?, &headers).await?;
+    // Slack answers 200 also where it did not take the message.
+    let text = String::from_utf8_lossy(&response.body);
+    let kind = response
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or("");
+    if kind.starts_with("application/json") {
+        let answer: serde_json::Value = serde_json::from_slice(&response.body).map_err(|error| SendError {
+            retry: true,
+            ..SendError::last(format!("Slack's answer is no JSON: {error}"))
+        })?;
+        if answer.get("ok").and_then(serde_json::Value::as_bool) == Some(true) {
+            return Ok(());
+        }
+        let error = answer
+            .get("error")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("no reason given");
+        return Err(SendError::last(format!("Slack refuses the message: {error}")));
+    }
+    if text == "ok" {
+        return Ok(());
+    }
+    let told: String = text.chars().take(300).collect();
+    Err(SendError::last(format!("Slack refuses the message: {told}")))
+}
+
+fn body(message: &Message<'_>) -> Result<Body, SendError> {
+    let config = message.config;
+    let mut actions = Vec::new();
+    for item in config.items("actions") {
+        let confirm = match item.get("confirm.text") {
+            Some(_) => Some(Confirm {
+                text: message.part(item, "confirm.text")?,
+                title: message.part(item, "confirm.title")?,
+                ok_text: message.part(item, "confirm.ok_text")?,
+                dismiss_text: message.part(item, "confirm.dismiss_text")?,
+            }),
+            None => None,
+        };
+        actions.push(Action {
+            kind: message.part(item, "type")?,
+            text: message.part(item, "text")?,
+            url: message.part(item, "url")?,
+            style: message.part(item, "style")?,
+            name: message.part(item, "name")?,
+            value: message.part(item, "value")?,
+            confirm,
+        });
+    }
+    let mrkdwn_in = config.list("mrkdwn_in").map(<[String]>::to_vec);
+    let attachment = Attachment {
+        title: message.cut("title", MAX_TITLE)?,
+        title_link: message.field("title_link")?,
+        pretext: message.field("pretext")?,
+        text: message.field("text")?,
+        fallback: message.field("fallback")?,
+        callback_id: message.field("callback_id")?,
+        fields: Field::all(message)?,
+        actions,
+        image_url: message.field("image_url")?,
+        thumb_url: message.field("thumb_url")?,
+        footer: message.field("footer")?,
+        color: message.field("color")?,
+        mrkdwn_in: mrkdwn_in.unwrap_or_else(|| ["fallback", "pretext", "text"].map(str::to_owned).to_vec()),
+    };
+    Ok(Body {
+        channel: message.field("channel")?,
+        username: message.field("username")?,
+        icon_emoji: message.field("icon_emoji")?,
+        icon_url: message.field("icon_url")?,
+        link_names: config.flag("link_names"),
+        text: message.field("message_text")?,
+        attachments: [attachment],
+    })
+}
