@@ -1,10 +1,11 @@
 //! `cupola alertmanager`: Alertmanager alone, without a database.
 
 use std::net::TcpListener as StdListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use cupola_alert::{Alertmanager, Options, SilenceLimits};
 use cupola_config::{AlertmanagerConfig, ConfigErrors, DiskFiles, load_alertmanager};
 use cupola_env::{Clock, RealFs, SystemClock};
@@ -30,6 +31,9 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
     }
     let loaded =
         Loaded::read(&settings).map_err(|mistakes| anyhow!("the configuration cannot be used:\n{mistakes}"))?;
+    if let Some(file) = &settings.web_config_file {
+        check_web_config(file)?;
+    }
     let listener = StdListener::bind(settings.listen).with_context(|| {
         format!(
             "cannot listen on {} (is another cupola or alertmanager running there? choose another address with \
@@ -48,6 +52,21 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(serve(settings, loaded, listener, clock))
+}
+
+// Prometheus's operator always names a file, which asks for nothing unless somebody wants TLS or passwords.
+fn check_web_config(file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("--web.config.file={}", file.display()))?;
+    let asks = |line: &&str| !matches!(line.split('#').next().unwrap_or("").trim(), "" | "{}" | "---" | "null");
+    if let Some((number, line)) = text.lines().enumerate().find(|(_, line)| asks(line)) {
+        bail!(
+            "--web.config.file={}:{}: {line:?} is not supported by this version; put a proxy with TLS and passwords \
+             before it, or leave the file empty",
+            file.display(),
+            number + 1
+        );
+    }
+    Ok(())
 }
 
 // A configuration with the templates that it names.
@@ -246,6 +265,25 @@ async fn wait_for_end(parts: &Arc<Reloadable>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_web_configuration_that_asks_for_nothing_is_fine() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("web.yml");
+        for (text, expected) in [
+            ("", None),
+            ("# nothing\n---\n{}\n", None),
+            ("\ntls_server_config:\n", Some("web.yml:2: \"tls_server_config:\" is not supported")),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let checked = super::check_web_config(&file).map_err(|e| e.to_string());
+            match (&checked, expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(part)) => assert!(error.contains(part), "{error}"),
+                _ => panic!("{text:?}: {checked:?}"),
+            }
+        }
+    }
+
     #[test]
     fn the_hash_is_the_first_six_bytes_of_md5() {
         // d4 1d 8c d9 8f 00

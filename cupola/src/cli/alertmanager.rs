@@ -27,6 +27,8 @@ pub(crate) struct AlertmanagerSettings {
     pub max_silence_bytes: usize,
     pub per_alertname_limit: usize,
     pub start_delay: Duration,
+    /// Only one that asks for nothing is fine so far.
+    pub web_config_file: Option<PathBuf>,
     pub get_concurrency: usize,
     pub timeout: Duration,
     pub matcher_mode: MatcherMode,
@@ -82,6 +84,11 @@ const FLAGS: &[Flag] = &[
         "web.listen-address",
         ":9093",
         "Address on which to expose metrics and web interface.",
+    ),
+    (
+        "web.config.file",
+        "",
+        "Path to configuration file that can enable TLS or authentication. This version takes only one that asks for neither.",
     ),
     (
         "web.external-url",
@@ -253,6 +260,7 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
         max_silence_bytes: number("silences.max-silence-size-bytes")?,
         per_alertname_limit: number("alerts.per-alertname-limit")?,
         start_delay: duration("dispatch.start-delay")?,
+        web_config_file: optional("web.config.file").map(PathBuf::from),
         get_concurrency: number("web.get-concurrency")?,
         timeout: duration("web.timeout")?,
         matcher_mode,
@@ -297,7 +305,7 @@ mod tests {
         let settings = parsed(
             "--config.file=/etc/alertmanager/config_out/alertmanager.env.yaml --storage.path=/alertmanager \
              --data.retention=960h --cluster.listen-address= --web.listen-address=:9093 --web.route-prefix=/ \
-             --cluster.label=monitoring/a --cluster.peer-timeout 1s --cluster.reconnect-timeout=5m \
+             --cluster.label=monitoring/a --web.config.file=/etc/alertmanager/web_config/web-config.yaml --cluster.peer-timeout 1s --cluster.reconnect-timeout=5m \
              --web.external-url=http://a.example/am --enable-feature=utf8-strict-mode,auto-gomemlimit --no-log.silences",
         )
         .unwrap();
