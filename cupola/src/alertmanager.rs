@@ -272,7 +272,10 @@ mod tests {
         for (text, expected) in [
             ("", None),
             ("# nothing\n---\n{}\n", None),
-            ("\ntls_server_config:\n", Some("web.yml:2: \"tls_server_config:\" is not supported")),
+            (
+                "\ntls_server_config:\n",
+                Some("web.yml:2: \"tls_server_config:\" is not supported"),
+            ),
         ] {
             std::fs::write(&file, text).unwrap();
             let checked = super::check_web_config(&file).map_err(|e| e.to_string());

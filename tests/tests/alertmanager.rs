@@ -195,6 +195,11 @@ fn killed_and_started_again_it_goes_on_where_it_was() {
         "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
     });
     let id = post(&server, "/api/v2/silences", &silence).json()["silenceID"].clone();
+    // What happened is written within a second, unlike the rest.
+    eventually(20, "the history is on disk", || {
+        let text = std::fs::read(home.data().join("cupola-history-00000001")).ok()?;
+        (String::from_utf8_lossy(&text).matches("webhook[0]").count() == 2).then_some(())
+    });
     server.kill();
 
     let mut server = start(&home, &config, &[]);
@@ -218,6 +223,22 @@ fn killed_and_started_again_it_goes_on_where_it_was() {
         ["A/firing", "A/resolved", "B/firing"],
         "nothing twice, and C is silenced"
     );
+
+    // What happened is told from the beginning, that of the killed process included.
+    eventually(20, "the history tells of both processes", || {
+        let history = server.get("/api/v2/history?filter=alertname%3DA").json();
+        let events: Vec<String> = history.as_array()?.iter().map(|e| e["event"].to_string()).collect();
+        (events
+            == [
+                "\"sent\"",
+                "\"resolved\"",
+                "\"grouped\"",
+                "\"sent\"",
+                "\"grouped\"",
+                "\"fired\"",
+            ])
+        .then_some(())
+    });
 
     // Stopped in order it leaves the files that Alertmanager knows.
     assert!(server.stop(Signal::TERM).success());

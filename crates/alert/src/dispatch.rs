@@ -279,7 +279,11 @@ impl Alertmanager {
         self.inner.tasks.close();
         let _ = tokio::time::timeout(group::LAST_WORDS, self.inner.tasks.wait()).await;
         let inner = self.inner.clone();
-        let _ = tokio::task::spawn_blocking(move || inner.write_state()).await;
+        let write = move || {
+            inner.write_events();
+            inner.write_state();
+        };
+        let _ = tokio::task::spawn_blocking(write).await;
     }
 }
 

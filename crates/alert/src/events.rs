@@ -2,6 +2,7 @@
 //!
 //! Everything that decides about an alert hands an [`Event`] to the one [`EventLog`]. It is bounded by number and age.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::deliver::Outcome;
 const MOST_EVENTS: usize = 100_000;
 
 /// One thing that happened to one alert.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// When, milliseconds since the epoch.
     pub at: i64,
@@ -27,7 +28,7 @@ pub struct Event {
 }
 
 /// What can happen to an alert.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
     /// It was posted and did not fire before.
     Fired,
@@ -77,7 +78,7 @@ pub enum Suppression {
 }
 
 /// A message that somebody was sent, or was to be sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// The receiver's name.
     pub receiver: Arc<str>,
@@ -86,7 +87,7 @@ pub struct Message {
     /// The group's key.
     pub group_key: Arc<str>,
     /// Why it was due.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// What became of it.
     pub outcome: Outcome,
     /// How many attempts it took so far.
@@ -98,33 +99,69 @@ pub struct Message {
 /// The latest events.
 #[derive(Debug)]
 pub(crate) struct EventLog {
-    events: Mutex<VecDeque<Event>>,
-    keep_ms: i64,
+    state: Mutex<State>,
+    /// How long they stay.
+    pub keep_ms: i64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Event>,
+    // So many at the end are not on disk yet.
+    unwritten: usize,
 }
 
 impl EventLog {
     /// Keeps events for at most `keep_ms`.
     pub(crate) fn new(keep_ms: i64) -> Self {
         Self {
-            events: Mutex::default(),
+            state: Mutex::default(),
             keep_ms,
         }
     }
 
     pub(crate) fn note(&self, events: impl IntoIterator<Item = Event>) {
-        let mut all = self.events.lock();
+        let mut state = self.state.lock();
         for event in events {
-            while all.len() >= MOST_EVENTS || all.front().is_some_and(|e| e.at < event.at - self.keep_ms) {
+            let all = &mut state.events;
+            while all.len() >= MOST_EVENTS
+                || all
+                    .front()
+                    .is_some_and(|e| e.at < event.at.saturating_sub(self.keep_ms))
+            {
                 all.pop_front();
             }
             all.push_back(event);
+            state.unwritten = (state.unwritten + 1).min(state.events.len());
         }
+    }
+
+    /// Takes in the events of an earlier process, oldest first.
+    pub(crate) fn restore(&self, events: Vec<Event>) {
+        let skipped = events.len().saturating_sub(MOST_EVENTS);
+        self.note(events.into_iter().skip(skipped));
+        self.state.lock().unwritten = 0;
+    }
+
+    /// Those that are not on disk yet; from now on they count as written.
+    pub(crate) fn take_unwritten(&self) -> Vec<Event> {
+        let mut state = self.state.lock();
+        let count = std::mem::take(&mut state.unwritten);
+        let written = state.events.len().saturating_sub(count);
+        state.events.range(written..).cloned().collect()
     }
 
     /// The latest `limit` events that `wanted` wants, newest first.
     pub(crate) fn latest(&self, limit: usize, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
-        let all = self.events.lock();
-        all.iter().rev().filter(|e| wanted(e)).take(limit).cloned().collect()
+        let state = self.state.lock();
+        state
+            .events
+            .iter()
+            .rev()
+            .filter(|e| wanted(e))
+            .take(limit)
+            .cloned()
+            .collect()
     }
 }
 
@@ -145,6 +182,10 @@ mod tests {
         let times: Vec<i64> = log.latest(10, |_| true).iter().map(|e| e.at).collect();
         assert_eq!(times, [101, 50]);
         log.note((0..MOST_EVENTS as i64 + 5).map(|_| event(102)));
-        assert_eq!(log.events.lock().len(), MOST_EVENTS);
+        assert_eq!(log.state.lock().events.len(), MOST_EVENTS);
+        assert_eq!(log.take_unwritten().len(), MOST_EVENTS);
+        log.note([event(103)]);
+        assert_eq!(log.take_unwritten(), [event(103)]);
+        assert!(log.take_unwritten().is_empty());
     }
 }

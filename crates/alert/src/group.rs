@@ -329,7 +329,7 @@ impl Inner {
             receiver: group.receiver.clone(),
             integration: delivery.integration.clone(),
             group_key: group.key.clone(),
-            reason: delivery.reason,
+            reason: delivery.reason.into(),
             outcome: delivery.outcome,
             attempts: delivery.attempts,
             error: delivery.error.clone(),

@@ -22,6 +22,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 impl Inner {
     /// Takes in what an earlier process left.
     pub(crate) fn restore(self: &Arc<Self>, found: Found) {
+        self.events.restore(found.events);
         let now = self.clock.now_ms();
         let (silences, entries, alerts) = (found.silences.len(), found.entries.len(), found.alerts.len());
         {
@@ -106,6 +107,7 @@ impl Inner {
                         if gc {
                             inner.forget_alerts();
                         }
+                        inner.write_events();
                         if write {
                             inner.write_state();
                         } else if let Some(disk) = &inner.disk {
@@ -157,6 +159,13 @@ impl Inner {
             state.store.iter().map(|a| a.fingerprint).collect()
         };
         self.silences.lock().forget_alerts(|id| known.contains(&id));
+    }
+
+    /// Writes the events that are new.
+    pub(crate) fn write_events(&self) {
+        let Some(disk) = &self.disk else { return };
+        let keep_from = self.clock.now_ms().saturating_sub(self.events.keep_ms);
+        disk.keep_events(&self.events.take_unwritten(), keep_from);
     }
 
     /// Forgets what is past its time and writes the state's files.

@@ -7,7 +7,8 @@ use cupola_env::{Vfs, VfsFile};
 
 use super::journal_path;
 
-const MAGIC: &[u8; 8] = b"CUPALJ01";
+/// How a file begins.
+pub(super) const MAGIC: &[u8; 8] = b"CUPALJ01";
 // Length and checksum.
 const HEAD: usize = 8;
 
@@ -20,6 +21,8 @@ pub(super) enum Kind {
     Entry,
     /// An alert, as `cupola-alerts` holds it.
     Alert,
+    /// What happened to an alert; only in the history.
+    Event,
 }
 
 impl Kind {
@@ -28,11 +31,12 @@ impl Kind {
             Self::Silence => 1,
             Self::Entry => 2,
             Self::Alert => 3,
+            Self::Event => 4,
         }
     }
 
     fn of(byte: u8) -> Option<Self> {
-        [Self::Silence, Self::Entry, Self::Alert]
+        [Self::Silence, Self::Entry, Self::Alert, Self::Event]
             .into_iter()
             .find(|kind| kind.byte() == byte)
     }

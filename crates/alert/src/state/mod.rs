@@ -1,6 +1,7 @@
 //! What survives the process: Alertmanager's own files `silences` and `nflog`, alerts beside them, and a journal of what
 //! has changed since they were written. `docs/format/alertmanager.md` has the bytes.
 
+mod history;
 mod journal;
 
 use std::io;
@@ -12,10 +13,12 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{error, warn};
 
+use crate::events::Event;
 use crate::nflog::Entry;
 use crate::proto::{Fields, Message, WireError};
 use crate::silences;
 use crate::store::StoredAlert;
+use history::History;
 use journal::{Journal, Kind};
 
 const SILENCES: &str = "silences";
@@ -56,6 +59,7 @@ pub(crate) struct Found {
     pub silences: Vec<(silences::Silence, i64)>,
     pub entries: Vec<Entry>,
     pub alerts: Vec<StoredAlert>,
+    pub events: Vec<Event>,
 }
 
 /// The folder.
@@ -63,6 +67,7 @@ pub(crate) struct Disk {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
     journal: Mutex<Journal>,
+    history: Mutex<History>,
     // One snapshot at a time.
     snapshot: Mutex<()>,
 }
@@ -101,6 +106,7 @@ impl Disk {
                     Kind::Silence => found.silence(message),
                     Kind::Entry => found.entry(message),
                     Kind::Alert => found.alert(message),
+                    Kind::Event => Ok(()),
                 }
                 .map_err(|e| e.to_string())
             });
@@ -110,11 +116,14 @@ impl Disk {
             }
         }
         let journal = Journal::new(numbers);
+        let (history, events) = History::open(&*vfs, &dir).map_err(io(&dir))?;
+        found.events = events;
         Ok((
             Self {
                 vfs,
                 dir,
                 journal: Mutex::new(journal),
+                history: Mutex::new(history),
                 snapshot: Mutex::default(),
             },
             found,
@@ -161,6 +170,12 @@ impl Disk {
         if let Err(error) = self.journal.lock().sync() {
             error!(dir = %self.dir.display(), %error, "the journal cannot be synced");
         }
+    }
+
+    /// Writes what happened; files all of whose events are before `keep_from` go. It survives the process at once, a power
+    /// cut perhaps not.
+    pub(crate) fn keep_events(&self, events: &[Event], keep_from: i64) {
+        self.history.lock().append(&*self.vfs, events, keep_from);
     }
 
     /// Whether the journal is so long that a snapshot is due.

@@ -170,6 +170,71 @@ fn a_full_disk_refuses_a_silence_and_takes_the_next() {
     assert_eq!(ids, ["a", "c"]);
 }
 
+// One of each kind.
+fn events() -> Vec<Event> {
+    use crate::deliver::Outcome;
+    use crate::events::{Happening, Message, Suppression};
+    let key = || Arc::<str>::from("{}:{a=\"b\"}");
+    let suppressed = |by| Happening::Suppressed { group_key: key(), by };
+    let told = |outcome, error: &str| {
+        Happening::Told(Arc::new(Message {
+            receiver: "r".into(),
+            integration: "webhook[0]".into(),
+            group_key: key(),
+            reason: "first notification".into(),
+            outcome,
+            attempts: 2,
+            error: error.into(),
+        }))
+    };
+    let names = || Arc::<[String]>::from(["night".to_owned(), "weekend".to_owned()]);
+    let all = [
+        Happening::Fired,
+        Happening::Refused,
+        Happening::Resolved { by_timeout: false },
+        Happening::Resolved { by_timeout: true },
+        Happening::Grouped {
+            receiver: "r".into(),
+            group_key: key(),
+            flush_at: 7_000,
+        },
+        Happening::Released { group_key: key() },
+        suppressed(Suppression::Inhibition(u64::MAX, "rule".into())),
+        suppressed(Suppression::Inactive(names())),
+        suppressed(Suppression::Muted(names())),
+        suppressed(Suppression::Silence(vec!["an-id".into()])),
+        told(Outcome::Sent, ""),
+        told(Outcome::Retrying, "refused"),
+        told(Outcome::Failed, "refused"),
+    ];
+    let labels = Labels::from_pairs([("alertname", "A"), ("i", "1")]);
+    let with = all.into_iter().zip(1_000_000..);
+    with.map(|(what, at)| Event {
+        at,
+        fingerprint: labels.fingerprint(),
+        labels: labels.clone(),
+        what,
+    })
+    .collect()
+}
+
+#[test]
+fn events_come_back_as_they_were_written_and_old_files_go() {
+    let vfs = disk();
+    let (disk, _) = open(&vfs).unwrap();
+    disk.keep_events(&events()[..5], 0);
+    disk.keep_events(&events()[5..], 0);
+    let (disk, found) = open(&vfs).unwrap();
+    assert_eq!(found.events, events());
+    // A second process has a file of its own; the first one's goes once all in it are too old.
+    let files = |vfs: &Arc<dyn Vfs>| vfs.list(Path::new("/am")).unwrap().len();
+    disk.keep_events(&events()[12..], 1_000_012);
+    assert_eq!(files(&vfs), 2);
+    disk.keep_events(&[], 1_000_013);
+    assert_eq!(files(&vfs), 1);
+    assert_eq!(open(&vfs).unwrap().1.events, events()[12..]);
+}
+
 #[test]
 fn foreign_bytes_do_no_harm() {
     let corpus = [
@@ -177,9 +242,11 @@ fn foreign_bytes_do_no_harm() {
         base64("Cl4KJGIxMDc3MWU1LWUyMTAtNGNiZC1iMjUyLWVhNDc2ZTU5YjcxMBIGEgF4GgF5GgwIhJSL2AYQ74TOjgE="),
         journal::records([(Kind::Alert, &alert("B", 2).encode()[..])]),
     ];
+    let corpus = [corpus.to_vec(), events().iter().map(history::encode).collect()].concat();
     cupola_testkit::fuzz(20_000, &corpus, &["CUPALJ01"], |bytes| {
         let mut found = Found::default();
         let _ = (found.silence(bytes), found.entry(bytes), found.alert(bytes));
+        let _ = history::decode(bytes);
         let with_head = [b"CUPALJ01", bytes].concat();
         let _ = journal::replay(&with_head, |_, message| found.alert(message).map_err(|e| e.to_string()));
     });

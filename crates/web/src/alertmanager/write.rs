@@ -150,7 +150,7 @@ pub(super) fn event(out: &mut String, event: &Event) {
             text("receiver", &message.receiver);
             text("integration", &message.integration);
             text("groupKey", &message.group_key);
-            text("reason", message.reason);
+            text("reason", &message.reason);
             if !message.error.is_empty() {
                 text("error", &message.error);
             }
