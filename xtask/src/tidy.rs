@@ -51,7 +51,7 @@ const NEVER: [(&str, &str, &str); 9] = [
 ];
 
 // A dependency and the only crates that may name it.
-const ONLY: [(&str, &[&str]); 11] = [
+const ONLY: [(&str, &[&str]); 12] = [
     (
         "tokio",
         &[
@@ -74,6 +74,7 @@ const ONLY: [(&str, &[&str]); 11] = [
     ("regex-syntax", &["goregex"]),
     ("zstd", &["tsdb", "web", "wlog"]),
     ("snap", &["remote", "wlog"]),
+    ("simple-dns", &["discovery"]),
     ("mimalloc", &["cupola"]),
     ("clap", &["cupola"]),
 ];

@@ -6,9 +6,13 @@
 //!
 //! *Invariant:* what becomes of a target this crate does not know; whoever takes the groups relabels them.
 
+mod consul;
+mod dns;
+mod docker;
 mod file;
 mod groups;
 mod http;
+mod labels;
 mod manager;
 mod metrics;
 mod provider;

@@ -16,6 +16,10 @@ pub struct DiscoveryMetrics {
     pub(crate) file_scan_seconds: Summary,
     pub(crate) file_mtime: GaugeVec,
     pub(crate) http_failures: Counter,
+    pub(crate) dns_lookups: Counter,
+    pub(crate) dns_failures: Counter,
+    pub(crate) consul_failures: Counter,
+    pub(crate) consul_seconds: SummaryVec,
 }
 
 impl DiscoveryMetrics {
@@ -71,6 +75,15 @@ impl DiscoveryMetrics {
             http_failures: counter(
                 "http_failures_total",
                 "Number of HTTP service discovery refresh failures.",
+            ),
+            dns_lookups: counter("dns_lookups_total", "The number of DNS-SD lookups."),
+            dns_failures: counter("dns_lookup_failures_total", "The number of DNS-SD lookup failures."),
+            consul_failures: counter("consul_rpc_failures_total", "The number of Consul RPC call failures."),
+            consul_seconds: registry.summary_vec(
+                "prometheus_sd_consul_rpc_duration_seconds",
+                "The duration of a Consul RPC call in seconds.",
+                &["endpoint", "call"],
+                &[0.5, 0.9, 0.99],
             ),
         }
     }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::manager::Inner;
 use crate::metrics::DiscoveryMetrics;
-use crate::{file, http};
+use crate::{consul, dns, docker, file, http};
 
 /// A provider at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +137,11 @@ impl Updates {
         self.manager.received(self.id, groups, true);
     }
 
+    /// These groups are as given; the others stay. A group without targets is gone.
+    pub(crate) fn set(&self, groups: Vec<TargetGroup>) {
+        self.manager.received(self.id, groups, false);
+    }
+
     /// Looking did not work: the groups stay as they are.
     pub(crate) fn failed(&self, error: &str) {
         self.failures.inc();
@@ -197,7 +202,9 @@ pub(crate) async fn run(config: DiscoveryConfig, updates: Updates) {
     match config {
         DiscoveryConfig::File(config) => file::run(config, updates).await,
         DiscoveryConfig::Http(config) => http::run(*config, updates).await,
-        _ => updates.failed("is not supported by this version"),
+        DiscoveryConfig::Dns(config) => dns::run(config, updates).await,
+        DiscoveryConfig::Consul(config) => consul::run(*config, updates).await,
+        DiscoveryConfig::Docker(config) => docker::run(*config, updates).await,
     }
 }
 

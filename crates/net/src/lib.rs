@@ -12,9 +12,11 @@ mod gzip;
 mod line;
 mod peer;
 mod tls;
+mod unix;
 
 pub use connection::{Connection, Request, Response};
 pub use error::NetError;
 pub use line::LineConnection;
 pub use peer::{Peer, expose, tls_of};
 pub use tls::{ClientPem, Tls, TlsOptions};
+pub use unix::send_to_socket;

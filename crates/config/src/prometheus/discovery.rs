@@ -175,9 +175,6 @@ pub(super) fn read_discovery(section: &Section<'_>) -> Vec<DiscoveryConfig> {
             configs.push(read(&kind));
             kind.finish();
         }
-        if !typed::DONE.contains(name) {
-            section.not_yet(name);
-        }
     }
     configs
 }

@@ -8,6 +8,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod daemons;
+
 const LONG: Duration = Duration::from_secs(3600);
 
 // What a sink was told: the addresses of each set, as they are after all updates.

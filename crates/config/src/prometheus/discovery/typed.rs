@@ -162,9 +162,6 @@ pub(super) const TYPED: &[Typed] = &[
     ("http_sd_configs", "http.plain", http),
 ];
 
-/// Those that run; the others are refused by whoever starts the server.
-pub(super) const DONE: &[&str] = &["file_sd_configs", "http_sd_configs"];
-
 fn every(section: &Section<'_>, default: u64) -> Duration {
     // Zero would ask without a pause; Go cannot tell it from absent in most places.
     section
