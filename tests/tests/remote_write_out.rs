@@ -510,3 +510,50 @@ fn samples_past_their_age_are_dropped_and_the_rest_is_sent() {
         Some(0.0)
     );
 }
+
+#[test]
+fn stock_alerts_about_remote_write_have_what_they_ask_for() {
+    let mode = Arc::new(AtomicU8::new(FAIL));
+    let answer = mode.clone();
+    let failing = FakeServer::start(move |_| match answer.load(Ordering::SeqCst) {
+        FAIL => Reply::status(500),
+        _ => Reply::status(400),
+    });
+    let (home, target) = (Home::new(), target());
+    let path = config(&home, &target, &failing.url("/w"), QUICK);
+    let server = Server::prometheus(&home, &path, &[]);
+    // It watches itself, too.
+    let yaml = std::fs::read_to_string(&path).unwrap().replacen(
+        "scrape_configs:\n",
+        &format!(
+            "scrape_configs:\n- job_name: own\n  static_configs: [{{targets: ['{}']}}]\n",
+            server.address()
+        ),
+        1,
+    );
+    home.write("prometheus.yml", &yaml);
+    server.hang_up();
+    // PrometheusRemoteWriteBehind without its limit.
+    let behind = "max_over_time(prometheus_remote_storage_queue_highest_timestamp_seconds{job=\"own\"}[5m]) \
+                  - max_over_time(prometheus_remote_storage_queue_highest_sent_timestamp_seconds{job=\"own\"}[5m])";
+    eventually(60, "it is behind", || {
+        let found = server.query(behind);
+        let one = found.first()?;
+        (one.label("remote_name") == "r" && one.label("url") == failing.url("/w") && one.value > 1.0).then_some(())
+    });
+    // PrometheusRemoteWriteDesiredShards the other way round.
+    let shards = "max_over_time(prometheus_remote_storage_shards_desired{job=\"own\"}[5m]) \
+                  <= max_over_time(prometheus_remote_storage_shards_max{job=\"own\"}[5m])";
+    assert_eq!(server.query(shards).len(), 1);
+    mode.store(FORWARD, Ordering::SeqCst);
+    // PrometheusRemoteStorageFailures.
+    let failures = "(rate(prometheus_remote_storage_failed_samples_total{job=\"own\"}[5m]) \
+                    or rate(prometheus_remote_storage_samples_failed_total{job=\"own\"}[5m])) \
+                    / ((rate(prometheus_remote_storage_failed_samples_total{job=\"own\"}[5m]) \
+                    or rate(prometheus_remote_storage_samples_failed_total{job=\"own\"}[5m])) \
+                    + (rate(prometheus_remote_storage_succeeded_samples_total{job=\"own\"}[5m]) \
+                    or rate(prometheus_remote_storage_samples_total{job=\"own\"}[5m]))) * 100 > 1";
+    eventually(60, "failures are seen", || {
+        (server.value(failures)? == 100.0).then_some(())
+    });
+}

@@ -162,7 +162,10 @@ impl Destination {
                 () = self.shared.room.notified(), if !running.waiting.is_empty() => {}
                 () = hurry.cancelled(), if !hurries => {}
                 () = tokio::time::sleep_until(look_at), if idle => {}
-                _ = note.tick() => self.note(self.low(running)).await,
+                _ = note.tick() => {
+                    self.tell_newest(running);
+                    self.note(self.low(running)).await;
+                }
                 _ = reshard.tick() => self.reshard(running).await,
                 _ = forget.tick() => {
                     if let Some(mut reader) = running.reader.take() {
@@ -287,18 +290,23 @@ impl Destination {
         oldest.map_or(running.position, |oldest| oldest.min(running.position))
     }
 
-    fn is_drained(&self, running: &Running) -> bool {
-        self.low(running) >= self.log.log_bounds().1
-    }
-
-    async fn note(&self, low: LogPosition) {
-        // While something waits in the log, it is not known how new the newest one is that is to be sent.
-        if low < self.log.log_bounds().1
+    // While something waits in queues, what waits in the log behind it is as new as it can be.
+    fn tell_newest(&self, running: &Running) {
+        let waits = running.shards.queues.iter().any(|queue| queue.oldest().is_some());
+        if waits
+            && running.position < self.log.log_bounds().1
             && let Some(newest) = self.log.newest_ms()
         {
             let highest = &self.shared.metrics.highest_read;
             highest.set(highest.get().max(newest as f64 / 1000.0));
         }
+    }
+
+    fn is_drained(&self, running: &Running) -> bool {
+        self.low(running) >= self.log.log_bounds().1
+    }
+
+    async fn note(&self, low: LogPosition) {
         let (shared, vfs) = (self.shared.clone(), self.vfs.clone());
         let noted = tokio::task::spawn_blocking(move || {
             let (low, unsynced) = {

@@ -63,7 +63,7 @@ pub(super) struct Read {
     /// Samples read, and how many of them are not to be sent.
     pub read: u64,
     pub dropped: u64,
-    /// Of the newest sample read.
+    /// Of the newest sample that is to be sent.
     pub newest_ms: Option<i64>,
     /// Whether there was more.
     pub is_more: bool,
@@ -167,7 +167,6 @@ impl Reader {
         for sample in batch.samples {
             place.index += 1;
             out.read += 1;
-            out.newest_ms = out.newest_ms.max(Some(sample.ts));
             let (kind, what) = match sample.value {
                 LogValue::Float(value) => (Kind::Sample, What::Float(value)),
                 LogValue::Histogram(_) if !self.config.send_native_histograms => continue,
@@ -212,6 +211,9 @@ impl Reader {
             }
             let tried = before.tried.get(lane).filter(|(tried, _)| place <= *tried);
             doubt = tried.map_or(0, |(_, shard)| u32::from(*shard) + 1);
+        }
+        if !matches!(what, What::Exemplar(_)) {
+            out.newest_ms = out.newest_ms.max(Some(ts));
         }
         out.items.push_back(Item {
             series,
