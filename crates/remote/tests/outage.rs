@@ -184,6 +184,55 @@ async fn a_day_without_the_receiver_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_just_before_a_power_cut_costs_nothing_that_was_not() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let clock = Arc::new(ManualClock::new(0));
+    let target = open(there.path(), &clock, false);
+    let receiver = WriteReceiver::new(&Registry::default());
+    let refused = Arc::new(AtomicU64::new(0));
+    let (into, now, counted) = (target.clone(), clock.clone(), refused.clone());
+    let server =
+        Receiver::start(
+            move |body| match receiver.write(&into, body, 32 << 20, cupola_env::Clock::now_ms(&*now)) {
+                Ok(()) => 204,
+                Err(_) => {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    400
+                }
+            },
+        );
+    let mut tsdb = open(here.path(), &clock, true);
+    let (first, _registry) = writer(&tsdb, here.path(), &clock, server.address, "min_shards: 2");
+    let folder = here.path().join("cupola-remote-write");
+    let cursor = std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let mut then = Vec::new();
+    for minute in 0..200 {
+        clock.set(minute * MINUTE);
+        scrape(&tsdb, minute);
+        if minute == 120 {
+            eventually("the first part has arrived", || dump(&target) == dump(&tsdb)).await;
+            then = std::fs::read(&cursor).unwrap();
+        }
+    }
+    first.stop(Duration::from_secs(10)).await;
+    assert!(dump(&target) == dump(&tsdb));
+    // The note is as it was on the device, and more is logged that nobody has sent.
+    std::fs::write(&cursor, then).unwrap();
+    drop((first, tsdb));
+    tsdb = open(here.path(), &clock, true);
+    for minute in 200..260 {
+        clock.set(minute * MINUTE);
+        scrape(&tsdb, minute);
+    }
+    drop(tsdb);
+    let tsdb = open(here.path(), &clock, true);
+    let (second, _registry) = writer(&tsdb, here.path(), &clock, server.address, "min_shards: 2");
+    eventually("all has arrived", || dump(&target) == dump(&tsdb)).await;
+    assert!(refused.load(Ordering::SeqCst) > 0);
+    second.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_it_catches_up_it_gets_more_shards_and_mixes_nothing_up() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let clock = Arc::new(ManualClock::new(0));

@@ -33,7 +33,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use cursor::Cursor;
+use cursor::{Cursor, Place};
 use destination::Destination;
 use holds::Holds;
 use metrics::Families;
@@ -45,6 +45,8 @@ use shard::Shared;
 const FLUSH: Duration = Duration::from_secs(5);
 // While the process ends: for so long one that sends nothing is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+// Enough for what is sent in a second, and few beside a backlog of which everything is refused.
+const MOST_SPLITS: u64 = 20_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const FOLDER: &str = "cupola-remote-write";
 
@@ -125,20 +127,25 @@ impl RemoteWriter {
     #[must_use]
     pub fn new(sources: Sources, registry: &Registry) -> Self {
         for (n, kind) in ["samples", "exemplars", "histograms"].into_iter().enumerate() {
-            let log = sources.log.clone();
+            // The registry outlives nothing of ours: the storage's lock must not live on in it.
+            let log = Arc::downgrade(&sources.log);
             registry.computed(
                 &format!("prometheus_remote_storage_{kind}_in_total"),
                 &format!("Total number of {kind} in to remote storage, compare to {kind} out for queue managers."),
                 Kind::Counter,
-                move || log.appended().get(n).copied().unwrap_or(0.0),
+                move || {
+                    log.upgrade()
+                        .and_then(|log| log.appended().get(n).copied())
+                        .unwrap_or(f64::NAN)
+                },
             );
         }
-        let log = sources.log.clone();
+        let log = Arc::downgrade(&sources.log);
         registry.computed(
             "prometheus_remote_storage_highest_timestamp_in_seconds",
             "Highest timestamp that has come into the remote storage via the Appender interface, in seconds since epoch. Initialized to 0 when no data has been received yet.",
             Kind::Gauge,
-            move || log.newest_ms().unwrap_or(0) as f64 / 1000.0,
+            move || log.upgrade().map_or(f64::NAN, |log| log.newest_ms().unwrap_or(0) as f64 / 1000.0),
         );
         Self {
             inner: Arc::new(Inner {
@@ -238,6 +245,8 @@ impl RemoteWriter {
             described: Described::default(),
             cursor,
             clock,
+            begin: Place::of(log.log_bounds().0, 0),
+            splits: AtomicU64::new(MOST_SPLITS),
             room: Notify::new(),
             sent: AtomicU64::new(0),
             sending_us: AtomicU64::new(0),

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::cursor::{Cursor, Place, Share};
 use super::metrics::{Counts, KINDS, Kind, Metrics, Reason};
@@ -33,6 +33,10 @@ pub(super) struct Shared {
     pub described: Described,
     pub cursor: Arc<Mutex<Cursor>>,
     pub clock: Arc<dyn Clock>,
+    /// Where what this process logs begins.
+    pub begin: Place,
+    /// How many refused messages may still be sent again in parts.
+    pub splits: AtomicU64,
     /// Told whenever a queue has room again.
     pub room: Notify,
     /// Sent since they were looked at last, and how long that took, microseconds.
@@ -142,6 +146,8 @@ enum End {
     Done,
     // It may be there.
     Left,
+    // It is to be sent in parts.
+    Split,
 }
 
 impl Shard {
@@ -151,15 +157,12 @@ impl Shard {
         let mut left = Vec::new();
         while let Some(mut batch) = self.next().await {
             self.shared.room.notify_one();
-            let Some(last) = batch.last().map(|item| item.place) else {
-                continue;
-            };
-            match self.send(&mut peer, &mut batch, last).await {
+            match self.send_parts(&mut peer, &mut batch).await {
                 End::Done => {
                     self.queue.done();
                     self.shared.room.notify_one();
                 }
-                End::Left => {
+                End::Left | End::Split => {
                     left = batch;
                     break;
                 }
@@ -202,6 +205,44 @@ impl Shard {
                 () = self.shared.hurry.cancelled(), if !hurrying => {}
             }
         }
+    }
+
+    // Sends a message; where it is refused perhaps only for what the receiver has already, in parts.
+    async fn send_parts(&self, peer: &mut Peer, batch: &mut Vec<Item>) -> End {
+        // The last one is the next.
+        let mut parts = vec![std::mem::take(batch)];
+        while let Some(mut part) = parts.pop() {
+            let Some(last) = part.last().map(|item| item.place) else {
+                continue;
+            };
+            match self.send(peer, &mut part, last).await {
+                End::Done => {}
+                End::Split => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                End::Left => {
+                    batch.append(&mut part);
+                    parts.into_iter().rev().for_each(|mut part| batch.append(&mut part));
+                    return End::Left;
+                }
+            }
+        }
+        End::Done
+    }
+
+    // After a power cut the cursor may be older than what was taken, and a message may begin with samples that the receiver
+    // has: it refuses the new ones with them. That is so only for what an earlier process logged.
+    fn may_split(&self, batch: &[Item], why: &str) -> bool {
+        let is_of_earlier = |item: &Item| item.doubt == 0 && item.place < self.shared.begin;
+        let splits = &self.shared.splits;
+        why.starts_with("server returned HTTP status 400 ")
+            && self.shared.config.message == RemoteWriteMessage::V1
+            && batch.len() > 1
+            && batch.first().is_some_and(is_of_earlier)
+            && splits
+                .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok()
     }
 
     async fn send(&self, peer: &mut Peer, batch: &mut Vec<Item>, last: Place) -> End {
@@ -255,6 +296,7 @@ impl Shard {
                 }
                 Outcome::Again(why, wait) if !is_too_many(&why) || config.queue.retry_on_http_429 => (why, wait),
                 Outcome::Again(why, _) => return self.refused(batch, &counts, &Counts::default(), &why, last),
+                Outcome::Refused(why, _) if self.may_split(batch, &why) => return End::Split,
                 Outcome::Refused(why, written) => return self.refused(batch, &counts, &written, &why, last),
             };
             Metrics::add(&metrics.retried, &counts);
@@ -286,7 +328,13 @@ impl Shard {
         for kind in KINDS {
             missing.set(kind, counts.of(kind).saturating_sub(*written.of(kind)));
         }
-        if doubtful {
+        if batch.len() == 1 && batch.iter().all(|item| item.place < self.shared.begin) {
+            // As a rule one of many, which the receiver has.
+            debug!(
+                remote_name = self.shared.name,
+                why, "remote write: a sample was refused"
+            );
+        } else if doubtful {
             // The receiver may have it already.
             info!(
                 remote_name = self.shared.name,
