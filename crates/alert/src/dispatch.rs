@@ -156,7 +156,8 @@ impl State {
 
 pub(crate) struct Inner {
     pub loaded: Mutex<Arc<Loaded>>,
-    // Lock order: state before a group's alerts. No other two are held together.
+    // Lock order: state, then `loaded`, a group's alerts or the log; a group's alerts, then what is suppressed of them;
+    // silences, then the disk's journal.
     pub state: Mutex<State>,
     pub silences: Mutex<Silences>,
     pub nflog: Mutex<NotificationLog>,

@@ -246,4 +246,5 @@ async fn a_resolved_alert_that_nobody_knew_is_no_news() {
     assert!(manager.groups().is_empty());
 }
 
+mod scenarios;
 mod timing;

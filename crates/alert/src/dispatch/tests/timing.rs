@@ -9,10 +9,10 @@ use cupola_notify::Notification;
 use super::*;
 use crate::deliver::tests::Fake;
 
-type Sent = Receiver<(Notification, u16)>;
+pub(super) type Sent = Receiver<(Notification, u16)>;
 
 // Puts fakes in the place of all webhooks, by the path of their URL. Those below `/fail/CODE/TIMES` fail so often first.
-fn fakes(manager: &Alertmanager) -> BTreeMap<String, Sent> {
+pub(super) fn fakes(manager: &Alertmanager) -> BTreeMap<String, Sent> {
     let old = manager.inner.loaded.lock().clone();
     let mut sinks = BTreeMap::new();
     let mut integrations = HashMap::new();
