@@ -143,12 +143,13 @@ impl EventLog {
         self.state.lock().unwritten = 0;
     }
 
-    /// Those that are not on disk yet; from now on they count as written.
-    pub(crate) fn take_unwritten(&self) -> Vec<Event> {
+    /// The oldest `most` of those that are not on disk yet; from now on they count as written.
+    pub(crate) fn take_unwritten(&self, most: usize) -> Vec<Event> {
         let mut state = self.state.lock();
-        let count = std::mem::take(&mut state.unwritten);
-        let written = state.events.len().saturating_sub(count);
-        state.events.range(written..).cloned().collect()
+        let written = state.events.len().saturating_sub(state.unwritten);
+        let taken: Vec<Event> = state.events.range(written..).take(most).cloned().collect();
+        state.unwritten -= taken.len();
+        taken
     }
 
     /// The latest `limit` events that `wanted` wants, newest first.
@@ -183,9 +184,10 @@ mod tests {
         assert_eq!(times, [101, 50]);
         log.note((0..MOST_EVENTS as i64 + 5).map(|_| event(102)));
         assert_eq!(log.state.lock().events.len(), MOST_EVENTS);
-        assert_eq!(log.take_unwritten().len(), MOST_EVENTS);
+        assert_eq!(log.take_unwritten(10).len(), 10);
+        assert_eq!(log.take_unwritten(usize::MAX).len(), MOST_EVENTS - 10);
         log.note([event(103)]);
-        assert_eq!(log.take_unwritten(), [event(103)]);
-        assert!(log.take_unwritten().is_empty());
+        assert_eq!(log.take_unwritten(10), [event(103)]);
+        assert!(log.take_unwritten(10).is_empty());
     }
 }

@@ -16,6 +16,8 @@ use crate::store::StoredAlert;
 
 // How often the journal is brought to the device: what a power cut may cost.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
+// So many events are copied to be written.
+const EVENTS_AT_ONCE: usize = 2_000;
 // How often it is noted which alerts have ended without a word.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -165,7 +167,14 @@ impl Inner {
     pub(crate) fn write_events(&self) {
         let Some(disk) = &self.disk else { return };
         let keep_from = self.clock.now_ms().saturating_sub(self.events.keep_ms);
-        disk.keep_events(&self.events.take_unwritten(), keep_from);
+        loop {
+            // Not all of a storm's at once: they are copied for this.
+            let events = self.events.take_unwritten(EVENTS_AT_ONCE);
+            disk.keep_events(&events, keep_from);
+            if events.len() < EVENTS_AT_ONCE {
+                return;
+            }
+        }
     }
 
     /// Forgets what is past its time and writes the state's files.

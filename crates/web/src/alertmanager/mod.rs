@@ -189,17 +189,12 @@ fn receivers(v2: &V2, params: &Params) -> Result<Answer, Refusal> {
 
 fn alerts(v2: &V2, params: &Params) -> Result<Answer, Refusal> {
     let filter = ask::filter(params, v2.matcher_mode)?;
-    let all = v2.manager.alert_statuses(&filter);
-    let mut out = String::with_capacity(all.len() * 700 + 2);
-    write_list(&mut out, &all, write::alert);
-    Ok(Answer::json(out))
+    Ok(write::list(v2.manager.alert_statuses(&filter), write::alert))
 }
 
 fn groups(v2: &V2, params: &Params) -> Result<Answer, Refusal> {
     let filter = ask::filter(params, v2.matcher_mode)?;
-    let mut out = String::new();
-    write_list(&mut out, &v2.manager.group_statuses(&filter), write::group);
-    Ok(Answer::json(out))
+    Ok(write::list(v2.manager.group_statuses(&filter), write::group))
 }
 
 fn silences(v2: &V2, params: &Params) -> Result<Answer, Refusal> {
@@ -224,13 +219,8 @@ fn history(v2: &V2, params: &Params) -> Result<Answer, Refusal> {
             )
         })?,
     };
-    let mut out = String::new();
-    write_list(
-        &mut out,
-        &v2.manager.events(&matchers, limit.min(MOST_EVENTS)),
-        write::event,
-    );
-    Ok(Answer::json(out))
+    let events = v2.manager.events(&matchers, limit.min(MOST_EVENTS));
+    Ok(write::list(events, write::event))
 }
 
 fn checked_id(id: &str) -> Result<(), Refusal> {

@@ -336,6 +336,30 @@ async fn names_since_0_27_may_be_any_text() {
 }
 
 #[tokio::test]
+async fn a_long_list_is_whole_and_sorted() {
+    let server = start(YAML, MatcherMode::Fallback, "", Ok(()));
+    let alerts: Vec<Value> = (0..3_000)
+        .map(|i| serde_json::json!({"labels": {"alertname": "A", "i": i.to_string()}, "annotations": {"text": "x".repeat(100)}}))
+        .collect();
+    assert_eq!(server.post("/api/v2/alerts", &alerts.into()).await.status, 200);
+    let shown = server.get("/api/v2/alerts").await;
+    assert!(shown.text.len() > 1 << 20, "long enough to be sent in pieces");
+    let shown = shown.json();
+    let prints: Vec<&str> = shown
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["fingerprint"].as_str().unwrap())
+        .collect();
+    assert_eq!(prints.len(), 3_000);
+    assert!(prints.is_sorted());
+    let groups = server.get("/api/v2/alerts/groups?filter=i%3D~%221.%2A%22").await.json();
+    assert_eq!(groups.as_array().unwrap().len(), 1);
+    assert_eq!(groups[0]["alerts"].as_array().unwrap().len(), 1_111);
+    assert_eq!(server.get("/api/v2/alerts?filter=i%3Dx").await.text, "[]");
+}
+
+#[tokio::test]
 async fn bad_bodies_are_refused_and_never_panic() {
     let server = start(YAML, MatcherMode::Fallback, "", Ok(()));
     let corpus: Vec<Vec<u8>> = [

@@ -1,11 +1,55 @@
 //! Alertmanager's JSON, written straight from what is known.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use cupola_alert::{AlertStatus, Event, GroupStatus, Happening, Outcome, Silence, Suppression};
 use cupola_model::{Labels, MatchOp};
 
-use crate::api::json::{write_labels, write_list, write_pairs, write_str, write_strs, write_time};
+use crate::api::json::{Answer, write_labels, write_list, write_pairs, write_str, write_strs, write_time};
+use crate::api::stream::{Pieces, Rest};
+
+// Whoever has not read a list by then does not read it.
+const LONGEST_READ: Duration = Duration::from_secs(120);
+
+// A list that is written while it is sent.
+struct ListPieces<T> {
+    items: std::vec::IntoIter<T>,
+    write: fn(&mut String, &T),
+    text: String,
+    is_begun: bool,
+}
+
+impl<T: Send> Pieces for ListPieces<T> {
+    fn write(&mut self, out: &mut Vec<u8>, length: usize) -> bool {
+        self.text.clear();
+        while self.text.len() < length {
+            let Some(item) = self.items.next() else {
+                self.text.push_str(if self.is_begun { "]" } else { "[]" });
+                out.extend_from_slice(self.text.as_bytes());
+                return false;
+            };
+            self.text.push(if self.is_begun { ',' } else { '[' });
+            self.is_begun = true;
+            (self.write)(&mut self.text, &item);
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        true
+    }
+}
+
+/// A list that may be so long that its text is never in memory as a whole.
+pub(super) fn list<T: Send + 'static>(items: Vec<T>, write: fn(&mut String, &T)) -> Answer {
+    Answer::json_in_pieces(Rest {
+        pieces: Box::new(ListPieces {
+            items: items.into_iter(),
+            write,
+            text: String::new(),
+            is_begun: false,
+        }),
+        deadline: Some(Instant::now() + LONGEST_READ),
+    })
+}
 
 /// A moment, to the millisecond.
 pub(super) fn time(out: &mut String, ms: i64) {

@@ -7,7 +7,7 @@ pub(crate) mod openapi;
 pub(crate) mod pack;
 pub(crate) mod params;
 mod prometheus;
-mod stream;
+pub(crate) mod stream;
 mod ui;
 
 use axum::response::Response;

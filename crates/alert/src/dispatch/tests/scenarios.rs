@@ -194,7 +194,7 @@ impl Run {
                 let mut alerts = s.notification.alerts.iter();
                 alerts.any(|a| a.ends_at.is_some() && has_labels(&a.labels, labels))
             };
-            if !inside.iter().any(|s| is_told(s)) {
+            if !inside.iter().any(is_told) {
                 return Err(format!("{labels} was not told resolved"));
             }
         }
@@ -224,7 +224,7 @@ impl Run {
                     })
                 })
         };
-        if inside.iter().any(|s| fits(s)) {
+        if inside.iter().any(fits) {
             return Ok(());
         }
         Err("no message fits".into())
