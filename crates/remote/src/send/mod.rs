@@ -252,6 +252,7 @@ impl RemoteWriter {
             sending_us: AtomicU64::new(0),
             highest_sent_ms: AtomicI64::new(0),
             failing: Mutex::default(),
+            refused: Mutex::default(),
             is_waited_for: AtomicBool::new(false),
             hurry: self.inner.hurry.clone(),
             is_drained: AtomicBool::new(false),

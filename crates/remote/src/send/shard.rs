@@ -21,7 +21,7 @@ use super::post::{Outcome, Target, is_too_many};
 use super::proto::{self, Value};
 use super::reader::{Described, Item, What};
 
-// While sending fails it is told so often.
+// While sending fails or is refused it is told so often.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What all shards of a destination share.
@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub highest_sent_ms: AtomicI64,
     /// Since when sending fails, and when that was told last.
     pub failing: Mutex<Option<Instant>>,
+    /// When it was told last that samples are refused, and how many were since.
+    pub refused: Mutex<Option<(Instant, u64)>>,
     /// Whether what is in queues is so old that nothing else can be put in: it does not wait for a message to fill.
     pub is_waited_for: AtomicBool,
     /// Nothing waits any more for a message to fill.
@@ -343,17 +345,29 @@ impl Shard {
                 why,
                 "remote write: samples were refused that may have been taken before they were sent again"
             );
-        } else {
+        } else if let Some(untold) = self.tells_refusal(missing.total()) {
             error!(
                 remote_name = self.shared.name,
                 url = self.shared.target.shown_url,
-                samples = missing.total(),
+                samples = missing.total() + untold,
                 why,
                 "remote write: the receiver refuses samples; they are not sent again"
             );
         }
         self.end(batch, counts, &missing, last);
         End::Done
+    }
+
+    // A receiver that refuses everything is told of now and then: how many samples were refused since the last time.
+    fn tells_refusal(&self, samples: u64) -> Option<u64> {
+        let mut refused = self.shared.refused.lock();
+        match &mut *refused {
+            Some((told, untold)) if told.elapsed() < TELL_EVERY => {
+                *untold += samples;
+                None
+            }
+            told => Some(told.replace((Instant::now(), 0)).map_or(0, |(_, untold)| untold)),
+        }
     }
 
     // A batch need not be sent any more.
