@@ -2,10 +2,12 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use cupola_tests::{FakeServer, FakeTarget, Home, Reply, Server, eventually};
+use cupola_tests::{FakeServer, FakeTarget, Home, Prometheus, Reply, Server, eventually};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -196,4 +198,85 @@ fn alerts_go_to_alertmanagers_that_files_name() {
         (second.requests(path).len() > 3).then_some(())
     });
     assert!(first.requests(path).len() <= then + 1, "who is gone is told no more");
+}
+
+// Of each target what does not depend on when it was scraped.
+fn found(address: SocketAddr) -> BTreeSet<String> {
+    let answer = cupola_tests::get(address, "/api/v1/targets").unwrap().json();
+    let show = |target: &Value| {
+        let labels = |name: &str| -> BTreeMap<String, String> {
+            serde_json::from_value(target[name].clone()).unwrap_or_default()
+        };
+        let (before, after) = (labels("discoveredLabels"), labels("labels"));
+        format!("{before:?} {after:?} {}", target["scrapeUrl"])
+    };
+    let all = |kind: &str| {
+        let targets = answer["data"][kind].as_array().cloned().unwrap_or_default();
+        targets.iter().map(show).collect::<Vec<_>>()
+    };
+    all("activeTargets").into_iter().chain(all("droppedTargets")).collect()
+}
+
+#[test]
+fn debians_prometheus_finds_the_same_targets() {
+    let containers = r#"[
+      {"Id": "c1", "Names": ["/web", "/alias"], "Labels": {"com.example/team": "a"}, "HostConfig": {"NetworkMode": "front"},
+       "Ports": [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}, {"PrivatePort": 53, "Type": "udp"}],
+       "NetworkSettings": {"Networks": {"front": {"NetworkID": "n1", "IPAddress": "127.1.0.2"}}}},
+      {"Id": "c3", "Names": ["/agent"], "Labels": {}, "HostConfig": {"NetworkMode": "host"}, "Ports": [],
+       "NetworkSettings": {"Networks": {"host": {"NetworkID": "n3", "IPAddress": ""}}}},
+      {"Id": "c6", "Names": ["/udp"], "HostConfig": {"NetworkMode": "front"}, "Ports": [{"PrivatePort": 53, "Type": "udp"}],
+       "NetworkSettings": {"Networks": {"front": {"NetworkID": "n1", "IPAddress": "127.1.0.3"}}}}]"#;
+    let networks = r#"[{"Id": "n1", "Name": "front", "Scope": "local", "Internal": false, "Ingress": false,
+      "Labels": {"zone.x": "y"}}]"#;
+    let finder = FakeServer::start(move |request| {
+        let body = match request.path.split('?').next().unwrap_or_default() {
+            path if path.ends_with("/containers/json") => containers,
+            path if path.ends_with("/networks") => networks,
+            "/sd" => {
+                r#"[{"targets": ["127.0.0.1:9", "127.0.0.1:10"], "labels": {"a": "b", "__meta_x": "y"}}, {"targets": []}]"#
+            }
+            _ => "OK",
+        };
+        Reply::Body(200, "application/json", body.to_owned())
+    });
+    let files = Home::new();
+    files.write(
+        "a.json",
+        r#"[{"targets": ["127.0.0.1:1", "127.0.0.1:2"], "labels": {"team": "x", "__scheme__": "https", "__param_q": "1 2", "job": ""}},
+            {"targets": ["127.0.0.1:3"], "labels": {"__metrics_path__": "/m", "job": "own", "instance": "i"}}]"#,
+    );
+    files.write(
+        "b.yml",
+        "- targets: ['127.0.0.1:4']\n- targets: ['127.0.0.1:5']\n  labels: {drop: 'yes'}\n",
+    );
+    let yml = format!(
+        "global: {{scrape_interval: 1h}}\nscrape_configs:\n\
+         - job_name: files\n  params: {{r: [s, t]}}\n  file_sd_configs: [{{files: ['{0}/*.json', '{0}/b.yml']}}]\n  \
+           relabel_configs: [{{source_labels: [drop], action: drop, regex: 'yes'}}]\n\
+         - job_name: http\n  http_sd_configs: [{{url: '{1}'}}]\n\
+         - job_name: docker\n  docker_sd_configs: [{{host: '{2}', port: 81, host_networking_host: 'h:82'}}]\n",
+        files.path().display(),
+        finder.url("/sd"),
+        finder.url(""),
+    );
+    let Some(theirs) = Prometheus::with_config(Home::new(), &yml, &[]) else {
+        return;
+    };
+    let home = Home::new();
+    let config = home.write("prometheus.yml", &yml);
+    let ours = Server::prometheus(&home, &config, &[]);
+    let all = |what: &str, address| eventually(30, what, || Some(found(address)).filter(|found| found.len() == 10));
+    let (left, right) = (
+        all("ours finds all", ours.address()),
+        all("theirs finds all", theirs.address()),
+    );
+    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+    assert_eq!(
+        left,
+        right,
+        "ours only: {:#?}\ntheirs only: {:#?}",
+        only(&left, &right),
+        only(&right, &left)
+    );
 }
