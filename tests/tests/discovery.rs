@@ -217,6 +217,29 @@ fn found(address: SocketAddr) -> BTreeSet<String> {
     all("activeTargets").into_iter().chain(all("droppedTargets")).collect()
 }
 
+// Nodes, services and tasks of a swarm.
+const SWARM: [&str; 3] = [
+    r#"[{"ID": "n1", "Spec": {"Role": "manager", "Availability": "active", "Labels": {"rack.id": "7"}},
+      "Description": {"Hostname": "h1", "Platform": {"Architecture": "x86_64", "OS": "linux"}, "Engine": {"EngineVersion": "20"}},
+      "Status": {"State": "ready", "Addr": "10.0.0.1"},
+      "ManagerStatus": {"Leader": true, "Reachability": "reachable", "Addr": "10.0.0.1:2377"}},
+     {"ID": "n2", "Status": {"Addr": "10.0.0.2"}}]"#,
+    r#"[{"ID": "s1", "Spec": {"Name": "web", "Labels": {"team": "a"}, "Mode": {"Replicated": {"Replicas": 2}},
+       "TaskTemplate": {"ContainerSpec": {"Image": "web:1", "Labels": null}}},
+      "Endpoint": {"Ports": [{"Name": "p", "Protocol": "tcp", "PublishedPort": 8080, "PublishMode": "ingress"},
+                             {"Protocol": "udp", "PublishedPort": 53}],
+                   "VirtualIPs": [{"NetworkID": "n1", "Addr": "10.1.0.2/24"}]}, "UpdateStatus": {"State": "completed"}},
+     {"ID": "s2", "Spec": {"Name": "agent", "Mode": {"Global": {}}, "TaskTemplate": {"ContainerSpec": {"Hostname": "h"}}},
+      "Endpoint": {"VirtualIPs": [{"NetworkID": "x", "Addr": "10.1.0.3/24"}]}}]"#,
+    r#"[{"ID": "t1", "ServiceID": "s1", "NodeID": "n1", "Slot": 1, "DesiredState": "running",
+       "Spec": {"ContainerSpec": {"Labels": {"a": "spec"}}},
+       "Status": {"State": "running", "ContainerStatus": {"ContainerID": "c1"},
+                  "PortStatus": {"Ports": [{"Protocol": "tcp", "PublishedPort": 9000, "PublishMode": "host"}]}},
+       "NetworksAttachments": [{"Network": {"ID": "n1"}, "Addresses": ["10.1.0.7/24"]}]},
+      {"ID": "t2", "ServiceID": "s2", "Status": {"State": "failed", "PortStatus": {}},
+       "NetworksAttachments": [{"Network": {"ID": "n1"}, "Addresses": ["fd00::7/64"]}]}]"#,
+];
+
 #[test]
 fn debians_prometheus_finds_the_same_targets() {
     let containers = r#"[
@@ -233,6 +256,9 @@ fn debians_prometheus_finds_the_same_targets() {
         let body = match request.path.split('?').next().unwrap_or_default() {
             path if path.ends_with("/containers/json") => containers,
             path if path.ends_with("/networks") => networks,
+            path if path.ends_with("/nodes") => SWARM[0],
+            path if path.ends_with("/services") => SWARM[1],
+            path if path.ends_with("/tasks") => SWARM[2],
             "/sd" => {
                 r#"[{"targets": ["127.0.0.1:9", "127.0.0.1:10"], "labels": {"a": "b", "__meta_x": "y"}}, {"targets": []}]"#
             }
@@ -255,7 +281,10 @@ fn debians_prometheus_finds_the_same_targets() {
          - job_name: files\n  params: {{r: [s, t]}}\n  file_sd_configs: [{{files: ['{0}/*.json', '{0}/b.yml']}}]\n  \
            relabel_configs: [{{source_labels: [drop], action: drop, regex: 'yes'}}]\n\
          - job_name: http\n  http_sd_configs: [{{url: '{1}'}}]\n\
-         - job_name: docker\n  docker_sd_configs: [{{host: '{2}', port: 81, host_networking_host: 'h:82'}}]\n",
+         - job_name: docker\n  docker_sd_configs: [{{host: '{2}', port: 81, host_networking_host: 'h:82'}}]\n\
+         - job_name: nodes\n  dockerswarm_sd_configs: [{{host: '{2}', role: nodes}}]\n\
+         - job_name: services\n  dockerswarm_sd_configs: [{{host: '{2}', role: services}}]\n\
+         - job_name: tasks\n  dockerswarm_sd_configs: [{{host: '{2}', role: tasks, port: 83}}]\n",
         files.path().display(),
         finder.url("/sd"),
         finder.url(""),
@@ -266,7 +295,7 @@ fn debians_prometheus_finds_the_same_targets() {
     let home = Home::new();
     let config = home.write("prometheus.yml", &yml);
     let ours = Server::prometheus(&home, &config, &[]);
-    let all = |what: &str, address| eventually(30, what, || Some(found(address)).filter(|found| found.len() == 10));
+    let all = |what: &str, address| eventually(30, what, || Some(found(address)).filter(|found| found.len() == 17));
     let (left, right) = (
         all("ours finds all", ours.address()),
         all("theirs finds all", theirs.address()),

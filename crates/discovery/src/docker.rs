@@ -1,20 +1,13 @@
 //! `docker_sd_configs`: the containers of a Docker daemon (Prometheus 3.14, `discovery/moby`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
-use bytes::Bytes;
 use cupola_config::prometheus::{DockerSdConfig, TargetGroup};
-use cupola_model::{Labels, LabelsBuilder, query_escape};
-use cupola_net::{Peer, Request, Response, send_to_socket};
-use http::header::USER_AGENT;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use cupola_model::{Labels, LabelsBuilder};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use crate::groups::MAX_BYTES;
-use crate::http::AGENT;
 use crate::labels::{host_port, or_default, set_all};
+use crate::moby::{Daemon, Network, filters, network_labels};
 use crate::provider::{Look, Updates};
 
 const CONTAINER: &str = "__meta_docker_container_";
@@ -74,43 +67,29 @@ struct Port {
     kind: String,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Network {
-    id: String,
-    #[serde(default, deserialize_with = "or_default")]
-    name: String,
-    #[serde(default, deserialize_with = "or_default")]
-    scope: String,
-    #[serde(default, deserialize_with = "or_default")]
-    internal: bool,
-    #[serde(default, deserialize_with = "or_default")]
-    ingress: bool,
-    #[serde(default, deserialize_with = "or_default")]
-    labels: BTreeMap<String, String>,
-}
-
 pub(crate) async fn run(config: DockerSdConfig, updates: Updates) {
-    let daemon = Daemon {
-        peer: Peer::new(&config.http),
+    let docker = Docker {
+        daemon: Daemon::new(&config.host, &config.http, config.refresh_interval),
         config,
     };
-    updates.refresh(daemon.config.refresh_interval, daemon).await;
+    updates.refresh(docker.config.refresh_interval, docker).await;
 }
 
-struct Daemon {
+struct Docker {
     config: DockerSdConfig,
-    peer: Peer,
+    daemon: Daemon,
 }
 
-impl Look for Daemon {
+impl Look for Docker {
     async fn look(&mut self) -> Result<Vec<TargetGroup>, String> {
-        let filters = filters(&self.config);
+        let filters = filters(&self.config.filters);
         let containers: Vec<Container> = self
+            .daemon
             .get(&format!("/containers/json{filters}"))
             .await
             .map_err(|e| format!("error while listing containers: {e}"))?;
         let networks: Vec<Network> = self
+            .daemon
             .get("/networks")
             .await
             .map_err(|e| format!("error while computing network labels: {e}"))?;
@@ -118,66 +97,9 @@ impl Look for Daemon {
     }
 }
 
-impl Daemon {
-    async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, String> {
-        let response = self.send(path).await?;
-        if response.status != StatusCode::OK {
-            let text: String = String::from_utf8_lossy(&response.body).chars().take(300).collect();
-            return Err(format!(
-                "daemon returned HTTP status {}: {}",
-                response.status,
-                text.trim()
-            ));
-        }
-        serde_json::from_slice(&response.body).map_err(|e| e.to_string())
-    }
-
-    async fn send(&mut self, path: &str) -> Result<Response, String> {
-        let host = self.config.host.trim_end_matches('/');
-        let socket = host.strip_prefix("unix://");
-        let base = match socket {
-            Some(_) => "http://localhost".to_owned(),
-            // As Docker's own client: tcp is HTTP.
-            None => host.replacen("tcp://", "http://", 1),
-        };
-        let url: Uri = format!("{base}{path}").parse().map_err(|e| format!("{base:?}: {e}"))?;
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, AGENT);
-        let request = Request {
-            method: Method::GET,
-            url: &url,
-            headers,
-            body: Bytes::new(),
-            timeout: self.config.refresh_interval,
-            max_body: MAX_BYTES,
-            gzip: false,
-            follow_redirects: false,
-        };
-        let response = match socket {
-            Some(socket) => send_to_socket(Path::new(socket), &request).await,
-            None => self.peer.send(request).await,
-        };
-        response.map_err(|e| e.to_string())
-    }
-}
-
-// `?filters={"label":{"a":true}}`, or nothing.
-fn filters(config: &DockerSdConfig) -> String {
-    let mut all: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
-    for filter in &config.filters {
-        let values = filter.values.iter().map(|value| (value.as_str(), true));
-        all.entry(&filter.name).or_default().extend(values);
-    }
-    all.retain(|_, values| !values.is_empty());
-    match serde_json::to_string(&all) {
-        Ok(json) if !all.is_empty() => format!("?filters={}", query_escape(&json)),
-        _ => String::new(),
-    }
-}
-
 fn group(config: &DockerSdConfig, containers: &[Container], networks: &[Network]) -> TargetGroup {
     let by_id: HashMap<&str, &Container> = containers.iter().map(|c| (c.id.as_str(), c)).collect();
-    let network_labels: HashMap<&str, Labels> = networks.iter().map(|n| (n.id.as_str(), of_network(n))).collect();
+    let network_labels = network_labels(networks, "__meta_docker_");
     let mut targets = Vec::new();
     for container in containers {
         let Some(name) = container.names.first() else {
@@ -246,18 +168,6 @@ fn networks_of<'c>(
         }
     }
     &at.network_settings.networks
-}
-
-fn of_network(network: &Network) -> Labels {
-    let mut labels = LabelsBuilder::default();
-    set_all(&mut labels, &format!("{NETWORK}label_"), &network.labels);
-    labels
-        .set(&format!("{NETWORK}id"), &network.id)
-        .set(&format!("{NETWORK}name"), &network.name)
-        .set(&format!("{NETWORK}scope"), &network.scope)
-        .set(&format!("{NETWORK}internal"), &network.internal.to_string())
-        .set(&format!("{NETWORK}ingress"), &network.ingress.to_string());
-    labels.build()
 }
 
 #[cfg(test)]

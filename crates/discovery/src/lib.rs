@@ -15,7 +15,9 @@ mod http;
 mod labels;
 mod manager;
 mod metrics;
+mod moby;
 mod provider;
+mod swarm;
 
 pub use manager::{DiscoveryManager, DiscoverySet, SetUpdate, Sink};
 pub use metrics::DiscoveryMetrics;

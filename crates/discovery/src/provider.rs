@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::manager::Inner;
 use crate::metrics::DiscoveryMetrics;
-use crate::{consul, dns, docker, file, http};
+use crate::{consul, dns, docker, file, http, swarm};
 
 /// A provider at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,7 @@ fn place(config: &DiscoveryConfig) -> String {
         DiscoveryConfig::Dns(dns) => dns.names.join(", "),
         DiscoveryConfig::Consul(consul) => consul.server.clone(),
         DiscoveryConfig::Docker(docker) => without_password(&docker.host),
+        DiscoveryConfig::DockerSwarm(swarm) => without_password(&swarm.host),
     }
 }
 
@@ -205,6 +206,7 @@ pub(crate) async fn run(config: DiscoveryConfig, updates: Updates) {
         DiscoveryConfig::Dns(config) => dns::run(config, updates).await,
         DiscoveryConfig::Consul(config) => consul::run(*config, updates).await,
         DiscoveryConfig::Docker(config) => docker::run(*config, updates).await,
+        DiscoveryConfig::DockerSwarm(config) => swarm::run(*config, updates).await,
     }
 }
 

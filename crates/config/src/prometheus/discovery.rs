@@ -11,7 +11,8 @@ mod typed;
 
 pub use groups::parse_target_groups;
 pub use typed::{
-    ConsulSdConfig, DiscoveryConfig, DnsRecord, DnsSdConfig, DockerFilter, DockerSdConfig, FileSdConfig, HttpSdConfig,
+    ConsulSdConfig, DiscoveryConfig, DnsRecord, DnsSdConfig, DockerFilter, DockerSdConfig, DockerSwarmSdConfig,
+    FileSdConfig, HttpSdConfig, SwarmRole,
 };
 
 use crate::http::{read_http_fields, read_tls};
@@ -78,9 +79,6 @@ const KINDS: &[Kind] = &[
         ("client_id", Checked), ("client_secret", Secret), ("resource_group", Text), EVERY, PORT,
     ]),
     kind("digitalocean_sd_configs", "digitalocean.plain", true, anything, &[EVERY, PORT]),
-    kind("dockerswarm_sd_configs", "moby.plain", true, checks::dockerswarm, &[
-        ("host", Checked), ("role", Checked), ("filters", Filters("")), EVERY, PORT,
-    ]),
     kind("ec2_sd_configs", "aws.plain", true, anything, &[
         ("endpoint", Text), ("region", Text), ("access_key", Text), ("secret_key", Secret), ("profile", Text), ("role_arn", Text),
         ("external_id", Text), ("filters", Filters(NO_FILTER_VALUES)), EVERY, PORT,

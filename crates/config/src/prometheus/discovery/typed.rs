@@ -22,10 +22,13 @@ pub enum DiscoveryConfig {
     Consul(Box<ConsulSdConfig>),
     /// `docker_sd_configs`
     Docker(Box<DockerSdConfig>),
+    /// `dockerswarm_sd_configs`
+    DockerSwarm(Box<DockerSwarmSdConfig>),
 }
 
 impl DiscoveryConfig {
-    /// The mechanism as metrics name it: `file`, `http`, `dns`, `consul`, `docker`.
+    /// The mechanism as metrics name it: `file`, `http`, `dns`, `consul`, `docker`,
+    /// `dockerswarm`.
     #[must_use]
     pub fn mechanism(&self) -> &'static str {
         match self {
@@ -34,6 +37,7 @@ impl DiscoveryConfig {
             Self::Dns(_) => "dns",
             Self::Consul(_) => "consul",
             Self::Docker(_) => "docker",
+            Self::DockerSwarm(_) => "dockerswarm",
         }
     }
 }
@@ -151,6 +155,34 @@ pub struct DockerSdConfig {
     pub http: HttpClientConfig,
 }
 
+/// What of a swarm becomes targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SwarmRole {
+    /// `services`: the services' virtual addresses.
+    Services,
+    /// `tasks`: the addresses of the tasks.
+    Tasks,
+    /// `nodes`: the nodes.
+    Nodes,
+}
+
+/// `dockerswarm_sd_configs`: what runs in a Docker swarm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DockerSwarmSdConfig {
+    /// As [`DockerSdConfig::host`].
+    pub host: String,
+    /// What becomes a target.
+    pub role: SwarmRole,
+    /// Which of them are listed.
+    pub filters: Vec<DockerFilter>,
+    /// The port of nodes, and of services and tasks that publish none; default 80.
+    pub port: u64,
+    /// Default 1m.
+    pub refresh_interval: Duration,
+    /// How to speak to the daemon where it is not a socket.
+    pub http: HttpClientConfig,
+}
+
 /// A kind that is read into a type: the field of a scrape job, the type in upstream's messages, the reader.
 type Typed = (&'static str, &'static str, fn(&Section<'_>) -> DiscoveryConfig);
 
@@ -158,6 +190,7 @@ pub(super) const TYPED: &[Typed] = &[
     ("consul_sd_configs", "consul.plain", consul),
     ("dns_sd_configs", "dns.plain", dns),
     ("docker_sd_configs", "moby.plain", docker),
+    ("dockerswarm_sd_configs", "moby.plain", dockerswarm),
     ("file_sd_configs", "file.plain", file),
     ("http_sd_configs", "http.plain", http),
 ];
@@ -251,6 +284,22 @@ fn docker(section: &Section<'_>) -> DiscoveryConfig {
             .text("host_networking_host")
             .unwrap_or_else(|| "localhost".to_owned()),
         match_first_network: section.bool("match_first_network").unwrap_or(true),
+        refresh_interval: every(section, 60),
+        http: read_http_fields(section),
+    }))
+}
+
+fn dockerswarm(section: &Section<'_>) -> DiscoveryConfig {
+    checks::dockerswarm(section);
+    DiscoveryConfig::DockerSwarm(Box::new(DockerSwarmSdConfig {
+        host: section.text("host").unwrap_or_default(),
+        role: match section.text("role").as_deref() {
+            Some("services") => SwarmRole::Services,
+            Some("nodes") => SwarmRole::Nodes,
+            _ => SwarmRole::Tasks,
+        },
+        filters: docker_filters(section),
+        port: section.count("port").unwrap_or(80),
         refresh_interval: every(section, 60),
         http: read_http_fields(section),
     }))
