@@ -101,14 +101,15 @@ impl History {
         }
         if self.file.is_none() {
             let number = self.parts.last().map_or(0, |part| part.number) + 1;
-            let mut file = vfs.create_new(&path(&self.dir, number))?;
-            file.append(MAGIC)?;
-            self.file = Some(file);
-            self.parts.push(Part {
-                number,
-                bytes: MAGIC.len() as u64,
-                last_at: 0,
-            });
+            let begun = journal::begin(vfs, &path(&self.dir, number));
+            if begun.is_ok() || journal::is_there(&begun) {
+                self.parts.push(Part {
+                    number,
+                    bytes: MAGIC.len() as u64,
+                    last_at: 0,
+                });
+            }
+            self.file = Some(begun?);
         }
         let (Some(file), Some(part)) = (&mut self.file, self.parts.last_mut()) else {
             return Ok(());

@@ -61,6 +61,24 @@ pub(super) fn records<'a>(all: impl IntoIterator<Item = (Kind, &'a [u8])>) -> Ve
     out
 }
 
+/// A new file with nothing in it yet. Where it cannot be begun none is left, so that a full disk is not filled with names.
+pub(super) fn begin(vfs: &dyn Vfs, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+    let mut file = vfs.create_new(path)?;
+    if let Err(error) = file.append(MAGIC) {
+        // If that fails, too, there is an empty file, which is read as such.
+        let _ = vfs.remove_file(path);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// Whether a file could not be begun as there is one of that name: what is left of an attempt on a disk that failed.
+pub(super) fn is_there<T>(begun: &io::Result<T>) -> bool {
+    begun
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
+}
+
 /// Hands on every whole record. Where something cannot be read, returns its place and what is wrong; an empty file is
 /// one that was never written to.
 pub(super) fn replay(bytes: &[u8], mut take: impl FnMut(Kind, &[u8]) -> Result<(), String>) -> Option<(usize, String)> {
@@ -138,12 +156,13 @@ impl Journal {
 
     fn try_append(&mut self, vfs: &dyn Vfs, dir: &Path, records: &[u8]) -> io::Result<()> {
         if self.file.is_none() {
-            self.number += 1;
-            self.replaceable.push(self.number);
-            let mut file = vfs.create_new(&journal_path(dir, self.number))?;
-            file.append(MAGIC)?;
+            let begun = begin(vfs, &journal_path(dir, self.number + 1));
+            if begun.is_ok() || is_there(&begun) {
+                self.number += 1;
+                self.replaceable.push(self.number);
+            }
+            self.file = Some(begun?);
             vfs.sync_dir(dir)?;
-            self.file = Some(file);
             self.bytes = MAGIC.len() as u64;
         }
         let Some(file) = &mut self.file else { return Ok(()) };

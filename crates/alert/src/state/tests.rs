@@ -219,6 +219,28 @@ fn events() -> Vec<Event> {
 }
 
 #[test]
+fn a_full_disk_is_not_filled_with_names() {
+    let sim = SimDisk::new(8);
+    let vfs = sim.mount();
+    let (disk, _) = open(&vfs).unwrap();
+    sim.set_faults(cupola_env::Faults {
+        room: Some(4),
+        ..cupola_env::Faults::default()
+    });
+    for _ in 0..20 {
+        disk.keep_alerts([alert("A", 1)].iter());
+        disk.keep_events(&events(), 0);
+    }
+    let names = vfs.list(Path::new("/am")).unwrap();
+    assert!(names.len() <= 2, "{names:?}");
+    sim.set_faults(cupola_env::Faults::default());
+    disk.keep_alerts([alert("B", 2)].iter());
+    disk.keep_events(&events(), 0);
+    let found = open(&vfs).unwrap().1;
+    assert_eq!((found.alerts, found.events), (vec![alert("B", 2)], events()));
+}
+
+#[test]
 fn events_come_back_as_they_were_written_and_old_files_go() {
     let vfs = disk();
     let (disk, _) = open(&vfs).unwrap();
