@@ -238,7 +238,9 @@ impl Inner {
             return false;
         };
         self.metrics.nflog.queries.inc();
+        let begin = std::time::Instant::now();
         let told = self.nflog.lock().get(&group.key, &group.receiver, kind, index);
+        self.metrics.nflog.query_seconds.observe(begin.elapsed().as_secs_f64());
         if told.is_none() {
             // Alertmanager counts what it does not find as failed.
             self.metrics.nflog.query_errors.inc();

@@ -1,6 +1,6 @@
 //! What is counted, under Alertmanager's names.
 
-use cupola_metrics::{Counter, CounterVec, Gauge, HistogramVec, Registry, Summary};
+use cupola_metrics::{Counter, CounterVec, Gauge, Histogram, HistogramVec, Registry, Summary};
 
 /// Alertmanager's integrations. Their series are there from the start, so that a rate of failures sees the first one.
 pub(crate) const INTEGRATIONS: [&str; 18] = [
@@ -32,6 +32,8 @@ const FAILURE_REASONS: [&str; 7] = [
     "rateLimited",
     "serverError",
 ];
+// The Go client's default.
+const QUERY_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const LATENCY_SECONDS: &[f64] = &[1.0, 5.0, 10.0, 15.0, 20.0];
 
 #[derive(Clone)]
@@ -62,6 +64,7 @@ pub(crate) struct StateMetrics {
     pub snapshot_bytes: Gauge,
     pub queries: Counter,
     pub query_errors: Counter,
+    pub query_seconds: Histogram,
     pub maintenance: Counter,
     pub maintenance_errors: Counter,
 }
@@ -88,6 +91,11 @@ impl StateMetrics {
             query_errors: counter(
                 "query_errors_total",
                 format!("Number of {what} queries that did not succeed."),
+            ),
+            query_seconds: registry.histogram(
+                &name("query_duration_seconds"),
+                &format!("Duration of {what} query evaluation."),
+                QUERY_SECONDS,
             ),
             maintenance: counter(
                 "maintenance_total",

@@ -330,7 +330,9 @@ impl Alertmanager {
     /// expired ones by their end, the latest first.
     #[must_use]
     pub fn silences(&self, matchers: &[Matcher]) -> Vec<Arc<Silence>> {
-        self.inner.metrics.silences.queries.inc();
+        let metrics = &self.inner.metrics.silences;
+        metrics.queries.inc();
+        let begin = std::time::Instant::now();
         let now = self.now_ms();
         let mut all: Vec<Arc<Silence>> = {
             let silences = self.inner.silences.lock();
@@ -347,6 +349,7 @@ impl Alertmanager {
             };
             (state, time, silence.id.clone())
         });
+        metrics.query_seconds.observe(begin.elapsed().as_secs_f64());
         all
     }
 
