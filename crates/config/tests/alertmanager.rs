@@ -348,6 +348,69 @@ receivers:
 }
 
 #[test]
+fn fields_of_newer_versions_are_checked_as_theirs() {
+    let of = |kind: &str, fields: &str| {
+        let globals = "smtp_smarthost: 'h:25', smtp_from: a@b, jira_api_url: 'https://x.example/rest/api/2'";
+        parse(&format!(
+            "global: {{{globals}}}\nroute: {{receiver: a}}\nreceivers: [{{name: a, {kind}_configs: [{{{fields}}}]}}]\n"
+        ))
+    };
+    for (kind, fields) in [
+        (
+            "sns",
+            "topic_arn: a, phone_number: b, target_arn: c, use_aws_http_client: true",
+        ),
+        ("sns", "topic_arn: a, sigv4: {region: r, access_key: k, secret_key: s}"),
+        (
+            "jira",
+            "project: a, issue_type: b, summary: {template: t, enable_update: false}, fields: {a: {b: [1]}}",
+        ),
+        ("pagerduty", "routing_key: k, details: {a: {b: c}}"),
+        ("webhook", "url: 'http://x/', payload: {a: [b, {c: d}]}"),
+        ("email", "to: a@b, threading: {enabled: true, thread_by_date: none}"),
+    ] {
+        let config = of(kind, fields).unwrap();
+        assert!(config.not_yet.is_empty(), "{kind}: {:?}", config.not_yet);
+        assert!(!config.to_yaml().contains("secret_key: s\n"));
+    }
+    for (kind, fields, told) in [
+        (
+            "sns",
+            "topic_arn: a, target_arn: b",
+            "must provide either a Target ARN, Topic ARN, or Phone Number",
+        ),
+        (
+            "sns",
+            "topic_arn: a, sigv4: {access_key: k}",
+            "must provide a AWS SigV4 Access key and Secret Key",
+        ),
+        (
+            "jira",
+            "project: a, issue_type: b, summary: {text: t}",
+            "field text not found",
+        ),
+        ("jira", "project: a, issue_type: b, fields: x", "fields must be a map"),
+        ("pagerduty", "routing_key: k, details: [a]", "details must be a map"),
+        (
+            "email",
+            "to: a@b, threading: {enabled: true}, headers: {references: x}",
+            "threading.enabled conflicts with custom References header",
+        ),
+        (
+            "email",
+            "to: a@b, threading: {thread_by_date: x}",
+            "must be either 'none' or 'daily'",
+        ),
+    ] {
+        let errors = of(kind, fields).unwrap_err();
+        assert!(
+            errors.iter().any(|error| error.contains(told)),
+            "{kind} {fields}: {errors:?}"
+        );
+    }
+}
+
+#[test]
 fn every_mistake_is_told_with_its_place() {
     let text = "\
 route:

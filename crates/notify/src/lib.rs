@@ -5,10 +5,12 @@
 //!
 //! *Invariant:* keeps no state between two sends, but for WeChat's access token. *Invariant:* no secret is in an error, a log line or a `Debug`.
 
+mod anything;
 mod data;
 mod discord;
 mod integration;
 mod kinds;
+mod sigv4;
 mod templates;
 mod text;
 mod webhook;

@@ -6,8 +6,10 @@ use std::time::Duration;
 use cupola_config::alertmanager::WebhookConfig;
 use cupola_config::common::SecretSource;
 
+use crate::anything::expand_all;
 use crate::data::Notification;
 use crate::integration::{SendError, expose, post_json, secret_url};
+use crate::kinds::go_json;
 use crate::templates::Templates;
 
 #[derive(Debug)]
@@ -30,7 +32,17 @@ impl Webhook {
         };
         let url = secret_url(&text)?;
         let limit = usize::try_from(self.config.max_alerts).unwrap_or(usize::MAX);
-        let body = notification.webhook_body(limit);
+        let body = match &self.config.payload {
+            Some(payload) => {
+                let mut shown = notification.clone();
+                if limit > 0 {
+                    shown.alerts.truncate(limit);
+                }
+                let expand = |text: &str| self.templates.render(text, &shown);
+                go_json(&expand_all(payload, &expand)?)?
+            }
+            None => notification.webhook_body(limit),
+        };
         let timeout = if self.config.timeout.is_zero() {
             timeout
         } else {

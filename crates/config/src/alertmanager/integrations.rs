@@ -9,8 +9,9 @@ mod kinds;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::Anything;
 use super::globals::Globals;
-use super::receivers::{read_go_duration, read_http};
+use super::receivers::{read_anything, read_go_duration, read_http};
 use crate::common::{HttpClientConfig, SecretSource, TlsConfig};
 use crate::http::read_tls;
 use crate::read::{Reader, Section};
@@ -37,6 +38,7 @@ pub struct IntegrationConfig {
     maps: BTreeMap<&'static str, BTreeMap<String, String>>,
     lists: BTreeMap<&'static str, Vec<String>>,
     items: BTreeMap<&'static str, Vec<Item>>,
+    free: BTreeMap<&'static str, BTreeMap<String, Anything>>,
 }
 
 /// One entry of a list of maps, such as Slack's `fields`: the texts that it gives, those of maps inside as `confirm.text`.
@@ -71,6 +73,12 @@ impl IntegrationConfig {
     #[must_use]
     pub fn map(&self, name: &str) -> Option<&BTreeMap<String, String>> {
         self.maps.get(name)
+    }
+
+    /// A map of values of any shape by name.
+    #[must_use]
+    pub fn free(&self, name: &str) -> Option<&BTreeMap<String, Anything>> {
+        self.free.get(name)
     }
 
     /// A list of texts; `None` where the file has none.
@@ -113,6 +121,8 @@ pub(super) struct KindRow {
     pub secrets: &'static [SecretRow],
     pub flags: &'static [(&'static str, bool)],
     pub maps: &'static [&'static str],
+    /// Maps of values of any shape.
+    pub free: &'static [&'static str],
     pub lists: &'static [&'static str],
     pub items: &'static [(&'static str, &'static [Part])],
     pub check: fn(&Section<'_>, &mut IntegrationConfig, &Globals),
@@ -121,10 +131,6 @@ pub(super) struct KindRow {
 /// Reads all integrations of a receiver that are in the table.
 pub(super) fn read_integrations(section: &Section<'_>, globals: &Globals) -> Vec<IntegrationConfig> {
     let mut all = Vec::new();
-    // Read and checked, and not sent to yet.
-    for field in ["sns_configs", "jira_configs"] {
-        section.not_yet(field);
-    }
     for row in KINDS {
         for node in section.items(row.field, "[]config.NotifierConfig", row.empty) {
             all.push(read_integration(section.reader, node, row, globals));
@@ -155,6 +161,7 @@ fn read_integration(reader: &Reader<'_>, node: &Node, row: &'static KindRow, glo
         maps: BTreeMap::new(),
         lists: BTreeMap::new(),
         items: BTreeMap::new(),
+        free: BTreeMap::new(),
     };
     for (name, default) in row.texts {
         let default = match default.strip_prefix("global.") {
@@ -177,6 +184,15 @@ fn read_integration(reader: &Reader<'_>, node: &Node, row: &'static KindRow, glo
     for name in row.maps {
         if section.get(name).is_some() {
             config.maps.insert(name, section.text_map(name));
+        }
+    }
+    for name in row.free {
+        match read_anything(&section, name) {
+            None => {}
+            Some(Anything::Map(map)) => {
+                config.free.insert(name, map);
+            }
+            Some(_) => section.error_at(name, format!("{name} must be a map")),
         }
     }
     for name in row.lists {

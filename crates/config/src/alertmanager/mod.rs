@@ -1,5 +1,6 @@
 //! alertmanager.yml (Alertmanager 0.34).
 
+mod anything;
 mod globals;
 mod integrations;
 mod read;
@@ -16,6 +17,7 @@ use crate::common::{HttpClientConfig, SecretSource};
 use crate::error::{ConfigError, ConfigWarning};
 use crate::time_interval::TimeInterval;
 
+pub use anything::Anything;
 pub use integrations::{IntegrationConfig, Item};
 pub use read::{load_alertmanager, parse_alertmanager};
 pub use receivers::parse_go_duration as go_duration;
@@ -120,6 +122,8 @@ pub struct WebhookConfig {
     pub max_alerts: u64,
     /// For one request; zero means no limit of its own.
     pub timeout: Duration,
+    /// What to post instead of the JSON of version 4 (0.32); its texts are templates.
+    pub payload: Option<Anything>,
     /// How to speak to it; `global.http_config` where the receiver has none.
     pub http: HttpClientConfig,
 }

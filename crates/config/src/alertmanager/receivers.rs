@@ -7,7 +7,7 @@ use cupola_model::go_quote;
 
 use super::globals::Globals;
 use super::integrations::read_integrations;
-use super::{DISCORD_MESSAGE, DISCORD_TITLE, DiscordConfig, Receiver, WebhookConfig};
+use super::{Anything, DISCORD_MESSAGE, DISCORD_TITLE, DiscordConfig, Receiver, WebhookConfig};
 use crate::common::{HttpClientConfig, SecretSource};
 use crate::http::read_http_config;
 use crate::read::{Reader, Section};
@@ -69,12 +69,12 @@ fn read_webhook(reader: &Reader<'_>, node: &Node, http: &HttpClientConfig) -> Op
         None => reader.error(section.pos, "one of url or url_file must be configured"),
         Some(source) => check_url(&section, "url", source),
     }
-    section.not_yet("payload");
     let config = url.map(|url| WebhookConfig {
         send_resolved: section.bool("send_resolved").unwrap_or(true),
         url,
         max_alerts: section.count("max_alerts").unwrap_or(0),
         timeout: read_go_duration(&section, "timeout").unwrap_or_default(),
+        payload: read_anything(&section, "payload"),
         http: read_http(&section, http),
     });
     if config.is_some() {
@@ -131,6 +131,18 @@ fn check_url(section: &Section<'_>, field: &str, source: &SecretSource) {
     } else if url.contains(|c: char| c.is_control() || c == ' ') {
         section.error_at(field, "invalid control character in URL");
     }
+}
+
+/// A field of any shape; `None` where it is missing or empty.
+pub(super) fn read_anything(section: &Section<'_>, name: &'static str) -> Option<Anything> {
+    let value = Anything::of(section.get(name)?);
+    if value.is_none() {
+        section.error_at(
+            name,
+            format!("{name} says more than anybody takes; aliases multiply it"),
+        );
+    }
+    value.filter(|value| *value != Anything::Null)
 }
 
 pub(super) fn read_go_duration(section: &Section<'_>, name: &'static str) -> Option<Duration> {

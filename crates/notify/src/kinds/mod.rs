@@ -3,6 +3,7 @@
 
 mod chat;
 mod incidentio;
+mod jira;
 mod mail;
 mod mattermost;
 mod opsgenie;
@@ -10,6 +11,7 @@ mod pagerduty;
 mod pushover;
 mod rocketchat;
 mod slack;
+mod sns;
 mod teams;
 mod telegram;
 mod victorops;
@@ -67,6 +69,7 @@ impl Way {
         match self.config.kind {
             "email" => mail::send(&message).await,
             "incidentio" => incidentio::send(&message).await,
+            "jira" => jira::send(&message).await,
             "mattermost" => mattermost::send(&message).await,
             "msteams" => teams::send(&message).await,
             "msteamsv2" => teams::send_card(&message).await,
@@ -75,6 +78,7 @@ impl Way {
             "pushover" => pushover::send(&message).await,
             "rocketchat" => rocketchat::send(&message).await,
             "slack" => slack::send(&message).await,
+            "sns" => sns::send(&message).await,
             "telegram" => telegram::send(&message).await,
             "victorops" => victorops::send(&message).await,
             "webex" => chat::send_webex(&message).await,

@@ -1,12 +1,12 @@
 //! PagerDuty: events of version 2 with a routing key, of version 1 with a service key.
 
-use std::collections::BTreeMap;
-
 use http::Method;
 use http::StatusCode;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{Message, go_json, is_empty};
+use crate::anything::expand_map;
 use crate::integration::SendError;
 use crate::text::truncate;
 
@@ -41,8 +41,8 @@ struct Payload {
     component: String,
     #[serde(skip_serializing_if = "is_empty")]
     group: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    custom_details: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    custom_details: Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -68,8 +68,8 @@ struct OldEvent {
     client: String,
     #[serde(skip_serializing_if = "is_empty")]
     client_url: String,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    details: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    details: Map<String, Value>,
 }
 
 pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
@@ -78,10 +78,8 @@ pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
     } else {
         "resolve"
     };
-    let mut details = BTreeMap::new();
-    for (name, text) in message.config.map("details").into_iter().flatten() {
-        details.insert(name.clone(), message.expand(text)?);
-    }
+    let details = message.config.free("details").into_iter().flatten();
+    let details = expand_map(details, &|text| message.expand(text))?;
     let (url, body, retried) = match message.config.secret("service_key") {
         Some(_) => (
             V1_URL.to_owned(),
@@ -106,7 +104,7 @@ pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
 fn event(
     message: &Message<'_>,
     event_action: &'static str,
-    custom_details: BTreeMap<String, String>,
+    custom_details: Map<String, Value>,
 ) -> Result<Vec<u8>, SendError> {
     let mut images = Vec::new();
     for item in message.config.items("images") {
@@ -150,14 +148,14 @@ fn event(
     let told = format!(
         "Custom details have been removed because the original event exceeds the maximum size of {MAX_EVENT_BYTES} bytes"
     );
-    event.payload.custom_details = BTreeMap::from([("error".to_owned(), told)]);
+    event.payload.custom_details = Map::from_iter([("error".to_owned(), told.into())]);
     go_json(&event)
 }
 
 fn old_event(
     message: &Message<'_>,
     event_type: &'static str,
-    details: BTreeMap<String, String>,
+    details: Map<String, Value>,
 ) -> Result<Vec<u8>, SendError> {
     go_json(&OldEvent {
         service_key: message.secret("service_key")?,

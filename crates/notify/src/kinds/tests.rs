@@ -153,6 +153,15 @@ fn of_0_25(body: &str) -> Value {
     let mut body: Value = serde_json::from_str(body).unwrap_or_else(|_| body.into());
     if let Some(body) = body.as_object_mut() {
         body.remove("notification_reason");
+        if let Some(details) = body
+            .get_mut("payload")
+            .and_then(|payload| payload["custom_details"].as_object_mut())
+        {
+            // Texts until 0.29.
+            for name in ["firing", "resolved", "num_firing", "num_resolved"] {
+                details.remove(name);
+            }
+        }
     }
     body
 }
@@ -198,7 +207,7 @@ async fn requests_are_those_of_alertmanager() {
         for (got, expected) in got.iter().zip(&expected) {
             assert_eq!((&got.to, &got.authorization), (&expected.to, &expected.authorization));
             assert_eq!(of_0_25(&got.body), of_0_25(&expected.body), "{phase} {}", got.to);
-            if !got.to.contains("/webhook") {
+            if !got.to.contains("/webhook") && !got.to.contains("/pd/") {
                 assert_eq!(got.body, expected.body, "{phase} {}", got.to);
             }
         }
@@ -332,3 +341,5 @@ async fn statuses_say_whether_another_attempt_helps_and_no_error_shows_a_secret(
     .unwrap_err();
     assert!(error.retry && !error.to_string().contains("hunter"), "{error}");
 }
+
+mod tickets;

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use cupola_model::go_quote;
 
 use super::IntegrationConfig;
+use crate::alertmanager::Anything;
 use crate::alertmanager::globals::{Globals, check_smarthost};
 use crate::common::{Auth, Secret, SecretSource};
 use crate::read::Section;
+use crate::yaml::Value;
 
 fn missing(section: &Section<'_>, message: &str) {
     section.reader.error(section.pos, message);
@@ -70,10 +72,15 @@ pub(super) fn email(section: &Section<'_>, config: &mut IntegrationConfig, globa
             .filled_text("thread_by_date")
             .unwrap_or_else(|| "daily".to_owned());
         if !matches!(by_date.as_str(), "daily" | "none") {
-            threading.error_at(
-                "thread_by_date",
-                format!("invalid thread_by_date {}, expected daily or none", go_quote(&by_date)),
-            );
+            let message = "threading.thread_by_date must be either 'none' or 'daily'";
+            threading.error_at("thread_by_date", message);
+        }
+        for name in ["References", "In-Reply-To"] {
+            if config.flag("threading") && config.map("headers").is_some_and(|map| map.contains_key(name)) {
+                let message =
+                    format!("conflicting configuration: threading.enabled conflicts with custom {name} header");
+                section.error_at("headers", message);
+            }
         }
         config.texts.insert("thread_by_date", by_date);
         threading.finish();
@@ -85,20 +92,15 @@ pub(super) fn pagerduty(section: &Section<'_>, config: &mut IntegrationConfig, _
         missing(section, "missing service or routing key in PagerDuty config");
     }
     let defaults = [
-        (
-            "firing",
-            "{{ template \"pagerduty.default.instances\" .Alerts.Firing }}",
-        ),
-        (
-            "resolved",
-            "{{ template \"pagerduty.default.instances\" .Alerts.Resolved }}",
-        ),
+        ("firing", "{{ .Alerts.Firing | toJson }}"),
+        ("resolved", "{{ .Alerts.Resolved | toJson }}"),
         ("num_firing", "{{ .Alerts.Firing | len }}"),
         ("num_resolved", "{{ .Alerts.Resolved | len }}"),
     ];
-    let details = config.maps.entry("details").or_default();
+    let details = config.free.entry("details").or_default();
     for (name, value) in defaults {
-        details.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        let details = details.entry(name.to_owned());
+        details.or_insert_with(|| Anything::Text(value.to_owned()));
     }
     if config.text("source").is_empty() {
         let client = config.text("client").to_owned();
@@ -257,10 +259,10 @@ pub(super) fn pushover(section: &Section<'_>, config: &mut IntegrationConfig, _:
 }
 
 pub(super) fn sns(section: &Section<'_>, config: &mut IntegrationConfig, _: &Globals) {
-    if ["topic_arn", "phone_number", "target_arn"]
-        .iter()
-        .all(|name| config.text(name).is_empty())
-    {
+    // Upstream's own rule: one of them, or all.
+    let targets = ["topic_arn", "phone_number", "target_arn"];
+    let missing_targets = targets.iter().filter(|name| config.text(name).is_empty()).count();
+    if missing_targets % 2 == 1 {
         missing(
             section,
             "must provide either a Target ARN, Topic ARN, or Phone Number for SNS config",
@@ -272,6 +274,10 @@ pub(super) fn sns(section: &Section<'_>, config: &mut IntegrationConfig, _: &Glo
             config.texts.insert(name, sigv4.text(name).unwrap_or_default());
         }
         sigv4.bool("use_fips_sts_endpoint");
+        // Keys are taken from here or from the environment; others would have to be asked for first.
+        for name in ["profile", "role_arn"] {
+            sigv4.not_yet(name);
+        }
         if let Some(key) = sigv4.secret("secret_key") {
             config.secrets.insert("secret_key", SecretSource::Inline(key));
         }
@@ -332,6 +338,29 @@ pub(super) fn jira(section: &Section<'_>, config: &mut IntegrationConfig, _: &Gl
     if config.text("api_url").is_empty() {
         missing(section, "no global Jira Cloud URL set");
     }
+    // A template, or a template and whether it also changes issues that are there (0.29).
+    for (name, updates, default) in [
+        ("summary", "summary.update", "{{ template \"jira.default.summary\" . }}"),
+        (
+            "description",
+            "description.update",
+            "{{ template \"jira.default.description\" . }}",
+        ),
+    ] {
+        let (mut text, mut update) = (None, None);
+        match section.get(name) {
+            Some(node) if matches!(node.value, Value::Map(_)) => {
+                let own = section.reader.section(node, "config.plain");
+                (text, update) = (own.text("template"), own.bool("enable_update"));
+                own.finish();
+            }
+            _ => text = section.text(name).or(text),
+        }
+        config.texts.insert(name, text.unwrap_or_else(|| default.to_owned()));
+        config.flags.insert(updates, update.unwrap_or(true));
+    }
+    let minutes = section.duration("reopen_duration").unwrap_or_default().as_secs() / 60;
+    config.texts.insert("reopen_minutes", minutes.to_string());
     if !matches!(config.text("api_type"), "auto" | "cloud" | "datacenter") {
         section.error_at(
             "api_type",

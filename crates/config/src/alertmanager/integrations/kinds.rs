@@ -19,6 +19,7 @@ const EMPTY: KindRow = KindRow {
     secrets: &[],
     flags: &[],
     maps: &[],
+    free: &[],
     lists: &[],
     items: &[],
     check: |_, _, _| {},
@@ -52,7 +53,7 @@ pub(in crate::alertmanager) const KINDS: &[KindRow] = &[
             ("source", ""), ("severity", ""), ("class", ""), ("component", ""), ("group", ""),
         ],
         secrets: &[secret("routing_key", "routing_key_file", None), secret("service_key", "service_key_file", None)],
-        maps: &["details"],
+        free: &["details"],
         items: &[
             ("images", &[Text("src"), Text("alt"), Text("href")]),
             ("links", &[Text("href"), Text("text")]),
@@ -148,6 +149,7 @@ pub(in crate::alertmanager) const KINDS: &[KindRow] = &[
             ("api_url", ""), ("topic_arn", ""), ("phone_number", ""), ("target_arn", ""),
             ("subject", "{{ template \"sns.default.subject\" . }}"), ("message", "{{ template \"sns.default.message\" .}}"),
         ],
+        flags: &[("use_aws_http_client", false)],
         maps: &["attributes"],
         check: checks::sns, ..EMPTY
     },
@@ -189,13 +191,11 @@ pub(in crate::alertmanager) const KINDS: &[KindRow] = &[
         kind: "jira", field: "jira_configs", empty: "missing jira config",
         texts: &[
             ("api_url", "global.jira_api_url"), ("api_type", "auto"), ("project", ""),
-            ("summary", "{{ template \"jira.default.summary\" . }}"),
-            ("description", "{{ template \"jira.default.description\" . }}"),
             ("priority", "{{ template \"jira.default.priority\" . }}"), ("issue_type", ""), ("reopen_transition", ""),
-            ("resolve_transition", ""), ("wont_fix_resolution", ""), ("reopen_duration", ""),
+            ("resolve_transition", ""), ("wont_fix_resolution", ""),
         ],
         lists: &["labels"],
-        maps: &["fields", "custom_fields"],
+        free: &["fields"],
         check: checks::jira, ..EMPTY
     },
     KindRow {
