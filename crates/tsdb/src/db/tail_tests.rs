@@ -181,3 +181,33 @@ fn histograms_exemplars_and_late_samples_are_read_along() {
     assert_eq!(histograms, [(12 * MINUTE, histogram)]);
     assert_eq!(exemplars, [(series.0, exemplar)]);
 }
+
+#[test]
+fn a_reader_beside_a_writer_misses_nothing() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open_with(&dir, Arc::new(RealFs), hold).unwrap();
+    let (mut tail, mut reader) = (tsdb.tail(None).unwrap(), Reader::default());
+    tsdb.hold_log(Some(tail.position()));
+    let minutes = 20 * 60;
+    let writing = tsdb.clone();
+    let writer = std::thread::spawn(move || {
+        for minute in 0..minutes {
+            write(&writing, &name("a"), minute * MINUTE, minute as f64).unwrap();
+            // Blocks are cut and checkpoints written meanwhile, and the head forgets.
+            if minute % 100 == 0 {
+                writing.maintain();
+            }
+        }
+    });
+    while !writer.is_finished() {
+        reader.read(&mut *tail);
+        tsdb.hold_log(Some(tail.position()));
+    }
+    writer.join().unwrap();
+    reader.read(&mut *tail);
+    assert_eq!(
+        (reader.got.len(), reader.unknown, tail.lost_segments()),
+        (minutes as usize, 0, 0)
+    );
+    assert_eq!(reader.got, expected("a", 0..minutes));
+}

@@ -360,3 +360,85 @@ impl Records {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cupola_env::RealFs;
+    use cupola_metrics::Counter;
+
+    use super::super::{LoggedSample, Part, Wal};
+    use super::*;
+
+    fn logged(dir: &std::path::Path) -> Vec<u8> {
+        let (mut wal, _) = Wal::open(Arc::new(RealFs), dir, Counter::default()).unwrap();
+        for n in 0..20_u64 {
+            let fresh = [(n, Labels::from_pairs([("__name__", format!("m{n}"))]))];
+            let samples: Vec<LoggedSample> = (0..=n)
+                .map(|series| LoggedSample {
+                    series,
+                    ts: n as i64,
+                    value: n as f64,
+                })
+                .collect();
+            wal.ready().unwrap();
+            wal.append(&fresh, &[Part::Samples(&samples)], &Default::default())
+                .unwrap();
+        }
+        std::fs::read(dir.join("00000001")).unwrap()
+    }
+
+    fn tail(dir: &std::path::Path, offset: u64) -> Tail {
+        let folder = LogFolder {
+            vfs: Arc::new(RealFs),
+            dir: dir.to_path_buf(),
+        };
+        Tail::open(folder, LogPosition { segment: 1, offset }, true).unwrap()
+    }
+
+    #[test]
+    fn every_place_between_two_records_is_a_place_to_go_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        logged(dir.path());
+        let mut whole = tail(dir.path(), 0);
+        let mut all = Vec::new();
+        while let Some(batch) = whole.next(&|| 1).unwrap() {
+            assert!(whole.position() > batch.at);
+            all.push(batch);
+        }
+        assert_eq!(all.len(), 20);
+        for (n, first) in all.iter().enumerate() {
+            let mut rest = tail(dir.path(), first.at.offset);
+            let mut got = Vec::new();
+            while let Some(batch) = rest.next(&|| 1).unwrap() {
+                got.push(batch);
+            }
+            assert!(got[n..].iter().eq(&all[n..]), "{n}");
+            assert!(
+                got[..n]
+                    .iter()
+                    .all(|batch| batch.samples.is_empty() && !batch.series.is_empty())
+            );
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic_or_read_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = logged(dir.path());
+        let name = dir.path().join("00000001");
+        cupola_testkit::fuzz(500, &[bytes], &[], |bytes| {
+            std::fs::write(&name, bytes).unwrap();
+            let mut tail = tail(dir.path(), 0);
+            let mut records = 0;
+            let mut last = LogPosition::default();
+            while let Some(batch) = tail.next(&|| 2).unwrap() {
+                assert!(batch.at >= last && tail.position() > batch.at);
+                last = batch.at;
+                records += 1;
+            }
+            assert!(records <= bytes.len());
+            // A segment that may still grow is waited for; one that is over is left.
+            assert_eq!(tail.position().segment, 2);
+        });
+    }
+}
