@@ -34,16 +34,19 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
     if let Some(file) = &settings.web_config_file {
         check_web_config(file)?;
     }
-    let listener = StdListener::bind(settings.listen).with_context(|| {
-        format!(
-            "cannot listen on {} (is another cupola or alertmanager running there? choose another address with \
-             --web.listen-address)",
-            settings.listen
-        )
-    })?;
-    listener
-        .set_nonblocking(true)
-        .context("cannot prepare the listening socket")?;
+    let listeners = settings.listen.iter().map(|address| {
+        let listener = StdListener::bind(address).with_context(|| {
+            format!(
+                "cannot listen on {address} (is another cupola or alertmanager running there? choose another address \
+                 with --web.listen-address)"
+            )
+        })?;
+        listener
+            .set_nonblocking(true)
+            .context("cannot prepare the listening socket")?;
+        Ok(listener)
+    });
+    let listeners = listeners.collect::<Result<Vec<_>>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_keep_alive(Duration::from_secs(5))
@@ -51,7 +54,7 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(settings, loaded, listener, clock))
+    runtime.block_on(serve(settings, loaded, listeners, clock))
 }
 
 // Prometheus's operator always names a file, which asks for nothing unless somebody wants TLS or passwords.
@@ -153,12 +156,19 @@ fn warn_of(config: &AlertmanagerConfig) {
 async fn serve(
     settings: AlertmanagerSettings,
     loaded: Loaded,
-    listener: StdListener,
+    listeners: Vec<StdListener>,
     clock: Arc<dyn Clock>,
 ) -> Result<()> {
     let started_ms = clock.now_ms();
-    let listener = TcpListener::from_std(listener).context("cannot use the listening socket")?;
-    let address = listener.local_addr().context("cannot tell the listening address")?;
+    let listeners = listeners.into_iter().map(TcpListener::from_std);
+    let listeners = listeners
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("cannot use the listening socket")?;
+    let addresses = listeners.iter().map(TcpListener::local_addr);
+    let addresses = addresses
+        .collect::<std::io::Result<Vec<_>>>()
+        .context("cannot tell the listening address")?;
+    let address = *addresses.first().context("there is no address to listen on")?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (external_url, route_prefix) = crate::server::external_urls(
         settings.external_url.as_deref(),
@@ -227,9 +237,11 @@ async fn serve(
         get_concurrency: settings.get_concurrency,
         timeout: settings.timeout,
     };
-    let web = tokio::spawn(cupola_web::serve_alertmanager(app, listener, stop.child_token()));
+    let web = tokio::spawn(cupola_web::serve_alertmanager(app, listeners, stop.child_token()));
     ready.set_ready();
-    info!(address = %address, external_url, "listening");
+    for address in addresses {
+        info!(address = %address, external_url, "listening");
+    }
     wait_for_end(&parts).await?;
     info!("stopping");
     ready.set_stopping();

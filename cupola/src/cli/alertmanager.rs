@@ -16,7 +16,7 @@ use crate::logging::LogFormat;
 pub(crate) struct AlertmanagerSettings {
     pub config_file: PathBuf,
     pub storage: PathBuf,
-    pub listen: SocketAddr,
+    pub listen: Vec<SocketAddr>,
     pub external_url: Option<String>,
     pub route_prefix: Option<String>,
     pub retention: Duration,
@@ -83,7 +83,7 @@ const FLAGS: &[Flag] = &[
     (
         "web.listen-address",
         ":9093",
-        "Address on which to expose metrics and web interface.",
+        "Address on which to expose metrics and web interface. Repeatable.",
     ),
     (
         "web.config.file",
@@ -220,13 +220,13 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
         Ok::<_, Exit>(usize::try_from(parsed).unwrap_or(0))
     };
     let optional = |name: &str| Some(text(name)).filter(|t| !t.is_empty());
-    if given.get("web.listen-address").is_some_and(|v| v.len() > 1) {
-        return Err(Exit::mistake(
-            "more than one --web.listen-address is not supported by this version",
-        ));
-    }
-    let listen = super::prometheus::listen_address(&text("web.listen-address"))
-        .ok_or_else(|| bad("web.listen-address", &"is not ADDRESS:PORT"))?;
+    let default = vec![text("web.listen-address")];
+    let addresses = given.get("web.listen-address").unwrap_or(&default).iter();
+    let addresses = addresses.map(|address| {
+        let parsed = super::prometheus::listen_address(address);
+        parsed.ok_or_else(|| Exit::mistake(format_args!("--web.listen-address={address}: is not ADDRESS:PORT")))
+    });
+    let listen = addresses.collect::<Result<Vec<_>, _>>()?;
     let mut ignored: Vec<String> = given
         .keys()
         .filter(|name| FLAGS.iter().any(|f| f.0 == **name && f.2.is_empty()))
@@ -310,7 +310,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.retention, Duration::from_secs(960 * 3600));
-        assert_eq!(settings.listen.to_string(), "0.0.0.0:9093");
+        assert_eq!(settings.listen, ["0.0.0.0:9093".parse().unwrap()]);
         assert_eq!(settings.matcher_mode, MatcherMode::Utf8);
         assert_eq!(
             settings.ignored,
@@ -325,6 +325,8 @@ mod tests {
         let settings = parsed("").unwrap();
         assert_eq!(settings.config_file, PathBuf::from("alertmanager.yml"));
         assert!(settings.ignored.is_empty() && settings.timeout.is_zero());
+        let two = parsed("--web.listen-address=127.0.0.1:1 --web.listen-address=[::1]:2").unwrap();
+        assert_eq!(two.listen.len(), 2);
     }
 
     #[test]

@@ -148,13 +148,13 @@ pub fn alertmanager_router(app: AlertmanagerApp) -> Router {
     prefixed(routes, prefix, to)
 }
 
-/// Serves `app` on `listener` until `stop` is cancelled; requests in flight then get a few seconds.
+/// Serves `app` on all `listeners` until `stop` is cancelled; requests in flight then get a few seconds.
 ///
 /// # Errors
 /// None at present: a connection that fails ends alone, and where accepting fails it is tried again.
 pub fn serve_alertmanager(
     app: AlertmanagerApp,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     stop: CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
     let ready = app.ready.clone();
@@ -164,7 +164,15 @@ pub fn serve_alertmanager(
     };
     let router = alertmanager_router(app);
     async move {
-        serve_router(router, limits, listener, stop, move || ready.set_stopping()).await;
+        let serving = listeners.into_iter().map(|listener| {
+            let (router, stop, ready) = (router.clone(), stop.clone(), ready.clone());
+            tokio::spawn(serve_router(router, limits, listener, stop, move || {
+                ready.set_stopping()
+            }))
+        });
+        for one in serving.collect::<Vec<_>>() {
+            one.await.map_err(io::Error::other)?;
+        }
         Ok(())
     }
 }
