@@ -52,34 +52,10 @@ pub(crate) async fn run(config: DnsSdConfig, updates: Updates) {
     let seconds = metrics.refresh_seconds.with(&["dns"]);
     loop {
         let started = Instant::now();
-        let resolver = Resolver::read(Path::new(RESOLV_CONF));
-        let mut asked = JoinSet::new();
-        for name in &config.names {
-            let (name, record, resolver) = (name.clone(), config.record, resolver.clone());
-            asked.spawn(async move {
-                let found = match resolver {
-                    Ok(resolver) => resolver.lookup(&name, record).await,
-                    Err(error) => Err(error),
-                };
-                (name, found)
-            });
-        }
-        let (mut groups, mut errors) = (Vec::new(), Vec::new());
-        while let Some(done) = asked.join_next().await {
-            metrics.dns_lookups.inc();
-            let error = match done {
-                Ok((name, Ok(answers))) => {
-                    groups.push(group(&config, name, &answers));
-                    continue;
-                }
-                Ok((_, Err(error))) => error,
-                Err(broken) => format!("asking broke off: {broken}"),
-            };
-            metrics.dns_failures.inc();
-            errors.push(error);
-        }
+        let (groups, errors) = ask_all(&config, Resolver::read(Path::new(RESOLV_CONF))).await;
         seconds.observe(started.elapsed().as_secs_f64());
-        errors.sort();
+        metrics.dns_lookups.add((groups.len() + errors.len()) as f64);
+        metrics.dns_failures.add(errors.len() as f64);
         if errors.is_empty() {
             updates.worked();
         } else {
@@ -89,6 +65,32 @@ pub(crate) async fn run(config: DnsSdConfig, updates: Updates) {
         updates.set(groups);
         tokio::time::sleep_until((started + config.refresh_interval).max(Instant::now())).await;
     }
+}
+
+// Asks for all names at once: a group for each that somebody knows something of, an error for each other one.
+async fn ask_all(config: &DnsSdConfig, resolver: Result<Resolver, String>) -> (Vec<TargetGroup>, Vec<String>) {
+    let resolver = match resolver {
+        Ok(resolver) => resolver,
+        Err(error) => return (Vec::new(), vec![error]),
+    };
+    let mut asked = JoinSet::new();
+    for name in &config.names {
+        let (name, record, resolver) = (name.clone(), config.record, resolver.clone());
+        asked.spawn(async move {
+            let found = resolver.lookup(&name, record).await;
+            (name, found)
+        });
+    }
+    let (mut groups, mut errors) = (Vec::new(), Vec::new());
+    while let Some(done) = asked.join_next().await {
+        match done {
+            Ok((name, Ok(answers))) => groups.push(group(config, name, &answers)),
+            Ok((_, Err(error))) => errors.push(error),
+            Err(broken) => errors.push(format!("asking broke off: {broken}")),
+        }
+    }
+    errors.sort();
+    (groups, errors)
 }
 
 fn group(config: &DnsSdConfig, name: String, answers: &[Answer]) -> TargetGroup {

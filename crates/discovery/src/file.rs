@@ -50,6 +50,8 @@ struct Known {
 struct Watched {
     config: FileSdConfig,
     files: BTreeMap<PathBuf, Known>,
+    // What is wrong with patterns.
+    malformed: Vec<String>,
     told: Told,
 }
 
@@ -124,6 +126,7 @@ impl Watched {
         Self {
             config,
             files: BTreeMap::new(),
+            malformed: Vec::new(),
             told: Told {
                 names: Arc::default(),
                 metric,
@@ -137,13 +140,18 @@ impl Watched {
         let mut has_news = false;
         let mut has_read = false;
         let mut found: BTreeMap<PathBuf, Stamp> = BTreeMap::new();
+        let mut malformed = Vec::new();
         for pattern in &self.config.files {
             match DiskFiles.glob(pattern) {
                 Ok(paths) => found.extend(paths.into_iter().filter_map(|path| Some((path.clone(), stamp(&path)?)))),
-                // A pattern that is malformed finds nothing, now and later.
-                Err(_) => metrics.file_watch_errors.inc(),
+                Err(error) => {
+                    metrics.file_watch_errors.inc();
+                    malformed.push(format!("{}: {error}", pattern.display()));
+                }
             }
         }
+        has_news |= self.malformed != malformed;
+        self.malformed = malformed;
         self.files.retain(|path, _| {
             let stays = found.contains_key(path);
             if !stays {
@@ -189,9 +197,8 @@ impl Watched {
 
     fn errors(&self) -> String {
         let errors = self.files.iter().filter(|(_, known)| !known.error.is_empty());
-        let texts: Vec<String> = errors
-            .map(|(path, known)| format!("{}: {}", path.display(), known.error))
-            .collect();
+        let of_files = errors.map(|(path, known)| format!("{}: {}", path.display(), known.error));
+        let texts: Vec<String> = self.malformed.iter().cloned().chain(of_files).collect();
         texts.join("; ")
     }
 }
@@ -330,6 +337,13 @@ mod tests {
         assert!(!watched.look(false, &metrics));
         assert!(watched.look(false, &metrics));
         assert_eq!(addresses(&watched), ["a:2", "b:3", "b:4", "b:5"]);
+        watched.config.files.push(dir.path().join("[.json"));
+        assert!(watched.look(false, &metrics));
+        assert!(
+            watched.errors().ends_with("[.json: syntax error in pattern"),
+            "{}",
+            watched.errors()
+        );
         std::fs::remove_file(&b).unwrap();
         assert!(watched.look(false, &metrics));
         assert_eq!(addresses(&watched), ["a:2"]);

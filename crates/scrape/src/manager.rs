@@ -7,13 +7,13 @@ use std::time::Instant;
 use cupola_config::prometheus::{GroupChange, ScrapeConfig};
 use cupola_env::Clock;
 use cupola_metrics::{GaugeVec, Registry};
-use cupola_model::Labels;
+use cupola_model::{Labels, format_duration};
 use cupola_net::Peer;
 use cupola_storage::{Appendable, Metadata};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::metrics::Metrics;
 use crate::pool::{Pool, Running};
@@ -105,7 +105,13 @@ impl ScrapeManager {
                     Pool::new(config, source.cloned())
                 }
             };
+            let begun = Instant::now();
             self.timed(&mut pool, |pool, starter| pool.reload(config, starter));
+            if known.is_some() {
+                let interval = format_duration(config.scrape_interval.as_millis() as i64);
+                let seconds = begun.elapsed().as_secs_f64();
+                self.metrics.reload_seconds.with(&[&interval]).observe(seconds);
+            }
             state.pools.push(pool);
         }
         for gone in old {
@@ -125,7 +131,7 @@ impl ScrapeManager {
         let changes = changes.into_iter().map(|c| ((c.provider, c.source), c.group)).collect();
         let synced = self.timed(pool, |pool, starter| pool.sync(changes, starter));
         if synced.started + synced.ended > 0 {
-            info!(
+            debug!(
                 pool = pool.name(),
                 started = synced.started,
                 ended = synced.ended,

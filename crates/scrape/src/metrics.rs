@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     pub syncs: CounterVec,
     pub sync_seconds: SummaryVec,
     pub pool_reloads: Counter,
+    pub reload_seconds: SummaryVec,
     pub commit_failed: Counter,
 }
 
@@ -84,6 +85,12 @@ impl Metrics {
                 "prometheus_target_sync_length_seconds",
                 "Actual interval to sync the scrape pool.",
                 &["scrape_job"],
+                &[0.01, 0.05, 0.5, 0.9, 0.99],
+            ),
+            reload_seconds: registry.summary_vec(
+                "prometheus_target_reload_length_seconds",
+                "Actual interval to reload the scrape pool with a given configuration.",
+                &["interval"],
                 &[0.01, 0.05, 0.5, 0.9, 0.99],
             ),
             pool_reloads: counter("scrape_pool_reloads_total", "Total number of scrape pool reloads."),

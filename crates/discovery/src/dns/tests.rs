@@ -197,6 +197,28 @@ async fn the_search_list_is_tried_and_servers_that_fail_are_passed_over() {
     assert!(error.contains("is no name that can be asked for"), "{error}");
 }
 
+#[tokio::test]
+async fn a_name_that_nobody_can_tell_of_does_not_hold_up_the_others() {
+    let config = DnsSdConfig {
+        names: ["broken.example.org", "web.example.org", "nobody.example.org"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..config(DnsRecord::A)
+    };
+    let (mut groups, errors) = ask_all(&config, Ok(resolver(vec![server().await], &[]))).await;
+    groups.sort_by(|a, b| a.source.cmp(&b.source));
+    let found: Vec<_> = groups
+        .iter()
+        .map(|group| (group.source.as_str(), group.targets.len()))
+        .collect();
+    // Of the broken one nothing is said, so that what was found before stays.
+    assert_eq!(found, [("nobody.example.org", 0), ("web.example.org", 1)]);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    let (groups, errors) = ask_all(&config, Resolver::read(Path::new("/nonexistent"))).await;
+    assert_eq!(groups, []);
+    assert!(errors[0].starts_with("could not load /nonexistent: "), "{errors:?}");
+}
+
 #[test]
 fn resolv_conf_is_read_as_elsewhere() {
     let text = "# by hand\nnameserver 10.0.0.2 ; first\nnameserver fe80::1%eth0\nnameserver x\ndomain old.org\n\
