@@ -88,6 +88,10 @@ impl Loaded {
         let config = load_alertmanager(file, settings.matcher_mode, &DiskFiles)
             .map_err(&mut collect)
             .ok();
+        let not_yet = config.iter().flat_map(|c| c.not_yet.clone()).collect();
+        if let Some(errors) = ConfigErrors::from_list(not_yet) {
+            collect(errors);
+        }
         let templates = load::templates(config.as_ref(), &mut collect);
         match config {
             Some(config) if mistakes.is_empty() => Ok(Self {

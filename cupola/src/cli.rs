@@ -15,6 +15,7 @@ use crate::logging::LogFormat;
 
 mod agent;
 mod alertmanager;
+mod amtool;
 mod prometheus;
 mod promtool;
 mod retention;
@@ -22,6 +23,7 @@ mod tsdb;
 
 pub(crate) use agent::Agent;
 pub(crate) use alertmanager::AlertmanagerSettings;
+pub(crate) use amtool::Amtool;
 pub(crate) use promtool::Promtool;
 pub(crate) use tsdb::TsdbTool;
 
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Serve(Box<Settings>),
     /// Do what promtool does.
     Promtool(Box<Promtool>),
+    /// Do what amtool does.
+    Amtool(Box<Amtool>),
     /// Look after a data folder.
     Tsdb(TsdbTool),
     /// Run an Alertmanager alone.
@@ -186,6 +190,13 @@ enum Sub {
     },
     /// Format queries, check rules, run PromQL test scripts, look into data folders.
     Promtool(Promtool),
+    /// View and modify the state of an Alertmanager: alerts, silences, configuration.
+    #[command(disable_help_flag = true)]
+    Amtool {
+        /// amtool's flags; `cupola amtool --help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<OsString>,
+    },
     /// Look after a data folder: verify its blocks.
     Tsdb(TsdbTool),
 }
@@ -237,12 +248,17 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             let rest: Vec<String> = args.iter().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
             return alertmanager::parse(&rest);
         }
-        tool @ ("amtool" | "node_exporter" | "blackbox_exporter") => {
+        "amtool" => return amtool::parse(args),
+        tool @ ("node_exporter" | "blackbox_exporter") => {
             return Err(Exit::mistake(format_args!(
                 "this version cannot stand in for {tool} yet"
             )));
         }
         _ => {}
+    }
+    // amtool has commands that may be left out, which clap does not know.
+    if args.get(1).is_some_and(|command| command == "amtool") {
+        return amtool::parse(args.into_iter().skip(1));
     }
     let cupola = Cupola::try_parse_from(args)?;
     match cupola.command {
@@ -251,6 +267,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
         Some(Sub::Prometheus { flags }) => prometheus::parse(&flags),
         Some(Sub::Alertmanager { flags }) => alertmanager::parse(&flags),
         Some(Sub::Promtool(promtool)) => Ok(promtool.into()),
+        Some(Sub::Amtool { args }) => amtool::parse(std::iter::once("amtool".into()).chain(args)),
         Some(Sub::Tsdb(tool)) => Ok(Command::Tsdb(tool)),
     }
 }
@@ -445,7 +462,8 @@ mod tests {
             ("prometheus --storage.tsdb.retention.rule={a=\"b\"}", "=3d"),
             ("prometheus --storage.tsdb.retention.rule={a=\"b\"}=soon", "soon"),
             ("prometheus stray", "unexpected stray"),
-            ("amtool alert", "amtool"),
+            ("amtool alert nope --tree", "--tree"),
+            ("amtool silence expire --nope", "--nope"),
             ("promtool check", "rules"),
             ("cupola promtool check", "rules"),
             ("promtool test promql", "<FILE>..."),
@@ -481,6 +499,10 @@ mod tests {
             "cupola promtool check rules --help",
             "cupola promtool tsdb create-blocks-from rules --help",
             "cupola tsdb verify --help",
+            "amtool --help",
+            "amtool --version",
+            "cupola amtool --help",
+            "cupola amtool silence add --help",
         ] {
             let exit = parsed(line).unwrap_err();
             assert_eq!((exit.code, exit.to_stdout), (0, true), "{line}");
@@ -490,7 +512,7 @@ mod tests {
     #[test]
     fn no_command_is_listed_that_does_not_exist() {
         let help = parsed("cupola --help").unwrap_err().text;
-        for absent in ["node-exporter", "blackbox", "kube", "operator", "amtool"] {
+        for absent in ["node-exporter", "blackbox", "kube", "operator"] {
             assert!(!help.contains(absent), "{absent} in {help}");
         }
     }

@@ -34,6 +34,7 @@ fn main() -> ExitCode {
     let settings = match command {
         Command::Serve(settings) => settings,
         Command::Promtool(promtool) => return ExitCode::from(promtool.run()),
+        Command::Amtool(amtool) => return ExitCode::from(amtool.run()),
         Command::Tsdb(tool) => return ExitCode::from(tool.run()),
         Command::Alertmanager(settings) => {
             return served(&settings.log_level.clone(), settings.log_format, || {

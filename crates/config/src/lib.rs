@@ -22,6 +22,7 @@ mod redact;
 pub mod relabel;
 pub mod rules;
 pub mod time_interval;
+mod tools;
 mod yaml;
 
 pub use alertmanager::{AlertmanagerConfig, load_alertmanager, parse_alertmanager};
@@ -32,3 +33,4 @@ pub use matchers::{MatcherMode, parse_matchers};
 pub use prometheus::{PrometheusConfig, load_prometheus, parse_prometheus};
 pub use relabel::{RelabelConfig, relabel};
 pub use rules::{RuleFile, RuleOptions, load_rules, parse_rules};
+pub use tools::{load_flags, load_http_config};

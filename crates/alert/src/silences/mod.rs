@@ -346,7 +346,12 @@ impl Silences {
                 }
             }
         }
-        if matchers.iter().all(Matcher::matches_empty) {
+        // A negative matcher is taken for narrow enough even where it matches a label that is not there.
+        let is_wide = |matcher: &Matcher| match matcher.op() {
+            MatchOp::Equal | MatchOp::Regex => matcher.matches_empty(),
+            MatchOp::NotEqual | MatchOp::NotRegex => false,
+        };
+        if matchers.iter().all(is_wide) {
             return refuse("at least one matcher must not match the empty string".to_owned());
         }
         let starts_at = request.starts_at.unwrap_or(now);

@@ -100,6 +100,12 @@ fn expiring_twice_is_fine_and_an_unknown_id_is_not_found() {
 }
 
 #[test]
+fn a_silence_of_negative_matchers_alone_was_refused() {
+    let negative = &[("a", MatchOp::NotRegex, "b.*"), ("c", MatchOp::NotEqual, "d")];
+    assert!(set(&mut all(), request(negative, None, 1), 0).is_ok());
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_in_alertmanagers_words() {
     let check = |request: SilenceRequest, expected: &str| {
         assert_eq!(set(&mut all(), request, 0).unwrap_err().to_string(), expected);

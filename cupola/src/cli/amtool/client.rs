@@ -1,0 +1,165 @@
+//! Alertmanager's API v2, asked.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cupola_config::common::{Auth, HttpClientConfig, Secret, SecretSource};
+use cupola_config::{Files, load_http_config};
+use cupola_model::{parse_duration, query_escape};
+use cupola_net::{Peer, Request};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use http::{HeaderMap, Method, Uri};
+use serde_json::Value;
+
+const DEFAULT_URL: &str = "http://localhost:9093/";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_ANSWER: usize = 1 << 30;
+
+/// One Alertmanager. Nothing is opened before it is asked.
+pub(super) struct Client {
+    base: String,
+    is_named: bool,
+    timeout: Duration,
+    peer: Peer,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    pub(super) fn new(
+        url: Option<String>,
+        timeout: Option<String>,
+        http_config: Option<&Path>,
+        files: &dyn Files,
+    ) -> Result<Self, String> {
+        let timeout = match timeout {
+            Some(text) => {
+                let ms = parse_duration(&text).map_err(|error| format!("--timeout: {error}"))?;
+                Duration::from_millis(ms.unsigned_abs())
+            }
+            None => DEFAULT_TIMEOUT,
+        };
+        let mut config = match http_config {
+            Some(path) => load_http_config(path, files).map_err(|errors| errors.to_string())?,
+            None => HttpClientConfig::default(),
+        };
+        let is_named = url.is_some();
+        let mut url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
+        // A name and password in the URL, as amtool takes them.
+        if let Some((scheme, rest)) = url.split_once("://")
+            && let Some((user, host)) = rest.split_once('@')
+            && !user.contains('/')
+        {
+            let (name, password) = user.split_once(':').unwrap_or((user, ""));
+            let source = |text: &str| Some(SecretSource::Inline(Secret::new(text)));
+            config.auth = Some(Auth::Basic {
+                username: source(name),
+                password: source(password),
+            });
+            url = format!("{scheme}://{host}");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(Self {
+            base: url.trim_end_matches('/').to_owned(),
+            is_named,
+            timeout,
+            peer: Peer::new(&config),
+            runtime: runtime.map_err(|error| error.to_string())?,
+        })
+    }
+
+    /// Whether somebody said which.
+    pub(super) fn is_named(&self) -> bool {
+        self.is_named
+    }
+
+    /// Asks for something. The text is as the server wrote it.
+    pub(super) fn get(&mut self, path: &str, query: &[(&str, String)]) -> Result<String, String> {
+        let mut pairs: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", query_escape(value)))
+            .collect();
+        pairs.sort();
+        let url = match pairs.is_empty() {
+            true => path.to_owned(),
+            false => format!("{path}?{}", pairs.join("&")),
+        };
+        let (status, body) = self.send(&Method::GET, &url, None)?;
+        match status {
+            200 => Ok(body),
+            _ => Err(refused("GET", path, status, &body)),
+        }
+    }
+
+    pub(super) fn get_json(&mut self, path: &str, query: &[(&str, String)]) -> Result<Value, String> {
+        let body = self.get(path, query)?;
+        serde_json::from_str(&body).map_err(|error| format!("the answer of {} is no JSON: {error}", self.base))
+    }
+
+    pub(super) fn post(&mut self, path: &str, body: &Value) -> Result<Value, String> {
+        let (status, answer) = self.send(&Method::POST, path, Some(body.to_string()))?;
+        match status {
+            200 => Ok(serde_json::from_str(&answer).unwrap_or_default()),
+            _ => Err(refused("POST", path, status, &answer)),
+        }
+    }
+
+    /// Deletes a silence; the status where that is refused.
+    pub(super) fn delete_silence(&mut self, id: &str) -> Result<(), String> {
+        let (status, answer) = self.send(&Method::DELETE, &format!("/silence/{id}"), None)?;
+        match status {
+            200 => Ok(()),
+            _ => Err(refused("DELETE", "/silence/{silenceID}", status, &answer)),
+        }
+    }
+
+    fn send(&mut self, method: &Method, path: &str, body: Option<String>) -> Result<(u16, String), String> {
+        let url = format!("{}/api/v2{path}", self.base);
+        let word = match *method {
+            Method::GET => "Get",
+            Method::POST => "Post",
+            _ => "Delete",
+        };
+        let uri: Uri = url.parse().map_err(|error| format!("{word} \"{url}\": {error}"))?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let request = Request {
+            method: method.clone(),
+            url: &uri,
+            headers,
+            body: Bytes::from(body.unwrap_or_default()),
+            timeout: self.timeout,
+            max_body: MAX_ANSWER,
+            gzip: true,
+            follow_redirects: true,
+        };
+        let sent = self.runtime.block_on(self.peer.send(request));
+        let response = sent.map_err(|error| format!("{word} \"{url}\": {error}"))?;
+        let text = String::from_utf8_lossy(&response.body).into_owned();
+        Ok((response.status.as_u16(), text))
+    }
+}
+
+// As the client that is generated from the API's description tells it.
+fn refused(method: &str, path: &str, status: u16, body: &str) -> String {
+    let operation = match (method, path) {
+        ("GET", "/alerts") => "getAlerts",
+        ("POST", "/alerts") => "postAlerts",
+        ("GET", "/silences") => "getSilences",
+        ("POST", "/silences") => "postSilences",
+        ("DELETE", _) => "deleteSilence",
+        ("GET", "/status") => "getStatus",
+        _ => "getSilence",
+    };
+    let kind = match status {
+        400 => "BadRequest",
+        404 => "NotFound",
+        500 => "InternalServerError",
+        _ => return format!("[{method} {path}][{status}] {operation} default  {}", body.trim()),
+    };
+    let told = serde_json::from_str::<String>(body).unwrap_or_else(|_| body.trim().to_owned());
+    format!("[{method} {path}][{status}] {operation}{kind}  {told}")
+}
