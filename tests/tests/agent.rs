@@ -73,7 +73,7 @@ fn an_agent_answers_as_prometheus_does_as_one() {
         assert_eq!((ours.status, ours.text()), (theirs.status, theirs.text()), "{path}");
     }
     let overview = server.get("/");
-    assert_eq!((overview.status, overview.header("location")), (302, "targets"));
+    assert_eq!((overview.status, overview.header("location")), (302, "/targets"));
     for path in [
         "/api/v1/targets",
         "/api/v1/status/config",

@@ -23,11 +23,12 @@ const REFUSED: [&str; 14] = [
     "admin/tsdb/",
 ];
 
-/// The answer to what is asked at `path`, where an agent has none of its own.
-pub(crate) fn refusal(path: &str) -> Option<Response> {
+/// The answer to what is asked at `path`, where an agent has none of its own. `prefix` comes before all paths.
+pub(crate) fn refusal(path: &str, prefix: &str) -> Option<Response> {
     // The overview is made of queries.
     if path == "/" {
-        return Some((StatusCode::FOUND, [(LOCATION, HeaderValue::from_static("targets"))]).into_response());
+        let to = HeaderValue::try_from(format!("{prefix}/targets")).ok()?;
+        return Some((StatusCode::FOUND, [(LOCATION, to)]).into_response());
     }
     if path == "/federate" {
         let text = "unsupported operation with WAL-only storage\n";

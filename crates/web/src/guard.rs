@@ -30,7 +30,7 @@ pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: N
     } else if is_api && request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else if ctx.app.mode == Mode::Agent
-        && let Some(refusal) = agent::refusal(request.uri().path())
+        && let Some(refusal) = agent::refusal(request.uri().path(), ctx.app.route_prefix.trim_end_matches('/'))
     {
         refusal
     } else {
