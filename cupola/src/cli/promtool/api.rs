@@ -5,7 +5,7 @@ use std::time::Duration;
 use cupola_model::{go_quote, query_escape};
 use cupola_net::{Connection, Request, Tls, TlsOptions};
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
 const MAX_ANSWER: usize = 2 << 30;
@@ -43,38 +43,70 @@ impl ApiServer {
     /// Posts a form to `path` and gives the whole answer. The API's own errors are told as its clients tell them.
     pub(super) fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Result<Value, String> {
         let url = format!("{}{path}", self.base);
+        let (status, body) = self.send("Post", &url, form_text(form).into_bytes())?;
+        answer(&format!("Post \"{url}\""), status, &body)
+    }
+
+    /// Gets `path` with parameters and gives the whole answer, as [`Self::post`] does.
+    pub(super) fn get(&mut self, path: &str, params: &[(&str, &str)]) -> Result<Value, String> {
+        let mut url = format!("{}{path}", self.base);
+        if !params.is_empty() {
+            url = format!("{url}?{}", form_text(params));
+        }
+        let (status, body) = self.send("Get", &url, Vec::new())?;
+        answer(&format!("Get \"{url}\""), status, &body)
+    }
+
+    /// Gets `path`, whatever is answered: the status and the body.
+    pub(super) fn get_raw(&mut self, path: &str) -> Result<(StatusCode, Vec<u8>), String> {
+        let url = format!("{}{path}", self.base);
+        self.send("Get", &url, Vec::new())
+    }
+
+    // `word` is the method as Go's client tells it in errors.
+    fn send(&mut self, word: &str, url: &str, body: Vec<u8>) -> Result<(StatusCode, Vec<u8>), String> {
         let uri: Uri = url
             .parse()
-            .map_err(|error| format!("invalid URL {}: {error}", go_quote(&url)))?;
+            .map_err(|error| format!("invalid URL {}: {error}", go_quote(url)))?;
+        let is_post = word == "Post";
         let mut headers = HeaderMap::new();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/x-www-form-urlencoded"),
-        );
-        let form: Vec<String> = form
-            .iter()
-            .map(|(name, value)| format!("{name}={}", query_escape(value)))
-            .collect();
+        if is_post {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            );
+        }
         let request = Request {
-            method: Method::POST,
+            method: if is_post { Method::POST } else { Method::GET },
             url: &uri,
             headers,
-            body: form.join("&").into_bytes().into(),
+            body: body.into(),
             timeout: self.timeout,
             max_body: MAX_ANSWER,
             gzip: true,
-            follow_redirects: false,
+            follow_redirects: !is_post,
         };
         let sent = self.runtime.block_on(self.connection.send(&request));
-        let response = sent.map_err(|error| format!("Post \"{url}\": {error}"))?;
-        let status = response.status;
-        let answer: Value = serde_json::from_slice(&response.body)
-            .map_err(|error| format!("Post \"{url}\": {status}, and no JSON: {error}"))?;
-        let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
-        if text("status") == "success" {
-            Ok(answer)
-        } else {
-            Err(format!("{}: {}", text("errorType"), text("error")))
-        }
+        let response = sent.map_err(|error| format!("{word} \"{url}\": {error}"))?;
+        Ok((response.status, response.body))
+    }
+}
+
+fn form_text(pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value)))
+        .collect();
+    pairs.join("&")
+}
+
+fn answer(what: &str, status: StatusCode, body: &[u8]) -> Result<Value, String> {
+    let answer: Value =
+        serde_json::from_slice(body).map_err(|error| format!("{what}: {status}, and no JSON: {error}"))?;
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).unwrap_or_default();
+    if text("status") == "success" {
+        Ok(answer)
+    } else {
+        Err(format!("{}: {}", text("errorType"), text("error")))
     }
 }

@@ -3,8 +3,11 @@
 mod api;
 mod backtest;
 mod config;
+mod explain;
 mod metrics;
 mod promql;
+mod query;
+mod ready;
 mod rules;
 mod scripts;
 mod tsdb;
@@ -53,9 +56,14 @@ enum Tool {
     /// Check files before a server reads them.
     #[command(subcommand)]
     Check(Check),
-    /// Format and look into queries.
+    /// Say why something is as it is. Ours; Prometheus's promtool has none.
+    #[command(subcommand)]
+    Explain(explain::Explain),
+    /// Format, look into and change queries.
     #[command(subcommand)]
     Promql(Promql),
+    /// Ask a server.
+    Query(query::QueryArgs),
     /// Try rules on past data.
     #[command(subcommand)]
     Rules(backtest::Rules),
@@ -71,6 +79,10 @@ enum Tool {
 enum Check {
     /// Check whether configuration files are valid, and the rule files that they name.
     Config(ConfigArgs),
+    /// Check whether a server is healthy.
+    Healthy(ready::ReadyArgs),
+    /// Check whether a server is ready.
+    Ready(ready::ReadyArgs),
     /// Check what is unusual about metrics in the text format, from the standard input.
     Metrics {
         /// Tell how many series each metric has.
@@ -130,6 +142,34 @@ enum Promql {
         /// The query, as one argument: put it in quotes.
         #[arg(value_name = "QUERY", required = true, allow_hyphen_values = true)]
         query: Vec<String>,
+    },
+    /// Change the conditions on a label in all selectors of a query.
+    #[command(subcommand)]
+    LabelMatchers(LabelMatchers),
+}
+
+#[derive(Debug, Subcommand)]
+enum LabelMatchers {
+    /// Let every selector have this condition on the label; those it has on it are changed.
+    Set {
+        /// The condition's operator: =, !=, =~ or !~.
+        #[arg(short = 't', long = "type", value_name = "OPERATOR", default_value = "=")]
+        op: String,
+        /// The query, as one argument: put it in quotes.
+        #[arg(allow_hyphen_values = true)]
+        query: String,
+        /// The label.
+        name: String,
+        /// What it is compared with.
+        value: String,
+    },
+    /// Take the conditions on the label away from every selector.
+    Delete {
+        /// The query, as one argument: put it in quotes.
+        #[arg(allow_hyphen_values = true)]
+        query: String,
+        /// The label.
+        name: String,
     },
 }
 
@@ -217,6 +257,11 @@ impl Promtool {
             Tool::Check(Check::Config(args)) => config::check(args, options, io),
             Tool::Check(Check::Metrics { extended }) => metrics::check(*extended, io),
             Tool::Check(Check::Rules(args)) => rules::check(args, options, io),
+            Tool::Check(Check::Healthy(args)) => ready::check(args, "/-/healthy", io),
+            Tool::Check(Check::Ready(args)) => ready::check(args, "/-/ready", io),
+            Tool::Explain(explain::Explain::Target(args)) => explain::run(args, io),
+            Tool::Query(args) => query::run(args, io),
+            Tool::Promql(Promql::LabelMatchers(change)) => promql::change(change, &options, io),
             Tool::Promql(Promql::Format { query }) => promql::format(query, &options, io),
             Tool::Promql(Promql::Parse { query }) => promql::tree(query, &options, io),
             Tool::Rules(backtest::Rules::Backtest(args)) => backtest::run(args, options, io),

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use cupola_promql::{Expr, ParseError, ParseOptions, Position, parse_with};
+use cupola_model::{MatchOp, Matcher};
+use cupola_promql::{Expr, ExprKind, ParseError, ParseOptions, Position, parse_with};
 
-use super::{FAILURE, Io};
+use super::{FAILURE, Io, LabelMatchers};
 
 /// Prints the query as Prometheus formats it.
 pub(super) fn format(query: &[String], options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
@@ -31,20 +32,78 @@ fn print(
         )?;
         return Ok(FAILURE);
     };
-    match parse_with(query, options) {
-        Ok(expr) => {
-            writeln!(io.out, "{}", form(&expr))?;
-            Ok(0)
-        }
-        Err(errors) => {
-            for error in &errors {
-                tell(query, error, io)?;
+    let Some(expr) = parse(query, options, io)? else {
+        return Ok(FAILURE);
+    };
+    writeln!(io.out, "{}", form(&expr))?;
+    Ok(0)
+}
+
+// The query, or `None` where it is none and why has been told.
+fn parse(query: &str, options: &ParseOptions, io: &mut Io<'_>) -> io::Result<Option<Expr>> {
+    let errors = match parse_with(query, options) {
+        Ok(expr) => return Ok(Some(expr)),
+        Err(errors) => errors,
+    };
+    for error in &errors {
+        tell(query, error, io)?;
+    }
+    if let Some(hint) = missing_feature(query, &errors, options) {
+        writeln!(io.err, "{hint}")?;
+    }
+    Ok(None)
+}
+
+/// Changes the conditions of all selectors and prints the query as Prometheus formats it.
+pub(super) fn change(change: &LabelMatchers, options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+    let (query, name, wanted) = match change {
+        LabelMatchers::Delete { query, name } => (query, name, None),
+        LabelMatchers::Set { op, query, name, value } => {
+            let op = match op.as_str() {
+                "=" => MatchOp::Equal,
+                "!=" => MatchOp::NotEqual,
+                "=~" => MatchOp::Regex,
+                "!~" => MatchOp::NotRegex,
+                _ => {
+                    writeln!(io.err, "invalid label match type: {op}")?;
+                    return Ok(FAILURE);
+                }
+            };
+            match Matcher::new(name, op, value) {
+                Ok(matcher) => (query, name, Some(matcher)),
+                Err(error) => {
+                    writeln!(io.err, "{error}")?;
+                    return Ok(FAILURE);
+                }
             }
-            if let Some(hint) = missing_feature(query, &errors, options) {
-                writeln!(io.err, "{hint}")?;
-            }
-            Ok(FAILURE)
         }
+    };
+    let Some(mut expr) = parse(query, options, io)? else {
+        return Ok(FAILURE);
+    };
+    change_matchers(&mut expr, &mut |matchers| match &wanted {
+        None => matchers.retain(|matcher| matcher.name() != name),
+        Some(wanted) => {
+            let mut is_new = true;
+            for matcher in matchers.iter_mut().filter(|matcher| matcher.name() == name) {
+                matcher.clone_from(wanted);
+                is_new = false;
+            }
+            if is_new {
+                matchers.push(wanted.clone());
+            }
+        }
+    });
+    writeln!(io.out, "{}", expr.pretty())?;
+    Ok(0)
+}
+
+fn change_matchers(expr: &mut Expr, change: &mut dyn FnMut(&mut Vec<Matcher>)) {
+    if let ExprKind::VectorSelector(selector) | ExprKind::MatrixSelector { selector, .. } = &mut expr.kind {
+        change(&mut selector.matchers);
+    }
+    for child in expr.children_mut() {
+        change_matchers(child, change);
     }
 }
 
