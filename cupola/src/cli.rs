@@ -100,6 +100,8 @@ pub(crate) struct Settings {
     pub grace_period_ms: i64,
     pub outage_tolerance_ms: i64,
     pub features: Vec<String>,
+    /// How often to look whether the configuration's files have changed; `None` never does.
+    pub auto_reload: Option<Duration>,
     /// Accepted flags that do nothing here; told once in the log.
     pub ignored: Vec<String>,
     /// All flags in force, for `/api/v1/status/flags`.
@@ -314,6 +316,7 @@ fn up(up: Up) -> Command {
         grace_period_ms: 600_000,
         outage_tolerance_ms: 3_600_000,
         features: Vec::new(),
+        auto_reload: None,
         ignored: Vec::new(),
         flags: BTreeMap::new(),
     };

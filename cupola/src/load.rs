@@ -13,6 +13,7 @@ use cupola_config::{
 use cupola_promql::ParseOptions;
 use cupola_rules::GroupSource;
 
+use crate::auto_reload::{self, Checksum};
 use crate::builtin;
 use crate::cli::{Mode, Settings};
 
@@ -22,6 +23,8 @@ pub(crate) struct Loaded {
     pub rules: Vec<GroupSource>,
     pub alertmanager: Option<(AlertmanagerConfig, Vec<(String, String)>)>,
     pub warnings: Vec<String>,
+    /// Of the files that were read; only where their changes are looked for.
+    pub checksum: Option<Checksum>,
 }
 
 /// Reads all files that `settings` name, and what these name.
@@ -32,6 +35,8 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
     let mut mistakes: Vec<String> = Vec::new();
     let mut collect = |errors: ConfigErrors| mistakes.extend(errors.iter().map(ToString::to_string));
     let mut warnings = Vec::new();
+    // Before anything is read: what changes meanwhile is a change.
+    let checksum = settings.auto_reload.map(|_| auto_reload::checksum(settings));
 
     let mode = match settings.agent {
         Some(_) => ServerMode::Agent,
@@ -107,6 +112,7 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
                 rules,
                 alertmanager: alertmanager.map(|a| (a, templates)),
                 warnings,
+                checksum,
             })
         }
         _ => Err(mistakes.join("\n")),

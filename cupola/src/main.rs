@@ -1,6 +1,7 @@
 //! The one binary: arguments, wiring, signals. No domain logic.
 
 mod alertmanager;
+mod auto_reload;
 mod builtin;
 mod cli;
 mod discovery;

@@ -23,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::auto_reload::{self, Checksum};
 use crate::builtin;
 use crate::cli::{Mode, Settings};
 use crate::discovery::Discovery;
@@ -146,6 +147,8 @@ struct Reloadable {
     reload_time: Gauge,
     // One reload at a time.
     running: Mutex<()>,
+    // Of the files that were last looked at, whatever came of them.
+    seen: Mutex<Option<Checksum>>,
 }
 
 impl Reloadable {
@@ -175,6 +178,7 @@ impl Reloadable {
             loaded.evaluation_interval(),
             global.rule_query_offset,
         );
+        *self.seen.lock() = loaded.checksum;
         let now = self.clock.now_ms();
         self.view.store(Arc::new(ConfigView {
             yaml: loaded.prometheus.to_yaml().to_owned(),
@@ -211,6 +215,16 @@ impl Reloadable {
             }
         }
         done
+    }
+
+    // A change that cannot be used is told once, and not again before something has changed once more.
+    fn reload_what_changed(&self) {
+        let now = auto_reload::checksum(&self.settings);
+        if self.seen.lock().replace(now) != Some(now) {
+            info!("files of the configuration have changed");
+            // Its outcome is logged and counted where it arises.
+            let _ = self.reload();
+        }
     }
 }
 
@@ -311,6 +325,7 @@ async fn serve(
             "Timestamp of the last successful configuration reload.",
         ),
         running: Mutex::new(()),
+        seen: Mutex::new(None),
     });
     let reload = parts.clone();
     let ready = Readiness::default();
@@ -490,13 +505,20 @@ async fn keep(tsdb: Tsdb, stop: CancellationToken) {
     }
 }
 
-// Returns on SIGINT, SIGTERM or where `quit` is cancelled; SIGHUP reloads.
+// Returns on SIGINT, SIGTERM or where `quit` is cancelled; SIGHUP reloads, and so do changed files where that is asked for.
 async fn wait_for_end(parts: &Arc<Reloadable>, quit: &CancellationToken) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let every = parts.settings.auto_reload;
+    let mut look = tokio::time::interval(every.unwrap_or(STOP_GRACE));
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            _ = look.tick(), if every.is_some() => {
+                let parts = parts.clone();
+                let _ = tokio::task::spawn_blocking(move || parts.reload_what_changed()).await;
+            }
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
             () = quit.cancelled() => return Ok(()),

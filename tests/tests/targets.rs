@@ -284,6 +284,50 @@ fn a_bad_configuration_on_sighup_is_refused_whole_and_told() {
 }
 
 #[test]
+fn changed_files_are_loaded_without_being_asked_and_a_bad_change_is_told_once() {
+    let target = FakeTarget::start("x 1\n");
+    let home = Home::new();
+    let config = home.write(
+        "prometheus.yml",
+        &(yml("first", target.address()) + "rule_files: ['*.rules.yml']\n"),
+    );
+    let flags = [
+        "--enable-feature=auto-reload-config",
+        "--config.auto-reload-interval=1s",
+    ];
+    let server = Server::prometheus(&home, &config, &flags);
+    eventually(20, "the target is up", || server.value("up").filter(|up| *up == 1.0));
+    let rules = |record: &str| {
+        format!("groups: [{{name: g, interval: 1s, rules: [{{record: '{record}', expr: vector(1)}}]}}]\n")
+    };
+
+    // In one step: a look that comes while a file is half written would see two changes.
+    let put = |text: &str| std::fs::rename(home.write("next", text), home.path().join("a.rules.yml")).unwrap();
+    put(&rules("from_a_new_file"));
+    eventually(20, "the new file's rule is evaluated", || {
+        server.value("from_a_new_file")
+    });
+    let logged = |text: &str| server.log().iter().filter(|line| line.contains(text)).count();
+    assert_eq!(logged("configuration loaded"), 1, "{:?}", server.log());
+
+    put("groups: nonsense\n");
+    let ok = "prometheus_config_last_reload_successful";
+    eventually(20, "the failure is counted", || {
+        server.own_metric(ok).filter(|ok| *ok == 0.0)
+    });
+    let then = target.scrapes();
+    eventually(20, "more looks have gone by", || {
+        (target.scrapes() > then + 6).then_some(())
+    });
+    assert_eq!(logged("the old one stays in force"), 1, "{:?}", server.log());
+    assert!(server.value("from_a_new_file").is_some(), "the old rule is gone");
+
+    put(&rules("repaired"));
+    eventually(20, "the repaired rule is evaluated", || server.value("repaired"));
+    assert_eq!(server.own_metric(ok), Some(1.0));
+}
+
+#[test]
 fn the_configuration_in_force_is_shown_without_its_secrets() {
     let target = FakeTarget::start("x 1\n");
     let home = Home::new();

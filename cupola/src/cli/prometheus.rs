@@ -200,7 +200,12 @@ const FLAGS: &[Flag] = &[
         "Output format of log messages: logfmt, json.",
     ),
     ("config.auto-reload", "false", Ignored, ""),
-    ("config.auto-reload-interval", "30s", Ignored, ""),
+    (
+        "config.auto-reload-interval",
+        "30s",
+        Done,
+        "How often to look whether files of the configuration have changed; with --enable-feature=auto-reload-config.",
+    ),
     (
         "web.read-timeout",
         "5m",
@@ -311,6 +316,7 @@ const FLAGS: &[Flag] = &[
 // with unknown ones).
 const FEATURES: &[&str] = &[
     "agent",
+    "auto-reload-config",
     "promql-experimental-functions",
     "promql-extended-range-selectors",
     "promql-binop-fill-modifiers",
@@ -528,6 +534,13 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         resend_delay_ms: ms("rules.alert.resend-delay")?,
         grace_period_ms: ms("rules.alert.for-grace-period")?,
         outage_tolerance_ms: ms("rules.alert.for-outage-tolerance")?,
+        // As upstream: no oftener than every second.
+        auto_reload: match features.iter().any(|feature| feature == "auto-reload-config") {
+            true => Some(Duration::from_millis(
+                ms("config.auto-reload-interval")?.max(1000).unsigned_abs(),
+            )),
+            false => None,
+        },
         features,
         ignored,
         flags,
