@@ -160,7 +160,7 @@ impl Alertmanager {
     /// The configuration as text, secrets hidden.
     #[must_use]
     pub fn config_yaml(&self) -> String {
-        self.inner.loaded.lock().config.to_yaml().to_owned()
+        self.inner.loaded.lock().config.to_whole_yaml().to_owned()
     }
 
     /// Now, by the clock that everything here goes by.

@@ -6,7 +6,7 @@
 use crate::read::Reader;
 use crate::yaml::{Node, Value, parse_bool, parse_float, parse_int};
 
-const HIDDEN: &str = "<secret>";
+pub(crate) const HIDDEN: &str = "<secret>";
 
 /// The tree as YAML in block style; nodes that `reader` took as secrets show as `<secret>`.
 pub(crate) fn show(root: &Node, reader: &Reader<'_>) -> String {
@@ -18,7 +18,7 @@ pub(crate) fn show(root: &Node, reader: &Reader<'_>) -> String {
 }
 
 // `is_inline`: the cursor stands behind `key:` or `-`, so that a scalar continues the line.
-fn write_node(out: &mut String, node: &Node, reader: &Reader<'_>, indent: usize, is_inline: bool) {
+pub(crate) fn write_node(out: &mut String, node: &Node, reader: &Reader<'_>, indent: usize, is_inline: bool) {
     if reader.is_secret(node) {
         if is_inline {
             out.push(' ');
@@ -84,13 +84,13 @@ fn write_entries(out: &mut String, node: &Node, reader: &Reader<'_>, indent: usi
     }
 }
 
-fn push_indent(out: &mut String, indent: usize) {
+pub(crate) fn push_indent(out: &mut String, indent: usize) {
     for _ in 0..indent {
         out.push_str("  ");
     }
 }
 
-fn write_scalar(out: &mut String, text: &str, is_text: bool) {
+pub(crate) fn write_scalar(out: &mut String, text: &str, is_text: bool) {
     // A text in quotes may look like something else; what was plain is plain again.
     let looks_like_another = || {
         matches!(text, "~" | "null" | "Null" | "NULL" | "<<")

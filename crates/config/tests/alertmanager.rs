@@ -313,6 +313,94 @@ fn no_secret_is_shown() {
     assert_eq!(errors, ["a.yml:2:42: unsupported scheme \"ftp\" for URL"]);
 }
 
+// What 0.25 wrote, with what newer versions add.
+#[test]
+fn the_whole_configuration_is_written_as_by_alertmanager() {
+    let Some(dir) = conformance_dir("alertmanager/recorded") else {
+        return;
+    };
+    let recorded: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("api_v2.json")).unwrap()).unwrap();
+    let pairs = recorded.as_array().or_else(|| recorded["pairs"].as_array()).unwrap();
+    let status = pairs
+        .iter()
+        .find_map(|pair| pair["response"]["json"]["config"]["original"].as_str());
+    let newer = [
+        (
+            "  pagerduty_url",
+            "  slack_app_url: https://slack.com/api/chat.postMessage\n  pagerduty_url",
+        ),
+        ("  pagerduty_url", "  pagerduty_url"),
+        ("route:\n", "  rocketchat_api_url: https://open.rocket.chat/\nroute:\n"),
+        (
+            "  smtp_require_tls: true\n",
+            "  smtp_require_tls: true\n  smtp_tls_config:\n    insecure_skip_verify: false\n",
+        ),
+        (
+            "    url: http://127.0.0.1:19099/webhook\n    max_alerts: 0\n",
+            "    url: <secret>\n    url_file: \"\"\n    max_alerts: 0\n    timeout: 0s\n",
+        ),
+    ];
+    let mut expected = status.unwrap().to_owned();
+    for (old, new) in newer {
+        assert!(expected.contains(old), "{old}");
+        expected = expected.replacen(old, new, 1);
+    }
+    let config = load_alertmanager(&dir.join("rec2.yml"), MatcherMode::Fallback, &DiskFiles);
+    let shown = match config {
+        Ok(config) => config.to_whole_yaml().to_owned(),
+        // The last line was written to see a reload refused.
+        Err(_) => {
+            let text = std::fs::read_to_string(dir.join("rec2.yml")).unwrap();
+            let text = text.replace("\nbogus: 1", "");
+            parse(&text).unwrap().to_whole_yaml().to_owned()
+        }
+    };
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn the_whole_configuration_says_the_same() {
+    let text = "\
+global: {slack_app_token: hunter-1, opsgenie_api_key_file: f, smtp_smarthost: 'h:25', smtp_from: a@b, http_config: {proxy_url: 'http://p/'}}
+route: {receiver: a, routes: [{matchers: [' b =~ \"x\" ', a=b], match: {c: d}}]}
+inhibit_rules: [{source_matchers: ['{z=1,y=2}'], equal: [n]}]
+receivers:
+- name: a
+  labels: {team: x}
+  slack_configs: [{channel: x}]
+  opsgenie_configs: [{}]
+  email_configs: [{to: c@d, headers: {x-env: prod}, auth_password: hunter-2}]
+  pagerduty_configs: [{routing_key: hunter-3, details: {a: {b: [1, x]}}}]
+  discord_configs: [{webhook_url: 'https://hunter-4/'}]
+";
+    let config = parse(text).unwrap();
+    let shown = config.to_whole_yaml();
+    assert!(!shown.contains("hunter"), "{shown}");
+    for line in [
+        "  - matchers:\n    - b=~\"x\"\n",
+        "      a: \n",
+        "    app_token: <secret>\n    app_url: https://slack.com/api/chat.postMessage\n    channel: x\n",
+        "    short_fields: false\n",
+        "      follow_redirects: true\n      enable_http2: true\n      proxy_url: http://p/\n",
+        "    smarthost: h:25\n    auth_password: <secret>\n",
+        "    require_tls: true\n    tls_config:\n      insecure_skip_verify: false\n",
+        "    html: '{{ template \"email.default.html\" . }}'\n",
+        "    webhook_url: <secret>\n",
+    ] {
+        let line = line.replace("      a: \n", "      a:\n        b:\n        - 1\n        - x\n");
+        let line = line.replace(
+            "  - matchers:\n    - b=~\"x\"\n",
+            "    matchers:\n    - a=\"b\"\n    - b=~\"x\"\n",
+        );
+        assert!(shown.contains(&line), "{line}\n---\n{shown}");
+    }
+    assert!(shown.contains("api_key_file: f\n"), "{shown}");
+    assert!(
+        shown.contains("- source_matchers:\n  - y=\"2\"\n  - z=\"1\"\n  equal:\n  - n\n"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn a_receiver_takes_what_it_lacks_from_global() {
     let text = "\

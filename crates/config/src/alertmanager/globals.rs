@@ -8,7 +8,7 @@ use crate::http::{read_http_config, read_tls};
 use crate::read::Section;
 
 /// Texts with their defaults.
-const TEXTS: [(&str, &str); 15] = [
+pub(super) const TEXTS: [(&str, &str); 15] = [
     ("smtp_from", ""),
     ("smtp_smarthost", ""),
     ("smtp_hello", "localhost"),

@@ -57,6 +57,11 @@ impl IntegrationConfig {
         self.secrets.get(name)
     }
 
+    /// All its secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+        self.secrets.values()
+    }
+
     /// A switch.
     #[must_use]
     pub fn flag(&self, name: &str) -> bool {

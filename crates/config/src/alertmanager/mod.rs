@@ -3,6 +3,7 @@
 mod anything;
 mod globals;
 mod integrations;
+mod marshal;
 mod read;
 mod receivers;
 mod route;
@@ -43,13 +44,21 @@ pub struct AlertmanagerConfig {
     pub not_yet: Vec<ConfigError>,
     /// The file's text with every secret replaced by `<secret>`.
     pub(crate) shown_text: String,
+    pub(crate) whole_text: String,
 }
 
 impl AlertmanagerConfig {
-    /// The configuration for `/api/v2/status`: the file's own text, comments removed, secrets shown as `<secret>`.
+    /// The file's own text, comments removed, secrets shown as `<secret>`.
     #[must_use]
     pub fn to_yaml(&self) -> &str {
         &self.shown_text
+    }
+
+    /// The configuration for `/api/v2/status` and `amtool config show`, as Alertmanager 0.34 writes it: with defaults and
+    /// with what receivers take from `global`, in the order of its structs, secrets shown as `<secret>`.
+    #[must_use]
+    pub fn to_whole_yaml(&self) -> &str {
+        &self.whole_text
     }
 
     /// The receiver of this name.

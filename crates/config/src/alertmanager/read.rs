@@ -6,6 +6,7 @@ use std::path::Path;
 use cupola_model::go_quote;
 
 use super::globals::read_globals;
+use super::marshal::marshal;
 use super::receivers::read_receivers;
 use super::route::{read_matchers, read_route_tree};
 use super::{AlertmanagerConfig, InhibitRule, NamedTimeIntervals};
@@ -86,6 +87,7 @@ fn read_config(section: &Section<'_>, root: &Node, mode: MatcherMode) -> Option<
             None
         }
     };
+    let whole_text = marshal(root, &receivers, reader, mode);
     Some(AlertmanagerConfig {
         resolve_timeout: globals.resolve_timeout,
         templates,
@@ -96,6 +98,7 @@ fn read_config(section: &Section<'_>, root: &Node, mode: MatcherMode) -> Option<
         warnings: reader.take_warnings(),
         not_yet: reader.take_not_yet(),
         shown_text: show(root, reader),
+        whole_text,
     })
 }
 
