@@ -9,12 +9,14 @@ use anyhow::{Result, bail};
 /// A program and the Debian package that brings it.
 pub(crate) type Neighbour = (&'static str, &'static str);
 
-const NEIGHBOURS: [Neighbour; 5] = [
+const NEIGHBOURS: [Neighbour; 7] = [
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("chromium", "chromium"),
+    ("aiosmtpd", "python3-aiosmtpd"),
+    ("openssl", "openssl"),
 ];
 
 /// Installs what is missing when run as root on Debian. Returns the names of what is still missing.

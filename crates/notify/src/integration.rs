@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::data::Notification;
 use crate::discord::Discord;
 use crate::kinds;
+use crate::rehearsal::note;
 use crate::templates::Templates;
 use crate::webhook::Webhook;
 
@@ -184,6 +185,14 @@ pub(crate) fn user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("Alertmanager/0.34.0 (Cupola/", env!("CARGO_PKG_VERSION"), ")"))
 }
 
+/// Sends a request; whatever is answered is an answer.
+pub(crate) async fn exchange(http: &HttpClientConfig, request: Request<'_>) -> Result<Response, SendError> {
+    let (method, url, body) = (request.method.clone(), request.url, request.body.clone());
+    let response = Peer::new(http).send(request).await.map_err(|e| SendError::of_net(&e))?;
+    note(&method, url, &body, response.status.as_u16(), &response.body);
+    Ok(response)
+}
+
 /// Posts `body` as JSON; any 2xx is success.
 pub(crate) async fn post_json(
     http: &HttpClientConfig,
@@ -204,7 +213,7 @@ pub(crate) async fn post_json(
         gzip: false,
         follow_redirects: false,
     };
-    let response = Peer::new(http).send(request).await.map_err(|e| SendError::of_net(&e))?;
+    let response = exchange(http, request).await?;
     if response.status.is_success() {
         Ok(())
     } else {

@@ -10,6 +10,7 @@ mod data;
 mod discord;
 mod integration;
 mod kinds;
+mod rehearsal;
 mod sigv4;
 mod templates;
 mod text;
@@ -17,4 +18,5 @@ mod webhook;
 
 pub use data::{Notification, NotifiedAlert, Pairs, rfc3339};
 pub use integration::{Integration, SendError};
+pub use rehearsal::{Exchange, Tested, try_receiver};
 pub use templates::{TemplateError, Templates};

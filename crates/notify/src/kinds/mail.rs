@@ -274,10 +274,11 @@ async fn log_in(message: &Message<'_>, smtp: &mut Smtp, methods: &str, host: &st
             }
             "LOGIN" if has_password => {
                 let mut lines = smtp.command("AUTH LOGIN", 334).await?;
-                // Whatever it asks for, in whatever order.
+                // Whatever it asks for, in whatever order. Exchange and Python say "User Name" with a zero behind it.
                 for last in [false, true] {
                     let asked = String::from_utf8_lossy(&decoded(&lines)?).to_lowercase();
-                    let text = match asked.trim_end_matches(':') {
+                    let asked: String = asked.chars().filter(char::is_ascii_alphanumeric).collect();
+                    let text = match asked.as_str() {
                         "username" => user.to_owned(),
                         "password" => message.secret("auth_password")?,
                         other => return Err(retry(format!("AUTH LOGIN: the mail server asks for {other:?}"))),

@@ -22,14 +22,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cupola_config::alertmanager::{IntegrationConfig, Item};
-use cupola_net::{Peer, Request, Response};
+use cupola_net::{Request, Response};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::data::Notification;
-use crate::integration::{MAX_ANSWER, SendError, expose, user_agent};
+use crate::integration::{MAX_ANSWER, SendError, exchange, expose, user_agent};
 use crate::templates::Templates;
 use crate::text::truncate;
 
@@ -179,10 +179,7 @@ impl Message<'_> {
             gzip: false,
             follow_redirects: false,
         };
-        Peer::new(&self.config.http)
-            .send(request)
-            .await
-            .map_err(|e| SendError::of_net(&e))
+        exchange(&self.config.http, request).await
     }
 }
 

@@ -237,3 +237,42 @@ async fn details_and_payloads_have_any_shape() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn a_receiver_is_tried_out() {
+    let sink = Sink::start(|path| match path {
+        "/bad/hunter" => ("403 Forbidden", "go away"),
+        path => well(path),
+    });
+    let address = sink.address;
+    let yaml = format!(
+        "route: {{receiver: all}}\nreceivers:\n- name: all\n  webhook_configs:\n  - url: 'http://{address}/hook/hunter'\n  \
+         - url: 'http://{address}/bad/hunter'\n  slack_configs: [{{api_url: 'http://{address}/slack/hunter', channel: c}}]\n  \
+         pagerduty_configs: [{{url: 'http://{address}/pd', routing_key: hunter}}]\n"
+    );
+    let receiver = receiver(&yaml);
+    let templates = Templates::defaults();
+    let second = Duration::from_secs(20);
+    let tested = crate::try_receiver(&receiver, &templates, "http://am", 1_000, second).await;
+    let names: Vec<&str> = tested.iter().map(|one| one.integration.as_str()).collect();
+    assert_eq!(names, ["webhook[0]", "webhook[1]", "pagerduty[0]", "slack[0]"]);
+    assert!(
+        tested[0].result.is_ok() && tested[2].result.is_ok() && tested[3].result.is_ok(),
+        "{tested:?}"
+    );
+    assert!(
+        tested[1]
+            .result
+            .as_ref()
+            .is_err_and(|error| error.message.contains("go away"))
+    );
+    let seen = &tested[1].exchanges[0];
+    assert_eq!(
+        (seen.method.as_str(), seen.host.as_str(), seen.answer.0),
+        ("POST", "127.0.0.1", 403)
+    );
+    assert!(seen.body.contains("CupolaReceiverTest"), "{seen:?}");
+    assert_eq!(tested[3].exchanges[0].answer, (200, "ok".to_owned()));
+    assert!(!format!("{tested:?}").contains("hunter"));
+    assert_eq!(sink.take().len(), 4);
+}

@@ -1,0 +1,132 @@
+//! A receiver is tried out: one message, marked as a test, through its real integrations.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cupola_config::alertmanager::{IntegrationConfig, Receiver};
+use cupola_model::Labels;
+
+use crate::data::{Notification, NotifiedAlert};
+use crate::integration::{Integration, SendError, expose};
+use crate::templates::Templates;
+
+tokio::task_local! {
+    static SEEN: RefCell<Vec<Exchange>>;
+}
+
+// Of a body or an answer, so much is shown.
+const MAX_SHOWN: usize = 16 << 10;
+
+/// One request of a test and what came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchange {
+    /// `POST`
+    pub method: String,
+    /// Whom it went to. The rest of the URL is not shown: it often holds a token.
+    pub host: String,
+    /// What was sent; binary bytes are replaced, and a long one is cut.
+    pub body: String,
+    /// The status of the answer, and its text.
+    pub answer: (u16, String),
+}
+
+/// What one integration made of the test message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tested {
+    /// `slack[0]`
+    pub integration: String,
+    /// Whether it arrived.
+    pub result: Result<(), SendError>,
+    /// The requests in their order, with `<secret>` for the receiver's secrets; none of e-mail, which speaks no HTTP.
+    pub exchanges: Vec<Exchange>,
+}
+
+/// Sends one message with one firing alert, `alertname="CupolaReceiverTest"`, through each integration of `receiver`, one
+/// after the other, each within `timeout`. Nothing is tried again. `now_ms` is when the alert says it began.
+pub async fn try_receiver(
+    receiver: &Receiver,
+    templates: &Arc<Templates>,
+    external_url: &str,
+    now_ms: i64,
+    timeout: Duration,
+) -> Vec<Tested> {
+    let labels = [
+        ("alertname", "CupolaReceiverTest"),
+        ("receiver", receiver.name.as_str()),
+    ];
+    let notification = Notification {
+        receiver: receiver.name.clone(),
+        alerts: vec![NotifiedAlert {
+            labels: Labels::from_pairs(labels),
+            annotations: Labels::from_pairs([
+                ("summary", "This is a test of a receiver."),
+                (
+                    "description",
+                    "Somebody tried out this receiver. Nothing is wrong, and nothing is to be done.",
+                ),
+            ]),
+            starts_at: now_ms,
+            ends_at: None,
+            generator_url: external_url.to_owned(),
+        }],
+        group_labels: Labels::from_pairs([labels[0]]),
+        external_url: external_url.to_owned(),
+        // Of its own, so that no incident of a real group is touched.
+        group_key: format!("{{}}/test:{{alertname=\"CupolaReceiverTest\"}}:{now_ms}"),
+        reason: "first notification",
+        route_labels: BTreeMap::new(),
+    };
+    let secrets = receiver.integrations.iter().flat_map(IntegrationConfig::secrets);
+    let secrets: Vec<String> = secrets
+        .filter_map(|secret| expose(secret).ok())
+        .map(|secret| secret.trim().to_owned())
+        .filter(|secret| !secret.is_empty())
+        .collect();
+    let mut all = Vec::new();
+    for integration in Integration::of(receiver, templates) {
+        let attempt = SEEN.scope(RefCell::default(), async {
+            let result = integration.send(&notification, timeout).await;
+            (result, SEEN.with(RefCell::take))
+        });
+        let (result, mut exchanges) = attempt.await;
+        exchanges.iter_mut().for_each(|exchange| hide(exchange, &secrets));
+        all.push(Tested {
+            integration: format!("{}[{}]", integration.kind(), integration.index()),
+            result,
+            exchanges,
+        });
+    }
+    all
+}
+
+fn hide(exchange: &mut Exchange, secrets: &[String]) {
+    let Exchange {
+        body,
+        answer: (_, answer),
+        ..
+    } = exchange;
+    for secret in secrets {
+        *body = body.replace(secret, "<secret>");
+        *answer = answer.replace(secret, "<secret>");
+    }
+    // WeChat gives a key for the next two hours.
+    if answer.contains("access_token") {
+        "<secret>".clone_into(answer);
+    }
+}
+
+/// Notes a request where somebody watches.
+pub(crate) fn note(method: &http::Method, url: &http::Uri, body: &[u8], status: u16, answer: &[u8]) {
+    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes.get(..MAX_SHOWN).unwrap_or(bytes)).into_owned();
+    // Outside of a test there is nobody.
+    let _ = SEEN.try_with(|seen| {
+        seen.borrow_mut().push(Exchange {
+            method: method.to_string(),
+            host: url.authority().map(|host| host.host().to_owned()).unwrap_or_default(),
+            body: shown(body),
+            answer: (status, shown(answer)),
+        });
+    });
+}

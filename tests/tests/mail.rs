@@ -1,0 +1,196 @@
+//! Mail goes out through a real mail server: Python's aiosmtpd, with TLS and each way to log in.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+use std::process::Command;
+
+use cupola_tests::{Background, Home, Server, cupola, eventually, neighbour, request, run};
+use serde_json::{Value, json};
+
+// Five mail servers in one process. The first line of its output says their ports, each other line is a mail.
+const SERVERS: &str = r#"
+import asyncio, hashlib, hmac, json, ssl, sys
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
+
+def password(server, session, envelope, mechanism, data):
+    session.how = mechanism
+    good = isinstance(data, LoginPassword) and (data.login, data.password) == (b"user", b"hunter-1")
+    return AuthResult(success=good, handled=False)
+
+class Handler:
+    def __init__(self, name):
+        self.name = name
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("nobody@"):
+            return "550 5.1.1 there is no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        print(json.dumps({
+            "server": self.name, "from": envelope.mail_from, "to": envelope.rcpt_tos, "tls": server.transport.get_extra_info("ssl_object") is not None,
+            "how": getattr(session, "how", ""), "mail": envelope.content.decode("utf-8", "replace"),
+        }), flush=True)
+        return "250 OK queued"
+
+class Cram(Handler):
+    async def auth_CRAM__MD5(self, server, args):
+        challenge = b"<1896.697170952@mail.example>"
+        user, digest = (await server.challenge_auth(challenge)).split(b" ")
+        server.session.how = "CRAM-MD5"
+        good = hmac.new(b"hunter-2", challenge, hashlib.md5).hexdigest().encode()
+        return AuthResult(success=(user, digest) == (b"user", good), handled=False)
+
+class Silent(asyncio.Protocol):
+    pass
+
+async def main(folder):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+    wanted = {"auth_required": True, "authenticator": password}
+    makers = {
+        "plain": (lambda: SMTP(Handler("plain")), None),
+        "starttls": (lambda: SMTP(Handler("starttls"), tls_context=tls, require_starttls=True,
+                                  auth_exclude_mechanism=["LOGIN"], **wanted), None),
+        "implicit": (lambda: SMTP(Handler("implicit"), auth_require_tls=False, auth_exclude_mechanism=["PLAIN"], **wanted), tls),
+        "cram": (lambda: SMTP(Cram("cram"), auth_require_tls=False, auth_required=True,
+                              auth_exclude_mechanism=["PLAIN", "LOGIN"], authenticator=password), None),
+        "silent": (Silent, None),
+    }
+    ports, servers = {}, []
+    for name, (maker, context) in makers.items():
+        server = await asyncio.get_running_loop().create_server(maker, "127.0.0.1", 0, ssl=context)
+        servers.append(server)
+        ports[name] = server.sockets[0].getsockname()[1]
+    print(json.dumps(ports), flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1]))
+"#;
+
+fn mail_servers(home: &Home) -> Option<(Background, Value)> {
+    neighbour("aiosmtpd")?;
+    let made = run(
+        Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+            ])
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(home.path()),
+        b"",
+    );
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let script = home.write("servers.py", SERVERS);
+    // Debian's Python, which has Debian's packages.
+    let mut command = Command::new("/usr/bin/python3");
+    let servers = Background::start("aiosmtpd", command.arg(script).arg(home.path()));
+    let ports = eventually(30, "the mail servers listen", || servers.stdout().first().cloned());
+    let ports = serde_json::from_str(&ports).unwrap_or_else(|_| panic!("{ports}: {:?}", servers.stderr()));
+    Some((servers, ports))
+}
+
+#[test]
+fn mail_arrives_by_every_way_to_log_in_and_a_server_that_hangs_holds_up_nobody() {
+    let home = Home::new();
+    let Some((servers, ports)) = mail_servers(&home) else {
+        return;
+    };
+    let at = |name: &str| format!("smarthost: '127.0.0.1:{}'", ports[name]);
+    let open = "tls_config: {insecure_skip_verify: true}";
+    let password = "auth_username: user, auth_password_file: password";
+    home.write("password", "hunter-1\n");
+    let yaml = format!(
+        "global: {{smtp_from: 'Cupola <from@example.org>'}}\n\
+         route: {{receiver: r, group_by: [alertname], group_wait: 100ms, group_interval: 1h, repeat_interval: 1d}}\n\
+         receivers:\n- name: r\n  email_configs:\n\
+         \x20 - {{to: hangs@example.org, {}, require_tls: false}}\n\
+         \x20 - {{to: 'one@example.org, Two <two@example.org>', {}, require_tls: false, text: 'é {{{{ .Status }}}}'}}\n\
+         \x20 - {{to: nobody@example.org, {}, require_tls: false}}\n\
+         \x20 - {{to: starttls@example.org, {}, {open}, {password}}}\n\
+         \x20 - {{to: untrusted@example.org, {}, {password}}}\n\
+         \x20 - {{to: implicit@example.org, {}, {open}, {password}, force_implicit_tls: true}}\n\
+         \x20 - {{to: cram@example.org, {}, require_tls: false, auth_username: user, auth_secret: hunter-2}}\n\
+         \x20 - {{to: wrong@example.org, {}, require_tls: false, auth_username: user, auth_secret: hunter-3}}\n\
+         \x20 - {{to: demanding@example.org, {}}}\n",
+        at("silent"),
+        at("plain"),
+        at("plain"),
+        at("starttls"),
+        at("starttls"),
+        at("implicit"),
+        at("cram"),
+        at("cram"),
+        at("plain"),
+    );
+    let config = home.write("alertmanager.yml", &yaml);
+    let mut command = cupola([
+        "alertmanager",
+        "--web.listen-address=127.0.0.1:0",
+        "--cluster.listen-address=",
+    ]);
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.path={}", home.data().display()));
+    let server = Server::start_reading(command.current_dir(home.path()));
+    let alerts = json!([{
+        "labels": {"alertname": "Disk", "host": "<b>a"},
+        "annotations": {"summary": "90 % & more"},
+    }]);
+    let headers = [("Content-Type", "application/json")];
+    let body = alerts.to_string();
+    let answer = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+
+    let mails = eventually(60, "four mails arrive", || {
+        let lines = servers.stdout();
+        let mails: Vec<Value> = lines
+            .iter()
+            .skip(1)
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        (mails.len() >= 4).then_some(mails)
+    });
+    let of = |name: &str| {
+        let mut found = mails.iter().filter(|mail| mail["server"] == name);
+        found.next().unwrap_or_else(|| panic!("{name}: {mails:?}"))
+    };
+    for (name, tls, how) in [
+        ("plain", false, ""),
+        ("starttls", true, "PLAIN"),
+        ("implicit", true, "LOGIN"),
+        ("cram", false, "CRAM-MD5"),
+    ] {
+        let mail = of(name);
+        assert_eq!((&mail["tls"], &mail["how"]), (&tls.into(), &how.into()), "{mail}");
+        assert_eq!(mail["from"], "from@example.org");
+        let text = mail["mail"].as_str().unwrap();
+        assert!(text.contains("Subject: [FIRING:1] Disk (<b>a)"), "{text}");
+        assert!(
+            text.contains("&lt;b&gt;a") && text.contains("Content-Type: text/html"),
+            "{text}"
+        );
+    }
+    let plain = of("plain");
+    assert_eq!(plain["to"], json!(["one@example.org", "two@example.org"]));
+    let text = plain["mail"].as_str().unwrap();
+    assert!(
+        text.contains("=C3=A9 firing") && text.contains("multipart/alternative"),
+        "{text}"
+    );
+    // The others are tried again and told, without what is secret.
+    let log = eventually(20, "the failures are told", || {
+        let log = server.log().join("\n");
+        let told = ["there is no such mailbox", "535", "STARTTLS", "certificate"];
+        told.iter().all(|part| log.contains(part)).then_some(log)
+    });
+    assert!(!log.contains("hunter"), "{log}");
+    assert_eq!(servers.stdout().len(), 5, "{:?}", servers.stdout());
+}
