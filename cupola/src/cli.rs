@@ -13,11 +13,14 @@ use cupola_tsdb::{DEFAULT_HELD_LOG_BYTES, RetentionRule, SeriesLimits, TierOptio
 
 use crate::logging::LogFormat;
 
+pub(crate) use remote::RemoteSettings;
+
 mod agent;
 mod alertmanager;
 mod amtool;
 mod prometheus;
 mod promtool;
+mod remote;
 mod retention;
 mod tsdb;
 
@@ -67,6 +70,7 @@ pub(crate) struct Settings {
     pub cors_origin: Option<String>,
     pub admin_api: bool,
     pub remote_write_receiver: bool,
+    pub remote: RemoteSettings,
     pub max_connections: usize,
     pub read_timeout: Duration,
     pub max_listeners: usize,
@@ -290,6 +294,7 @@ fn up(up: Up) -> Command {
         cors_origin: None,
         admin_api: false,
         remote_write_receiver: false,
+        remote: RemoteSettings::default(),
         max_connections: 512,
         read_timeout: Duration::from_secs(300),
         max_listeners: 16,

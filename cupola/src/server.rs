@@ -360,6 +360,7 @@ async fn serve(
         remote_write: settings
             .remote_write_receiver
             .then(|| Arc::new(WriteReceiver::new(&registry))),
+        remote_write_messages: settings.remote.write_messages.clone(),
         registry,
         host: parts
             .jobs

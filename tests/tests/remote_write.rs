@@ -311,3 +311,54 @@ fn what_is_no_remote_write_is_refused_as_prometheus_does() {
         assert_eq!(post(&server, &headers, b"x"), (status, text.to_owned()));
     }
 }
+
+#[test]
+fn what_cupola_writes_in_the_second_version_is_there_with_its_metadata() {
+    let home = Home::new();
+    let config = home.write("prometheus.yml", "global: {scrape_interval: 1m}\n");
+    let server = Server::prometheus(&home, &config, &["--web.enable-remote-write-receiver"]);
+    let target = FakeTarget::computed(|n| {
+        format!(
+            "# HELP made_up_total What it is.\n# TYPE made_up_total counter\nmade_up_total{{a=\"x\"}} {n}\n\
+             # TYPE h histogram\nh_bucket{{le=\"+Inf\"}} {n}\nh_sum {n}\nh_count {n}\n"
+        )
+    });
+    let yaml = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms, external_labels: {{from: other}}}}\n\
+         scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['{}']}}]\n\
+         remote_write:\n- url: {}/api/v1/write\n  name: there\n  protobuf_message: io.prometheus.write.v2.Request\n  \
+         queue_config: {{batch_send_deadline: 100ms}}\n",
+        target.address(),
+        server.url()
+    );
+    let sender_home = Home::new();
+    let sender_config = sender_home.write("prometheus.yml", &yaml);
+    let sender = Server::prometheus(&sender_home, &sender_config, &[]);
+    eventually(30, "five samples have arrived", || {
+        let response = server.ask(
+            "/api/v1/query",
+            &[("query", "made_up_total{a=\"x\",from=\"other\"}[2m]")],
+        );
+        let all = matrix(&response);
+        (all.first()?["values"].as_array()?.len() >= 5).then_some(())
+    });
+    eventually(30, "the metadata has arrived", || {
+        let families = server.api("/api/v1/metadata", &[]);
+        let counter = &families["made_up_total"][0];
+        let is_there = counter["type"] == "counter" && counter["help"] == "What it is.";
+        (is_there && families["h"][0]["type"] == "histogram").then_some(())
+    });
+    // The receiver says how much it has written: nothing counts as failed.
+    let failed = sender.own_metric("prometheus_remote_storage_samples_failed_total");
+    assert_eq!(failed, Some(0.0));
+    // Another message than both is refused.
+    let address = server.address();
+    let headers = [("Content-Type", "application/x-protobuf;proto=x.y")];
+    let response = request(address, "POST", "/api/v1/write", &headers, b"").unwrap();
+    assert_eq!(response.status, 415);
+    assert_eq!(
+        response.text(),
+        "x.y protobuf message is not accepted by this server; accepted [prometheus.WriteRequest, \
+         io.prometheus.write.v2.Request]\n"
+    );
+}

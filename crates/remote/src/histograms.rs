@@ -22,6 +22,7 @@ const POSITIVE_COUNTS: u64 = 13;
 const RESET_HINT: u64 = 14;
 const TIMESTAMP: u64 = 15;
 const CUSTOM_VALUES: u64 = 16;
+const START: u64 = 17;
 const SPAN_OFFSET: u64 = 1;
 const SPAN_LENGTH: u64 = 2;
 
@@ -79,6 +80,20 @@ pub(crate) fn read_histogram(message: &[u8]) -> Result<(i64, NativeHistogram), W
         ..float
     };
     Ok((ts, NativeHistogram::Float(histogram)))
+}
+
+/// Since when a histogram of the second version counts, in milliseconds; 0 where it does not say.
+///
+/// # Errors
+/// As [`read_histogram`].
+pub(crate) fn histogram_start(message: &[u8]) -> Result<i64, WireError> {
+    let mut start = 0;
+    for field in Fields(message) {
+        if let (START, Value::Varint(value)) = field? {
+            start = value as i64;
+        }
+    }
+    Ok(start)
 }
 
 fn read_span(message: &[u8]) -> Result<Span, WireError> {

@@ -1,4 +1,4 @@
-//! Prometheus remote write: received, where a compressed message becomes one batch (1.0), and sent (1.0 and 2.0), where the
+//! Prometheus remote write: received, where a compressed message becomes one batch (1.0 and 2.0), and sent (1.0 and 2.0), where the
 //! write-ahead log is read and every destination gets what it has not got yet.
 //!
 //! Receiving is written against Prometheus 3.14's receiver: what it refuses, with which text, and what it writes all the same. The
@@ -10,8 +10,11 @@
 mod histograms;
 mod known;
 mod send;
+#[cfg(test)]
+mod testing;
 mod wire;
 mod write;
 
 pub use send::{RemoteWriter, Sources, mistakes};
+pub use write::v2::Written;
 pub use write::{WriteError, WriteReceiver};

@@ -98,6 +98,21 @@ pub(crate) fn sints(value: Value<'_>, out: &mut Vec<i64>) -> Result<(), WireErro
     Ok(())
 }
 
+/// A field of a repeated `uint32` or `uint64`, packed or not.
+pub(crate) fn uints(value: Value<'_>, out: &mut Vec<u64>) -> Result<(), WireError> {
+    match value {
+        Value::Varint(raw) => out.push(raw),
+        Value::Bytes(packed) => {
+            let mut rest = Fields(packed);
+            while !rest.0.is_empty() {
+                out.push(rest.varint()?);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// A field of a repeated `double`, packed or not.
 pub(crate) fn doubles(value: Value<'_>, out: &mut Vec<f64>) -> Result<(), WireError> {
     match value {

@@ -34,6 +34,10 @@ pub enum WriteError {
         /// Why the first one was.
         error: AppendError,
     },
+    /// Some series of a message of the second version cannot be taken; the others are written. One line for each, the
+    /// texts are Prometheus's.
+    #[error("{0}")]
+    Partial(String),
     /// The storage failed; nothing of the message is written.
     #[error(transparent)]
     Storage(#[from] CommitError),
@@ -58,6 +62,9 @@ pub struct WriteReceiver {
     known: Known,
     invalid_labels: Counter,
 }
+
+// What a message has written so far, and where its next series is looked for.
+type Noted<'a> = (&'a mut Vec<(LabelsHash, cupola_model::SeriesRef)>, &'a mut Cursor);
 
 // Prometheus's `maxAheadTime`: later samples are out of bounds.
 const MAX_AHEAD_MS: i64 = 10 * 60_000;
@@ -116,11 +123,7 @@ impl WriteReceiver {
         largest: usize,
         now_ms: i64,
     ) -> Result<(), WriteError> {
-        let length = snap::raw::decompress_len(compressed)?;
-        if length > largest {
-            return Err(WriteError::TooLarge(length, largest));
-        }
-        let message = snap::raw::Decoder::new().decompress_vec(compressed)?;
+        let message = unpack(compressed, largest)?;
         let mut appender = storage.appender();
         let mut written = Vec::new();
         let mut next = Cursor::default();
@@ -162,7 +165,7 @@ impl WriteReceiver {
         &self,
         series: &mut Scratch<'_>,
         appender: &mut dyn Appender,
-        (written, next): (&mut Vec<(LabelsHash, cupola_model::SeriesRef)>, &mut Cursor),
+        (written, next): Noted<'_>,
         latest: i64,
     ) -> Result<Result<(), AppendError>, WriteError> {
         let hash = self.known.hash(series.labels.iter().copied());
@@ -218,6 +221,14 @@ impl WriteReceiver {
         written.extend(known.map(|series| (hash, series)));
         Ok(Ok(()))
     }
+}
+
+fn unpack(compressed: &[u8], largest: usize) -> Result<Vec<u8>, WriteError> {
+    let length = snap::raw::decompress_len(compressed)?;
+    if length > largest {
+        return Err(WriteError::TooLarge(length, largest));
+    }
+    Ok(snap::raw::Decoder::new().decompress_vec(compressed)?)
 }
 
 fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), WriteError> {
@@ -317,5 +328,9 @@ fn describe(message: &[u8], appender: &mut dyn Appender) -> Result<(), WireError
     Ok(())
 }
 
+pub(crate) mod v2;
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod v2_tests;

@@ -87,6 +87,7 @@ fn app(tsdb: &Tsdb, clock: Arc<dyn Clock>) -> App {
         alertmanager: None,
         admin_api: false,
         remote_write: None,
+        remote_write_messages: Vec::new(),
         registry,
         host: None,
         clock,

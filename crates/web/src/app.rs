@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cupola_alert::{Alertmanager, AlertmanagerClients};
 use cupola_config::RelabelConfig;
+use cupola_config::prometheus::RemoteWriteMessage;
 use cupola_discovery::DiscoveryManager;
 use cupola_engine::Engine;
 use cupola_env::Clock;
@@ -125,6 +126,8 @@ pub struct App {
     pub admin_api: bool,
     /// Takes remote write, where it is enabled (`--web.enable-remote-write-receiver`).
     pub remote_write: Option<Arc<WriteReceiver>>,
+    /// Which of its messages are taken (`--web.remote-write-receiver.accepted-protobuf-messages`).
+    pub remote_write_messages: Vec<RemoteWriteMessage>,
     /// Where requests are counted; all of it is what `/metrics` shows.
     pub registry: Registry,
     /// The host's own metrics, answered at `/metrics/node`, where this process collects them.

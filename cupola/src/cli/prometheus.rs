@@ -10,7 +10,8 @@ use cupola_model::parse_duration;
 use cupola_tsdb::SeriesLimits;
 
 use super::agent::{self, Agent};
-use super::{Command, Exit, Memory, Mode, Settings, retention};
+use super::remote::write_messages;
+use super::{Command, Exit, Memory, Mode, RemoteSettings, Settings, retention};
 use crate::logging::LogFormat;
 
 /// What a flag does here.
@@ -76,6 +77,12 @@ const FLAGS: &[Flag] = &[
         "false",
         Done,
         "Enable API endpoint accepting remote write requests.",
+    ),
+    (
+        "web.remote-write-receiver.accepted-protobuf-messages",
+        "prometheus.WriteRequest,io.prometheus.write.v2.Request",
+        Done,
+        "List of the remote write protobuf messages to accept when receiving the remote writes. Repeatable.",
     ),
     ("storage.tsdb.path", "data/", Done, "Base path for metrics storage."),
     (
@@ -327,11 +334,7 @@ const FEATURES: &[&str] = &[
 ];
 
 // Known to Prometheus, and too much of a promise to be ignored: without the feature behind them they must fail.
-const UNSUPPORTED: &[&str] = &[
-    "web.config.file",
-    "web.remote-write-receiver.accepted-protobuf-messages",
-    "web.enable-otlp-receiver",
-];
+const UNSUPPORTED: &[&str] = &["web.config.file", "web.enable-otlp-receiver"];
 
 // Blocks of seconds would be folders by the thousand.
 const SHORTEST_BLOCK_MS: i64 = 60_000;
@@ -495,6 +498,13 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         cors_origin: optional("web.cors.origin"),
         admin_api: switch("web.enable-admin-api")?,
         remote_write_receiver: switch("web.enable-remote-write-receiver")?,
+        remote: RemoteSettings {
+            write_messages: {
+                let name = "web.remote-write-receiver.accepted-protobuf-messages";
+                let given = given.get(name).map_or_else(|| text(name), |all| all.join(","));
+                write_messages(&given).map_err(|e| bad(name, &e))?
+            },
+        },
         max_connections: number("web.max-connections")?,
         read_timeout: Duration::from_millis(ms("web.read-timeout")?.unsigned_abs()),
         max_listeners: number("web.max-notifications-subscribers")?,

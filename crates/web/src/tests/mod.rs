@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use cupola_alert::AlertmanagerClients;
+use cupola_config::prometheus::RemoteWriteMessage;
 use cupola_discovery::{DiscoveryManager, DiscoveryMetrics};
 use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, ManualClock, RealFs};
@@ -191,6 +192,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         alertmanager: None,
         admin_api: false,
         remote_write: None,
+        remote_write_messages: vec![RemoteWriteMessage::V1, RemoteWriteMessage::V2],
         registry,
         host: None,
         clock: now,

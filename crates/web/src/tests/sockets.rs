@@ -4,6 +4,7 @@ use super::*;
 use crate::api::answer::{Ask, on_get};
 use crate::api::json::{Answer, ApiError};
 use crate::serve::{Limits, serve_router};
+use cupola_config::prometheus::RemoteWriteMessage;
 use cupola_engine::Stage;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -173,6 +174,7 @@ async fn serving_ends_in_not_being_ready() {
         alertmanager: None,
         admin_api: false,
         remote_write: None,
+        remote_write_messages: vec![RemoteWriteMessage::V1, RemoteWriteMessage::V2],
         flags: BTreeMap::new(),
         reload: None,
         quit: None,

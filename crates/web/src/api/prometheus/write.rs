@@ -1,4 +1,4 @@
-//! `/api/v1/write`: remote write 1.0 from other servers.
+//! `/api/v1/write`: remote write, 1.0 and 2.0, from other servers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use cupola_remote::{WriteError, WriteReceiver};
+use cupola_config::prometheus::RemoteWriteMessage;
+use cupola_remote::{WriteError, WriteReceiver, Written};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use tracing::error;
@@ -18,10 +19,11 @@ use crate::router::Ctx;
 // Senders send some hundred kilobytes at a time (Prometheus: 2,000 samples).
 const LARGEST_BODY: usize = 32 << 20;
 const LARGEST_MESSAGE: usize = 256 << 20;
+// As upstream; a list of all its texts is kept while a message is read.
+const LARGEST_MESSAGE_V2: usize = 32 << 20;
 // Prometheus's senders give up after 30 s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
-const V1: &str = "prometheus.WriteRequest";
 const PROTOBUF: &str = "application/x-protobuf";
 
 /// Takes a message and answers when it is in the log. The texts are Prometheus 3.14's.
@@ -34,9 +36,10 @@ pub(super) async fn write(State(ctx): State<Arc<Ctx>>, request: Request) -> Resp
         return not_ready(&ctx);
     }
     let (parts, body) = request.into_parts();
-    if let Err(text) = check_headers(&parts.headers) {
-        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text);
-    }
+    let message = match check_headers(&parts.headers, &ctx.app.remote_write_messages) {
+        Ok(message) => message,
+        Err(text) => return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text),
+    };
     // A sender that is slow holds no place.
     let body = match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, LARGEST_BODY)).await {
         Ok(Ok(body)) => body,
@@ -48,31 +51,58 @@ pub(super) async fn write(State(ctx): State<Arc<Ctx>>, request: Request) -> Resp
     };
     let written = tokio::task::spawn_blocking(move || {
         let _place = place;
-        take(&ctx, &receiver, &body)
+        take(&ctx, &receiver, &body, message)
     });
-    match written.await {
-        Ok(Ok(())) => {
+    let (written, result) = match written.await {
+        Ok((written, result)) => (written, result),
+        Err(panic) => {
+            error!(error = %panic, "receiving a remote write broke off");
+            return plain(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the server made a mistake; its log says more",
+            );
+        }
+    };
+    let mut response = match result {
+        Ok(()) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             response
         }
-        Ok(Err(error)) if error.is_ours() => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        Ok(Err(error)) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
-        Err(panic) => {
-            error!(error = %panic, "receiving a remote write broke off");
-            plain(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the server made a mistake; its log says more",
-            )
+        Err(error) if error.is_ours() => plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => plain(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    if let Some(written) = written {
+        let headers = response.headers_mut();
+        headers.insert(SAMPLES_WRITTEN, written.samples.into());
+        headers.insert(HISTOGRAMS_WRITTEN, written.histograms.into());
+        headers.insert(EXEMPLARS_WRITTEN, written.exemplars.into());
+    }
+    response
+}
+
+const SAMPLES_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-samples-written");
+const HISTOGRAMS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-histograms-written");
+const EXEMPLARS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-exemplars-written");
+
+// How much is written is told of messages of the second version only.
+fn take(
+    ctx: &Ctx,
+    receiver: &WriteReceiver,
+    body: &[u8],
+    message: RemoteWriteMessage,
+) -> (Option<Written>, Result<(), WriteError>) {
+    let now_ms = ctx.app.clock.now_ms();
+    match message {
+        RemoteWriteMessage::V1 => (None, receiver.write(&ctx.app.tsdb, body, LARGEST_MESSAGE, now_ms)),
+        RemoteWriteMessage::V2 => {
+            let (written, result) = receiver.write_v2(&ctx.app.tsdb, body, LARGEST_MESSAGE_V2, now_ms);
+            (Some(written), result)
         }
     }
 }
 
-fn take(ctx: &Ctx, receiver: &WriteReceiver, body: &[u8]) -> Result<(), WriteError> {
-    receiver.write(&ctx.app.tsdb, body, LARGEST_MESSAGE, ctx.app.clock.now_ms())
-}
-
-fn check_headers(headers: &HeaderMap) -> Result<(), String> {
+fn check_headers(headers: &HeaderMap, accepted: &[RemoteWriteMessage]) -> Result<RemoteWriteMessage, String> {
     let header = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").trim();
     // A client that names neither is taken for one of the first.
     let kind = header(CONTENT_TYPE);
@@ -82,14 +112,10 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
             "expected {PROTOBUF} as the first (media) part, got {kind} content-type"
         ));
     }
+    let mut name = RemoteWriteMessage::V1.as_str();
     for part in parts {
         match part.trim().split_once('=') {
-            Some(("proto", V1)) => {}
-            Some(("proto", other)) => {
-                return Err(format!(
-                    "{other} protobuf message is not accepted by this server; accepted [{V1}]"
-                ));
-            }
+            Some(("proto", other)) => name = other,
             Some(_) => {}
             None => {
                 return Err(format!(
@@ -98,9 +124,16 @@ fn check_headers(headers: &HeaderMap) -> Result<(), String> {
             }
         }
     }
+    let Some(message) = accepted.iter().find(|message| message.as_str() == name) else {
+        let accepted = accepted.iter().map(|message| message.as_str()).collect::<Vec<_>>();
+        return Err(format!(
+            "{name} protobuf message is not accepted by this server; accepted [{}]",
+            accepted.join(", ")
+        ));
+    };
     let encoding = header(CONTENT_ENCODING);
     if encoding.is_empty() || encoding.eq_ignore_ascii_case("snappy") {
-        Ok(())
+        Ok(*message)
     } else {
         Err(format!(
             "{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable"
