@@ -52,6 +52,11 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
             collect(ConfigErrors::whole_file(file, mistake));
         }
     }
+    if let (Some(prometheus), Some(file)) = (&prometheus, &settings.config_file) {
+        for mistake in cupola_remote::read_mistakes(&prometheus.remote_read) {
+            collect(ConfigErrors::whole_file(file, mistake));
+        }
+    }
     let not_yet = prometheus.iter().flat_map(|p| p.not_yet.clone()).collect();
     if let Some(errors) = ConfigErrors::from_list(not_yet) {
         collect(errors);
@@ -199,7 +204,7 @@ mod tests {
         let file = dir.path().join("p.yml");
         std::fs::write(
             &file,
-            "remote_read:\n- url: http://x/read\nscrape_configs:\n- job_name: a\n  proxy_url: http://p\n",
+            "remote_write:\n- url: http://x/w\n  sigv4: {region: r}\nscrape_configs:\n- job_name: a\n  proxy_url: http://p\n",
         )
         .unwrap();
         let args = ["cupola", "prometheus", &format!("--config.file={}", file.display())].map(OsString::from);

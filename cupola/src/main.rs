@@ -8,6 +8,7 @@ mod discovery;
 mod load;
 mod logging;
 mod machine;
+mod reads;
 mod server;
 mod sinks;
 

@@ -11,7 +11,7 @@ use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, RealFs, SystemClock};
 use cupola_goregex::Regex;
 use cupola_metrics::{Gauge, Registry};
-use cupola_remote::{RemoteWriter, Sources, WriteReceiver};
+use cupola_remote::{RemoteReads, RemoteWriter, Sources, WriteReceiver};
 use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
@@ -29,6 +29,7 @@ use crate::cli::{Mode, Settings};
 use crate::discovery::Discovery;
 use crate::load::{self, Loaded};
 use crate::machine;
+use crate::reads;
 use crate::sinks::{Outgoing, Sinks};
 
 // How often the log is brought to the device: what a power cut may cost.
@@ -138,6 +139,7 @@ struct Reloadable {
     local: Option<Alertmanager>,
     remote: AlertmanagerClients,
     writer: RemoteWriter,
+    reads: RemoteReads,
     discovery: Discovery,
     outgoing: Arc<ArcSwap<Outgoing>>,
     jobs: Vec<LocalJob>,
@@ -169,6 +171,8 @@ impl Reloadable {
         self.tsdb.set_out_of_order_window(window.as_millis() as i64);
         self.tsdb.set_max_exemplars(max_exemplars(&loaded));
         self.remote.apply(&loaded.prometheus.alerting.alertmanagers);
+        self.reads
+            .apply(&loaded.prometheus.remote_read, &global.external_labels)?;
         self.writer
             .apply(&loaded.prometheus.remote_write, &global.external_labels);
         self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
@@ -184,6 +188,7 @@ impl Reloadable {
             yaml: loaded.prometheus.to_yaml().to_owned(),
             scrape_interval_ms: global.scrape_interval.as_millis() as i64,
             external_labels: global.external_labels.clone(),
+            otlp: loaded.prometheus.otlp.clone(),
             loaded_ms: now,
             last_reload_ok: true,
             failed_ms: None,
@@ -248,7 +253,9 @@ async fn serve(
     )?;
     let stop = CancellationToken::new();
 
-    let storage: Arc<dyn Queryable> = Arc::new(tsdb.clone());
+    let own: Arc<dyn Queryable> = Arc::new(tsdb.clone());
+    let merged = reads::reads(&tsdb, own.clone(), settings.min_block_ms);
+    let storage: Arc<dyn Queryable> = Arc::new(merged.clone());
     let appendable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
     let engine = Arc::new(Engine::new(engine_options(&settings, &loaded)));
     let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token());
@@ -270,7 +277,7 @@ async fn serve(
     let remote = AlertmanagerClients::new(&registry, stop.child_token());
     let sources = Sources {
         log: Arc::new(tsdb.clone()),
-        storage: storage.clone(),
+        storage: own,
         clock: clock.clone(),
         vfs: Arc::new(RealFs),
         dir: settings.data.clone(),
@@ -285,7 +292,7 @@ async fn serve(
         remote: remote.clone(),
     };
     let parts = Parts {
-        queryable: storage.clone(),
+        queryable: Arc::new(merged.for_rules()),
         storage: appendable,
         engine: engine.clone(),
         clock: clock.clone(),
@@ -311,6 +318,7 @@ async fn serve(
         local: local.clone(),
         remote: remote.clone(),
         writer: writer.clone(),
+        reads: merged,
         discovery,
         outgoing,
         jobs,
@@ -361,6 +369,8 @@ async fn serve(
             .remote_write_receiver
             .then(|| Arc::new(WriteReceiver::new(&registry))),
         remote_write_messages: settings.remote.write_messages.clone(),
+        otlp: reads::otlp(&settings, &registry),
+        remote_read: reads::limits(&settings),
         registry,
         host: parts
             .jobs

@@ -56,6 +56,25 @@ pub fn neighbour(program: &str) -> Option<PathBuf> {
     found
 }
 
+/// A Python that has OpenTelemetry's SDK and its exporter for OTLP over HTTP, which `cargo run -p xtask -- test` puts
+/// below the target folder.
+///
+/// # Panics
+/// In CI, where it must be there.
+#[track_caller]
+#[must_use]
+pub fn otlp_python() -> Option<PathBuf> {
+    let missing = std::env::var("CUPOLA_MISSING").unwrap_or_default();
+    let binary = crate::world::binary();
+    let target = binary.ancestors().nth(2)?;
+    let python = target.join("neighbours/opentelemetry/bin/python");
+    if python.is_file() && !missing.split(',').any(|name| name == "opentelemetry") {
+        return Some(python);
+    }
+    skip("OpenTelemetry's SDK for Python is not installed");
+    None
+}
+
 /// Debian's node exporter on a loopback port.
 #[derive(Debug)]
 pub struct NodeExporter {

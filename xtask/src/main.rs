@@ -47,9 +47,9 @@ fn root() -> PathBuf {
 
 fn test(root: &Path) -> Result<()> {
     let ci = std::env::var("CI").is_ok_and(|v| v == "true");
-    let missing = neighbours::install(ci)?;
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let target = target_dir(root, &cargo)?;
+    let missing = neighbours::install(ci, &target)?;
 
     run("format", Command::new(&cargo).args(["fmt", "--all", "--check"]), root)?;
     println!("== walls");

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
@@ -23,15 +23,57 @@ const NEIGHBOURS: [Neighbour; 7] = [
 ///
 /// # Errors
 /// In CI, where nothing may be skipped, when something is still missing.
-pub(crate) fn install(ci: bool) -> Result<Vec<&'static str>> {
+pub(crate) fn install(ci: bool, target: &Path) -> Result<Vec<&'static str>> {
     let still = fetch(&NEIGHBOURS);
     for (program, package) in &still {
         println!("MISSING: {program} (Debian: apt install {package}): the tests that need it are SKIPPED");
     }
-    if ci && !still.is_empty() {
+    let mut missing: Vec<&str> = still.into_iter().map(|(program, _)| program).collect();
+    if !has_opentelemetry(target) {
+        println!("MISSING: {OPENTELEMETRY} ({SDK}, {EXPORTER} for Python): the tests that need it are SKIPPED");
+        missing.push(OPENTELEMETRY);
+    }
+    if ci && !missing.is_empty() {
         bail!("in CI nothing may be skipped");
     }
-    Ok(still.into_iter().map(|(program, _)| program).collect())
+    Ok(missing)
+}
+
+const OPENTELEMETRY: &str = "opentelemetry";
+const SDK: &str = "opentelemetry-sdk";
+const EXPORTER: &str = "opentelemetry-exporter-otlp-proto-http";
+
+// OpenTelemetry's SDK in a Python of its own below the target folder; made where it is absent.
+fn has_opentelemetry(target: &Path) -> bool {
+    let folder = target.join("neighbours").join(OPENTELEMETRY);
+    let python = folder.join("bin/python");
+    let works = || {
+        let import = "import opentelemetry.sdk.metrics, opentelemetry.exporter.otlp.proto.http.metric_exporter";
+        let status = Command::new(&python)
+            .args(["-c", import])
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    };
+    if works() {
+        return true;
+    }
+    println!("== installing {SDK}, {EXPORTER}");
+    let venv = Command::new("python3").args(["-m", "venv"]).arg(&folder).status();
+    if venv.is_ok_and(|status| status.success()) {
+        let _ = Command::new(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                SDK,
+                EXPORTER,
+            ])
+            .status();
+    }
+    works()
 }
 
 /// Installs what is missing of `wanted` (programs and their packages) when run as root on Debian. Returns what still is.

@@ -72,7 +72,6 @@ fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
         "scrape_configs:\n- job_name: a\n  oauth2: {client_id: x, client_secret: hunter-1, token_url: http://t}\n";
     for (text, name, line) in [
         ("remote_write:\n- url: http://x\n  sigv4: {region: x}\n", "sigv4", 3),
-        ("remote_read: [{url: http://x}]\n", "remote_read", 1),
         (oauth2, "oauth2", 3),
         (
             "scrape_configs:\n- job_name: a\n  proxy_url: http://u:hunter-2@x\n",

@@ -5,16 +5,22 @@
 //! message is read where it lies; a series that was written before is known by a hash of its labels' bytes, so that its
 //! labels are not built again.
 //!
+//! Beside it: remote read, answered and asked ([`RemoteReads`]), and the metrics of OpenTelemetry ([`OtlpReceiver`]).
+//!
 //! *Invariant:* no bytes make it panic, or allocate more than they say in good faith: the limits are given by the caller.
 
 mod histograms;
 mod known;
+mod otlp;
+mod read;
 mod send;
 #[cfg(test)]
 mod testing;
 mod wire;
 mod write;
 
+pub use otlp::{OtlpError, OtlpReceiver};
+pub use read::{LocalStart, ReadError, ReadQuestion, RemoteReads, read_mistakes};
 pub use send::{RemoteWriter, Sources, mistakes};
 pub use write::v2::Written;
 pub use write::{WriteError, WriteReceiver};

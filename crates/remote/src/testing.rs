@@ -12,6 +12,7 @@ use cupola_tsdb::{Options, Tsdb};
 pub(crate) fn open(dir: &Path, now: i64) -> Tsdb {
     let mut options = Options::new(dir.join("data"));
     options.start_timestamps = true;
+    options.max_exemplars = 1000;
     Tsdb::open(
         options,
         Arc::new(ManualClock::new(now)),

@@ -88,6 +88,8 @@ fn app(tsdb: &Tsdb, clock: Arc<dyn Clock>) -> App {
         admin_api: false,
         remote_write: None,
         remote_write_messages: Vec::new(),
+        otlp: None,
+        remote_read: Default::default(),
         registry,
         host: None,
         clock,

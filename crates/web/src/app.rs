@@ -8,14 +8,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use cupola_alert::{Alertmanager, AlertmanagerClients};
 use cupola_config::RelabelConfig;
-use cupola_config::prometheus::RemoteWriteMessage;
+use cupola_config::prometheus::{OtlpConfig, RemoteWriteMessage};
 use cupola_discovery::DiscoveryManager;
 use cupola_engine::Engine;
 use cupola_env::Clock;
 use cupola_goregex::Regex;
 use cupola_metrics::Registry;
 use cupola_model::Labels;
-use cupola_remote::WriteReceiver;
+use cupola_remote::{OtlpReceiver, WriteReceiver};
 use cupola_rules::RuleManager;
 use cupola_scrape::{LocalTarget, ScrapeManager};
 use cupola_storage::Queryable;
@@ -52,6 +52,8 @@ pub struct ConfigView {
     pub scrape_interval_ms: i64,
     /// Labels for what leaves this server, here through `/federate`.
     pub external_labels: Labels,
+    /// How the metrics of OpenTelemetry are translated.
+    pub otlp: OtlpConfig,
     /// When it was loaded, milliseconds since the epoch.
     pub loaded_ms: i64,
     /// Whether the last attempt to load a configuration worked; if not, this one is an older one.
@@ -92,6 +94,28 @@ impl Readiness {
     }
 }
 
+/// How much other servers may read at once by remote read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// Samples of one answer that is no stream (`--storage.remote.read-sample-limit`); 0 is any number.
+    pub samples: usize,
+    /// Answers at once (`--storage.remote.read-concurrent-limit`); 0 is any number.
+    pub concurrent: usize,
+    /// About how long a frame of a stream is (`--storage.remote.read-max-bytes-in-frame`).
+    pub frame_bytes: usize,
+}
+
+impl Default for ReadLimits {
+    /// Prometheus's.
+    fn default() -> Self {
+        Self {
+            samples: 50_000_000,
+            concurrent: 10,
+            frame_bytes: 1 << 20,
+        }
+    }
+}
+
 /// Everything that the server shows. All times are milliseconds since the epoch.
 pub struct App {
     /// How the binary was started.
@@ -128,6 +152,10 @@ pub struct App {
     pub remote_write: Option<Arc<WriteReceiver>>,
     /// Which of its messages are taken (`--web.remote-write-receiver.accepted-protobuf-messages`).
     pub remote_write_messages: Vec<RemoteWriteMessage>,
+    /// Takes the metrics of OpenTelemetry, where it is enabled (`--web.enable-otlp-receiver`).
+    pub otlp: Option<Arc<OtlpReceiver>>,
+    /// How much others may read at once.
+    pub remote_read: ReadLimits,
     /// Where requests are counted; all of it is what `/metrics` shows.
     pub registry: Registry,
     /// The host's own metrics, answered at `/metrics/node`, where this process collects them.

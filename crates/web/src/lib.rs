@@ -22,7 +22,7 @@ mod telemetry;
 mod tests;
 
 pub use alertmanager::{ALERTMANAGER_VERSION, AlertmanagerApp, alertmanager_router, serve_alertmanager};
-pub use app::{App, ConfigView, Mode, Readiness, Reload};
+pub use app::{App, ConfigView, Mode, ReadLimits, Readiness, Reload};
 pub use router::router;
 pub use serve::serve;
 pub use telemetry::self_metrics;

@@ -28,6 +28,8 @@ pub(crate) struct Ctx {
     pub queries: Arc<Semaphore>,
     /// Places for everything else, so that a page of status does not wait for queries.
     pub others: Arc<Semaphore>,
+    /// Places for other servers that read.
+    pub reads: Arc<Semaphore>,
     /// Places for those who listen to notifications.
     pub listeners: Arc<Semaphore>,
     /// What answers have cost.
@@ -48,6 +50,10 @@ impl Ctx {
             app.engine.options().max_concurrency.clamp(1, Semaphore::MAX_PERMITS),
         ));
         let others = Arc::new(Semaphore::new(COMPUTE_AT_ONCE));
+        let reads = match app.remote_read.concurrent {
+            0 => Semaphore::MAX_PERMITS,
+            some => some.min(Semaphore::MAX_PERMITS),
+        };
         let listeners = Arc::new(Semaphore::new(app.max_listeners.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             app,
@@ -55,6 +61,7 @@ impl Ctx {
             telemetry,
             queries,
             others,
+            reads: Arc::new(Semaphore::new(reads)),
             listeners,
             costs: Costs::new(),
         })

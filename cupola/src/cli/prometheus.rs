@@ -84,6 +84,12 @@ const FLAGS: &[Flag] = &[
         Done,
         "List of the remote write protobuf messages to accept when receiving the remote writes. Repeatable.",
     ),
+    (
+        "web.enable-otlp-receiver",
+        "false",
+        Done,
+        "Enable API endpoint accepting OTLP write requests.",
+    ),
     ("storage.tsdb.path", "data/", Done, "Base path for metrics storage."),
     (
         "storage.tsdb.retention.time",
@@ -304,9 +310,24 @@ const FLAGS: &[Flag] = &[
         Done,
         "How long to wait flushing sample on shutdown. What is not sent by then is sent after the next start.",
     ),
-    ("storage.remote.read-sample-limit", "50000000", Ignored, ""),
-    ("storage.remote.read-concurrent-limit", "10", Ignored, ""),
-    ("storage.remote.read-max-bytes-in-frame", "1048576", Ignored, ""),
+    (
+        "storage.remote.read-sample-limit",
+        "50000000",
+        Done,
+        "Maximum overall number of samples to return via the remote read interface, in a single query. 0 means no limit. Streamed answers are not limited.",
+    ),
+    (
+        "storage.remote.read-concurrent-limit",
+        "10",
+        Done,
+        "Maximum number of concurrent remote read calls. 0 means no limit.",
+    ),
+    (
+        "storage.remote.read-max-bytes-in-frame",
+        "1048576",
+        Done,
+        "About how many bytes a frame of a streamed answer to a remote read has.",
+    ),
     ("rules.max-concurrent-evals", "4", Ignored, ""),
     ("alertmanager.notification-queue-capacity", "10000", Ignored, ""),
     ("alertmanager.notification-batch-size", "256", Ignored, ""),
@@ -331,10 +352,11 @@ const FEATURES: &[&str] = &[
     "promql-delayed-name-removal",
     "promql-per-step-stats",
     "type-and-unit-labels",
+    "otlp-native-delta-ingestion",
 ];
 
 // Known to Prometheus, and too much of a promise to be ignored: without the feature behind them they must fail.
-const UNSUPPORTED: &[&str] = &["web.config.file", "web.enable-otlp-receiver"];
+const UNSUPPORTED: &[&str] = &["web.config.file"];
 
 // Blocks of seconds would be folders by the thousand.
 const SHORTEST_BLOCK_MS: i64 = 60_000;
@@ -504,6 +526,10 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
                 let given = given.get(name).map_or_else(|| text(name), |all| all.join(","));
                 write_messages(&given).map_err(|e| bad(name, &e))?
             },
+            otlp_receiver: switch("web.enable-otlp-receiver")?,
+            read_sample_limit: number("storage.remote.read-sample-limit")?,
+            read_concurrent_limit: number("storage.remote.read-concurrent-limit")?,
+            read_max_bytes_in_frame: number("storage.remote.read-max-bytes-in-frame")?,
         },
         max_connections: number("web.max-connections")?,
         read_timeout: Duration::from_millis(ms("web.read-timeout")?.unsigned_abs()),

@@ -7,12 +7,24 @@ use cupola_config::prometheus::RemoteWriteMessage;
 pub(crate) struct RemoteSettings {
     /// `--web.remote-write-receiver.accepted-protobuf-messages`
     pub write_messages: Vec<RemoteWriteMessage>,
+    /// `--web.enable-otlp-receiver`
+    pub otlp_receiver: bool,
+    /// `--storage.remote.read-sample-limit`; 0 is none.
+    pub read_sample_limit: usize,
+    /// `--storage.remote.read-concurrent-limit`; 0 is none.
+    pub read_concurrent_limit: usize,
+    /// `--storage.remote.read-max-bytes-in-frame`
+    pub read_max_bytes_in_frame: usize,
 }
 
 impl Default for RemoteSettings {
     fn default() -> Self {
         Self {
             write_messages: vec![RemoteWriteMessage::V1, RemoteWriteMessage::V2],
+            otlp_receiver: false,
+            read_sample_limit: 50_000_000,
+            read_concurrent_limit: 10,
+            read_max_bytes_in_frame: 1 << 20,
         }
     }
 }

@@ -338,6 +338,22 @@ pub struct OtlpConfig {
     pub label_name_preserve_multiple_underscores: bool,
 }
 
+impl Default for OtlpConfig {
+    fn default() -> Self {
+        Self {
+            promote_resource_attributes: Vec::new(),
+            promote_all_resource_attributes: false,
+            ignore_resource_attributes: Vec::new(),
+            translation_strategy: TranslationStrategy::default(),
+            keep_identifying_resource_attributes: false,
+            convert_histograms_to_nhcb: false,
+            promote_scope_metadata: false,
+            label_name_underscore_sanitization: true,
+            label_name_preserve_multiple_underscores: true,
+        }
+    }
+}
+
 /// `otlp.translation_strategy`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(missing_docs, reason = "the names are the configuration's")]

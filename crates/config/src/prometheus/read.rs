@@ -145,7 +145,6 @@ fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> Pr
             .get(name)
             .map_or_else(|| reader.no_section(), |node| reader.section(node, type_name))
     };
-    section.not_yet("remote_read");
     section.warn_without_effect("tracing", "no traces are sent");
     let global = read_global(open("global", "config.plain"), env);
     let runtime = open("runtime", "config.RuntimeConfig");

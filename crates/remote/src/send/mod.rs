@@ -10,8 +10,8 @@ mod desired;
 mod destination;
 mod holds;
 mod metrics;
-mod post;
-mod proto;
+pub(crate) mod post;
+pub(crate) mod proto;
 mod reader;
 mod shard;
 

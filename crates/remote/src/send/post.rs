@@ -152,7 +152,7 @@ pub(super) fn is_too_many(why: &str) -> bool {
 }
 
 // Splits user and password off, which are no part of what is asked for.
-fn split_url(text: &str) -> Result<(Uri, Option<(String, String)>), String> {
+pub(crate) fn split_url(text: &str) -> Result<(Uri, Option<(String, String)>), String> {
     let bad = |why: &str| format!("url is no URL: {why}");
     let url: Uri = text.parse().map_err(|e: http::uri::InvalidUri| bad(&e.to_string()))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {

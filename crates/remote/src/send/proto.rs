@@ -5,7 +5,7 @@ use cupola_model::Labels;
 use cupola_storage::Metadata;
 use foldhash::HashMap;
 
-fn uvarint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn uvarint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -18,7 +18,7 @@ fn zigzag(value: i64) -> u64 {
 }
 
 /// A field of wire type 0; what is 0 is not written, as in proto3.
-fn number(out: &mut Vec<u8>, field: u8, value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, field: u8, value: u64) {
     if value != 0 {
         number_of_choice(out, field, value);
     }
@@ -41,20 +41,20 @@ fn double_of_choice(out: &mut Vec<u8>, field: u8, value: f64) {
     out.extend(value.to_bits().to_le_bytes());
 }
 
-fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
+pub(crate) fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
     uvarint(out, u64::from(field) << 3 | 2);
     uvarint(out, value.len() as u64);
     out.extend_from_slice(value);
 }
 
-fn text(out: &mut Vec<u8>, field: u8, value: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, field: u8, value: &str) {
     if !value.is_empty() {
         bytes(out, field, value.as_bytes());
     }
 }
 
 /// Labels as fields of a series or an exemplar of the first version.
-pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
+pub(crate) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
     let mut label = Vec::new();
     for (name, value) in labels {
         label.clear();
@@ -65,7 +65,7 @@ pub(super) fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
 }
 
 // The start is 0 where it is not known, and in the first version.
-fn sample(out: &mut Vec<u8>, value: f64, ts: i64, start: i64) {
+pub(crate) fn sample(out: &mut Vec<u8>, value: f64, ts: i64, start: i64) {
     // Its length is one byte, which is known afterwards.
     out.extend([2 << 3 | 2, 0]);
     let begin = out.len();
@@ -104,7 +104,7 @@ fn deltas(out: &mut Vec<u8>, field: u8, values: &[i64]) {
 }
 
 /// Both versions have the same message for it, but for the start, which is 0 in the first one.
-pub(super) fn histogram(histogram: &NativeHistogram, ts: i64, start: i64) -> Vec<u8> {
+pub(crate) fn histogram(histogram: &NativeHistogram, ts: i64, start: i64) -> Vec<u8> {
     let mut out = Vec::with_capacity(200);
     let hint = |hint| match hint {
         CounterResetHint::Unknown => 0,

@@ -161,6 +161,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
     let config = ConfigView {
         yaml: "global:\n  scrape_interval: 15s\n".into(),
         scrape_interval_ms: 15_000,
+        otlp: Default::default(),
         external_labels: Labels::from_pairs([("dc", "eu")]),
         loaded_ms: NOW - 60_000,
         last_reload_ok: true,
@@ -193,6 +194,8 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         admin_api: false,
         remote_write: None,
         remote_write_messages: vec![RemoteWriteMessage::V1, RemoteWriteMessage::V2],
+        otlp: None,
+        remote_read: Default::default(),
         registry,
         host: None,
         clock: now,

@@ -87,7 +87,12 @@ const ASKED: &[(&str, &[&str])] = &[
 ];
 
 // What is asked in its own tests: a stream that does not end, and a body in protocol buffers.
-const NOT_ASKED: [&str; 2] = ["/api/v1/notifications/live", "/api/v1/write"];
+const NOT_ASKED: [&str; 4] = [
+    "/api/v1/notifications/live",
+    "/api/v1/write",
+    "/api/v1/read",
+    "/api/v1/otlp/v1/metrics",
+];
 
 // Requests that are refused.
 const REFUSED: &[&str] = &[

@@ -175,6 +175,8 @@ async fn serving_ends_in_not_being_ready() {
         admin_api: false,
         remote_write: None,
         remote_write_messages: vec![RemoteWriteMessage::V1, RemoteWriteMessage::V2],
+        otlp: None,
+        remote_read: Default::default(),
         flags: BTreeMap::new(),
         reload: None,
         quit: None,

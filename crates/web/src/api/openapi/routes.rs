@@ -87,7 +87,9 @@ pub(super) const ROUTES: &[Route] = routes! {
     CHANGE "/api/v1/admin/tsdb/delete_series" ["match[]!", "start", "end"] Nothing, "Deletes samples of the series that match.";
     CHANGE "/api/v1/admin/tsdb/clean_tombstones" [] Nothing, "Removes from the disk what was deleted.";
     CHANGE "/api/v1/admin/tsdb/snapshot" ["skip_head"] Envelope(snapshot), "Makes a snapshot of all data.";
-    POST "/api/v1/write" [] Nothing, "Takes remote write.";
+    POST "/api/v1/write" [] Nothing, "Takes remote write, 1.0 and 2.0.";
+    POST "/api/v1/read" [] Text("application/x-protobuf"), "Answers remote read, with samples or a stream of chunks.";
+    POST "/api/v1/otlp/v1/metrics" [] Nothing, "Takes the metrics of OpenTelemetry.";
     GET "/federate" ["match[]"] Text(PLAIN), "The newest samples of the series that match, for another server.";
     GET "/metrics" [] Text(PLAIN), "The server's own metrics.";
     GET "/metrics/node" [] Text(PLAIN), "The host's metrics, where they are collected. Ours.";

@@ -9,8 +9,10 @@ mod federate;
 mod labels;
 mod metadata;
 mod notifications;
+mod otlp;
 mod own;
 mod query;
+mod read;
 mod relabel;
 mod result;
 mod rules;
@@ -68,6 +70,8 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         )
         .route("/api/v1/admin/tsdb/snapshot", on_post_or_put(admin::snapshot))
         .route("/api/v1/write", post(write::write))
+        .route("/api/v1/read", post(read::read))
+        .route("/api/v1/otlp/v1/metrics", post(otlp::metrics))
         .route("/federate", on_get(federate::federate))
         .route("/metrics", on_get_always(status::metrics))
         .route("/metrics/node", on_get(status::node_metrics))

@@ -28,6 +28,7 @@ pub(super) fn features(ask: &Ask<'_>) -> Result<Answer, ApiError> {
                 ("label_values_match", true),
                 ("lifecycle", app.reload.is_some()),
                 ("openapi_3.1", true),
+                ("otlp_write_receiver", app.otlp.is_some()),
                 ("query_stats", true),
                 ("query_warnings", true),
                 ("remote_write_receiver", app.remote_write.is_some()),

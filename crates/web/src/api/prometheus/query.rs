@@ -142,7 +142,10 @@ fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiE
     // Asked first: what is complete by the end of the query may not have been at its beginning.
     let incomplete = ask.app.storage.incomplete();
     let mut result = engine.query(&*ask.app.storage, &query).map_err(|e| refusal(&e))?;
-    result.warnings.extend(incomplete);
+    // A server that is read from may have failed for this very query.
+    result
+        .warnings
+        .extend(incomplete.or_else(|| ask.app.storage.incomplete()));
     Ok(answer(result, limit, stats, deadline))
 }
 

@@ -142,6 +142,6 @@ fn check_headers(headers: &HeaderMap, accepted: &[RemoteWriteMessage]) -> Result
 }
 
 // As Go's http.Error.
-fn plain(status: StatusCode, text: &str) -> Response {
+pub(super) fn plain(status: StatusCode, text: &str) -> Response {
     Answer::text(status, format!("{text}\n")).into_response(None)
 }
