@@ -356,3 +356,58 @@ fn why_tells_an_alerts_life() {
     let one = pane.run(&["why", "Down", "instance=a"]);
     assert!(!one.stdout.contains("instance=\"b\""), "{}", one.stdout);
 }
+
+#[test]
+fn a_receiver_is_tested_without_an_alert() {
+    let sink = FakeServer::start(|request| match request.path.as_str() {
+        "/bad" => Reply::status(400),
+        _ => Reply::status(204),
+    });
+    let home = home();
+    home.write(
+        "a.yml",
+        &format!(
+            "route: {{receiver: nobody}}\n\
+             receivers:\n- name: nobody\n- name: r\n  webhook_configs: [{{url: '{}'}}, {{url: '{}'}}]\n",
+            sink.url("/good"),
+            sink.url("/bad")
+        ),
+    );
+    let server = our_alertmanager(&home);
+    let mut pane = pane(home, true, server.address());
+    let tested = pane.run(&["receiver", "test", "r", "team=db"]);
+    assert_eq!(tested.code, Some(1), "{}", tested.stderr);
+    assert!(
+        tested.stdout.starts_with("webhook[0]  sent\nwebhook[1]  failed: "),
+        "{}",
+        tested.stdout
+    );
+    assert!(tested.stdout.contains("400"), "{}", tested.stdout);
+    let sent = sink.requests("/good");
+    let alert = &sent[0].json()["alerts"][0];
+    assert_eq!(sent.len(), 1);
+    assert_eq!(alert["labels"]["alertname"], "ReceiverTest");
+    assert_eq!(alert["labels"]["team"], "db");
+    assert_eq!(alert["status"], "firing");
+    assert!(
+        alert["annotations"]["summary"]
+            .as_str()
+            .unwrap()
+            .contains("test of the receiver r")
+    );
+    let nobody = pane.run(&["receiver", "test", "nobody"]);
+    assert_eq!(
+        (nobody.code, nobody.stdout.as_str()),
+        (Some(0), "nobody has no integrations: it tells nobody.\n")
+    );
+    let missing = pane.run(&["receiver", "test", "missing"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(
+        missing.stderr.contains("there is no receiver \\\"missing\\\"")
+            || missing.stderr.contains("there is no receiver \"missing\""),
+        "{}",
+        missing.stderr
+    );
+    // It was no alert.
+    assert!(pane.run(&["alert", "query", "-o", "json"]).stdout.starts_with("[]"));
+}

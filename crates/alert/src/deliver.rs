@@ -101,7 +101,7 @@ impl Channel {
         }
     }
 
-    async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
+    pub(crate) async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
         match self {
             Self::Real(integration) => integration.send(notification, timeout).await,
             #[cfg(test)]

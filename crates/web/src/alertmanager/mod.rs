@@ -16,7 +16,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, get};
+use axum::routing::{MethodRouter, any, get, post};
 use bytes::Bytes;
 use cupola_alert::{Alertmanager, SilenceError, SilenceState};
 use cupola_config::matchers::MatcherMode;
@@ -96,6 +96,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(v2: Arc<V2>) -> Router<S>
             get(get_silence).delete(delete_silence).fallback(only("GET,DELETE")),
         )
         .route("/api/v2/history", on_get(history))
+        .route("/api/v2/receivers/test", post(test_receiver).fallback(only("POST")))
         .route("/api/v2/{*rest}", any(nothing))
         .with_state(v2)
 }
@@ -276,6 +277,24 @@ async fn post_silence(State(v2): State<Arc<V2>>, request: Request) -> Response {
         }
     })
     .await
+}
+
+// Ours: sends a test message to a receiver and says what became of it.
+async fn test_receiver(State(v2): State<Arc<V2>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let read = body_of(&parts, body, "test").await;
+    let read = read.and_then(|body| posted::receiver_test(&body, v2.matcher_mode == MatcherMode::Classic));
+    let (receiver, labels, annotations) = match read {
+        Ok(read) => read,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let Some(tested) = v2.manager.test_receiver(&receiver, labels, annotations).await else {
+        let text = format!("there is no receiver {}", cupola_model::go_quote(&receiver));
+        return Refusal::Text(StatusCode::NOT_FOUND, text).into_response();
+    };
+    let mut out = String::new();
+    write_list(&mut out, &tested, write::tested);
+    Answer::json(out).into_response(None)
 }
 
 async fn post_alerts(State(v2): State<Arc<V2>>, request: Request) -> Response {

@@ -144,6 +144,44 @@ pub(super) fn alerts(body: &[u8], now: i64, legacy_names: bool) -> Result<Posted
     Ok(out)
 }
 
+/// What is posted to have a receiver tested: its name, and what is said instead of that it is a test.
+#[derive(Debug, Deserialize)]
+pub(super) struct ReceiverTest {
+    pub receiver: Option<String>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Reads the body of a test of a receiver: the receiver, labels and annotations of the alert.
+pub(super) fn receiver_test(body: &[u8], legacy_names: bool) -> Result<(String, Labels, Labels), Refusal> {
+    let posted: Option<ReceiverTest> = parsed(body, "test")?;
+    let required = || Refusal::schema(602, "receiver in body is required".to_owned());
+    let mut posted = posted.ok_or_else(required)?;
+    let receiver = posted.receiver.ok_or_else(required)?;
+    let mut default = |name: &str, value: &str| {
+        if !posted.labels.contains_key(name) {
+            posted.labels.insert(name.to_owned(), value.to_owned());
+        }
+    };
+    default("alertname", "ReceiverTest");
+    default("severity", "none");
+    let summary = posted.annotations.entry("summary".to_owned());
+    summary.or_insert_with(|| format!("This is a test of the receiver {receiver}. Nothing is wrong."));
+    let alert = Alert {
+        labels: Labels::from_pairs(&posted.labels),
+        annotations: Labels::from_pairs(&posted.annotations),
+        starts_at: 0,
+        ends_at: None,
+        generator_url: String::new(),
+    };
+    match refused(&alert, legacy_names) {
+        None => Ok((receiver, alert.labels, alert.annotations)),
+        Some(reason) => Err(Refusal::Text(axum::http::StatusCode::BAD_REQUEST, reason)),
+    }
+}
+
 fn refused(alert: &Alert, legacy_names: bool) -> Option<String> {
     let is_valid = if legacy_names {
         is_valid_legacy_label_name

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use cupola_alert::{AlertStatus, Event, GroupStatus, Happening, Outcome, Silence, Suppression};
+use cupola_alert::{AlertStatus, Event, GroupStatus, Happening, Outcome, Silence, Suppression, Tested};
 use cupola_model::{Labels, MatchOp};
 
 use crate::api::json::{Answer, write_labels, write_list, write_pairs, write_str, write_strs, write_time};
@@ -145,6 +145,18 @@ pub(super) fn silence(out: &mut String, silence: &Silence, now: i64) {
     });
     out.push_str(",\"startsAt\":");
     time(out, silence.starts_at);
+    out.push('}');
+}
+
+/// What became of a test message at one integration; ours.
+pub(super) fn tested(out: &mut String, tested: &Tested) {
+    out.push_str("{\"integration\":");
+    write_str(out, &tested.integration);
+    let _ = write!(out, ",\"sent\":{}", tested.error.is_none());
+    if let Some(error) = &tested.error {
+        out.push_str(",\"error\":");
+        write_str(out, error);
+    }
     out.push('}');
 }
 

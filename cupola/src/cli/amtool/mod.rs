@@ -3,6 +3,7 @@
 mod alerts;
 mod client;
 mod config;
+mod receiver;
 mod silences;
 mod table;
 mod why;
@@ -92,6 +93,9 @@ enum Tool {
     /// View the running config.
     #[command(subcommand)]
     Config(config::Tool),
+    /// Test receivers (of Cupola's Alertmanager).
+    #[command(subcommand)]
+    Receiver(receiver::Tool),
     /// Render template files.
     #[command(subcommand)]
     Template(config::Template),
@@ -300,6 +304,7 @@ impl Amtool {
             Tool::Cluster(Cluster::Show) => config::cluster(&mut env),
             Tool::Config(tool) => config::run(tool, &mut env),
             Tool::Template(config::Template::Render(args)) => config::render(args, &mut env),
+            Tool::Receiver(tool) => receiver::run(tool, &mut env),
             Tool::Why(args) => why::run(args, &mut env),
         }
     }
