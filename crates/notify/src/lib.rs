@@ -3,7 +3,8 @@
 //! One call of [`Integration::send`] is one attempt; who retries, and when, is the caller's affair. Each attempt uses a
 //! connection of its own, so a receiver that hangs holds up nobody else.
 //!
-//! *Invariant:* keeps no state between two sends, but for WeChat's access token. *Invariant:* no secret is in an error, a log line or a `Debug`.
+//! *Invariant:* keeps no state between two sends, but for WeChat's access token and where Slack's messages
+//! are that may still change. *Invariant:* no secret is in an error, a log line or a `Debug`.
 
 mod anything;
 mod data;

@@ -39,6 +39,7 @@ pub(crate) struct Way {
     config: IntegrationConfig,
     templates: Arc<Templates>,
     wechat: wechat::Token,
+    slack: slack::Sent,
 }
 
 /// One message on its way out.
@@ -55,6 +56,7 @@ impl Way {
             config,
             templates,
             wechat: wechat::Token::default(),
+            slack: slack::Sent::default(),
         }
     }
 
@@ -77,7 +79,7 @@ impl Way {
             "pagerduty" => pagerduty::send(&message).await,
             "pushover" => pushover::send(&message).await,
             "rocketchat" => rocketchat::send(&message).await,
-            "slack" => slack::send(&message).await,
+            "slack" => slack::send(&message, &self.slack).await,
             "sns" => sns::send(&message).await,
             "telegram" => telegram::send(&message).await,
             "victorops" => victorops::send(&message).await,

@@ -1,6 +1,9 @@
 //! Slack: incoming webhooks, and bot tokens against `chat.postMessage`.
 
+use std::collections::BTreeMap;
+
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::chat::Field;
@@ -8,6 +11,30 @@ use super::{Message, is_empty};
 use crate::integration::SendError;
 
 const MAX_TITLE: usize = 1024;
+const MAX_SENT: usize = 10_000;
+
+/// The messages that `update_message` changes instead of writing another: time and channel by group. They are forgotten
+/// when the group is over, and with the process: then there is a new message.
+#[derive(Debug, Default)]
+pub(super) struct Sent(Mutex<BTreeMap<String, (String, String)>>);
+
+impl Sent {
+    fn get(&self, group: &str) -> Option<(String, String)> {
+        self.0.lock().get(group).cloned()
+    }
+
+    fn set(&self, group: String, place: (String, String)) {
+        let mut all = self.0.lock();
+        if all.len() >= MAX_SENT && !all.contains_key(&group) {
+            all.pop_first();
+        }
+        all.insert(group, place);
+    }
+
+    fn forget(&self, group: &str) {
+        self.0.lock().remove(group);
+    }
+}
 
 #[derive(Serialize)]
 struct Body {
@@ -24,6 +51,8 @@ struct Body {
     #[serde(skip_serializing_if = "is_empty")]
     text: String,
     attachments: [Attachment; 1],
+    #[serde(skip_serializing_if = "is_empty")]
+    ts: String,
 }
 
 #[derive(Serialize)]
@@ -79,7 +108,7 @@ struct Confirm {
     dismiss_text: String,
 }
 
-pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
+pub(super) async fn send(message: &Message<'_>, sent: &Sent) -> Result<(), SendError> {
     let (url, headers) = match message.config.secret("app_token") {
         Some(_) => {
             let token = message.secret("app_token")?;
@@ -88,7 +117,17 @@ pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
         }
         None => (message.secret("api_url")?, Vec::new()),
     };
-    let response = message.post(&url, &body(message)?, &headers).await?;
+    let (group, updates) = (message.id(), message.config.flag("update_message"));
+    let mut body = body(message)?;
+    let known = updates.then(|| sent.get(&group)).flatten();
+    let url = match &known {
+        Some((ts, channel)) => {
+            (body.ts, body.channel) = (ts.clone(), channel.clone());
+            url.replace("chat.postMessage", "chat.update")
+        }
+        None => url,
+    };
+    let response = message.post(&url, &body, &headers).await?;
     // Slack answers 200 also where it did not take the message.
     let text = String::from_utf8_lossy(&response.body);
     let kind = response
@@ -102,13 +141,28 @@ pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
             ..SendError::last(format!("Slack's answer is no JSON: {error}"))
         })?;
         if answer.get("ok").and_then(serde_json::Value::as_bool) == Some(true) {
+            if updates {
+                match (answer["ts"].as_str(), answer["channel"].as_str()) {
+                    (Some(ts), Some(channel)) if message.notification.is_firing() => {
+                        sent.set(group, (ts.to_owned(), channel.to_owned()));
+                    }
+                    _ => sent.forget(&group),
+                }
+            }
             return Ok(());
+        }
+        // Somebody may have deleted it: the next attempt writes another.
+        if known.is_some() {
+            sent.forget(&group);
         }
         let error = answer
             .get("error")
             .and_then(serde_json::Value::as_str)
             .unwrap_or("no reason given");
-        return Err(SendError::last(format!("Slack refuses the message: {error}")));
+        return Err(SendError {
+            retry: known.is_some(),
+            ..SendError::last(format!("Slack refuses the message: {error}"))
+        });
     }
     if text == "ok" {
         return Ok(());
@@ -164,5 +218,6 @@ fn body(message: &Message<'_>) -> Result<Body, SendError> {
         link_names: config.flag("link_names"),
         text: message.field("message_text")?,
         attachments: [attachment],
+        ts: String::new(),
     })
 }

@@ -176,9 +176,6 @@ pub(super) fn slack(section: &Section<'_>, config: &mut IntegrationConfig, globa
         }
         _ => {}
     }
-    if config.flag("update_message") {
-        section.not_yet("update_message");
-    }
     let is_bot = config.secret("app_token").is_some() || config.secret("api_url").is_some_and(is_app_url);
     if config.flag("update_message") && !is_bot {
         let message = "update_message can only be used with bot tokens. api_url must be set to \

@@ -276,3 +276,58 @@ async fn a_receiver_is_tried_out() {
     assert!(!format!("{tested:?}").contains("hunter"));
     assert_eq!(sink.take().len(), 4);
 }
+
+#[tokio::test]
+async fn slacks_message_is_changed_until_the_group_is_over() {
+    let sink = Sink::start(|path| match path {
+        "/api/chat.postMessage" => ("200 OK", "{\"ok\":true,\"ts\":\"1.2\",\"channel\":\"C1\"}"),
+        "/api/chat.update" => ("200 OK", "{\"ok\":true,\"ts\":\"1.2\",\"channel\":\"C1\"}"),
+        _ => ("200 OK", "{\"ok\":false,\"error\":\"message_not_found\"}"),
+    });
+    let of = |fields: &str| {
+        let url = format!("app_url: 'http://{}/api/chat.postMessage'", sink.address);
+        one("slack", &format!("{url}, app_token: t, channel: c, {fields}"), "")
+    };
+    let told = async |integration: &Integration, firing: bool| {
+        let notification = crate::data::example(firing);
+        integration.send(&notification, Duration::from_secs(20)).await.unwrap();
+    };
+    let updating = of("update_message: true");
+    for firing in [true, true, false, true] {
+        told(&updating, firing).await;
+    }
+    let got = sink.take();
+    let (new, change) = ("POST /api/chat.postMessage", "POST /api/chat.update");
+    assert_eq!(tos(&got), [new, change, change, new]);
+    assert_eq!(
+        (&json(&got[1])["ts"], &json(&got[1])["channel"]),
+        (&"1.2".into(), &"C1".into())
+    );
+    assert_eq!(
+        (json(&got[3]).get("ts"), &json(&got[3])["channel"]),
+        (None, &"c".into())
+    );
+    let plain = of("update_message: false");
+    told(&plain, true).await;
+    told(&plain, true).await;
+    assert_eq!(tos(&sink.take()), [new, new]);
+}
+
+#[tokio::test]
+async fn a_slack_message_that_was_deleted_is_written_anew() {
+    let sink = Sink::start(|path| match path {
+        "/api/chat.postMessage" => ("200 OK", "{\"ok\":true,\"ts\":\"1.2\",\"channel\":\"C1\"}"),
+        _ => ("200 OK", "{\"ok\":false,\"error\":\"message_not_found\"}"),
+    });
+    let fields = format!(
+        "app_url: 'http://{}/api/chat.postMessage', app_token: t, channel: c, update_message: true",
+        sink.address
+    );
+    let integration = one("slack", &fields, "");
+    sent_ok(&integration).await;
+    let error = super::sent(&integration).await.unwrap_err();
+    assert!(error.retry && error.message.contains("message_not_found"), "{error}");
+    sent_ok(&integration).await;
+    let (new, change) = ("POST /api/chat.postMessage", "POST /api/chat.update");
+    assert_eq!(tos(&sink.take()), [new, change, new]);
+}
