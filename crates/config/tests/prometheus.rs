@@ -446,8 +446,7 @@ alerting:
 
 #[test]
 fn settings_without_effect_are_warnings() {
-    let text =
-        "global: {query_log_file: q.log}\nscrape_configs: [{job_name: a, scrape_native_histograms: true}]\n---\nx: 1\n";
+    let text = "global: {query_log_file: q.log}\nscrape_configs: [{job_name: a, convert_classic_histograms_to_nhcb: true}]\n---\nx: 1\n";
     let config = parse_prometheus(text, Path::new("p.yml")).unwrap();
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 3, "{warnings:?}");

@@ -1,5 +1,5 @@
 //! Reads and writes the text formats that metrics are exposed in: the Prometheus text format (0.0.4, and 1.0 with
-//! quoted UTF-8 names) and OpenMetrics 1.0.
+//! quoted UTF-8 names) and OpenMetrics 1.0; reads the protobuf format, with native histograms, too.
 //!
 //! The parsers are as lenient as the reference server, not as strict as the documents: a target that Prometheus can
 //! scrape must not be lost. They pull one [`Entry`] after the other out of a borrowed body and allocate nothing for a
@@ -16,6 +16,7 @@ mod negotiate;
 mod number;
 pub mod openmetrics;
 mod parser;
+pub mod protobuf;
 mod protocol;
 pub mod text;
 mod writer;

@@ -39,12 +39,6 @@ pub enum NegotiationError {
         /// As received.
         content_type: String,
     },
-    /// The protobuf format, which we have no parser for yet and never ask for.
-    #[error("received Content-Type {}: the protobuf format is not supported", go_quote(.content_type))]
-    Protobuf {
-        /// As received, or the fallback's.
-        content_type: String,
-    },
 }
 
 /// Picks the parser for a body that came with `content_type` (empty where the header is absent).
@@ -77,8 +71,9 @@ pub fn negotiate(content_type: &str, fallback: Option<ScrapeProtocol>) -> Result
                 format: Format::OpenMetrics,
                 warning: None,
             }),
-            "application/vnd.google.protobuf" => Err(NegotiationError::Protobuf {
-                content_type: received(),
+            "application/vnd.google.protobuf" => Ok(Negotiated {
+                format: Format::Protobuf,
+                warning: None,
             }),
             _ => {
                 let unsupported = || NegotiationError::Unsupported {
@@ -96,11 +91,7 @@ fn use_fallback(protocol: ScrapeProtocol, why: String) -> Result<Negotiated, Neg
     let format = match protocol {
         ScrapeProtocol::PrometheusText0_0_4 | ScrapeProtocol::PrometheusText1_0_0 => Format::Text,
         ScrapeProtocol::OpenMetricsText0_0_1 | ScrapeProtocol::OpenMetricsText1_0_0 => Format::OpenMetrics,
-        ScrapeProtocol::PrometheusProto => {
-            return Err(NegotiationError::Protobuf {
-                content_type: media_type.to_owned(),
-            });
-        }
+        ScrapeProtocol::PrometheusProto => Format::Protobuf,
     };
     Ok(Negotiated {
         format,
@@ -187,6 +178,10 @@ mod tests {
         for (header, format) in [
             ("text/plain", Format::Text),
             ("text/plain; version=0.0.4; charset=utf-8", Format::Text),
+            (
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+                Format::Protobuf,
+            ),
             ("Text/Plain;charset=\"a;b\\\"c\" ; version=1.0.0;", Format::Text),
             (
                 "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
@@ -227,10 +222,6 @@ mod tests {
                 "text//plain",
                 "cannot parse Content-Type \"text//plain\" and no fallback_scrape_protocol for target\nmime: expected \
                  slash after first token",
-            ),
-            (
-                "application/vnd.google.protobuf",
-                "received Content-Type \"application/vnd.google.protobuf\": the protobuf format is not supported",
             ),
         ] {
             assert_eq!(negotiate(header, None).unwrap_err().to_string(), message);

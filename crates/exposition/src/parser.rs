@@ -12,12 +12,12 @@ pub enum Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    /// A parser of `body`, which is in `format`.
+    /// A parser of `body`, which is in `format`; for protobuf, the text that was made of it.
     #[must_use]
     pub fn new(format: Format, body: &'a [u8]) -> Self {
         match format {
             Format::Text => Self::Text(text::Parser::new(body)),
-            Format::OpenMetrics => Self::OpenMetrics(openmetrics::Parser::new(body)),
+            Format::OpenMetrics | Format::Protobuf => Self::OpenMetrics(openmetrics::Parser::new(body)),
         }
     }
 }

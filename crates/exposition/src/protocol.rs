@@ -7,12 +7,14 @@ pub enum Format {
     Text,
     /// OpenMetrics, any version.
     OpenMetrics,
+    /// Delimited protobuf messages, which [`crate::protobuf::decode`] turns into OpenMetrics first.
+    Protobuf,
 }
 
 /// A format and version a scrape may ask for, as `scrape_protocols` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ScrapeProtocol {
-    /// `PrometheusProto`. Known by name; we have no parser for it yet, so it is never asked for.
+    /// `PrometheusProto`.
     PrometheusProto,
     /// `PrometheusText0.0.4`.
     PrometheusText0_0_4,

@@ -204,7 +204,7 @@ fn hash(bytes: &[u8]) -> u64 {
 }
 
 // Backslash and line feed, within quotes the quote as well; runs without any are copied whole.
-fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
+pub(crate) fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
     let mut rest = text.as_bytes();
     while let Some(at) = rest
         .iter()

@@ -30,6 +30,8 @@ const FORGET_AFTER: u32 = 10;
 pub(crate) enum IngestError {
     #[error("{0}")]
     Parse(#[from] cupola_exposition::ParseError),
+    #[error("{0}")]
+    Protobuf(#[from] cupola_exposition::protobuf::ProtobufError),
     #[error("sample limit exceeded ({0} samples allowed)")]
     SampleLimit(u64),
     #[error("label_limit exceeded (metric: {metric}, number of labels: {count}, limit: {limit})")]
@@ -202,6 +204,11 @@ impl Ingester {
         let scrape = self.scrape;
         let mut counts = Counts::default();
         let mut seen: HashSet<SeriesRef, foldhash::fast::RandomState> = HashSet::default();
+        let decoded = match format {
+            Format::Protobuf => Some(native::decode(config, body)?),
+            Format::Text | Format::OpenMetrics => None,
+        };
+        let body = decoded.as_ref().map_or(body, |decoded| decoded.text());
         for entry in Parser::new(format, body) {
             let entry = entry?;
             let Entry::Sample(sample) = entry else {
@@ -284,6 +291,9 @@ impl Ingester {
                 // The storage counts them and says whose they are.
                 Err(AppendError::TooManySeries(_)) => {}
             }
+        }
+        for entry in decoded.iter().flat_map(|decoded| decoded.natives()) {
+            self.native(config, metrics, &entry, ts, &mut seen, &mut counts, appender)?;
         }
         self.end_missing(ts, appender, &seen, None);
         for (metric, metadata) in self.metadata.take_news() {
@@ -468,6 +478,8 @@ fn check_limits(limits: &Limits, labels: &Labels) -> Result<(), IngestError> {
     }
     Ok(())
 }
+
+mod native;
 
 #[cfg(test)]
 mod tests;

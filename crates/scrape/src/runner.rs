@@ -309,7 +309,6 @@ fn report(
 
 fn headers(config: &ScrapeConfig, timeout: Duration) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    // Protobuf is not spoken yet, so it is not asked for.
     let protocols: Vec<ScrapeProtocol> = config.defaults.scrape_protocols.iter().map(|p| protocol(*p)).collect();
     let escaping = match config.defaults.name_escaping {
         cupola_config::prometheus::EscapingScheme::AllowUtf8 => "allow-utf-8",

@@ -115,10 +115,11 @@ fn read_defaults(section: &Section<'_>, inherited: Option<&ScrapeDefaults>, whos
     let always_scrape_classic_histograms = switch("always_scrape_classic_histograms", |d| {
         d.always_scrape_classic_histograms
     });
-    for name in ["scrape_native_histograms", "convert_classic_histograms_to_nhcb"] {
-        if section.bool(name) == Some(true) {
-            section.warn_without_effect(name, "native histograms are not stored");
-        }
+    if section.bool("convert_classic_histograms_to_nhcb") == Some(true) {
+        section.warn_without_effect(
+            "convert_classic_histograms_to_nhcb",
+            "classic histograms stay as they are",
+        );
     }
     let log_file = section.path("scrape_failure_log_file");
     if log_file.is_some() {

@@ -309,3 +309,68 @@ fn a_target_that_breaks_off_with_new_lines_each_time_does_not_fill_the_memory() 
         assert!(bench.ingester.lines.all.len() <= 2 * FORGET_AFTER as usize);
     }
 }
+
+// A field of bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(bytes.len()).unwrap()][..], bytes].concat()
+}
+
+fn double(number: u8, value: f64) -> Vec<u8> {
+    [&[number << 3 | 1][..], &value.to_le_bytes()].concat()
+}
+
+// A counter and a histogram that is native and classic: three observations in bucket 1, of which one is at most 1.
+fn families() -> Vec<u8> {
+    let label = field(1, &[field(1, b"a"), field(2, b"x\"y")].concat());
+    let counter = field(3, &double(1, 7.0));
+    let time = [0x30, 0xe8, 0x07]; // 1000 ms
+    let metric = [label, counter, time.to_vec()].concat();
+    let first = [field(1, b"c_total"), vec![0x18, 0], field(4, &metric)].concat();
+    let bucket = field(3, &[vec![0x08, 1], double(2, 1.0)].concat());
+    let span = field(12, &[0x08, 2, 0x10, 1]);
+    let native = [vec![0x28, 0], span, field(13, &[6])].concat();
+    let histogram = field(7, &[vec![0x08, 3], double(2, 4.5), bucket, native].concat());
+    let second = [field(1, b"h"), vec![0x18, 4], field(4, &histogram)].concat();
+    let delimited = |message: Vec<u8>| [vec![u8::try_from(message.len()).unwrap()], message].concat();
+    [delimited(first), delimited(second)].concat()
+}
+
+fn scrape_protobuf(more: &str, body: &[u8]) -> Result<Vec<String>, IngestError> {
+    let bench = &mut Bench::new(more);
+    let (config, metrics) = (&bench.config, &bench.metrics);
+    let ingester = &mut bench.ingester;
+    batch(&bench.recorder, |appender| {
+        ingester.body(config, metrics, Format::Protobuf, body, 1500, appender)
+    })
+    .unwrap()?;
+    Ok(bench.recorder.samples.lock().clone())
+}
+
+#[test]
+fn protobuf_brings_native_histograms_where_they_are_asked_for() {
+    let target = r#"instance="t:1", job="j""#;
+    let counter = format!(r#"{{__name__="c_total", a="x\"y", {target}}} 7 @1000"#);
+    let native = format!(r#"{{__name__="h", {target}}} 4.5 @1500"#);
+    let classic = [
+        format!(r#"{{__name__="h_count", {target}}} 3 @1500"#),
+        format!(r#"{{__name__="h_sum", {target}}} 4.5 @1500"#),
+        format!(r#"{{__name__="h_bucket", {target}, le="1.0"}} 1 @1500"#),
+        format!(r#"{{__name__="h_bucket", {target}, le="+Inf"}} 3 @1500"#),
+    ];
+    let all = |parts: &[&[String]]| parts.concat();
+    let (counter, native) = (&[counter][..], &[native][..]);
+    let body = families();
+    assert_eq!(scrape_protobuf("", &body).unwrap(), all(&[counter, &classic]));
+    let only = "  scrape_native_histograms: true\n";
+    assert_eq!(scrape_protobuf(only, &body).unwrap(), all(&[counter, native]));
+    let both = format!("{only}  always_scrape_classic_histograms: true\n");
+    assert_eq!(
+        scrape_protobuf(&both, &body).unwrap(),
+        all(&[counter, &classic, native])
+    );
+    let error = scrape_protobuf("", &body[..body.len() - 1]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "protobuf: family 2 \"\": the message ends in the middle of a field"
+    );
+}
