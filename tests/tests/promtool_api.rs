@@ -137,6 +137,34 @@ fn healthy_and_ready_are_asked() {
 }
 
 #[test]
+fn credentials_come_from_the_http_config_file() {
+    let home = Home::new();
+    let sink = FakeServer::start(|_| {
+        let answer = r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#;
+        Reply::Body(200, "application/json", answer.to_owned())
+    });
+    let file = home.write("http.yml", "basic_auth: {username: me, password: 'Fb3q'}\n");
+    let flag = format!("--http.config.file={}", file.display());
+    let (code, out, err) = ours(&["query", "instant", &flag, &sink.url(""), "1"]);
+    assert_eq!((code, out.as_str()), (Some(0), "scalar: 2 @[1]\n"), "{err}");
+    let url = format!("--url={}", sink.url(""));
+    assert_eq!(ours(&["check", "ready", &flag, &url]).0, Some(0));
+    assert_eq!(ours(&["explain", "target", &flag, &sink.url("")]).0, Some(1));
+    for path in ["/api/v1/query", "/-/ready", "/api/v1/targets?state=any"] {
+        let asked = sink.requests(path);
+        assert_eq!(asked.len(), 1, "{path}");
+        assert_eq!(asked[0].header("authorization"), "Basic bWU6RmIzcQ==", "{path}");
+    }
+    // A mistake in the file is told, and nobody is asked.
+    let file = home.write("bad.yml", "basic_auht: {}\n");
+    let flag = format!("--http.config.file={}", file.display());
+    let (code, _, err) = ours(&["query", "instant", &flag, &sink.url(""), "1"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("bad.yml:1:1: ") && err.contains("basic_auht"), "{err}");
+    assert_eq!(sink.requests("/api/v1/query").len(), 1);
+}
+
+#[test]
 fn label_matchers_are_set_and_deleted() {
     let ok = |args: &[&str]| {
         let (code, out, err) = ours(&[&["--experimental", "promql", "label-matchers"], args].concat());

@@ -1,20 +1,46 @@
 //! A server whose API a tool asks.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::Args;
+use cupola_config::common::HttpClientConfig;
+use cupola_config::{Files, load_http_config};
 use cupola_model::{go_quote, query_escape};
-use cupola_net::{Connection, Request, Tls, TlsOptions};
+use cupola_net::{Peer, Request};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
 const MAX_ANSWER: usize = 2 << 30;
 
+/// How to speak to a server.
+#[derive(Debug, Args)]
+pub(super) struct HttpArgs {
+    /// A file that is an <http_config>: credentials, TLS, headers.
+    #[arg(long = "http.config.file", global = true, value_name = "FILE")]
+    http_config_file: Option<PathBuf>,
+}
+
+impl HttpArgs {
+    /// A server that is spoken to as the file says, see [`ApiServer::new`].
+    ///
+    /// # Errors
+    /// Every mistake of the file, and as [`ApiServer::new`].
+    pub(super) fn server(&self, base: &str, timeout: Duration, files: &dyn Files) -> Result<ApiServer, String> {
+        let config = match &self.http_config_file {
+            Some(path) => load_http_config(path, files).map_err(|errors| errors.to_string())?,
+            None => HttpClientConfig::default(),
+        };
+        ApiServer::with_config(base, timeout, &config)
+    }
+}
+
 /// One server and the connection to it.
 pub(super) struct ApiServer {
     base: String,
     timeout: Duration,
-    connection: Connection,
+    peer: Peer,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -22,20 +48,20 @@ impl ApiServer {
     /// A server by its URL, which is not asked yet. An answer has `timeout`.
     ///
     /// # Errors
-    /// Where the URL is none, or TLS cannot be set up.
+    /// Where the URL is none.
     pub(super) fn new(base: &str, timeout: Duration) -> Result<Self, String> {
-        let url: Uri = base
+        Self::with_config(base, timeout, &HttpClientConfig::default())
+    }
+
+    fn with_config(base: &str, timeout: Duration, config: &HttpClientConfig) -> Result<Self, String> {
+        let _: Uri = base
             .parse()
             .map_err(|error| format!("invalid URL {}: {error}", go_quote(base)))?;
-        let tls = match url.scheme_str() {
-            Some("https") => Some(Tls::new(&TlsOptions::default()).map_err(|error| error.to_string())?),
-            _ => None,
-        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             timeout,
-            connection: Connection::new(tls),
+            peer: Peer::new(config),
             runtime: runtime.map_err(|error| error.to_string())?,
         })
     }
@@ -86,7 +112,7 @@ impl ApiServer {
             gzip: true,
             follow_redirects: !is_post,
         };
-        let sent = self.runtime.block_on(self.connection.send(&request));
+        let sent = self.runtime.block_on(self.peer.send(request));
         let response = sent.map_err(|error| format!("{word} \"{url}\": {error}"))?;
         Ok((response.status, response.body))
     }

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use cupola_model::go_quote;
 use serde_json::{Value, json};
 
-use super::api::ApiServer;
+use super::api::{ApiServer, HttpArgs};
 use super::{FAILURE, Io};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ pub(super) struct TargetArgs {
     /// How the explanation looks.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,7 +57,7 @@ enum Output {
 
 /// Asks and explains.
 pub(super) fn run(args: &TargetArgs, io: &mut Io<'_>) -> io::Result<u8> {
-    match Report::of(args) {
+    match Report::of(args, io) {
         Ok(report) => {
             match args.output {
                 Output::Text => io.out.write_all(report.text().as_bytes())?,
@@ -363,12 +365,12 @@ impl Step {
 }
 
 impl Report {
-    fn of(args: &TargetArgs) -> Result<Self, String> {
+    fn of(args: &TargetArgs, io: &Io<'_>) -> Result<Self, String> {
         let url = match args.server.contains("://") {
             true => args.server.clone(),
             false => format!("http://{}", args.server),
         };
-        let mut server = ApiServer::new(&url, TIMEOUT)?;
+        let mut server = args.http.server(&url, TIMEOUT, io.files)?;
         let answer = server.get("/api/v1/targets", &[("state", "any")])?;
         let data = answer.get("data").cloned().unwrap_or_default();
         let dropped = list(data.get("droppedTargets")).iter().map(|t| Target::of(t, false));

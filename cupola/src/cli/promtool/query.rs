@@ -10,7 +10,7 @@ use cupola_env::{Clock as _, SystemClock};
 use cupola_model::go_quote;
 use serde_json::Value;
 
-use super::api::ApiServer;
+use super::api::{ApiServer, HttpArgs};
 use super::{FAILURE, Io};
 
 // As upstream.
@@ -24,6 +24,8 @@ pub(super) struct QueryArgs {
     /// How the answer looks.
     #[arg(short = 'o', long, global = true, value_enum, default_value = "promql")]
     format: Format,
+    #[command(flatten)]
+    http: HttpArgs,
     #[command(subcommand)]
     question: Question,
 }
@@ -100,31 +102,24 @@ struct Times {
     end: Option<String>,
 }
 
+impl Question {
+    fn server(&self) -> &str {
+        match self {
+            Self::Instant { server, .. }
+            | Self::Range { server, .. }
+            | Self::Series { server, .. }
+            | Self::Labels { server, .. } => server,
+        }
+    }
+}
+
 /// Asks and prints.
 pub(super) fn run(args: &QueryArgs, io: &mut Io<'_>) -> io::Result<u8> {
-    let asked = match &args.question {
-        Question::Instant { time, server, expr } => instant(time.as_deref(), server, expr, args.format),
-        Question::Range {
-            start,
-            end,
-            step,
-            server,
-            expr,
-        } => Range::new(start.as_deref(), end.as_deref(), step.as_deref())
-            .and_then(|range| range.ask(server, expr, args.format)),
-        Question::Series {
-            matchers,
-            times,
-            server,
-        } => series(matchers, times, server, args.format),
-        Question::Labels {
-            matchers,
-            times,
-            server,
-            name,
-        } => labels(matchers, times, server, name, args.format, io)?,
+    let told = match connect(args, io) {
+        Ok(mut server) => ask(args, &mut server, io)?,
+        Err(error) => Err(error),
     };
-    match asked {
+    match told {
         Ok(text) => {
             io.out.write_all(text.as_bytes())?;
             Ok(0)
@@ -136,16 +131,32 @@ pub(super) fn run(args: &QueryArgs, io: &mut Io<'_>) -> io::Result<u8> {
     }
 }
 
-fn now() -> f64 {
-    SystemClock.now_ms() as f64 / 1000.0
-}
-
-fn connect(server: &str) -> Result<ApiServer, String> {
+fn connect(args: &QueryArgs, io: &Io<'_>) -> Result<ApiServer, String> {
+    let server = args.question.server();
     let url = match server.contains("://") {
         true => server.to_owned(),
         false => format!("http://{server}"),
     };
-    ApiServer::new(&url, TIMEOUT).map_err(|error| format!("error creating API client: {error}"))
+    let server = args.http.server(&url, TIMEOUT, io.files);
+    server.map_err(|error| format!("error creating API client: {error}"))
+}
+
+fn ask(args: &QueryArgs, server: &mut ApiServer, io: &mut Io<'_>) -> io::Result<Result<String, String>> {
+    Ok(match &args.question {
+        Question::Instant { time, expr, .. } => instant(time.as_deref(), server, expr, args.format),
+        Question::Range {
+            start, end, step, expr, ..
+        } => Range::new(start.as_deref(), end.as_deref(), step.as_deref())
+            .and_then(|range| range.ask(server, expr, args.format)),
+        Question::Series { matchers, times, .. } => series(matchers, times, server, args.format),
+        Question::Labels {
+            matchers, times, name, ..
+        } => labels(matchers, times, server, name, args.format, io)?,
+    })
+}
+
+fn now() -> f64 {
+    SystemClock.now_ms() as f64 / 1000.0
 }
 
 fn moment(what: &str, text: Option<&str>, default: f64) -> Result<f64, String> {
@@ -164,9 +175,8 @@ fn moment(what: &str, text: Option<&str>, default: f64) -> Result<f64, String> {
     })
 }
 
-fn instant(time: Option<&str>, server: &str, expr: &str, format: Format) -> Result<String, String> {
+fn instant(time: Option<&str>, server: &mut ApiServer, expr: &str, format: Format) -> Result<String, String> {
     let time = moment("evaluation", time, now())?.to_string();
-    let mut server = connect(server)?;
     let answer = server.post("/api/v1/query", &[("query", expr), ("time", &time)]);
     value(&answer.map_err(query_error)?, format)
 }
@@ -202,10 +212,10 @@ impl Range {
         Ok(Self { start, end, step })
     }
 
-    fn ask(&self, server: &str, expr: &str, format: Format) -> Result<String, String> {
+    fn ask(&self, server: &mut ApiServer, expr: &str, format: Format) -> Result<String, String> {
         let [start, end, step] = [self.start, self.end, self.step].map(|seconds| seconds.to_string());
         let form = [("query", expr), ("start", &start), ("end", &end), ("step", &step)];
-        let answer = connect(server)?.post("/api/v1/query_range", &form);
+        let answer = server.post("/api/v1/query_range", &form);
         value(&answer.map_err(query_error)?, format)
     }
 }
@@ -225,9 +235,9 @@ impl Times {
     }
 }
 
-fn series(matchers: &[String], times: &Times, server: &str, format: Format) -> Result<String, String> {
+fn series(matchers: &[String], times: &Times, server: &mut ApiServer, format: Format) -> Result<String, String> {
     let ends = times.ends()?;
-    let answer = connect(server)?.post("/api/v1/series", &Times::form(&ends, matchers));
+    let answer = server.post("/api/v1/series", &Times::form(&ends, matchers));
     let answer = answer.map_err(query_error)?;
     let found = list(answer.get("data"));
     Ok(match format {
@@ -240,14 +250,14 @@ fn series(matchers: &[String], times: &Times, server: &str, format: Format) -> R
 fn labels(
     matchers: &[String],
     times: &Times,
-    server: &str,
+    server: &mut ApiServer,
     name: &str,
     format: Format,
     io: &mut Io<'_>,
 ) -> io::Result<Result<String, String>> {
     let asked = times.ends().and_then(|ends| {
         let path = format!("/api/v1/label/{}/values", cupola_model::query_escape(name));
-        let answer = connect(server)?.get(&path, &Times::form(&ends, matchers));
+        let answer = server.get(&path, &Times::form(&ends, matchers));
         answer.map_err(query_error)
     });
     let answer = match asked {

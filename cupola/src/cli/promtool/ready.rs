@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::api::ApiServer;
+use super::api::HttpArgs;
 use super::{FAILURE, Io};
 
 // As upstream.
@@ -17,6 +17,8 @@ pub(super) struct ReadyArgs {
     /// The server.
     #[arg(long, value_name = "URL", default_value = "http://localhost:9090")]
     url: String,
+    #[command(flatten)]
+    http: HttpArgs,
 }
 
 /// Asks the server at `path` how it is.
@@ -25,7 +27,11 @@ pub(super) fn check(args: &ReadyArgs, path: &str, io: &mut Io<'_>) -> io::Result
         true => args.url.clone(),
         false => format!("http://{}", args.url),
     };
-    let failure = match ApiServer::new(&url, TIMEOUT).and_then(|mut server| server.get_raw(path)) {
+    let failure = match args
+        .http
+        .server(&url, TIMEOUT, io.files)
+        .and_then(|mut server| server.get_raw(path))
+    {
         Ok((status, body)) if status.as_u16() == 200 => {
             writeln!(io.err, "  SUCCESS:  {}", String::from_utf8_lossy(&body))?;
             return Ok(0);
