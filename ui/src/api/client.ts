@@ -6,9 +6,11 @@ import { isGatewayStatus, noteAnswered, noteLost } from './connection';
 import type {
   Alerting,
   Bootstrap,
-  DeadRule,
   DashboardHit,
+  DeadRule,
+  Labels,
   QueryData,
+  RelabelStep,
   RulesData,
   TargetsData,
   TsdbBlock,
@@ -134,6 +136,19 @@ export async function prom<T>(
 
 export const fetchTargets = async (signal?: AbortSignal): Promise<TargetsData> =>
   (await prom<TargetsData>('targets', {}, signal)).data;
+
+/** What each relabelling step of a pool does to these labels. Always by GET: the route knows nothing else. */
+export const fetchRelabelSteps = async (
+  scrapePool: string,
+  labels: Labels,
+  signal?: AbortSignal,
+): Promise<RelabelStep[]> => {
+  const query = encode({ scrapePool, labels: JSON.stringify(labels) });
+  const answer = (await requestJson(`api/v1/targets/relabel_steps?${query.toString()}`, { signal })) as {
+    data: { steps: RelabelStep[] };
+  };
+  return answer.data.steps;
+};
 
 export const fetchRules = async (signal?: AbortSignal): Promise<RulesData> =>
   (await prom<RulesData>('rules', {}, signal)).data;

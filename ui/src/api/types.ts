@@ -45,6 +45,21 @@ export interface TargetsData {
   droppedTargetCounts?: Record<string, number>;
 }
 
+/** One relabelling rule and the labels after it. */
+export interface RelabelStep {
+  rule: {
+    sourceLabels?: string[];
+    separator?: string;
+    regex?: string;
+    modulus?: number;
+    targetLabel?: string;
+    replacement?: string;
+    action: string;
+  };
+  output: Labels;
+  keep: boolean;
+}
+
 export interface ActiveAlert {
   labels: Labels;
   annotations: Labels;

@@ -1,5 +1,6 @@
+import { useState } from 'preact/hooks';
 import { fetchTargets, queryInstant } from '../../api/client';
-import type { Target, TargetsData } from '../../api/types';
+import type { Labels, Target, TargetsData } from '../../api/types';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
 import { useParam } from '../../app/url';
@@ -14,6 +15,7 @@ import { count, parseTime, secondsQuantity } from '../../ui/words';
 import pages from '../pages.module.css';
 import { droppedCounts, isOpen, pools, type Health, type Pool } from './pools';
 import css from './targets.module.css';
+import { Why } from './Why';
 
 interface Known {
   targets: TargetsData;
@@ -105,7 +107,7 @@ export function TargetsPage() {
           <SkeletonRows rows={4} />
         </div>
       )}
-      {data && active.length === 0 && (
+      {data && active.length === 0 && dropped === 0 && (
         <div class={parts.sheet}>
           <EmptyState title="There are no targets">
             <p>
@@ -114,7 +116,7 @@ export function TargetsPage() {
           </EmptyState>
         </div>
       )}
-      {data && active.length > 0 && list.length === 0 && (
+      {data && (active.length > 0 || dropped > 0) && list.length === 0 && (
         <div class={parts.sheet}>
           <EmptyState
             title={health === 'down' && filterText === '' ? 'No target is down' : 'No target matches'}
@@ -158,8 +160,10 @@ function PoolView(props: {
 }) {
   const { pool, open } = props;
   const id = `pool-${pool.name.replace(/\W+/g, '-')}`;
-  const state: State = pool.down > 0 ? 'critical' : pool.unknown > 0 ? 'unknown' : 'ok';
+  const state: State =
+    pool.all === 0 ? 'unknown' : pool.down > 0 ? 'critical' : pool.unknown > 0 ? 'unknown' : 'ok';
   const words = [
+    pool.all === 0 ? 'nothing is scraped' : '',
     pool.down > 0 ? `${pool.down} down` : '',
     pool.unknown > 0 ? `${pool.unknown} unknown` : '',
     pool.up > 0 ? `${pool.up} up` : '',
@@ -189,9 +193,60 @@ function PoolView(props: {
               onPick={props.onPick}
             />
           ))}
+          <DroppedRows pool={pool} />
         </div>
       )}
     </section>
+  );
+}
+
+const MOST_DROPPED = 20;
+
+/** What relabelling dropped; folded where the pool has other targets. */
+function DroppedRows({ pool }: { pool: Pool }) {
+  const [open, setOpen] = useState(pool.all === 0);
+  if (pool.gone.length === 0) return null;
+  return (
+    <div>
+      <button
+        type="button"
+        class={`${parts.button} ${parts.quiet} ${css.droppedToggle}`}
+        aria-expanded={open}
+        onClick={() => setOpen(!open)}
+      >
+        {open ? 'Hide' : 'Show'} {count(pool.gone.length, 'dropped target')}
+      </button>
+      {open &&
+        pool.gone.slice(0, MOST_DROPPED).map((labels) => (
+          <article class={css.row} data-test="dropped" key={JSON.stringify(labels)}>
+            <StateMark state="unknown" word="dropped" />
+            <div class={css.who}>
+              <span class={css.url}>{labels.__address__ || 'no address'}</span>
+              <WhyToggle pool={pool.name} discovered={labels} />
+            </div>
+          </article>
+        ))}
+      {open && pool.gone.length > MOST_DROPPED && (
+        <p class={css.more}>{pool.gone.length - MOST_DROPPED} more; the filter finds them.</p>
+      )}
+    </div>
+  );
+}
+
+function WhyToggle({ pool, discovered }: { pool: string; discovered: Labels }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <div>
+      <button
+        type="button"
+        class={`${parts.button} ${parts.quiet} ${css.whyToggle}`}
+        aria-expanded={open}
+        onClick={() => setOpen(!open)}
+      >
+        Why?
+      </button>
+      {open && <Why pool={pool} discovered={discovered} />}
+    </div>
   );
 }
 
@@ -219,6 +274,7 @@ function TargetRow({
             <CopyButton text={target.lastError} />
           </div>
         )}
+        <WhyToggle pool={target.scrapePool} discovered={target.discoveredLabels} />
       </div>
       <dl class={css.facts}>
         <div>

@@ -51,9 +51,20 @@ it('counts every target of a pool, also those that the filter hides', () => {
 });
 
 it('folds pools that are well and large', () => {
-  const big = { name: 'x', shown: [], all: 9, up: 9, down: 0, unknown: 0, dropped: 0 };
+  const big = { name: 'x', shown: [], all: 9, up: 9, down: 0, unknown: 0, dropped: 0, gone: [] };
   expect(isOpen(big, new Set(), false)).toBe(false);
   expect(isOpen(big, new Set(['x']), false)).toBe(true);
   expect(isOpen(big, new Set(), true)).toBe(true);
   expect(isOpen({ ...big, down: 1 }, new Set(), false)).toBe(true);
+});
+
+it('shows a pool of which everything was dropped, before those that are well', () => {
+  const gone = { __address__: 'z:1', job: 'zeta', team: 'ops' };
+  const all: TargetsData = { ...data, droppedTargets: [{ discoveredLabels: gone, scrapePool: 'zeta' }] };
+  const names = (health: Health | 'all', text: string): string[] =>
+    pools(all, health, parseFilter(text)).map((p) => p.name);
+  expect(names('all', '')).toEqual(['beta', 'gamma', 'zeta', 'alpha']);
+  expect(names('all', 'team="ops"')).toEqual(['zeta']);
+  expect(names('down', '')).toEqual(['beta']);
+  expect(pools(all, 'all', parseFilter('z:1'))[0]?.gone).toEqual([gone]);
 });

@@ -1,5 +1,5 @@
 /** Targets by scrape pool, as the page shows them. Pure functions. */
-import type { Target, TargetsData } from '../../api/types';
+import type { Labels, Target, TargetsData } from '../../api/types';
 import { matches, type Filter } from '../../ui/filter';
 
 export type Health = Target['health'];
@@ -13,15 +13,26 @@ export interface Pool {
   down: number;
   unknown: number;
   dropped: number;
+  /** What was discovered of dropped targets that pass the filter; the server may know fewer than it counts. */
+  gone: Labels[];
 }
 
 const ORDER: Record<Health, number> = { down: 0, unknown: 1, up: 2 };
 
-/** The pools with at least one target that passes, those with trouble first, then by name. */
+/** The pools with at least one target that passes, be it dropped, those with trouble first, then by name. */
 export function pools(data: TargetsData, health: Health | 'all', filter: Filter): Pool[] {
   const out = new Map<string, Pool>();
   const pool = (name: string): Pool => {
-    const found = out.get(name) ?? { name, shown: [], all: 0, up: 0, down: 0, unknown: 0, dropped: 0 };
+    const found = out.get(name) ?? {
+      name,
+      shown: [],
+      all: 0,
+      up: 0,
+      down: 0,
+      unknown: 0,
+      dropped: 0,
+      gone: [],
+    };
     out.set(name, found);
     return found;
   };
@@ -32,6 +43,12 @@ export function pools(data: TargetsData, health: Health | 'all', filter: Filter)
     const text = `${target.scrapePool} ${target.scrapeUrl} ${target.lastError}`;
     if ((health === 'all' || target.health === health) && matches(filter, target.labels, text)) {
       into.shown.push(target);
+    }
+  }
+  for (const { scrapePool, discoveredLabels } of health === 'all' ? data.droppedTargets : []) {
+    const name = scrapePool ?? discoveredLabels.job ?? '';
+    if (matches(filter, discoveredLabels, `${name} ${Object.values(discoveredLabels).join(' ')}`)) {
+      pool(name).gone.push(discoveredLabels);
     }
   }
   for (const [name, dropped] of Object.entries(droppedCounts(data))) {
@@ -45,11 +62,12 @@ export function pools(data: TargetsData, health: Health | 'all', filter: Filter)
     );
   }
   return [...out.values()]
-    .filter((one) => one.shown.length > 0)
+    .filter((one) => one.shown.length > 0 || one.gone.length > 0)
     .sort(
       (a, b) =>
         Number(b.down > 0) - Number(a.down > 0) ||
         Number(b.unknown > 0) - Number(a.unknown > 0) ||
+        Number(b.all === 0) - Number(a.all === 0) ||
         compare(a.name, b.name),
     );
 }
