@@ -40,7 +40,8 @@ impl HttpArgs {
 pub(super) struct ApiServer {
     base: String,
     timeout: Duration,
-    peer: Peer,
+    // Boxed: tools hold a server beside much smaller things.
+    peer: Box<Peer>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -61,7 +62,7 @@ impl ApiServer {
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             timeout,
-            peer: Peer::new(config),
+            peer: Box::new(Peer::new(config)),
             runtime: runtime.map_err(|error| error.to_string())?,
         })
     }
