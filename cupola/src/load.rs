@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(
             load(&settings).map(|_| ()).unwrap_err(),
             format!(
-                "{name}:1:1: remote_read is not supported by this version\n\
-                 {name}:5:3: proxy_url is not supported by this version"
+                "{name}:3:3: sigv4 is not supported by this version\n\
+                 {name}:6:3: proxy_url is not supported by this version"
             )
         );
     }

@@ -280,7 +280,9 @@ fn what_is_no_remote_write_is_refused_as_prometheus_does() {
         )
     );
     drop(closed);
-    let server = Server::prometheus(&home, &config, &["--web.enable-remote-write-receiver"]);
+    let only_the_first = "--web.remote-write-receiver.accepted-protobuf-messages=prometheus.WriteRequest";
+    let args = ["--web.enable-remote-write-receiver", only_the_first];
+    let server = Server::prometheus(&home, &config, &args);
     for (kind, encoding, status, text) in [
         (
             "text/plain",
