@@ -386,14 +386,14 @@ fn a_receiver_is_tested_without_an_alert() {
     let sent = sink.requests("/good");
     let alert = &sent[0].json()["alerts"][0];
     assert_eq!(sent.len(), 1);
-    assert_eq!(alert["labels"]["alertname"], "ReceiverTest");
+    assert_eq!(alert["labels"]["alertname"], "CupolaReceiverTest");
     assert_eq!(alert["labels"]["team"], "db");
     assert_eq!(alert["status"], "firing");
     assert!(
         alert["annotations"]["summary"]
             .as_str()
             .unwrap()
-            .contains("test of the receiver r")
+            .contains("a test of a receiver")
     );
     let nobody = pane.run(&["receiver", "test", "nobody"]);
     assert_eq!(
@@ -407,6 +407,14 @@ fn a_receiver_is_tested_without_an_alert() {
             || missing.stderr.contains("there is no receiver \"missing\""),
         "{}",
         missing.stderr
+    );
+    let extended = pane
+        .run(&["receiver", "test", "r", "-o", "extended", "alertname=Mine"])
+        .stdout;
+    assert!(extended.contains("  POST to 127.0.0.1: {"), "{extended}");
+    assert!(
+        extended.contains("answered 400: ") && extended.contains("Mine"),
+        "{extended}"
     );
     // It was no alert.
     assert!(pane.run(&["alert", "query", "-o", "json"]).stdout.starts_with("[]"));

@@ -101,7 +101,7 @@ impl Channel {
         }
     }
 
-    pub(crate) async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
+    async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
         match self {
             Self::Real(integration) => integration.send(notification, timeout).await,
             #[cfg(test)]

@@ -10,7 +10,7 @@ use cupola_config::AlertmanagerConfig;
 use cupola_env::{Clock, Vfs};
 use cupola_metrics::Registry;
 use cupola_model::{Alert, AlertSink, Labels};
-use cupola_notify::{Integration, TemplateError, Templates};
+use cupola_notify::{Integration, Saying, TemplateError, Templates, Tested, try_receiver};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::runtime::Handle;
@@ -32,6 +32,9 @@ use crate::store::{Store, StoredAlert};
 
 /// Messages kept for the pages.
 pub(crate) const HISTORY: usize = 200;
+
+// How long an integration that is tried out may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A route's place in the tree and the labels that make the group.
 pub(crate) type GroupId = (usize, Labels);
@@ -94,6 +97,7 @@ pub(crate) struct Loaded {
     pub config: AlertmanagerConfig,
     pub tree: Tree,
     pub integrations: HashMap<String, Vec<Channel>>,
+    templates: Arc<Templates>,
 }
 
 impl Loaded {
@@ -114,6 +118,7 @@ impl Loaded {
             tree: Tree::new(&config.route),
             config,
             integrations,
+            templates,
         })
     }
 
@@ -272,6 +277,17 @@ impl Alertmanager {
         inner.count_parts();
         info!("alertmanager configuration loaded");
         Ok(())
+    }
+
+    /// Sends one message through all integrations of a receiver, past routes, groups and silences; nothing of it is
+    /// remembered. `None` where there is no such receiver. Alertmanager has no such thing.
+    pub async fn test_receiver(&self, name: &str, saying: Saying) -> Option<Vec<Tested>> {
+        let inner = &self.inner;
+        let loaded = inner.loaded.lock().clone();
+        let receiver = loaded.config.receivers.iter().find(|receiver| receiver.name == name)?;
+        let now = inner.clock.now_ms();
+        let tried = try_receiver(receiver, &loaded.templates, &inner.external_url, saying, now, PATIENCE);
+        Some(tried.await)
     }
 
     /// Ends when all groups have ended and the state is on disk; cancel the token given to [`Alertmanager::new`] first.

@@ -1,4 +1,4 @@
-//! Receivers: a group of alerts becomes a request to somebody's webhook or Discord channel.
+//! Receivers: a group of alerts becomes a mail, or a request to somebody's webhook, Slack, PagerDuty or another of Alertmanager's kinds.
 //!
 //! One call of [`Integration::send`] is one attempt; who retries, and when, is the caller's affair. Each attempt uses a
 //! connection of its own, so a receiver that hangs holds up nobody else.
@@ -19,5 +19,5 @@ mod webhook;
 
 pub use data::{Notification, NotifiedAlert, Pairs, rfc3339};
 pub use integration::{Integration, SendError};
-pub use rehearsal::{Exchange, Tested, try_receiver};
+pub use rehearsal::{Exchange, Saying, Tested, try_receiver};
 pub use templates::{TemplateError, Templates};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_config::alertmanager::{IntegrationConfig, Receiver};
-use cupola_model::Labels;
+use cupola_model::{Labels, go_quote};
 
 use crate::data::{Notification, NotifiedAlert};
 use crate::integration::{Integration, SendError, expose};
@@ -43,38 +43,57 @@ pub struct Tested {
     pub exchanges: Vec<Exchange>,
 }
 
-/// Sends one message with one firing alert, `alertname="CupolaReceiverTest"`, through each integration of `receiver`, one
-/// after the other, each within `timeout`. Nothing is tried again. `now_ms` is when the alert says it began.
+/// What the alert of a test says; what is not given here is put in.
+#[derive(Debug, Clone, Default)]
+pub struct Saying {
+    /// `alertname` is `CupolaReceiverTest` and `receiver` the receiver's name where they are not given.
+    pub labels: BTreeMap<String, String>,
+    /// `summary` and `description` say that it is a test where they are not given.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Saying {
+    fn alert(mut self, receiver: &str, external_url: &str, now_ms: i64) -> NotifiedAlert {
+        let default = |map: &mut BTreeMap<String, String>, name: &str, value: &str| {
+            map.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        };
+        default(&mut self.labels, "alertname", "CupolaReceiverTest");
+        default(&mut self.labels, "receiver", receiver);
+        default(&mut self.annotations, "summary", "This is a test of a receiver.");
+        default(
+            &mut self.annotations,
+            "description",
+            "Somebody tried out this receiver. Nothing is wrong, and nothing is to be done.",
+        );
+        NotifiedAlert {
+            labels: Labels::from_pairs(&self.labels),
+            annotations: Labels::from_pairs(&self.annotations),
+            starts_at: now_ms,
+            ends_at: None,
+            generator_url: external_url.to_owned(),
+        }
+    }
+}
+
+/// Sends one message with one firing alert through each integration of `receiver`, one after the other, each within
+/// `timeout`. Nothing is tried again. `now_ms` is when the alert says it began.
 pub async fn try_receiver(
     receiver: &Receiver,
     templates: &Arc<Templates>,
     external_url: &str,
+    saying: Saying,
     now_ms: i64,
     timeout: Duration,
 ) -> Vec<Tested> {
-    let labels = [
-        ("alertname", "CupolaReceiverTest"),
-        ("receiver", receiver.name.as_str()),
-    ];
+    let alert = saying.alert(&receiver.name, external_url, now_ms);
+    let name = alert.labels.get("alertname").unwrap_or_default().to_owned();
     let notification = Notification {
         receiver: receiver.name.clone(),
-        alerts: vec![NotifiedAlert {
-            labels: Labels::from_pairs(labels),
-            annotations: Labels::from_pairs([
-                ("summary", "This is a test of a receiver."),
-                (
-                    "description",
-                    "Somebody tried out this receiver. Nothing is wrong, and nothing is to be done.",
-                ),
-            ]),
-            starts_at: now_ms,
-            ends_at: None,
-            generator_url: external_url.to_owned(),
-        }],
-        group_labels: Labels::from_pairs([labels[0]]),
+        alerts: vec![alert],
+        group_labels: Labels::from_pairs([("alertname", &name)]),
         external_url: external_url.to_owned(),
         // Of its own, so that no incident of a real group is touched.
-        group_key: format!("{{}}/test:{{alertname=\"CupolaReceiverTest\"}}:{now_ms}"),
+        group_key: format!("{{}}/test:{{alertname={}}}:{now_ms}", go_quote(&name)),
         reason: "first notification",
         route_labels: BTreeMap::new(),
     };

@@ -107,9 +107,8 @@ impl<'m> Marshal<'m> {
         for (name, default) in order {
             let given = node.and_then(|node| child(node, name));
             let value = given.and_then(|given| self.given(name, given)).or_else(|| match *name {
-                // Whole objects with defaults of their own.
+                // A whole object with defaults of its own.
                 "http_config" => Some(Out::Map(self.fields(None, HTTP))),
-                "smtp_tls_config" => Some(Out::Map(self.fields(None, TLS))),
                 _ => raw(default),
             });
             all.extend(value.map(|value| ((*name).to_owned(), value)));

@@ -284,11 +284,11 @@ async fn test_receiver(State(v2): State<Arc<V2>>, request: Request) -> Response 
     let (parts, body) = request.into_parts();
     let read = body_of(&parts, body, "test").await;
     let read = read.and_then(|body| posted::receiver_test(&body, v2.matcher_mode == MatcherMode::Classic));
-    let (receiver, labels, annotations) = match read {
+    let (receiver, saying) = match read {
         Ok(read) => read,
         Err(refusal) => return refusal.into_response(),
     };
-    let Some(tested) = v2.manager.test_receiver(&receiver, labels, annotations).await else {
+    let Some(tested) = v2.manager.test_receiver(&receiver, saying).await else {
         let text = format!("there is no receiver {}", cupola_model::go_quote(&receiver));
         return Refusal::Text(StatusCode::NOT_FOUND, text).into_response();
     };

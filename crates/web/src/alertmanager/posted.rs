@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cupola_alert::SilenceRequest;
+use cupola_alert::{Saying, SilenceRequest};
 use cupola_model::{Alert, Labels, MatchOp, go_quote, is_valid_label_name, is_valid_legacy_label_name};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -154,21 +154,12 @@ pub(super) struct ReceiverTest {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Reads the body of a test of a receiver: the receiver, labels and annotations of the alert.
-pub(super) fn receiver_test(body: &[u8], legacy_names: bool) -> Result<(String, Labels, Labels), Refusal> {
+/// Reads the body of a test of a receiver.
+pub(super) fn receiver_test(body: &[u8], legacy_names: bool) -> Result<(String, Saying), Refusal> {
     let posted: Option<ReceiverTest> = parsed(body, "test")?;
     let required = || Refusal::schema(602, "receiver in body is required".to_owned());
-    let mut posted = posted.ok_or_else(required)?;
+    let posted = posted.ok_or_else(required)?;
     let receiver = posted.receiver.ok_or_else(required)?;
-    let mut default = |name: &str, value: &str| {
-        if !posted.labels.contains_key(name) {
-            posted.labels.insert(name.to_owned(), value.to_owned());
-        }
-    };
-    default("alertname", "ReceiverTest");
-    default("severity", "none");
-    let summary = posted.annotations.entry("summary".to_owned());
-    summary.or_insert_with(|| format!("This is a test of the receiver {receiver}. Nothing is wrong."));
     let alert = Alert {
         labels: Labels::from_pairs(&posted.labels),
         annotations: Labels::from_pairs(&posted.annotations),
@@ -177,8 +168,14 @@ pub(super) fn receiver_test(body: &[u8], legacy_names: bool) -> Result<(String, 
         generator_url: String::new(),
     };
     match refused(&alert, legacy_names) {
-        None => Ok((receiver, alert.labels, alert.annotations)),
-        Some(reason) => Err(Refusal::Text(axum::http::StatusCode::BAD_REQUEST, reason)),
+        Some(reason) if !alert.labels.is_empty() => Err(Refusal::Text(axum::http::StatusCode::BAD_REQUEST, reason)),
+        _ => Ok((
+            receiver,
+            Saying {
+                labels: posted.labels,
+                annotations: posted.annotations,
+            },
+        )),
     }
 }
 

@@ -152,11 +152,26 @@ pub(super) fn silence(out: &mut String, silence: &Silence, now: i64) {
 pub(super) fn tested(out: &mut String, tested: &Tested) {
     out.push_str("{\"integration\":");
     write_str(out, &tested.integration);
-    let _ = write!(out, ",\"sent\":{}", tested.error.is_none());
-    if let Some(error) = &tested.error {
+    let _ = write!(out, ",\"sent\":{}", tested.result.is_ok());
+    if let Err(error) = &tested.result {
         out.push_str(",\"error\":");
-        write_str(out, error);
+        write_str(out, &error.message);
     }
+    out.push_str(",\"exchanges\":");
+    write_list(out, &tested.exchanges, |out, exchange| {
+        let (status, answer) = &exchange.answer;
+        let _ = write!(out, "{{\"status\":{status}");
+        for (name, value) in [
+            ("method", &exchange.method),
+            ("host", &exchange.host),
+            ("body", &exchange.body),
+            ("answer", answer),
+        ] {
+            let _ = write!(out, ",\"{name}\":");
+            write_str(out, value);
+        }
+        out.push('}');
+    });
     out.push('}');
 }
 

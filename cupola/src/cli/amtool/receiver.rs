@@ -44,6 +44,24 @@ pub(super) fn run(tool: &Tool, env: &mut Env<'_>) -> Result<(), Failure> {
                 Some(true) => writeln!(env.out, "{integration}  sent")?,
                 _ => writeln!(env.out, "{integration}  failed: {}", text(&tested["error"]))?,
             }
+            if env.output == Output::Extended {
+                for exchange in tested["exchanges"].as_array().into_iter().flatten() {
+                    let of = |name: &str| text(&exchange[name]);
+                    writeln!(
+                        env.out,
+                        "  {} to {}: {}",
+                        of("method"),
+                        of("host"),
+                        of("body").trim_end()
+                    )?;
+                    writeln!(
+                        env.out,
+                        "  answered {}: {}",
+                        exchange["status"],
+                        of("answer").trim_end()
+                    )?;
+                }
+            }
         }
     }
     match tested.iter().all(|tested| tested["sent"] == true) {

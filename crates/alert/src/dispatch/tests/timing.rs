@@ -40,6 +40,7 @@ pub(super) fn fakes(manager: &Alertmanager) -> BTreeMap<String, Sent> {
         integrations.insert(receiver.name.clone(), channels);
     }
     let loaded = Loaded {
+        templates: old.templates.clone(),
         tree: Tree::new(&old.config.route),
         config: old.config.clone(),
         integrations,

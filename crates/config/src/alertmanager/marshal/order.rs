@@ -16,6 +16,8 @@ pub(super) const TOP: &[Field] = &[
     ("event_recorder", ""),
 ];
 
+// Three defaults of 0.34 are left out, namely those that amtool 0.25 does not know and refuses: `smtp_tls_config`,
+// `slack_app_url` and `rocketchat_api_url`.
 pub(super) const GLOBAL: &[Field] = &[
     ("resolve_timeout", "5m"),
     ("http_config", ""),
@@ -36,7 +38,7 @@ pub(super) const GLOBAL: &[Field] = &[
     ("slack_api_url_file", ""),
     ("slack_app_token", ""),
     ("slack_app_token_file", ""),
-    ("slack_app_url", "https://slack.com/api/chat.postMessage"),
+    ("slack_app_url", ""),
     ("pagerduty_url", "https://events.pagerduty.com/v2/enqueue"),
     ("opsgenie_api_url", "https://api.opsgenie.com/"),
     ("opsgenie_api_key", ""),
@@ -55,7 +57,7 @@ pub(super) const GLOBAL: &[Field] = &[
     ("telegram_bot_token", ""),
     ("telegram_bot_token_file", ""),
     ("webex_api_url", "https://webexapis.com/v1/messages"),
-    ("rocketchat_api_url", "https://open.rocket.chat/"),
+    ("rocketchat_api_url", ""),
     ("rocketchat_token", ""),
     ("rocketchat_token_file", ""),
     ("rocketchat_token_id", ""),

@@ -253,7 +253,15 @@ async fn a_receiver_is_tried_out() {
     let receiver = receiver(&yaml);
     let templates = Templates::defaults();
     let second = Duration::from_secs(20);
-    let tested = crate::try_receiver(&receiver, &templates, "http://am", 1_000, second).await;
+    let tested = crate::try_receiver(
+        &receiver,
+        &templates,
+        "http://am",
+        crate::Saying::default(),
+        1_000,
+        second,
+    )
+    .await;
     let names: Vec<&str> = tested.iter().map(|one| one.integration.as_str()).collect();
     assert_eq!(names, ["webhook[0]", "webhook[1]", "pagerduty[0]", "slack[0]"]);
     assert!(
