@@ -5,7 +5,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use cupola_tests::{FakeServer, FakeTarget, Finished, Home, Reply, Server, cupola, eventually, neighbour, run};
+use cupola_tests::{
+    FakeServer, FakeTarget, Finished, Home, Prometheus, Reply, Server, cupola, eventually, neighbour, run,
+};
 use serde_json::Value;
 
 type Told = (Option<i32>, String, String);
@@ -253,4 +255,32 @@ fn a_target_that_is_not_scraped_is_explained() {
         out,
         "Nothing that was discovered matches. Targets of each job:\n  web: 3\n"
     );
+}
+
+#[test]
+fn targets_of_debians_prometheus_are_explained() {
+    let (up, home) = (FakeTarget::start("m 1\n"), Home::new());
+    let jobs = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: web\n  static_configs:\n  - {{targets: ['{}'], labels: {{team: web-ops}}}}\n  \
+         - {{targets: ['db:1'], labels: {{team: db-ops}}}}\n{RELABELLED}",
+        up.address()
+    );
+    let Some(prometheus) = Prometheus::with_config(home, &jobs, &[]) else {
+        return;
+    };
+    let url = format!("http://{}", prometheus.address());
+    eventually(20, "it has found its targets", || {
+        let targets = cupola_tests::get(prometheus.address(), "/api/v1/targets").ok()?.text();
+        (targets.contains("db-ops") && targets.contains("\"health\":\"up\"")).then_some(())
+    });
+    let (code, out, err) = ours(&["explain", "target", &url]);
+    assert_eq!((code, err.as_str()), (Some(1), ""), "{out}");
+    for told in [
+        "web  db:1\n",
+        "    team=\"db-ops\"\n",
+        "  is scraped\n",
+        "1 of them not scraped.\n",
+    ] {
+        assert!(out.contains(told), "{told:?} is not in {out}");
+    }
 }

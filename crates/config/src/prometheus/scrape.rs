@@ -320,6 +320,11 @@ pub(super) fn read_scrape_config(reader: &Reader<'_>, node: &Node, global: &Glob
         "empty or null metric relabeling rule in scrape config",
         defaults.name_scheme,
     );
+    for name in ["native_histogram_bucket_limit", "native_histogram_min_bucket_factor"] {
+        if section.float(name).is_some_and(|limit| limit > 0.0) {
+            section.warn_without_effect(name, "native histograms keep the buckets that targets give them");
+        }
+    }
     let config = ScrapeConfig {
         scrape_interval,
         scrape_timeout,
