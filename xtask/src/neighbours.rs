@@ -59,8 +59,19 @@ fn has_opentelemetry(target: &Path) -> bool {
         return true;
     }
     println!("== installing {SDK}, {EXPORTER}");
-    let venv = Command::new("python3").args(["-m", "venv"]).arg(&folder).status();
-    if venv.is_ok_and(|status| status.success()) {
+    let venv = || {
+        let made = Command::new("python3").args(["-m", "venv"]).arg(&folder).status();
+        made.is_ok_and(|status| status.success())
+    };
+    // Debian keeps what makes them in a package of its own.
+    let made = venv() || {
+        let may_install = is_root() && Path::new("/usr/bin/apt-get").exists();
+        may_install && {
+            apt_install(&["python3-venv"]);
+            venv()
+        }
+    };
+    if made {
         let _ = Command::new(&python)
             .args([
                 "-m",

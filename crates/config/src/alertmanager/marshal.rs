@@ -304,7 +304,9 @@ mod tests {
 
     #[test]
     fn what_is_written_for_global_is_what_is_taken() {
-        for (name, written) in GLOBAL {
+        // Left out, so that amtool 0.25 can read what is written.
+        let left_out = ["slack_app_url", "rocketchat_api_url"];
+        for (name, written) in GLOBAL.iter().filter(|(name, _)| !left_out.contains(name)) {
             if let Some((_, default)) = TEXTS.iter().find(|(text, _)| text == name) {
                 assert_eq!(written, default, "{name}");
             }
