@@ -3,13 +3,34 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use cupola_config::PrometheusConfig;
 use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource};
 use cupola_config::prometheus::{ServerMode, load_prometheus_as, parse_prometheus_as};
 use cupola_promql::ParseOptions;
 
 use super::rules::{Checker, Outcome};
-use super::{ConfigArgs, FAILURE, Io};
+use super::{FAILURE, Io};
+
+/// What is checked, and how.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// The configuration files.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Look only at the files' syntax, not at files that they name.
+    #[arg(long)]
+    syntax_only: bool,
+    /// Check them as the configuration of an agent, which has neither rules nor queries.
+    #[arg(long)]
+    agent: bool,
+    /// Checks of rules beyond validity: all, duplicate-rules, none. Several are separated by commas.
+    #[arg(long, value_name = "CHECKS", default_value = "duplicate-rules")]
+    lint: String,
+    /// Exit with 3 where such a check fails.
+    #[arg(long)]
+    lint_fatal: bool,
+}
 
 /// Checks all files, and the rule files that they name.
 pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {

@@ -2,18 +2,74 @@
 
 use std::io;
 
+use clap::Subcommand;
 use cupola_model::{MatchOp, Matcher};
 use cupola_promql::{Expr, ExprKind, ParseError, ParseOptions, Position, parse_with};
 
-use super::{FAILURE, Io, LabelMatchers};
+use super::{FAILURE, Io};
+
+/// What is done with a query.
+#[derive(Debug, Subcommand)]
+pub(super) enum Promql {
+    /// Print a query in the form Prometheus gives it, over several lines where it is long.
+    Format {
+        /// The query, as one argument: put it in quotes.
+        #[arg(value_name = "QUERY", required = true, allow_hyphen_values = true)]
+        query: Vec<String>,
+    },
+    /// Print a query's tree as JSON, as /api/v1/parse_query answers it.
+    Parse {
+        /// The query, as one argument: put it in quotes.
+        #[arg(value_name = "QUERY", required = true, allow_hyphen_values = true)]
+        query: Vec<String>,
+    },
+    /// Change the conditions on a label in all selectors of a query.
+    #[command(subcommand)]
+    LabelMatchers(LabelMatchers),
+}
+
+/// Changes of a query's selectors.
+#[derive(Debug, Subcommand)]
+pub(super) enum LabelMatchers {
+    /// Let every selector have this condition on the label; those it has on it are changed.
+    Set {
+        /// The condition's operator: =, !=, =~ or !~.
+        #[arg(short = 't', long = "type", value_name = "OPERATOR", default_value = "=")]
+        op: String,
+        /// The query, as one argument: put it in quotes.
+        #[arg(allow_hyphen_values = true)]
+        query: String,
+        /// The label.
+        name: String,
+        /// What it is compared with.
+        value: String,
+    },
+    /// Take the conditions on the label away from every selector.
+    Delete {
+        /// The query, as one argument: put it in quotes.
+        #[arg(allow_hyphen_values = true)]
+        query: String,
+        /// The label.
+        name: String,
+    },
+}
+
+/// Does what was asked for and gives the exit code.
+pub(super) fn run(command: &Promql, options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+    match command {
+        Promql::Format { query } => format(query, options, io),
+        Promql::Parse { query } => tree(query, options, io),
+        Promql::LabelMatchers(matchers) => change(matchers, options, io),
+    }
+}
 
 /// Prints the query as Prometheus formats it.
-pub(super) fn format(query: &[String], options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+fn format(query: &[String], options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
     print(query, options, io, "format", Expr::pretty)
 }
 
 /// Prints the query's tree as JSON.
-pub(super) fn tree(query: &[String], options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+fn tree(query: &[String], options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
     print(query, options, io, "parse", Expr::to_json_pretty)
 }
 
@@ -55,7 +111,7 @@ fn parse(query: &str, options: &ParseOptions, io: &mut Io<'_>) -> io::Result<Opt
 }
 
 /// Changes the conditions of all selectors and prints the query as Prometheus formats it.
-pub(super) fn change(change: &LabelMatchers, options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+fn change(change: &LabelMatchers, options: &ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
     let (query, name, wanted) = match change {
         LabelMatchers::Delete { query, name } => (query, name, None),
         LabelMatchers::Set { op, query, name, value } => {

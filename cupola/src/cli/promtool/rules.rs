@@ -4,13 +4,32 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::Args;
 use cupola_config::{ConfigErrors, RuleFile, RuleOptions, parse_rules};
 use cupola_promql::ParseOptions;
 
-use super::{FAILURE, Io, RuleArgs};
+use super::{FAILURE, Io};
 
 // One or more checks beyond validity failed, and that was to count.
 const LINT_FAILURE: u8 = 3;
+
+/// What is checked, and how.
+#[derive(Debug, Args)]
+pub(super) struct RuleArgs {
+    /// The rule files; standard input where none is named.
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Checks beyond validity: all, duplicate-rules, none. Several are separated by commas.
+    #[arg(long, value_name = "CHECKS", default_value = "duplicate-rules")]
+    lint: String,
+    /// Exit with 3 where such a check fails.
+    #[arg(long)]
+    lint_fatal: bool,
+    /// Accept fields that Prometheus does not know, for rule files with metadata of one's own. Remove them before a
+    /// server reads the files: it refuses them.
+    #[arg(long)]
+    ignore_unknown_fields: bool,
+}
 
 /// What the files that were looked at are like, together.
 #[derive(Clone, Copy, Default)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use cupola_config::load_rules;
 use cupola_config::rules::RuleOptions;
 use cupola_config::rules::unit_tests::{AlertTest, ExpressionTest, UnitTest, UnitTests, parse_unit_tests};
@@ -22,7 +23,21 @@ use cupola_storage::{
 };
 use parking_lot::RwLock;
 
-use super::{FAILURE, Io, RuleTestArgs};
+use super::{FAILURE, Io};
+
+/// What is tested, and how.
+#[derive(Debug, Args)]
+pub(super) struct RuleTestArgs {
+    /// The files of tests.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Run only tests whose name matches this regular expression somewhere. May be given several times.
+    #[arg(long, value_name = "REGEX")]
+    run: Vec<String>,
+    /// Accept fields that Prometheus does not know.
+    #[arg(long)]
+    ignore_unknown_fields: bool,
+}
 
 /// Runs all files. What fails is told on the standard error.
 pub(super) fn test(args: &RuleTestArgs, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
