@@ -204,7 +204,7 @@ mod tests {
         let file = dir.path().join("p.yml");
         std::fs::write(
             &file,
-            "remote_write:\n- url: http://x/w\n  sigv4: {region: r}\nscrape_configs:\n- job_name: a\n  proxy_url: http://p\n",
+            "remote_write:\n- url: http://x/w\n  sigv4: {region: r}\nscrape_configs:\n- job_name: a\n  proxy_url: socks4://p\n",
         )
         .unwrap();
         let args = ["cupola", "prometheus", &format!("--config.file={}", file.display())].map(OsString::from);

@@ -33,12 +33,11 @@ const RESERVED_HEADERS: [&str; 18] = [
     "x-prometheus-scrape-timeout-seconds",
 ];
 
+const PROXY_SCHEMES: [&str; 4] = ["http://", "https://", "socks5://", "socks5h://"];
+
 /// Reads the fields of `<http_config>` that stand in `section` among others.
 pub(crate) fn read_http_fields(section: &Section<'_>) -> HttpClientConfig {
     section.not_yet("oauth2");
-    for name in ["proxy_url", "proxy_from_environment"] {
-        section.not_yet(name);
-    }
     HttpClientConfig {
         auth: read_auth(section),
         follow_redirects: section.bool("follow_redirects").unwrap_or(true),
@@ -201,6 +200,11 @@ fn read_proxy(section: &Section<'_>) -> ProxyConfig {
         && proxy.url.as_ref().is_some_and(|url| url.expose().contains('@'))
     {
         reader.mark_secret(node);
+    }
+    // What is no proxy's URL at all; upstream finds out with the first request.
+    let is_proxy = |url: &Secret| PROXY_SCHEMES.iter().any(|scheme| url.expose().starts_with(scheme));
+    if proxy.url.as_ref().is_some_and(|url| !is_proxy(url)) {
+        section.not_yet("proxy_url");
     }
     if proxy.from_environment && proxy.url.is_some() {
         let message = "if proxy_from_environment is configured, proxy_url must not be configured";

@@ -1,18 +1,23 @@
 //! One connection to one peer, opened when needed and kept for the next request.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderValue, LOCATION};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderValue, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use crate::line::Stream;
+use crate::proxy::{Kind, Proxies, ProxyServer};
 use crate::{NetError, Tls, gzip};
 
 // As Go's http.Client: a longer chain is a loop.
@@ -56,6 +61,7 @@ pub struct Response {
 #[derive(Debug, Default)]
 pub struct Connection {
     tls: Option<Tls>,
+    proxies: Arc<Proxies>,
     open: Option<(String, SendRequest<Full<Bytes>>)>,
 }
 
@@ -63,7 +69,20 @@ impl Connection {
     /// A connection that opens with the first request; `tls` is needed for `https` URLs.
     #[must_use]
     pub fn new(tls: Option<Tls>) -> Self {
-        Self { tls, open: None }
+        Self { tls, ..Self::default() }
+    }
+
+    /// The same, through the proxies that are on the way.
+    pub(crate) fn through(proxies: Proxies) -> Self {
+        Self {
+            proxies: Arc::new(proxies),
+            ..Self::default()
+        }
+    }
+
+    /// Whether TLS is spoken on the way to `url`, with the peer or with a proxy.
+    pub(crate) fn needs_tls(&self, url: &Uri) -> bool {
+        url.scheme_str() == Some("https") || self.proxies.need_tls()
     }
 
     /// Whether a connection is kept from an earlier request.
@@ -129,18 +148,31 @@ impl Connection {
         let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
         let peer = format!("{}://{host}:{port}", if https { "https" } else { "http" });
 
+        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let proxies = self.proxies.clone();
+        let proxy = proxies.on_the_way(https, name, port);
+
+        let path = url.path_and_query().map_or("/", |p| p.as_str());
+        let authority = url
+            .authority()
+            .map_or(host, |a| a.as_str().rsplit('@').next().unwrap_or(host));
+        // A proxy that speaks HTTP passes on what it can read, and for the rest only makes a way.
+        let asked_proxy = proxy.filter(|proxy| !https && proxy.kind != Kind::Socks5);
         let mut out = http::Request::builder().method(request.method.clone());
-        out = out.uri(url.path_and_query().map_or("/", |p| p.as_str()));
+        out = match asked_proxy {
+            Some(_) => out.uri(format!("http://{authority}{path}")),
+            None => out.uri(path),
+        };
         let mut out = out
             .body(Full::new(request.body.clone()))
             .map_err(|_| bad("cannot be written as a request"))?;
         *out.headers_mut() = headers.clone();
         if !out.headers().contains_key(HOST) {
-            let authority = url
-                .authority()
-                .map_or(host, |a| a.as_str().rsplit('@').next().unwrap_or(host));
             let value = HeaderValue::from_str(authority).map_err(|_| bad("host is no header value"))?;
             out.headers_mut().insert(HOST, value);
+        }
+        if let Some(value) = asked_proxy.and_then(|p| p.authorization.clone()) {
+            out.headers_mut().insert(PROXY_AUTHORIZATION, value);
         }
         let encoding = if request.gzip { "gzip" } else { "identity" };
         out.headers_mut()
@@ -156,59 +188,61 @@ impl Connection {
                 Err(error) => return Err(NetError::Http(error)),
             }
         }
-        let mut sender = self.dial(host, port, https).await?;
+        let mut sender = self.dial(name, port, https, proxy).await?;
         let response = sender.send_request(out).await.map_err(NetError::Http)?;
         self.read(peer, sender, response, request).await
     }
 
-    async fn dial(&self, host: &str, port: u16, https: bool) -> Result<SendRequest<Full<Bytes>>, NetError> {
-        let name = host.trim_start_matches('[').trim_end_matches(']');
-        let lookup = tokio::net::lookup_host((name, port)).await;
-        let addresses: Vec<_> = lookup
-            .map_err(|source| NetError::Resolve {
-                host: name.to_owned(),
-                source,
-            })?
-            .collect();
-        let mut failed = NetError::Resolve {
-            host: name.to_owned(),
-            source: std::io::ErrorKind::NotFound.into(),
-        };
-        let mut stream = None;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(connected) => {
-                    stream = Some(connected);
-                    break;
-                }
-                Err(source) => {
-                    failed = NetError::Connect {
-                        address: address.to_string(),
-                        source,
-                    }
-                }
+    async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        https: bool,
+        proxy: Option<&ProxyServer>,
+    ) -> Result<SendRequest<Full<Bytes>>, NetError> {
+        let Some(proxy) = proxy else {
+            let stream = connect(host, port).await?;
+            if !https {
+                return handshake(TokioIo::new(stream)).await;
             }
+            return handshake(TokioIo::new(self.encrypt(host, true, stream).await?)).await;
+        };
+        let of_proxy = |source| NetError::Proxy {
+            proxy: proxy.name(),
+            source: Box::new(source),
+        };
+        let stream = connect(&proxy.host, proxy.port).await.map_err(of_proxy)?;
+        let mut stream: Box<dyn Stream> = match proxy.kind {
+            Kind::Https => Box::new(self.encrypt(&proxy.host, false, stream).await.map_err(of_proxy)?),
+            Kind::Http | Kind::Socks5 => Box::new(stream),
+        };
+        if https || proxy.kind == Kind::Socks5 {
+            proxy.connect(&mut stream, host, port).await?;
         }
-        let Some(stream) = stream else { return Err(failed) };
-        // Requests are small and each waits for its answer; a failure here costs only latency.
-        let _ = stream.set_nodelay(true);
         if !https {
             return handshake(TokioIo::new(stream)).await;
         }
+        handshake(TokioIo::new(self.encrypt(host, true, stream).await?)).await
+    }
+
+    // `server_name` is about the peer and not about a proxy.
+    async fn encrypt<S>(&self, host: &str, is_peer: bool, stream: S) -> Result<TlsStream<S>, NetError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let tls = match &self.tls {
             Some(tls) => tls.clone(),
             None => Tls::new(&crate::TlsOptions::default())?,
         };
-        let server = tls.server_name.as_deref().unwrap_or(name).to_owned();
-        let server = ServerName::try_from(server).map_err(|_| NetError::Url {
-            url: name.to_owned(),
+        let server = tls.server_name.as_deref().filter(|_| is_peer).unwrap_or(host);
+        let server = ServerName::try_from(server.to_owned()).map_err(|_| NetError::Url {
+            url: host.to_owned(),
             reason: "host is no TLS server name",
         })?;
-        let stream = TlsConnector::from(tls.config)
+        TlsConnector::from(tls.config)
             .connect(server, stream)
             .await
-            .map_err(|source| NetError::Tls { source })?;
-        handshake(TokioIo::new(stream)).await
+            .map_err(|source| NetError::Tls { source })
     }
 
     async fn read(
@@ -247,6 +281,35 @@ impl Connection {
             wire_bytes,
         })
     }
+}
+
+// One address of the name after the other.
+async fn connect(name: &str, port: u16) -> Result<TcpStream, NetError> {
+    let lookup = tokio::net::lookup_host((name, port)).await;
+    let addresses = lookup.map_err(|source| NetError::Resolve {
+        host: name.to_owned(),
+        source,
+    })?;
+    let mut failed = NetError::Resolve {
+        host: name.to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    };
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Requests are small and each waits for its answer; a failure here costs only latency.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(source) => {
+                failed = NetError::Connect {
+                    address: address.to_string(),
+                    source,
+                }
+            }
+        }
+    }
+    Err(failed)
 }
 
 async fn handshake<S>(io: S) -> Result<SendRequest<Full<Bytes>>, NetError>

@@ -55,6 +55,27 @@ pub enum NetError {
     /// The whole exchange took too long.
     #[error("context deadline exceeded (no complete answer within {}s)", .0.as_secs_f64())]
     Timeout(Duration),
+    /// The proxy on the way to the peer cannot be spoken to.
+    #[error("proxy {proxy}: {source}")]
+    Proxy {
+        /// The proxy's URL, without its password.
+        proxy: String,
+        /// Why not.
+        #[source]
+        source: Box<NetError>,
+    },
+    /// The proxy makes no way to the peer.
+    #[error("proxy {proxy}: {asked} {target}: {answer}")]
+    ProxyRefused {
+        /// The proxy's URL, without its password.
+        proxy: String,
+        /// What it was asked for: `CONNECT`, or the same by SOCKS.
+        asked: &'static str,
+        /// Host and port that were asked for.
+        target: String,
+        /// What it answered instead.
+        answer: String,
+    },
     /// The body is larger than allowed.
     #[error("body size limit exceeded ({limit} bytes)")]
     BodyLimit {

@@ -11,6 +11,7 @@ mod error;
 mod gzip;
 mod line;
 mod peer;
+mod proxy;
 mod tls;
 mod unix;
 

@@ -12,7 +12,8 @@ use crate::{NetError, Tls};
 // No line of an answer is longer.
 const MAX_LINE: u64 = 16 << 10;
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Any connection, encrypted or not.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 

@@ -7,6 +7,7 @@ use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource, Tls
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
+use crate::proxy::Proxies;
 use crate::{ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions};
 
 /// A peer that is asked again and again over one connection.
@@ -18,16 +19,24 @@ pub struct Peer {
     config: HttpClientConfig,
     connection: Connection,
     has_tls: bool,
+    // Why the proxies of the configuration cannot be used.
+    bad_proxy: Option<&'static str>,
 }
 
 impl Peer {
     /// A peer to be spoken to as `config` says. Nothing is opened or read yet.
     #[must_use]
     pub fn new(config: &HttpClientConfig) -> Self {
+        let proxies = Proxies::of(&config.proxy, |name| std::env::var(name).ok());
+        let (proxies, bad_proxy) = match proxies {
+            Ok(proxies) => (proxies, None),
+            Err(reason) => (Proxies::default(), Some(reason)),
+        };
         Self {
             config: config.clone(),
-            connection: Connection::new(None),
+            connection: Connection::through(proxies),
             has_tls: false,
+            bad_proxy,
         }
     }
 
@@ -36,10 +45,15 @@ impl Peer {
     /// # Errors
     /// [`NetError`], also where a file of the configuration cannot be read.
     pub async fn send(&mut self, mut request: Request<'_>) -> Result<Response, NetError> {
+        // Never past a proxy that was asked for.
+        if let Some(reason) = self.bad_proxy {
+            let url = "proxy_url".to_owned();
+            return Err(NetError::Url { url, reason });
+        }
         request.follow_redirects = self.config.follow_redirects;
         self.add_headers(&mut request.headers)?;
         let stale = !self.has_tls || (uses_files(&self.config.tls) && !self.connection.is_open());
-        if request.url.scheme_str() == Some("https") && stale {
+        if self.connection.needs_tls(request.url) && stale {
             self.connection.set_tls(tls_of(&self.config.tls)?);
             self.has_tls = true;
         }
