@@ -204,7 +204,7 @@ mod tests {
         let file = dir.path().join("p.yml");
         std::fs::write(
             &file,
-            "remote_write:\n- url: http://x/w\n  sigv4: {region: r}\nscrape_configs:\n- job_name: a\n  proxy_url: socks4://p\n",
+            "remote_write:\n- url: http://x/w\n  google_iam: {}\nscrape_configs:\n- job_name: a\n  proxy_url: socks4://p\n",
         )
         .unwrap();
         let args = ["cupola", "prometheus", &format!("--config.file={}", file.display())].map(OsString::from);
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(
             load(&settings).map(|_| ()).unwrap_err(),
             format!(
-                "{name}:3:3: sigv4 is not supported by this version\n\
+                "{name}:3:3: google_iam is not supported by this version\n\
                  {name}:6:3: proxy_url is not supported by this version"
             )
         );

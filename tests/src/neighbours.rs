@@ -224,7 +224,11 @@ impl VictoriaMetrics {
 }
 
 /// A loopback port that was free a moment ago, for programs that cannot be asked which port they took.
-pub(crate) fn free_address() -> SocketAddr {
+///
+/// # Panics
+/// Where there is none.
+#[must_use]
+pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address")
 }

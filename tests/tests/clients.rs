@@ -2,7 +2,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use cupola_tests::{FakeServer, Home, Reply, Server, eventually};
+use std::process::Command;
+
+use cupola_tests::{Background, FakeServer, Home, Reply, Server, eventually, free_address, neighbour, run};
 
 const TEXT: &str = "text/plain; version=0.0.4";
 
@@ -69,4 +71,150 @@ fn targets_are_scraped_and_receivers_notified_through_a_proxy() {
         assert!(error.contains("lookup target.invalid"), "{error}");
     }
     assert!(!server.get("/api/v1/status/config").text().contains("p%40ss"));
+}
+
+#[test]
+fn a_job_with_oauth2_has_one_token_and_a_token_server_that_hangs_is_its_own_jobs_trouble() {
+    let fake = FakeServer::start(|request| match request.path.as_str() {
+        "/token" => Reply::Body(
+            200,
+            "application/json",
+            r#"{"access_token": "t0ken", "expires_in": 3600}"#.to_owned(),
+        ),
+        "/hangs?key=hunter-3" => Reply::Hang,
+        "/open" => Reply::Body(200, TEXT, "seen 1\n".to_owned()),
+        "/metrics" | "/other" if request.header("authorization") == "Bearer t0ken" => {
+            Reply::Body(200, TEXT, "seen 1\n".to_owned())
+        }
+        _ => Reply::status(401),
+    });
+    let home = Home::new();
+    let (target, token) = (fake.address(), fake.url("/token"));
+    let config = home.write(
+        "prometheus.yml",
+        &format!(
+            "global: {{scrape_interval: 300ms, scrape_timeout: 300ms}}\nscrape_configs:\n\
+             - job_name: guarded\n  static_configs: [{{targets: ['{target}'], labels: {{which: a}}}}, \
+             {{targets: ['{target}'], labels: {{which: b, __metrics_path__: /other}}}}]\n  \
+             oauth2: {{client_id: me, client_secret: hunter-1, scopes: [read], token_url: '{token}'}}\n\
+             - job_name: stuck\n  static_configs: [{{targets: ['{target}']}}]\n  \
+             oauth2: {{client_id: me, client_secret: hunter-2, token_url: '{hangs}'}}\n\
+             - job_name: open\n  metrics_path: /open\n  static_configs: [{{targets: ['{target}']}}]\n",
+            hangs = fake.url("/hangs?key=hunter-3"),
+        ),
+    );
+    let server = Server::prometheus(&home, &config, &[]);
+    for job in ["guarded", "open"] {
+        let up =
+            format!("min(min_over_time(up{{job=\"{job}\"}}[1m])) * min(count_over_time(up{{job=\"{job}\"}}[1m]) > 3)");
+        eventually(30, "targets stay up", || server.value(&up).filter(|up| *up > 3.0));
+    }
+    assert_eq!(server.value("count(seen{job=\"guarded\"})"), Some(2.0));
+    let asked = fake.requests("/token");
+    assert_eq!(asked.len(), 1, "each target has fetched a token of its own");
+    assert_eq!(
+        String::from_utf8_lossy(&asked[0].body),
+        "grant_type=client_credentials&scope=read"
+    );
+    let error = eventually(20, "the stuck target has failed", || {
+        let targets = server.api("/api/v1/targets", &[]);
+        let targets = targets["activeTargets"].as_array().unwrap().clone();
+        let stuck = targets.into_iter().find(|t| t["labels"]["job"] == "stuck")?;
+        stuck["lastError"].as_str().map(str::to_owned).filter(|e| !e.is_empty())
+    });
+    let begin = format!("oauth2: cannot fetch token from {}: ", fake.url("/hangs"));
+    assert!(error.contains(&begin) && error.contains("deadline"), "{error}");
+    for path in ["/api/v1/targets", "/api/v1/status/config", "/metrics"] {
+        assert!(!server.get(path).text().contains("hunter"), "{path} shows a secret");
+    }
+    assert!(!server.log().join("\n").contains("hunter"));
+}
+
+#[test]
+fn samples_and_alerts_are_signed_for_amazon() {
+    let amazon = FakeServer::sink();
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        "groups: [{name: g, interval: 250ms, rules: [{alert: Always, expr: vector(1)}]}]",
+    );
+    let config = home.write(
+        "prometheus.yml",
+        &format!(
+            "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\nrule_files: [rules.yml]\n\
+             scrape_configs: [{{job_name: none, static_configs: [{{targets: ['{0}']}}]}}]\n\
+             remote_write:\n- url: http://{0}/workspaces/w/api/v1/remote_write\n  \
+             sigv4: {{region: eu-north-1, access_key: AKID, secret_key: hunter-1}}\n\
+             alerting: {{alertmanagers: [{{path_prefix: /am, static_configs: [{{targets: ['{0}']}}], \
+             sigv4: {{region: eu-south-1, access_key: AKID2, secret_key: hunter-2}}}}]}}\n",
+            amazon.address()
+        ),
+    );
+    let server = Server::prometheus(&home, &config, &[]);
+    for (path, key, region) in [
+        ("/workspaces/w/api/v1/remote_write", "AKID", "eu-north-1"),
+        ("/am/api/v2/alerts", "AKID2", "eu-south-1"),
+    ] {
+        let request = eventually(30, path, || amazon.requests(path).first().cloned());
+        let date = request.header("x-amz-date");
+        let begin = format!(
+            "AWS4-HMAC-SHA256 Credential={key}/{}/{region}/aps/aws4_request, SignedHeaders=host;x-amz-date, Signature=",
+            &date[..8]
+        );
+        assert!(
+            request.header("authorization").starts_with(&begin),
+            "{:?}",
+            request.headers
+        );
+        assert!(!request.body.is_empty());
+    }
+    assert!(!server.get("/api/v1/status/config").text().contains("hunter"));
+}
+
+#[test]
+fn debians_node_exporter_is_scraped_over_tls_with_and_without_http_2() {
+    let Some(program) = neighbour("prometheus-node-exporter") else {
+        return;
+    };
+    if neighbour("openssl").is_none() {
+        return;
+    }
+    let home = Home::new();
+    let made = run(
+        Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(home.path()),
+        b"",
+    );
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let web = home.write(
+        "web.yml",
+        "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n",
+    );
+    let address = free_address();
+    let mut command = Command::new(program);
+    command.arg(format!("--web.listen-address={address}"));
+    command.arg(format!("--web.config.file={}", web.display()));
+    let _exporter = Background::start("prometheus-node-exporter", &mut command);
+    let jobs: String = ["true", "false"]
+        .iter()
+        .map(|http2| {
+            format!(
+                "- job_name: http2_{http2}\n  scheme: https\n  enable_http2: {http2}\n  \
+                 tls_config: {{ca_file: cert.pem}}\n  static_configs: [{{targets: ['{address}']}}]\n"
+            )
+        })
+        .collect();
+    let config = home.write(
+        "prometheus.yml",
+        &format!("global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nscrape_configs:\n{jobs}"),
+    );
+    let server = Server::prometheus(&home, &config, &[]);
+    eventually(30, "both jobs are up", || {
+        server.value("sum(up)").filter(|up| *up == 2.0)
+    });
+    let counts = server.query("count by (job) ({__name__=~\"node_.*\"})");
+    assert_eq!(counts.len(), 2);
 }

@@ -72,7 +72,7 @@ const ONLY: [(&str, &[&str]); 12] = [
     ("serde-saphyr", &["config"]),
     ("regex", &["goregex"]),
     ("regex-syntax", &["goregex"]),
-    ("zstd", &["tsdb", "web", "wlog"]),
+    ("zstd", &["net", "tsdb", "web", "wlog"]),
     ("snap", &["remote", "wlog"]),
     ("simple-dns", &["discovery"]),
     ("mimalloc", &["cupola"]),

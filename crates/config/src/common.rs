@@ -212,6 +212,27 @@ pub enum GrantType {
     JwtBearer,
 }
 
+/// `sigv4:`; what is empty is taken from the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SigV4Config {
+    /// Empty means the environment's.
+    pub region: String,
+    /// Comes together with `secret_key`.
+    pub access_key: String,
+    /// Comes together with `access_key`.
+    pub secret_key: Option<Secret>,
+    /// Named profile of the shared credentials.
+    pub profile: String,
+    /// Role to assume.
+    pub role_arn: String,
+    /// External id of the role.
+    pub external_id: String,
+    /// Ask the token service's FIPS endpoint.
+    pub use_fips_sts_endpoint: bool,
+    /// Service name of the signature; empty means `aps`.
+    pub service_name: String,
+}
+
 /// How to authenticate. The legacy `bearer_token` is read as `Authorization` of type `Bearer`, as upstream does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
@@ -231,6 +252,8 @@ pub enum Auth {
     },
     /// A token that is fetched first and again before it expires.
     OAuth2(Box<OAuth2Config>),
+    /// Each request is signed as Amazon's services ask for it. Stands outside of `<http_config>`, where upstream has it.
+    SigV4(Box<SigV4Config>),
 }
 
 /// The values of one configured header; all are sent, in this order.

@@ -37,7 +37,6 @@ const PROXY_SCHEMES: [&str; 4] = ["http://", "https://", "socks5://", "socks5h:/
 
 /// Reads the fields of `<http_config>` that stand in `section` among others.
 pub(crate) fn read_http_fields(section: &Section<'_>) -> HttpClientConfig {
-    section.not_yet("oauth2");
     HttpClientConfig {
         auth: read_auth(section),
         follow_redirects: section.bool("follow_redirects").unwrap_or(true),

@@ -68,11 +68,29 @@ fn upstream_files_get_upstream_verdicts() {
 
 #[test]
 fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
-    let oauth2 =
-        "scrape_configs:\n- job_name: a\n  oauth2: {client_id: x, client_secret: hunter-1, token_url: http://t}\n";
     for (text, name, line) in [
-        ("remote_write:\n- url: http://x\n  sigv4: {region: x}\n", "sigv4", 3),
-        (oauth2, "oauth2", 3),
+        (
+            "remote_write:\n- url: http://x\n  sigv4: {region: x, role_arn: r, access_key: a, secret_key: hunter-1}\n",
+            "role_arn",
+            3,
+        ),
+        (
+            "remote_write:\n- url: http://x\n  azuread: {oauth: {client_id: 00000000-0000-0000-0000-000000000000, \
+             tenant_id: 00000000-0000-0000-0000-000000000000, client_secret: hunter-5}}\n",
+            "azuread",
+            3,
+        ),
+        (
+            "remote_write:\n- url: http://x\n  google_iam: {credentials_file: f}\n",
+            "google_iam",
+            3,
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  oauth2: {client_id: x, client_secret: hunter-1, token_url: http://t, \
+             proxy_url: 'ftp://hunter-2@x'}\n",
+            "proxy_url",
+            3,
+        ),
         (
             "scrape_configs:\n- job_name: a\n  proxy_url: socks4://u:hunter-2@x\n",
             "proxy_url",
@@ -94,8 +112,8 @@ fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
             3,
         ),
         (
-            "alerting:\n  alertmanagers:\n  - sigv4: {region: x, secret_key: hunter-4, access_key: a}\n",
-            "sigv4",
+            "alerting:\n  alertmanagers:\n  - sigv4: {region: x, secret_key: hunter-4, access_key: a, role_arn: r}\n",
+            "role_arn",
             3,
         ),
         (

@@ -5,23 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderValue, LOCATION, PROXY_AUTHORIZATION};
+use cupola_config::common::SigV4Config;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use crate::line::Stream;
-use crate::proxy::{Kind, Proxies, ProxyServer};
-use crate::{NetError, Tls, gzip};
+use crate::dial::{Dialer, Sender};
+use crate::proxy::{Kind, Proxies};
+use crate::{NetError, Tls, gzip, sigv4, zstd};
 
 // As Go's http.Client: a longer chain is a loop.
 const MAX_REDIRECTS: usize = 10;
+
+// What is for the host it was given for and for those below it, as Go's http.Client has it.
+const SENSITIVE: [HeaderName; 6] = [
+    http::header::AUTHORIZATION,
+    http::header::WWW_AUTHENTICATE,
+    http::header::COOKIE,
+    HeaderName::from_static("cookie2"),
+    http::header::PROXY_AUTHORIZATION,
+    http::header::PROXY_AUTHENTICATE,
+];
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -38,9 +42,10 @@ pub struct Request<'a> {
     pub timeout: Duration,
     /// Bytes the answer's body may have, before and after inflating.
     pub max_body: usize,
-    /// Whether to ask for gzip.
+    /// Whether to ask for a compressed answer: zstd, or gzip from who does not have it.
     pub gzip: bool,
-    /// Whether to follow redirects (GET only, at most ten).
+    /// Whether to follow redirects, at most ten. What is not a GET is sent again where the peer asks for just that (307,
+    /// 308), and never becomes a GET, as it does in Go: the page that then answers would be taken for a success.
     pub follow_redirects: bool,
 }
 
@@ -60,39 +65,56 @@ pub struct Response {
 /// One connection to one peer.
 #[derive(Debug, Default)]
 pub struct Connection {
-    tls: Option<Tls>,
-    proxies: Arc<Proxies>,
-    open: Option<(String, SendRequest<Full<Bytes>>)>,
+    dialer: Dialer,
+    signed: Option<SigV4Config>,
+    open: Option<(String, Sender)>,
+}
+
+// One request of a chain of redirects.
+struct Hop {
+    url: Uri,
+    headers: HeaderMap,
+    // Whether the chain has left the host that was asked for, even if it came back.
+    has_left: bool,
 }
 
 impl Connection {
     /// A connection that opens with the first request; `tls` is needed for `https` URLs.
     #[must_use]
     pub fn new(tls: Option<Tls>) -> Self {
-        Self { tls, ..Self::default() }
+        let dialer = Dialer {
+            tls,
+            ..Dialer::default()
+        };
+        Self {
+            dialer,
+            ..Self::default()
+        }
     }
 
-    /// The same, through the proxies that are on the way.
-    pub(crate) fn through(proxies: Proxies) -> Self {
-        Self {
+    /// The same, through the proxies that are on the way; whether HTTP/2 is offered; and whether requests are signed.
+    pub(crate) fn through(proxies: Proxies, http2: bool, signed: Option<SigV4Config>) -> Self {
+        let dialer = Dialer {
+            tls: None,
             proxies: Arc::new(proxies),
-            ..Self::default()
+            http2,
+        };
+        Self {
+            dialer,
+            signed,
+            open: None,
         }
     }
 
     /// Whether TLS is spoken on the way to `url`, with the peer or with a proxy.
     pub(crate) fn needs_tls(&self, url: &Uri) -> bool {
-        url.scheme_str() == Some("https") || self.proxies.need_tls()
+        url.scheme_str() == Some("https") || self.dialer.proxies.need_tls()
     }
 
-    /// Whether a connection is kept from an earlier request.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
-    /// How to speak TLS from the next connection on.
+    /// How to speak TLS from now on: a connection that is kept from an earlier request is closed.
     pub(crate) fn set_tls(&mut self, tls: Tls) {
-        self.tls = Some(tls);
+        self.dialer.tls = Some(tls);
+        self.open = None;
     }
 
     /// Sends one request and reads the whole answer. Any status is an answer.
@@ -111,30 +133,36 @@ impl Connection {
     }
 
     async fn exchange(&mut self, request: &Request<'_>) -> Result<Response, NetError> {
-        let mut url = request.url.clone();
-        let mut headers = request.headers.clone();
+        let mut hop = Hop {
+            url: request.url.clone(),
+            headers: request.headers.clone(),
+            has_left: false,
+        };
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.ask(&url, &headers, request).await?;
-            let redirect = matches!(response.status.as_u16(), 301 | 302 | 303 | 307 | 308);
+            let response = self.ask(&hop, request).await?;
+            let is_followed = match response.status.as_u16() {
+                301..=303 => matches!(request.method, Method::GET | Method::HEAD),
+                307 | 308 => true,
+                _ => false,
+            };
             let location = response.headers.get(LOCATION).and_then(|v| v.to_str().ok());
-            let (true, true, Some(location)) = (
-                redirect && request.method == Method::GET,
-                request.follow_redirects,
-                location,
-            ) else {
+            let (true, true, Some(location)) = (is_followed, request.follow_redirects, location) else {
                 return Ok(response);
             };
-            let next = resolve(&url, location).ok_or_else(|| NetError::Redirect(format!("to {location:?}")))?;
-            if next.authority() != url.authority() {
-                // Credentials are for the host they were given for (Prometheus 3.13 drops them likewise).
-                headers.remove(http::header::AUTHORIZATION);
+            let next = resolve(&hop.url, location).ok_or_else(|| NetError::Redirect(format!("to {location:?}")))?;
+            if !is_at_home(request.url, &next) {
+                hop.has_left = true;
+                for name in &SENSITIVE {
+                    hop.headers.remove(name);
+                }
             }
-            url = next;
+            hop.url = next;
         }
         Err(NetError::Redirect(format!("stopped after {MAX_REDIRECTS} redirects")))
     }
 
-    async fn ask(&mut self, url: &Uri, headers: &HeaderMap, request: &Request<'_>) -> Result<Response, NetError> {
+    async fn ask(&mut self, hop: &Hop, request: &Request<'_>) -> Result<Response, NetError> {
+        let url = &hop.url;
         let bad = |reason| NetError::Url {
             url: url.to_string(),
             reason,
@@ -149,7 +177,7 @@ impl Connection {
         let peer = format!("{}://{host}:{port}", if https { "https" } else { "http" });
 
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let proxies = self.proxies.clone();
+        let proxies = self.dialer.proxies.clone();
         let proxy = proxies.on_the_way(https, name, port);
 
         let path = url.path_and_query().map_or("/", |p| p.as_str());
@@ -166,89 +194,42 @@ impl Connection {
         let mut out = out
             .body(Full::new(request.body.clone()))
             .map_err(|_| bad("cannot be written as a request"))?;
-        *out.headers_mut() = headers.clone();
+        *out.headers_mut() = hop.headers.clone();
         if !out.headers().contains_key(HOST) {
             let value = HeaderValue::from_str(authority).map_err(|_| bad("host is no header value"))?;
             out.headers_mut().insert(HOST, value);
         }
+        if let Some(signed) = self.signed.as_ref().filter(|_| !hop.has_left) {
+            sigv4::sign(signed, &request.method, url, &request.body, out.headers_mut())?;
+        }
         if let Some(value) = asked_proxy.and_then(|p| p.authorization.clone()) {
             out.headers_mut().insert(PROXY_AUTHORIZATION, value);
         }
-        let encoding = if request.gzip { "gzip" } else { "identity" };
+        let encoding = if request.gzip { "zstd, gzip;q=0.9" } else { "identity" };
         out.headers_mut()
             .insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
 
         if let Some((kept, mut sender)) = self.open.take().filter(|(kept, _)| *kept == peer)
-            && sender.ready().await.is_ok()
+            && sender.is_ready().await
         {
-            match sender.send_request(out.clone()).await {
+            match sender.send(out.clone()).await {
                 Ok(response) => return self.read(kept, sender, response, request).await,
                 // Closed by the peer between two requests: nothing was answered, a new connection may.
                 Err(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message() => {}
+                // Whether the peer has begun cannot be told here; asking twice does no harm.
+                Err(_) if matches!(sender, Sender::Http2(_)) && request.method == Method::GET => {}
                 Err(error) => return Err(NetError::Http(error)),
             }
         }
-        let mut sender = self.dial(name, port, https, proxy).await?;
-        let response = sender.send_request(out).await.map_err(NetError::Http)?;
+        let mut sender = self.dialer.dial(name, port, https, proxy).await?;
+        let response = sender.send(out).await.map_err(NetError::Http)?;
         self.read(peer, sender, response, request).await
-    }
-
-    async fn dial(
-        &self,
-        host: &str,
-        port: u16,
-        https: bool,
-        proxy: Option<&ProxyServer>,
-    ) -> Result<SendRequest<Full<Bytes>>, NetError> {
-        let Some(proxy) = proxy else {
-            let stream = connect(host, port).await?;
-            if !https {
-                return handshake(TokioIo::new(stream)).await;
-            }
-            return handshake(TokioIo::new(self.encrypt(host, true, stream).await?)).await;
-        };
-        let of_proxy = |source| NetError::Proxy {
-            proxy: proxy.name(),
-            source: Box::new(source),
-        };
-        let stream = connect(&proxy.host, proxy.port).await.map_err(of_proxy)?;
-        let mut stream: Box<dyn Stream> = match proxy.kind {
-            Kind::Https => Box::new(self.encrypt(&proxy.host, false, stream).await.map_err(of_proxy)?),
-            Kind::Http | Kind::Socks5 => Box::new(stream),
-        };
-        if https || proxy.kind == Kind::Socks5 {
-            proxy.connect(&mut stream, host, port).await?;
-        }
-        if !https {
-            return handshake(TokioIo::new(stream)).await;
-        }
-        handshake(TokioIo::new(self.encrypt(host, true, stream).await?)).await
-    }
-
-    // `server_name` is about the peer and not about a proxy.
-    async fn encrypt<S>(&self, host: &str, is_peer: bool, stream: S) -> Result<TlsStream<S>, NetError>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let tls = match &self.tls {
-            Some(tls) => tls.clone(),
-            None => Tls::new(&crate::TlsOptions::default())?,
-        };
-        let server = tls.server_name.as_deref().filter(|_| is_peer).unwrap_or(host);
-        let server = ServerName::try_from(server.to_owned()).map_err(|_| NetError::Url {
-            url: host.to_owned(),
-            reason: "host is no TLS server name",
-        })?;
-        TlsConnector::from(tls.config)
-            .connect(server, stream)
-            .await
-            .map_err(|source| NetError::Tls { source })
     }
 
     async fn read(
         &mut self,
         peer: String,
-        sender: SendRequest<Full<Bytes>>,
+        sender: Sender,
         response: http::Response<hyper::body::Incoming>,
         request: &Request<'_>,
     ) -> Result<Response, NetError> {
@@ -267,12 +248,13 @@ impl Connection {
         }
         self.open = Some((peer, sender));
         let wire_bytes = bytes.len();
-        let gzipped = parts
-            .headers
-            .get(CONTENT_ENCODING)
-            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"gzip"));
-        if gzipped && !bytes.is_empty() {
+        let encoding = parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes());
+        if bytes.is_empty() {
+            // To a HEAD, or with a status that has no body.
+        } else if encoding.eq_ignore_ascii_case(b"gzip") {
             bytes = gzip::inflate(&bytes, request.max_body)?;
+        } else if encoding.eq_ignore_ascii_case(b"zstd") {
+            bytes = zstd::inflate(&bytes, request.max_body)?;
         }
         Ok(Response {
             status: parts.status,
@@ -283,56 +265,40 @@ impl Connection {
     }
 }
 
-// One address of the name after the other.
-async fn connect(name: &str, port: u16) -> Result<TcpStream, NetError> {
-    let lookup = tokio::net::lookup_host((name, port)).await;
-    let addresses = lookup.map_err(|source| NetError::Resolve {
-        host: name.to_owned(),
-        source,
-    })?;
-    let mut failed = NetError::Resolve {
-        host: name.to_owned(),
-        source: std::io::ErrorKind::NotFound.into(),
+// Whether `to` is the host that was asked for or one below it. The port does not matter, as in Go.
+fn is_at_home(from: &Uri, to: &Uri) -> bool {
+    let host = |url: &Uri| {
+        url.host()
+            .unwrap_or_default()
+            .trim_end_matches('.')
+            .to_ascii_lowercase()
     };
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Requests are small and each waits for its answer; a failure here costs only latency.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(source) => {
-                failed = NetError::Connect {
-                    address: address.to_string(),
-                    source,
-                }
-            }
-        }
-    }
-    Err(failed)
+    let (from, to) = (host(from), host(to));
+    let is_name = !from.starts_with('[') && from.parse::<std::net::IpAddr>().is_err();
+    from == to || (is_name && to.strip_suffix(&from).is_some_and(|below| below.ends_with('.')))
 }
 
-async fn handshake<S>(io: S) -> Result<SendRequest<Full<Bytes>>, NetError>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (sender, driver) = http1::handshake(io).await.map_err(NetError::Http)?;
-    // Ends by itself: when the sender is dropped or the peer closes.
-    tokio::spawn(async move {
-        // The sender's next request reports what went wrong here.
-        let _ = driver.await;
-    });
-    Ok(sender)
-}
-
-// A redirect's target: absolute, from the root, or beside the current path.
+// A redirect's target: absolute, with the same scheme, from the root, or beside the current path.
 fn resolve(base: &Uri, location: &str) -> Option<Uri> {
-    if location.starts_with("http://") || location.starts_with("https://") {
+    let location = location.split('#').next().unwrap_or_default();
+    let is_absolute = |scheme: &str| {
+        location
+            .get(..scheme.len())
+            .is_some_and(|s| s.eq_ignore_ascii_case(scheme))
+    };
+    if is_absolute("http://") || is_absolute("https://") {
         return location.parse().ok();
     }
-    let origin = format!("{}://{}", base.scheme_str()?, base.authority()?);
+    let scheme = base.scheme_str()?;
+    if location.starts_with("//") {
+        return format!("{scheme}:{location}").parse().ok();
+    }
+    let origin = format!("{scheme}://{}", base.authority()?);
     if location.starts_with('/') {
         return format!("{origin}{location}").parse().ok();
+    }
+    if location.starts_with('?') {
+        return format!("{origin}{}{location}", base.path()).parse().ok();
     }
     let (folder, _) = base.path().rsplit_once('/')?;
     format!("{origin}{folder}/{location}").parse().ok()

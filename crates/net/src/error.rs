@@ -85,6 +85,20 @@ pub enum NetError {
     /// The body is not what its `Content-Encoding` says.
     #[error("gzip: {0}")]
     Gzip(&'static str),
+    /// The same of zstd.
+    #[error("zstd: {0}")]
+    Zstd(String),
+    /// No token to be sent was to be had.
+    #[error("oauth2: cannot fetch token from {url}: {reason}")]
+    Token {
+        /// Where it was asked for, without user, password and query.
+        url: String,
+        /// Why there is none.
+        reason: String,
+    },
+    /// The request cannot be signed.
+    #[error("sigv4: {0}")]
+    Sign(String),
     /// A redirect that cannot be followed.
     #[error("redirect: {0}")]
     Redirect(String),

@@ -7,13 +7,17 @@
 //! *Invariant:* the only crate that names rustls.
 
 mod connection;
+mod dial;
 mod error;
 mod gzip;
 mod line;
+mod oauth;
 mod peer;
 mod proxy;
+mod sigv4;
 mod tls;
 mod unix;
+mod zstd;
 
 pub use connection::{Connection, Request, Response};
 pub use error::NetError;
@@ -21,3 +25,6 @@ pub use line::LineConnection;
 pub use peer::{Peer, expose, tls_of};
 pub use tls::{ClientPem, Tls, TlsOptions};
 pub use unix::send_to_socket;
+
+#[cfg(test)]
+mod tests;

@@ -1,27 +1,37 @@
 //! A peer as the configuration describes it: its connection, its TLS, its credentials.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use base64::Engine as _;
-use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource, TlsConfig, TlsVersion};
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource, SigV4Config, TlsConfig, TlsVersion};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
 
+use crate::oauth::TokenSource;
 use crate::proxy::Proxies;
 use crate::{ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions};
 
 /// A peer that is asked again and again over one connection.
 ///
-/// Files with secrets are read at each request and files with certificates at each new connection, so that rotated ones
-/// are picked up without a reload.
+/// Files with secrets are read at each request; those with certificates are looked at, and where one has changed, the
+/// connection is opened anew. So rotated ones are picked up without a reload.
 #[derive(Debug)]
 pub struct Peer {
     config: HttpClientConfig,
     connection: Connection,
-    has_tls: bool,
+    // How the files of TLS were when it was made of them.
+    tls_files: Option<Vec<Stamp>>,
+    tokens: Option<Arc<TokenSource>>,
     // Why the proxies of the configuration cannot be used.
     bad_proxy: Option<&'static str>,
 }
+
+// Tells one state of a file from another: when it was written, its inode, its length. `None` where it cannot be told.
+type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Peer {
     /// A peer to be spoken to as `config` says. Nothing is opened or read yet.
@@ -32,10 +42,16 @@ impl Peer {
             Ok(proxies) => (proxies, None),
             Err(reason) => (Proxies::default(), Some(reason)),
         };
+        let (tokens, signed) = match &config.auth {
+            Some(Auth::OAuth2(config)) => (Some(TokenSource::shared(config)), None),
+            Some(Auth::SigV4(config)) => (None, Some(SigV4Config::clone(config))),
+            _ => (None, None),
+        };
         Self {
             config: config.clone(),
-            connection: Connection::through(proxies),
-            has_tls: false,
+            connection: Connection::through(proxies, config.enable_http2, signed),
+            tls_files: None,
+            tokens,
             bad_proxy,
         }
     }
@@ -50,14 +66,35 @@ impl Peer {
             let url = "proxy_url".to_owned();
             return Err(NetError::Url { url, reason });
         }
+        let (begun, timeout) = (Instant::now(), request.timeout);
         request.follow_redirects = self.config.follow_redirects;
         self.add_headers(&mut request.headers)?;
-        let stale = !self.has_tls || (uses_files(&self.config.tls) && !self.connection.is_open());
-        if self.connection.needs_tls(request.url) && stale {
-            self.connection.set_tls(tls_of(&self.config.tls)?);
-            self.has_tls = true;
+        let mut token = None;
+        if let Some(tokens) = self.tokens.clone() {
+            let fetched = tokens.token(request.headers.get(USER_AGENT), timeout);
+            let fetched = tokio::time::timeout(timeout, fetched).await;
+            let fetched = fetched.unwrap_or_else(|_| Err(tokens.failed(NetError::Timeout(timeout).to_string())))?;
+            request.headers.insert(AUTHORIZATION, fetched.value.clone());
+            request.timeout = timeout.saturating_sub(begun.elapsed());
+            token = Some((tokens, fetched));
         }
-        self.connection.send(&request).await
+        if self.connection.needs_tls(request.url) {
+            let files = stamps(&self.config.tls);
+            if self.tls_files.as_ref() != Some(&files) {
+                self.connection.set_tls(tls_of(&self.config.tls)?);
+                self.tls_files = Some(files);
+            }
+        }
+        let response = self.connection.send(&request).await;
+        match (&response, token) {
+            (Ok(response), Some((tokens, token))) if response.status == StatusCode::UNAUTHORIZED => {
+                tokens.refused(&token);
+            }
+            // What was left of it says nothing to people.
+            (Err(NetError::Timeout(_)), _) => return Err(NetError::Timeout(timeout)),
+            _ => {}
+        }
+        response
     }
 
     fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), NetError> {
@@ -87,13 +124,8 @@ impl Peer {
                 format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
             }
             Some(Auth::Authorization { credentials: None, .. }) => return Ok(()),
-            // Refused when a configuration is loaded; never sent without its credentials.
-            Some(Auth::OAuth2(_)) => {
-                return Err(NetError::Certificate {
-                    file: "oauth2".into(),
-                    reason: "is not supported by this version".into(),
-                });
-            }
+            // These are added elsewhere.
+            Some(Auth::OAuth2(_) | Auth::SigV4(_)) => return Ok(()),
             Some(Auth::Authorization {
                 kind,
                 credentials: Some(source),
@@ -108,7 +140,8 @@ impl Peer {
     }
 }
 
-fn secret_value(text: &str) -> Option<HeaderValue> {
+/// A header that is not shown.
+pub(crate) fn secret_value(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
@@ -132,9 +165,21 @@ fn read(path: &Path) -> Result<String, NetError> {
     })
 }
 
-fn uses_files(tls: &TlsConfig) -> bool {
-    let pem = |p: &Option<PemSource>| matches!(p, Some(PemSource::File(_)));
-    pem(&tls.ca) || pem(&tls.cert) || matches!(tls.key, Some(SecretSource::File(_)))
+fn stamps(tls: &TlsConfig) -> Vec<Stamp> {
+    let pem = |source: &Option<PemSource>| match source {
+        Some(PemSource::File(path)) => Some(path.clone()),
+        _ => None,
+    };
+    let key = match &tls.key {
+        Some(SecretSource::File(path)) => Some(path.clone()),
+        _ => None,
+    };
+    let stamp = |path: PathBuf| {
+        let file = std::fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.ino(), file.len()))
+    };
+    let paths = [pem(&tls.ca), pem(&tls.cert), key];
+    paths.into_iter().flatten().map(stamp).collect()
 }
 
 /// How to speak TLS as a configuration says; its files are read now.

@@ -252,7 +252,8 @@ fn host_port(host: &str, port: u16) -> String {
     }
 }
 
-fn percent_decode(text: &str) -> Vec<u8> {
+/// The bytes behind `%41`; what is no escape stays.
+pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

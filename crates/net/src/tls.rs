@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 
 use crate::NetError;
 
@@ -44,6 +46,8 @@ pub struct ClientPem {
 #[derive(Clone)]
 pub struct Tls {
     pub(crate) config: Arc<ClientConfig>,
+    // The same, offering HTTP/2 before HTTP/1.1.
+    pub(crate) with_http2: Arc<ClientConfig>,
     pub(crate) server_name: Option<String>,
 }
 
@@ -78,21 +82,27 @@ impl Tls {
             let mut roots = RootCertStore::empty();
             match &options.ca {
                 Some((file, pem)) => {
+                    let mut given = Vec::new();
                     for cert in CertificateDer::pem_slice_iter(pem) {
                         let cert = cert.map_err(|e| bad(file, e.to_string()))?;
-                        roots.add(cert).map_err(|e| bad(file, e.to_string()))?;
+                        roots.add(cert.clone()).map_err(|e| bad(file, e.to_string()))?;
+                        given.push(cert);
                     }
                     if roots.is_empty() {
                         return Err(bad(file, "holds no certificate".to_owned()));
                     }
+                    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                    let inner = inner.map_err(|e| bad(file, e.to_string()))?;
+                    let verifier = Arc::new(AlsoItself { inner, given });
+                    builder.dangerous().with_custom_certificate_verifier(verifier)
                 }
                 // What cannot be read among the system's roots is left out, as Go does; a peer that needs it then
                 // fails with its own error.
                 None => {
                     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                    builder.with_root_certificates(roots)
                 }
             }
-            builder.with_root_certificates(roots)
         };
         let config = match &options.client {
             None => builder.with_no_client_auth(),
@@ -105,8 +115,11 @@ impl Tls {
                     .map_err(|e| bad(&pem.cert_file, e.to_string()))?
             }
         };
+        let mut with_http2 = config.clone();
+        with_http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
+            with_http2: Arc::new(with_http2),
             server_name: options.server_name.clone(),
         })
     }
@@ -117,6 +130,62 @@ impl std::fmt::Debug for Tls {
         f.debug_struct("Tls")
             .field("server_name", &self.server_name)
             .finish_non_exhaustive()
+    }
+}
+
+// A peer may show the very certificate that `ca_file` holds, also where that calls itself an authority, as those do that
+// openssl signs with their own key. Go takes it; webpki wants an authority to sign others only.
+#[derive(Debug)]
+struct AlsoItself {
+    inner: Arc<WebPkiServerVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for AlsoItself {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = self
+            .inner
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp, now);
+        // When it is valid was looked at before.
+        let is_authority = |error: &OtherError| format!("{error:?}").contains("CaUsedAsEndEntity");
+        match verdict {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(error)))
+                if is_authority(&error) && self.given.contains(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
     }
 }
 

@@ -12,7 +12,6 @@ mod discord;
 mod integration;
 mod kinds;
 mod rehearsal;
-mod sigv4;
 mod templates;
 mod text;
 mod webhook;

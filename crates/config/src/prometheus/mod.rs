@@ -25,7 +25,7 @@ pub use discovery::{
 pub use read::{load_prometheus, load_prometheus_as, parse_prometheus, parse_prometheus_as, parse_prometheus_with_env};
 pub use remote::{
     AzureAdConfig, AzureCredentials, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig, RemoteWriteConfig,
-    RemoteWriteMessage, SigV4Config,
+    RemoteWriteMessage,
 };
 pub use tracing::{TracingClient, TracingConfig};
 

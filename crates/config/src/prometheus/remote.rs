@@ -7,7 +7,7 @@ use std::time::Duration;
 use cupola_model::{Labels, go_quote};
 
 use super::tracing::read_headers;
-use crate::common::{HttpClientConfig, NameScheme, Secret};
+use crate::common::{HttpClientConfig, NameScheme, Secret, SigV4Config};
 use crate::http::read_http_fields;
 use crate::read::{Reader, Section};
 use crate::relabel::{RelabelConfig, read_relabel_configs};
@@ -136,27 +136,6 @@ pub enum RemoteAuth {
     GoogleIam(Option<PathBuf>),
 }
 
-/// `sigv4:`; what is empty is taken from the environment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SigV4Config {
-    /// Empty means the environment's.
-    pub region: String,
-    /// Comes together with `secret_key`.
-    pub access_key: String,
-    /// Comes together with `access_key`.
-    pub secret_key: Option<Secret>,
-    /// Named profile of the shared credentials.
-    pub profile: String,
-    /// Role to assume.
-    pub role_arn: String,
-    /// External id of the role.
-    pub external_id: String,
-    /// Ask the token service's FIPS endpoint.
-    pub use_fips_sts_endpoint: bool,
-    /// Service name of the signature; empty means `aps`.
-    pub service_name: String,
-}
-
 /// `azuread:`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AzureAdConfig {
@@ -278,7 +257,7 @@ fn read_remote_write(reader: &Reader<'_>, node: &Node, scheme: NameScheme) -> Re
     let mut http = read_http_fields(&section);
     http.enable_http2 = section.bool("enable_http2").unwrap_or(false);
     let auth = read_remote_auth(&section, http.auth.is_some());
-    for name in ["sigv4", "azuread", "google_iam"] {
+    for name in ["azuread", "google_iam"] {
         section.not_yet(name);
     }
     section.warn_without_effect("round_robin_dns", "the first address of a name that answers is used");
@@ -429,6 +408,8 @@ fn read_remote_auth(section: &Section<'_>, has_other: bool) -> Option<RemoteAuth
 
 pub(super) fn read_sigv4(reader: &Reader<'_>, node: &Node) -> SigV4Config {
     let section = reader.section(node, "sigv4.plain");
+    // Its keys would have to be asked for first.
+    section.not_yet("role_arn");
     let config = SigV4Config {
         region: section.text("region").unwrap_or_default(),
         access_key: section.text("access_key").unwrap_or_default(),

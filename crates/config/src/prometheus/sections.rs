@@ -11,7 +11,7 @@ use super::{
     AlertingConfig, AlertmanagersConfig, FloatChunkEncoding, OtlpConfig, RetentionConfig, StorageConfig,
     TranslationStrategy,
 };
-use crate::common::NameScheme;
+use crate::common::{Auth, NameScheme};
 use crate::http::read_http_fields;
 use crate::read::{Reader, Section};
 use crate::relabel::read_relabel_configs;
@@ -48,9 +48,14 @@ fn read_alertmanagers(reader: &Reader<'_>, node: &Node, scheme: NameScheme) -> A
             section.error_at("api_version", message);
         }
     }
-    section.not_yet("sigv4");
+    let mut http = read_http_fields(&section);
     if let Some(node) = section.get("sigv4") {
-        read_sigv4(section.reader, node);
+        let sigv4 = read_sigv4(section.reader, node);
+        if http.auth.is_some() {
+            let message = "at most one of basic_auth, authorization, oauth2, & sigv4 must be configured";
+            section.error_at("sigv4", message);
+        }
+        http.auth = Some(Auth::SigV4(Box::new(sigv4)));
     }
     let discovery = read_discovery(&section);
     let relabel_configs = read_relabel_configs(&section, "relabel_configs", EMPTY_TARGET_RELABEL, scheme);
@@ -58,7 +63,7 @@ fn read_alertmanagers(reader: &Reader<'_>, node: &Node, scheme: NameScheme) -> A
         scheme: read_scheme(&section),
         path_prefix: section.text("path_prefix").unwrap_or_default(),
         timeout: section.nonzero_duration("timeout").unwrap_or(Duration::from_secs(10)),
-        http: read_http_fields(&section),
+        http,
         static_configs: read_static_configs(&section, relabel_configs.is_empty()),
         discovery,
         relabel_configs,

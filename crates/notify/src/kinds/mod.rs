@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cupola_config::alertmanager::{IntegrationConfig, Item};
+use cupola_config::common::HttpClientConfig;
 use cupola_net::{Request, Response};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
@@ -142,7 +143,19 @@ impl Message<'_> {
         body: Option<Vec<u8>>,
         more: &[(HeaderName, String)],
     ) -> Result<Response, SendError> {
-        let response = self.exchange(method, url, body, more).await?;
+        self.request_with(&self.config.http, method, url, body, more).await
+    }
+
+    /// The same, spoken to as `http` says.
+    async fn request_with(
+        &self,
+        http: &HttpClientConfig,
+        method: Method,
+        url: &str,
+        body: Option<Vec<u8>>,
+        more: &[(HeaderName, String)],
+    ) -> Result<Response, SendError> {
+        let response = self.exchange_with(http, method, url, body, more).await?;
         if response.status.is_success() {
             Ok(response)
         } else {
@@ -152,6 +165,17 @@ impl Message<'_> {
 
     async fn exchange(
         &self,
+        method: Method,
+        url: &str,
+        body: Option<Vec<u8>>,
+        more: &[(HeaderName, String)],
+    ) -> Result<Response, SendError> {
+        self.exchange_with(&self.config.http, method, url, body, more).await
+    }
+
+    async fn exchange_with(
+        &self,
+        http: &HttpClientConfig,
         method: Method,
         url: &str,
         body: Option<Vec<u8>>,
@@ -181,7 +205,7 @@ impl Message<'_> {
             gzip: false,
             follow_redirects: false,
         };
-        exchange(&self.config.http, request).await
+        exchange(http, request).await
     }
 }
 

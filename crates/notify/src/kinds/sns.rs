@@ -1,15 +1,14 @@
-//! Amazon's Simple Notification Service: `Publish` of its query API, signed with keys of the configuration or of the
-//! environment (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`).
+//! Amazon's Simple Notification Service: `Publish` of its query API, signed.
 
 use std::collections::BTreeMap;
 
+use cupola_config::common::{Auth, HttpClientConfig, Secret, SigV4Config};
 use cupola_model::query_escape;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{Method, Uri};
+use http::Method;
+use http::header::CONTENT_TYPE;
 
 use super::Message;
-use crate::integration::SendError;
-use crate::sigv4::{Keys, Signed};
+use crate::integration::{SendError, expose};
 use crate::text::truncate;
 
 const MAX_BYTES: usize = 256 << 10;
@@ -18,77 +17,51 @@ const MAX_SMS_BYTES: usize = 1600;
 const MAX_SUBJECT: usize = 99;
 
 pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
-    let region = region(message)?;
+    let sigv4 = SigV4Config {
+        region: message.config.text("region").to_owned(),
+        access_key: message.config.text("access_key").to_owned(),
+        secret_key: message
+            .config
+            .secret("secret_key")
+            .map(expose)
+            .transpose()?
+            .map(Secret::new),
+        profile: message.config.text("profile").to_owned(),
+        service_name: "sns".to_owned(),
+        ..SigV4Config::default()
+    };
     let url = match message.field("api_url")? {
         url if url.is_empty() => {
+            let region = region(message)?;
             let end = if region.starts_with("cn-") { ".cn" } else { "" };
             format!("https://sns.{region}.amazonaws.com{end}/")
         }
         url => url,
     };
-    let uri = url.trim().parse::<Uri>().ok();
-    let host = uri.as_ref().and_then(Uri::authority).map(ToString::to_string);
-    let (Some(uri), Some(host)) = (uri, host) else {
-        return Err(SendError::last("api_url is not a URL"));
-    };
-    let keys = keys(message)?;
     let body = form(message)?;
-    let time = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-    let authorization = keys.sign(&Signed {
-        method: "POST",
-        host: &host,
-        path: uri.path(),
-        body: body.as_bytes(),
-        region: &region,
-        service: "sns",
-        time: &time,
-    });
-    let mut headers = vec![
-        (CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned()),
-        (HeaderName::from_static("x-amz-date"), time),
-        (AUTHORIZATION, authorization),
-    ];
-    if !keys.session_token.is_empty() {
-        headers.push((HeaderName::from_static("x-amz-security-token"), keys.session_token));
-    }
+    let headers = [(CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())];
+    let http = HttpClientConfig {
+        auth: Some(Auth::SigV4(Box::new(sigv4))),
+        ..message.config.http.clone()
+    };
     message
-        .request(Method::POST, &url, Some(body.into_bytes()), &headers)
+        .request_with(&http, Method::POST, &url, Some(body.into_bytes()), &headers)
         .await
         .map(drop)
 }
 
-fn environment(names: &[&str]) -> Option<String> {
-    let mut values = names.iter().filter_map(|name| std::env::var(name).ok());
-    values.find(|value| !value.is_empty())
-}
-
+// It is part of the URL, too, where none is given.
 fn region(message: &Message<'_>) -> Result<String, SendError> {
+    let environment = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
     match message.config.text("region") {
-        "" => environment(&["AWS_REGION", "AWS_DEFAULT_REGION"]).ok_or_else(|| {
-            SendError::last("there is no region, neither in sns_configs.sigv4.region nor in AWS_REGION")
-        }),
+        "" => ["AWS_REGION", "AWS_DEFAULT_REGION"]
+            .iter()
+            .find_map(environment)
+            .ok_or_else(|| {
+                SendError::last("there is no region, neither in sns_configs.sigv4.region nor in AWS_REGION")
+            }),
         region => Ok(region.to_owned()),
     }
-}
-
-fn keys(message: &Message<'_>) -> Result<Keys, SendError> {
-    if !message.config.text("access_key").is_empty() {
-        return Ok(Keys {
-            access_key: message.config.text("access_key").to_owned(),
-            secret_key: message.secret("secret_key")?,
-            session_token: String::new(),
-        });
-    }
-    let found = environment(&["AWS_ACCESS_KEY_ID"]).zip(environment(&["AWS_SECRET_ACCESS_KEY"]));
-    let (access_key, secret_key) = found.ok_or_else(|| {
-        let told = "there are no keys, neither in sns_configs.sigv4 nor in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
-        SendError::last(told)
-    })?;
-    Ok(Keys {
-        access_key,
-        secret_key,
-        session_token: environment(&["AWS_SESSION_TOKEN"]).unwrap_or_default(),
-    })
 }
 
 fn form(message: &Message<'_>) -> Result<String, SendError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cupola_config::common::{Auth, HttpClientConfig, Secret, SecretSource};
-use cupola_config::prometheus::{RemoteWriteConfig, RemoteWriteMessage};
+use cupola_config::prometheus::{RemoteAuth, RemoteWriteConfig, RemoteWriteMessage};
 use cupola_env::Clock;
 use cupola_net::{Peer, Request};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -55,6 +55,10 @@ impl Target {
                 username: inline(username),
                 password: inline(password),
             });
+        }
+        // Others are refused when a configuration is loaded.
+        if let Some(RemoteAuth::SigV4(sigv4)) = &config.auth {
+            http.auth = Some(Auth::SigV4(Box::new(sigv4.clone())));
         }
         let mut headers = HeaderMap::new();
         let (content_type, version) = match config.message {

@@ -271,10 +271,8 @@ pub(super) fn sns(section: &Section<'_>, config: &mut IntegrationConfig, _: &Glo
             config.texts.insert(name, sigv4.text(name).unwrap_or_default());
         }
         sigv4.bool("use_fips_sts_endpoint");
-        // Keys are taken from here or from the environment; others would have to be asked for first.
-        for name in ["profile", "role_arn"] {
-            sigv4.not_yet(name);
-        }
+        // Its keys would have to be asked for first.
+        sigv4.not_yet("role_arn");
         if let Some(key) = sigv4.secret("secret_key") {
             config.secrets.insert("secret_key", SecretSource::Inline(key));
         }

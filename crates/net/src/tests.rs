@@ -1,0 +1,408 @@
+//! Peers as a configuration describes them, against servers on loopback.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cupola_config::common::{Auth, HeaderValues, HttpClientConfig, PemSource, Secret, SecretSource, TlsConfig};
+use http::header::LOCATION;
+use http::{HeaderMap, Method, StatusCode, Version};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::{NetError, Peer, Request, Response};
+
+/// What a server got.
+struct Got {
+    version: Version,
+    method: Method,
+    // As it was asked for: with HTTP/2 a whole URL.
+    uri: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+type Reply = Arc<dyn Fn(&Got) -> http::Response<Full<Bytes>> + Send + Sync>;
+
+fn ok(body: &str) -> http::Response<Full<Bytes>> {
+    http::Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())))
+}
+
+fn redirect(status: u16, to: &str) -> http::Response<Full<Bytes>> {
+    let mut response = ok("moved");
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response.headers_mut().insert(LOCATION, to.parse().unwrap());
+    response
+}
+
+// A server; with TLS it speaks what was agreed on.
+async fn serve(tls: Option<Arc<ServerConfig>>, reply: Reply) -> (u16, Receiver<Got>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sent, received) = channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (tls, reply, sent) = (tls.clone(), reply.clone(), sent.clone());
+            tokio::spawn(async move {
+                let service = service_fn(move |request| take(request, reply.clone(), sent.clone()));
+                let Some(tls) = tls else {
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                    return;
+                };
+                let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await else {
+                    return;
+                };
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    let builder = http2::Builder::new(TokioExecutor::new());
+                    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                } else {
+                    let _ = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                }
+            });
+        }
+    });
+    (port, received)
+}
+
+async fn take(
+    request: http::Request<Incoming>,
+    reply: Reply,
+    sent: Sender<Got>,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let got = Got {
+        version: parts.version,
+        method: parts.method,
+        uri: parts.uri.to_string(),
+        headers: parts.headers,
+        body,
+    };
+    let response = reply(&got);
+    let _ = sent.send(got);
+    Ok(response)
+}
+
+async fn send(peer: &mut Peer, method: Method, url: &str, body: &str) -> Result<Response, NetError> {
+    let request = Request {
+        method,
+        url: &url.parse().unwrap(),
+        headers: HeaderMap::new(),
+        body: Bytes::copy_from_slice(body.as_bytes()),
+        timeout: Duration::from_secs(10),
+        max_body: 1 << 20,
+        gzip: true,
+        follow_redirects: true,
+    };
+    peer.send(request).await
+}
+
+#[tokio::test]
+async fn credentials_stay_with_the_host_they_are_for_also_when_it_comes_back_to_it() {
+    let seen: Reply = Arc::new(|got: &Got| match got.uri.as_str() {
+        "/same" => redirect(301, "/away"),
+        "/away" => redirect(
+            302,
+            &format!(
+                "http://localhost:{}/back",
+                got.headers["host"].to_str().unwrap()[10..].to_owned()
+            ),
+        ),
+        "/back" => redirect(
+            303,
+            &format!(
+                "http://127.0.0.1:{}/end",
+                got.headers["host"].to_str().unwrap()[10..].to_owned()
+            ),
+        ),
+        _ => ok("end"),
+    });
+    let (port, got) = serve(None, seen).await;
+    let header = |value: &str| HeaderValues {
+        values: vec![value.to_owned()],
+        ..HeaderValues::default()
+    };
+    let config = HttpClientConfig {
+        auth: Some(Auth::Authorization {
+            kind: "Bearer".to_owned(),
+            credentials: Some(SecretSource::Inline(Secret::new("hunter2"))),
+        }),
+        http_headers: BTreeMap::from([
+            ("Cookie".to_owned(), header("c=1")),
+            ("X-Team".to_owned(), header("blue")),
+        ]),
+        ..HttpClientConfig::default()
+    };
+    let mut peer = Peer::new(&config);
+    let end = send(&mut peer, Method::GET, &format!("http://127.0.0.1:{port}/same"), "").await;
+    assert_eq!(end.unwrap().body, b"end");
+    for (uri, is_trusted) in [("/same", true), ("/away", true), ("/back", false), ("/end", false)] {
+        let got = got.try_recv().unwrap();
+        assert_eq!(got.uri, uri);
+        assert_eq!(got.headers.contains_key("authorization"), is_trusted, "{uri}");
+        assert_eq!(got.headers.contains_key("cookie"), is_trusted, "{uri}");
+        assert_eq!(got.headers["x-team"], "blue", "{uri}");
+    }
+    let mut stays = Peer::new(&HttpClientConfig {
+        follow_redirects: false,
+        ..config
+    });
+    let answer = send(&mut stays, Method::GET, &format!("http://127.0.0.1:{port}/same"), "").await;
+    assert_eq!(answer.unwrap().status, 301);
+}
+
+#[tokio::test]
+async fn what_is_posted_goes_on_only_where_the_peer_asks_for_just_that() {
+    let (port, got) = serve(
+        None,
+        Arc::new(|got: &Got| match got.uri.as_str() {
+            "/307" => redirect(307, "/308"),
+            "/308" => redirect(308, "/end"),
+            "/302" => redirect(302, "/end"),
+            _ => ok("end"),
+        }),
+    )
+    .await;
+    let mut peer = Peer::new(&HttpClientConfig::default());
+    let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let end = send(&mut peer, Method::POST, &url("/307"), "alerts").await;
+    assert_eq!(end.unwrap().status, 200);
+    for uri in ["/307", "/308", "/end"] {
+        let got = got.try_recv().unwrap();
+        assert_eq!(
+            (got.uri.as_str(), got.method, &got.body[..]),
+            (uri, Method::POST, &b"alerts"[..])
+        );
+    }
+    // A login page that answers a GET would look like a success.
+    let answer = send(&mut peer, Method::POST, &url("/302"), "alerts").await;
+    assert_eq!(answer.unwrap().status, 302);
+}
+
+#[tokio::test]
+async fn an_answer_is_inflated_as_it_says() {
+    let text = "up 1\n".repeat(1000);
+    let whole = text.clone();
+    let (port, got) = serve(
+        None,
+        Arc::new(move |got: &Got| {
+            let mut response = ok("");
+            let (encoding, body) = match got.uri.as_str() {
+                "/zstd" => ("zstd", ::zstd::stream::encode_all(whole.as_bytes(), 1).unwrap()),
+                "/broken" => ("zstd", b"no zstd".to_vec()),
+                _ => ("identity", whole.clone().into_bytes()),
+            };
+            response
+                .headers_mut()
+                .insert("content-encoding", encoding.parse().unwrap());
+            *response.body_mut() = Full::new(body.into());
+            response
+        }),
+    )
+    .await;
+    let mut peer = Peer::new(&HttpClientConfig::default());
+    let url = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let response = send(&mut peer, Method::GET, &url("/zstd"), "").await.unwrap();
+    assert_eq!(response.body, text.as_bytes());
+    assert!(response.wire_bytes < 200, "{}", response.wire_bytes);
+    assert_eq!(got.try_recv().unwrap().headers["accept-encoding"], "zstd, gzip;q=0.9");
+    assert_eq!(
+        send(&mut peer, Method::GET, &url("/"), "").await.unwrap().body,
+        text.as_bytes()
+    );
+    let error = send(&mut peer, Method::GET, &url("/broken"), "").await.unwrap_err();
+    assert!(matches!(error, NetError::Zstd(_)), "{error}");
+}
+
+/// A certificate for `localhost` and 127.0.0.1 that is its own authority; made by openssl.
+struct Certificate {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    // `None` where there is no openssl, which a run for a release must have.
+    fn make(dir: &Path, name: &str) -> Option<Self> {
+        let made = Self {
+            cert: dir.join(format!("{name}.pem")),
+            key: dir.join(format!("{name}.key")),
+        };
+        let mut command = Command::new("openssl");
+        command.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ]);
+        command.args(["-days", "2", "-subj", "/CN=localhost", "-addext"]);
+        command.args(["subjectAltName=DNS:localhost,IP:127.0.0.1", "-out"]);
+        command.arg(&made.cert).arg("-keyout").arg(&made.key);
+        match command.stderr(Stdio::null()).status() {
+            Ok(status) => assert!(status.success(), "openssl: {status}"),
+            Err(_) => {
+                assert!(std::env::var_os("CI").is_none(), "openssl is not installed");
+                return None;
+            }
+        }
+        Some(made)
+    }
+
+    fn server(&self, protocols: &[&[u8]]) -> Arc<ServerConfig> {
+        let cert = CertificateDer::from_pem_file(&self.cert).unwrap();
+        let key = PrivateKeyDer::from_pem_file(&self.key).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let mut config = config
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert], key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    }
+
+    fn client(&self) -> HttpClientConfig {
+        HttpClientConfig {
+            tls: TlsConfig {
+                ca: Some(PemSource::File(self.cert.clone())),
+                ..TlsConfig::default()
+            },
+            ..HttpClientConfig::default()
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_both_sides_have_it_and_it_is_not_switched_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(certificate) = Certificate::make(dir.path(), "server") else {
+        return;
+    };
+    let both: &[&[u8]] = &[b"h2", b"http/1.1"];
+    for (protocols, enable_http2, version) in [
+        (both, true, Version::HTTP_2),
+        (both, false, Version::HTTP_11),
+        (&[b"http/1.1".as_slice()], true, Version::HTTP_11),
+        (&[], true, Version::HTTP_11),
+    ] {
+        let long = "x".repeat(200_000);
+        let reply: Reply = Arc::new(move |got: &Got| match got.uri.ends_with("/redirected") {
+            true => redirect(302, "/metrics"),
+            false => ok(&long),
+        });
+        let (port, got) = serve(Some(certificate.server(protocols)), reply).await;
+        let mut peer = Peer::new(&HttpClientConfig {
+            enable_http2,
+            ..certificate.client()
+        });
+        let url = format!("https://localhost:{port}");
+        for path in ["/metrics?a=b", "/redirected"] {
+            let response = send(&mut peer, Method::GET, &format!("{url}{path}"), "").await.unwrap();
+            assert_eq!(response.body.len(), 200_000);
+        }
+        let response = send(&mut peer, Method::POST, &format!("{url}/write"), "body")
+            .await
+            .unwrap();
+        assert_eq!(response.status, 200);
+        let begin = if version == Version::HTTP_2 { url.as_str() } else { "" };
+        for path in ["/metrics?a=b", "/redirected", "/metrics", "/write"] {
+            let got = got.try_recv().unwrap();
+            assert_eq!((got.version, got.uri), (version, format!("{begin}{path}")));
+            assert_eq!(got.body, if path == "/write" { "body" } else { "" });
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_and_a_connection_that_was_closed_are_the_same_with_http_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(certificate) = Certificate::make(dir.path(), "server") else {
+        return;
+    };
+    let reply: Reply = Arc::new(|got: &Got| match got.uri.ends_with("/long") {
+        true => ok(&"x".repeat((1 << 20) + 1)),
+        false => ok("short"),
+    });
+    let (port, _got) = serve(Some(certificate.server(&[b"h2"])), reply).await;
+    let mut peer = Peer::new(&certificate.client());
+    let url = |path: &str| format!("https://127.0.0.1:{port}{path}");
+    for _ in 0..2 {
+        assert_eq!(
+            send(&mut peer, Method::GET, &url("/"), "").await.unwrap().body,
+            b"short"
+        );
+        let error = send(&mut peer, Method::GET, &url("/long"), "").await.unwrap_err();
+        assert!(matches!(error, NetError::BodyLimit { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_replaced_is_used_with_the_next_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(old) = Certificate::make(dir.path(), "old") else {
+        return;
+    };
+    let new = Certificate::make(dir.path(), "new").unwrap();
+    let (port, _got) = serve(Some(new.server(&[])), Arc::new(|_: &Got| ok("seen"))).await;
+    let mut peer = Peer::new(&old.client());
+    let url = format!("https://localhost:{port}/");
+    let error = send(&mut peer, Method::GET, &url, "").await.unwrap_err();
+    assert!(matches!(error, NetError::Tls { .. }), "{error}");
+    std::fs::rename(&new.cert, &old.cert).unwrap();
+    assert_eq!(send(&mut peer, Method::GET, &url, "").await.unwrap().body, b"seen");
+    // The connection is kept; what is trusted now counts all the same.
+    Certificate::make(dir.path(), "old").unwrap();
+    let error = send(&mut peer, Method::GET, &url, "").await.unwrap_err();
+    assert!(matches!(error, NetError::Tls { .. }), "{error}");
+    std::fs::remove_file(&old.cert).unwrap();
+    let error = send(&mut peer, Method::GET, &url, "").await.unwrap_err();
+    assert!(matches!(error, NetError::Certificate { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_is_taken_for_its_names_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(certificate) = Certificate::make(dir.path(), "server") else {
+        return;
+    };
+    let other = Certificate::make(dir.path(), "other").unwrap();
+    let (port, _got) = serve(Some(certificate.server(&[])), Arc::new(|_: &Got| ok("seen"))).await;
+    let with_name = |client: &HttpClientConfig, name: Option<&str>| {
+        let mut client = client.clone();
+        client.tls.server_name = name.map(str::to_owned);
+        Peer::new(&client)
+    };
+    let url = format!("https://127.0.0.1:{port}/");
+    for name in [None, Some("localhost")] {
+        let response = send(&mut with_name(&certificate.client(), name), Method::GET, &url, "").await;
+        assert_eq!(response.unwrap().body, b"seen");
+    }
+    for mut peer in [
+        with_name(&certificate.client(), Some("elsewhere.example")),
+        with_name(&other.client(), None),
+        with_name(&HttpClientConfig::default(), None),
+    ] {
+        let error = send(&mut peer, Method::GET, &url, "").await.unwrap_err();
+        assert!(matches!(error, NetError::Tls { .. }), "{error}");
+    }
+}
