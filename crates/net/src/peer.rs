@@ -9,6 +9,7 @@ use base64::Engine as _;
 use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource, SigV4Config, TlsConfig, TlsVersion};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::oauth::TokenSource;
@@ -81,7 +82,7 @@ impl Peer {
         if self.connection.needs_tls(request.url) {
             let files = stamps(&self.config.tls);
             if self.tls_files.as_ref() != Some(&files) {
-                self.connection.set_tls(tls_of(&self.config.tls)?);
+                self.connection.set_tls(shared_tls(&self.config.tls, &files)?);
                 self.tls_files = Some(files);
             }
         }
@@ -163,6 +164,26 @@ fn read(path: &Path) -> Result<String, NetError> {
         file: path.display().to_string(),
         reason: e.to_string(),
     })
+}
+
+// What is trusted takes hundreds of kilobytes and a millisecond to read; thousands of targets of a job share it.
+static MADE: Mutex<Vec<(TlsConfig, Vec<Stamp>, Tls)>> = Mutex::new(Vec::new());
+// Beyond it the one goes that has not been asked for for longest; who has it, keeps it.
+const KEPT_TLS: usize = 64;
+
+fn shared_tls(config: &TlsConfig, files: &[Stamp]) -> Result<Tls, NetError> {
+    let mut made = MADE.lock();
+    let at = made.iter().position(|(known, _, _)| known == config);
+    let kept = at.map(|at| made.remove(at)).filter(|(_, known, _)| known == files);
+    let tls = match kept {
+        Some((_, _, kept)) => kept,
+        None => tls_of(config)?,
+    };
+    if made.len() >= KEPT_TLS {
+        made.remove(0);
+    }
+    made.push((config.clone(), files.to_vec(), tls.clone()));
+    Ok(tls)
 }
 
 fn stamps(tls: &TlsConfig) -> Vec<Stamp> {
