@@ -455,6 +455,48 @@ fn a_full_disk_while_merging_leaves_the_blocks_and_they_are_merged_later() {
 }
 
 #[test]
+fn a_replaced_block_that_cannot_be_deleted_doubles_nothing_and_brings_nothing_back() {
+    let (disk, all) = ten_hours();
+    let wide = |options: &mut Options| options.max_block_ms = 6 * HOUR;
+    let folders = || {
+        let files = disk.files(Path::new(DATA)).into_keys();
+        files.filter(|path| path.ends_with("meta.json")).count()
+    };
+    disk.set_faults(faults(|f| f.undeletable = Some("for-deletion".to_owned())));
+    let server = Server::with(&disk, wide);
+    server.tsdb.maintain();
+    server.tsdb.maintain();
+    let shown = server.tsdb.blocks().len();
+    assert!(
+        server.tsdb.blocks().iter().any(|b| b.maxt - b.mint > 2 * HOUR) && folders() > shown,
+        "blocks were merged, and those before are still there"
+    );
+    assert!(server.all() == all);
+    // Deleted now, the samples would be back once a start sees the old blocks.
+    let refused = server.tsdb.delete_series(&[vec![]], 0, HOUR).map_err(|e| e.to_string());
+    assert!(
+        refused
+            .as_ref()
+            .is_err_and(|e| e.contains("delete a block that was replaced")),
+        "{refused:?}"
+    );
+    assert!(server.all() == all);
+    disk.kill();
+    let server = Server::with(&disk, wide);
+    assert!(server.all() == all, "the merged block stands for those before");
+
+    disk.set_faults(Faults::default());
+    server.tsdb.maintain();
+    server.tsdb.delete_series(&[vec![]], 0, HOUR - 1).expect("deleted");
+    let left = server.all();
+    assert_eq!(left.len(), all.len() - 120);
+    disk.kill();
+    let server = Server::with(&disk, wide);
+    assert!(server.all() == left, "what was deleted is back");
+    assert_eq!(folders(), server.tsdb.blocks().len(), "the old blocks are gone");
+}
+
+#[test]
 fn a_full_disk_while_stopping_keeps_the_log() {
     let (disk, all) = ten_hours();
     let server = Server::start(&disk);

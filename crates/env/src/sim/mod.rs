@@ -47,6 +47,8 @@ pub struct Faults {
     pub failing_syncs: bool,
     /// Files whose path contains this cannot be read.
     pub unreadable: Option<String>,
+    /// What has this in its path cannot be removed, and nothing can be given such a path by renaming it.
+    pub undeletable: Option<String>,
 }
 
 type Hook = Box<dyn FnMut(&'static str, &Path) + Send>;

@@ -75,6 +75,12 @@ impl SimFs {
         if state.faults.read_only && !doing.starts_with("sync") {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
+        let undeletable = state.faults.undeletable.as_ref();
+        if matches!(doing, "remove" | "rename")
+            && undeletable.is_some_and(|part| path.to_string_lossy().contains(part.as_str()))
+        {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         Ok((state, fate))
     }
 

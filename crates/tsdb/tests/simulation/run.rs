@@ -329,7 +329,7 @@ impl Run {
         let mut world = self.world.lock();
         let mut faults = Faults::default();
         if world.disk.faults() == faults {
-            match world.rng.below(6) {
+            match world.rng.below(7) {
                 0 | 1 => faults.room = Some(world.rng.below(30_000) as u64),
                 2 => faults.read_only = true,
                 3 => faults.failing_writes = true,
@@ -337,6 +337,7 @@ impl Run {
                     faults.failing_syncs = true;
                     world.model.in_doubt = true;
                 }
+                5 => faults.undeletable = Some("for-deletion".to_owned()),
                 _ => {
                     let part = ["chunks", "index", "cupola-wal", "meta.json"][world.rng.below(4)];
                     faults.unreadable = Some(part.to_owned());
