@@ -43,7 +43,7 @@ const USAGE: &str =
   --idle=SEC       how long servers idle before their memory is read (30)
   --runs=N         least runs of each query (20; with promql as many, 5 by default)
   --only=TEXT      promql: only queries with this text in their name; storage: only this of idle, write, backfill,
-                   memory, million
+                   held, memory, million
   --active=N       storage: series of the large set (1000000); the small one has a fifth
   --written=N      storage: samples of remote write, one of each series in a message (6000000)
   --backfill=N     storage: series that are filled in afterwards (4000), for

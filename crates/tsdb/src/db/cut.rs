@@ -281,7 +281,7 @@ impl Chunks {
             .filter(|(first, last, _)| *first <= maxt && mint <= *last)
         {
             match chunk {
-                ChunkRef::Columnar(_) | ChunkRef::Prometheus(Encoding::Xor, _) => {
+                ChunkRef::Columnar(_) | ChunkRef::SharedTimes(_) | ChunkRef::Prometheus(Encoding::Xor, _) => {
                     chunk.read(mint, maxt, &mut self.floats)?;
                 }
                 ChunkRef::Prometheus(encoding, bytes) => {

@@ -107,6 +107,53 @@ fn a_checkpoint_stands_for_the_log() {
     assert_eq!(dump(&open(&dir))[&name("a")].len(), 151);
 }
 
+// As cAdvisor's: a container's series carry its time, which is never at a fixed interval.
+#[test]
+fn series_that_share_irregular_times_lose_none_by_kill_checkpoint_or_cutting() {
+    let dir = TempDir::new().unwrap();
+    let mut ts = 0;
+    let mut expected = BTreeMap::new();
+    let mut tsdb = open(&dir);
+    for round in 0..700_i64 {
+        ts += 10_000 + round * 7919 % 10_007;
+        let mut appender = tsdb.appender();
+        for (number, text) in ["a", "b", "c"].into_iter().enumerate() {
+            let value = (round * (number as i64 + 1)) as f64 * 0.1;
+            appender.append(None, &name(text), ts, value).unwrap();
+            let samples: &mut Vec<(i64, u64)> = expected.entry(name(text)).or_default();
+            samples.push((ts, value.to_bits()));
+        }
+        appender.commit().unwrap();
+        match round {
+            // Killed, and ended.
+            250 | 600 => {
+                drop(tsdb);
+                tsdb = open(&dir);
+            }
+            400 => {
+                tsdb.close();
+                drop(tsdb);
+                tsdb = open(&dir);
+            }
+            _ => {}
+        }
+    }
+    assert!(dump(&tsdb) == expected);
+    tsdb.delete_series(
+        &[vec![Matcher::new("__name__", MatchOp::Equal, "b").unwrap()]],
+        0,
+        ts / 2,
+    )
+    .unwrap();
+    expected.get_mut(&name("b")).unwrap().retain(|(at, _)| *at > ts / 2);
+    assert!(dump(&tsdb) == expected);
+    write(&tsdb, &name("d"), ts + 2 * HOUR, 1.0).unwrap();
+    expected.insert(name("d"), vec![(ts + 2 * HOUR, 1.0_f64.to_bits())]);
+    tsdb.maintain();
+    assert!(!tsdb.blocks().is_empty());
+    assert!(dump(&tsdb) == expected);
+}
+
 #[test]
 fn a_torn_record_at_the_end_costs_only_itself() {
     let dir = TempDir::new().unwrap();

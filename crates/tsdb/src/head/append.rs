@@ -11,7 +11,7 @@ use tracing::error;
 
 use super::series::MemSeries;
 use super::starts::BatchStarts;
-use super::{Head, Inner, histograms};
+use super::{Head, Inner, histograms, series_mut};
 use crate::metrics::OfKind;
 use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStart, Part};
 
@@ -67,13 +67,15 @@ impl Applied {
 impl Inner {
     // Where another batch was faster since `append` looked, or this one has a sample twice, the first one stays.
     fn apply(&mut self, samples: &[LoggedSample], starts: &BatchStarts, applied: &mut Applied) {
+        let Self { slots, times, .. } = self;
         for sample in samples {
-            let Some(series) = self.get_mut(sample.series) else {
+            let Some(series) = series_mut(slots, sample.series) else {
                 continue;
             };
             series.release();
             if series.check(sample.ts, sample.value) == Ok(true) {
                 let chunks = series.push(sample.ts, sample.value);
+                series.share_times(times);
                 if let Some(start) = starts.of_float(sample) {
                     series.note_start(sample.ts, start);
                 }

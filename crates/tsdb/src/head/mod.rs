@@ -18,6 +18,7 @@ mod replay;
 mod series;
 mod source;
 mod starts;
+mod times;
 
 use std::collections::BTreeSet;
 use std::hash::BuildHasher as _;
@@ -48,6 +49,7 @@ use newcomers::Newcomers;
 pub(crate) use replay::Replay;
 use series::MemSeries;
 pub(crate) use source::{ChunkRef, HeadSource};
+use times::TimeColumns;
 
 // Once per so many selected series it is asked whether selecting is to go on.
 const ASK_EVERY: usize = 1024;
@@ -91,6 +93,7 @@ struct Inner {
     hasher: foldhash::fast::RandomState,
     index: Index,
     late: Late,
+    times: TimeColumns,
     // Whether any series has starts.
     has_starts: bool,
     changes: ChangeLog,
@@ -138,6 +141,15 @@ fn series_ref(slot: u32, generation: u32) -> u64 {
     u64::from(generation) << 32 | u64::from(slot)
 }
 
+fn series_mut(slots: &mut [Slot], id: u64) -> Option<&mut MemSeries> {
+    let slot = slots.get_mut(id as u32 as usize)?;
+    if u64::from(slot.generation) == id >> 32 {
+        slot.series.as_mut()
+    } else {
+        None
+    }
+}
+
 impl Inner {
     fn get(&self, id: u64) -> Option<&MemSeries> {
         let slot = self.slots.get(id as u32 as usize)?;
@@ -149,12 +161,7 @@ impl Inner {
     }
 
     fn get_mut(&mut self, id: u64) -> Option<&mut MemSeries> {
-        let slot = self.slots.get_mut(id as u32 as usize)?;
-        if u64::from(slot.generation) == id >> 32 {
-            slot.series.as_mut()
-        } else {
-            None
-        }
+        series_mut(&mut self.slots, id)
     }
 
     fn find(&self, labels: &Labels) -> Option<u64> {

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 use super::Head;
 use super::exemplars::Ring;
 use super::series::MemSeries;
+use super::times::TimeColumns;
 use crate::by_slot::BySlot;
 use crate::wal::{Entry, LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStarts, SeriesTable, ToldStarts};
 
@@ -30,6 +31,7 @@ pub(crate) struct Replay {
     late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
     // Since when the samples of the next entry count.
     starts: ToldStarts,
+    times: TimeColumns,
     has_starts: bool,
     /// What could not be taken in, and why.
     pub damage: Vec<String>,
@@ -83,6 +85,7 @@ impl Replay {
             past: Past::default(),
             late: HashMap::default(),
             starts: ToldStarts::default(),
+            times: TimeColumns::default(),
             has_starts: false,
             damage: Vec::new(),
         }
@@ -96,6 +99,12 @@ impl Replay {
     fn series(&mut self, logged: u64) -> Option<&mut MemSeries> {
         let id = self.ids.get(logged).checked_sub(1)?;
         self.past.get_mut(id as u32)
+    }
+
+    // As [`Replay::series`], and the columns of times that its chunks may share.
+    fn series_and_times(&mut self, logged: u64) -> Option<(&mut MemSeries, &mut TimeColumns)> {
+        let id = self.ids.get(logged).checked_sub(1)?;
+        Some((self.past.get_mut(id as u32)?, &mut self.times))
     }
 
     pub(crate) fn entry(&mut self, entry: Entry<'_>) {
@@ -122,13 +131,14 @@ impl Replay {
                 let floor = self.floor;
                 for sample in samples.iter().filter(|sample| sample.ts >= floor) {
                     let start = self.start_of(sample.series, sample.ts, || is_stale_nan(sample.value));
-                    let Some(series) = self.series(sample.series) else {
+                    let Some((series, times)) = self.series_and_times(sample.series) else {
                         continue;
                     };
                     // What is out of order here is in the checkpoint already, or was taken as a late sample and logged
                     // as such, or not taken.
                     if series.check(sample.ts, sample.value) == Ok(true) {
                         series.push(sample.ts, sample.value);
+                        series.share_times(times);
                         if let Some(start) = start {
                             series.note_start(sample.ts, start);
                         }
@@ -210,10 +220,11 @@ impl Replay {
             }
             Entry::Chunk(chunk) if chunk.maxt < self.floor => {}
             Entry::Chunk(chunk) => {
-                if let Some(series) = self.series(chunk.series)
-                    && let Err(error) = series.restore(&chunk)
-                {
-                    self.damage(chunk.series, "checkpoint", &error);
+                if let Some((series, times)) = self.series_and_times(chunk.series) {
+                    match series.restore(&chunk) {
+                        Ok(()) => series.share_times(times),
+                        Err(error) => self.damage(chunk.series, "checkpoint", &error),
+                    }
                 }
             }
         }

@@ -12,6 +12,7 @@ use cupola_storage::{AppendError, SampleSource, Samples, Starts, StorageError};
 use super::histograms::{self, HistogramChunk};
 use super::index::PairIds;
 use super::source::{ChunkRef, HeadSource, OpenCopy, corrupt, decode, decode_columnar};
+use super::times::{SharedTimes, TimeColumns};
 use crate::wal::{LoggedChunk, Packing};
 
 // As Prometheus: a chunk is sealed at this many samples.
@@ -30,8 +31,16 @@ pub(crate) struct Sealed {
 pub(crate) enum SealedChunk {
     /// Floats in our columnar encoding: a third to a half of the XOR chunk, and faster to read.
     Floats(Arc<[u8]>),
+    Boxed(Arc<BoxedChunk>),
+}
+
+/// What is not a run of bytes alone.
+#[derive(Debug)]
+pub(crate) enum BoxedChunk {
+    /// Floats as well, but the times are shared with chunks of other series.
+    SharedTimes(SharedTimes),
     /// Prometheus's.
-    Histograms(Arc<HistogramChunk>),
+    Histograms(HistogramChunk),
 }
 
 /// The chunk that grows: of the kind of the newest sample. Histograms are boxed, floats do not pay for them.
@@ -356,7 +365,7 @@ impl MemSeries {
 
     fn is_histograms(&self, in_open: bool, at: usize) -> bool {
         match self.sealed.get(at) {
-            Some(sealed) if !in_open => matches!(sealed.chunk, SealedChunk::Histograms(_)),
+            Some(sealed) if !in_open => sealed.chunk.is_histograms(),
             _ => matches!(self.open, Open::Histograms(_)),
         }
     }
@@ -432,7 +441,7 @@ impl MemSeries {
                 let chunk = histograms::sealed(std::mem::take(&mut **open));
                 // A sample follows at once; until then the newest one is known by its time.
                 self.open = Open::Floats(XorAppender::after(maxt, f64::NAN));
-                SealedChunk::Histograms(Arc::new(chunk))
+                SealedChunk::Boxed(Arc::new(BoxedChunk::Histograms(chunk)))
             }
         };
         self.add_sealed(Sealed {
@@ -440,6 +449,20 @@ impl MemSeries {
             maxt,
             chunk,
         });
+    }
+
+    /// Where its newest sample made a chunk full: lets it share its times with chunks of other series.
+    pub(crate) fn share_times(&mut self, columns: &mut TimeColumns) {
+        if self.has_open() {
+            return;
+        }
+        let newest = self.sealed.last_mut().map(|sealed| &mut sealed.chunk);
+        if let Some(chunk) = newest
+            && let SealedChunk::Floats(bytes) = chunk
+            && let Some(shared) = columns.share(bytes)
+        {
+            *chunk = SealedChunk::Boxed(Arc::new(BoxedChunk::SharedTimes(shared)));
+        }
     }
 
     fn add_sealed(&mut self, chunk: Sealed) {
@@ -539,7 +562,7 @@ impl MemSeries {
     }
 
     fn has_histograms(&self) -> bool {
-        let is_histogram = |sealed: &Sealed| matches!(sealed.chunk, SealedChunk::Histograms(_));
+        let is_histogram = |sealed: &Sealed| sealed.chunk.is_histograms();
         matches!(self.open, Open::Histograms(_)) || self.sealed.iter().any(is_histogram)
     }
 
@@ -638,10 +661,7 @@ impl MemSeries {
             .sealed
             .iter()
             .map(|c| {
-                let (packing, bytes) = match &c.chunk {
-                    SealedChunk::Floats(bytes) => (Packing::Columnar, bytes.to_vec()),
-                    SealedChunk::Histograms(chunk) => (Packing::Prometheus(chunk.encoding), chunk.bytes.to_vec()),
-                };
+                let (packing, bytes) = c.chunk.packed();
                 LoggedChunk {
                     series,
                     packing,
@@ -682,6 +702,23 @@ impl MemSeries {
             starts: self.starts.clone(),
             floor: mint,
         })
+    }
+}
+
+impl SealedChunk {
+    fn is_histograms(&self) -> bool {
+        matches!(self, Self::Boxed(chunk) if matches!(**chunk, BoxedChunk::Histograms(_)))
+    }
+
+    // As a checkpoint keeps it.
+    fn packed(&self) -> (Packing, Vec<u8>) {
+        match self {
+            Self::Floats(bytes) => (Packing::Columnar, bytes.to_vec()),
+            Self::Boxed(chunk) => match &**chunk {
+                BoxedChunk::SharedTimes(chunk) => (Packing::Columnar, chunk.to_vec()),
+                BoxedChunk::Histograms(chunk) => (Packing::Prometheus(chunk.encoding), chunk.bytes.to_vec()),
+            },
+        }
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use cupola_chunk::{ChunkError, Encoding, NativeValue, columnar, decode_histograms, decode_native};
 use cupola_storage::{SampleSource, Samples, Starts, StorageError};
 
-use super::series::{Sealed, SealedChunk};
+use super::series::{BoxedChunk, Sealed, SealedChunk};
+use super::times::SharedTimes;
 
 /// The samples of one series as they were when it was selected.
 pub(crate) struct HeadSource {
@@ -26,6 +27,7 @@ pub(super) struct OpenCopy {
 /// A chunk of a [`HeadSource`].
 pub(crate) enum ChunkRef<'a> {
     Columnar(&'a [u8]),
+    SharedTimes(&'a SharedTimes),
     Prometheus(Encoding, &'a [u8]),
 }
 
@@ -58,7 +60,10 @@ impl SealedChunk {
     pub(super) fn as_ref(&self) -> ChunkRef<'_> {
         match self {
             Self::Floats(bytes) => ChunkRef::Columnar(bytes),
-            Self::Histograms(chunk) => ChunkRef::Prometheus(chunk.encoding, &chunk.bytes),
+            Self::Boxed(chunk) => match &**chunk {
+                BoxedChunk::SharedTimes(chunk) => ChunkRef::SharedTimes(chunk),
+                BoxedChunk::Histograms(chunk) => ChunkRef::Prometheus(chunk.encoding, &chunk.bytes),
+            },
         }
     }
 }
@@ -68,6 +73,7 @@ impl ChunkRef<'_> {
     pub(crate) fn read(&self, mint: i64, maxt: i64, out: &mut Samples) -> Result<(), StorageError> {
         match self {
             Self::Columnar(bytes) => decode_columnar(bytes, mint, maxt, out),
+            Self::SharedTimes(chunk) => chunk.read(mint, maxt, out),
             Self::Prometheus(encoding, bytes) => decode(*encoding, bytes, mint, maxt, out),
         }
     }

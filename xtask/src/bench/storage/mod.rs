@@ -2,13 +2,14 @@
 //!
 //! - `message` makes messages of remote write, `fleet` starts the servers and sends them to each.
 //! - `write` measures remote write, one sample of each series in a message; `backfill` a day of data, and what it takes
-//!   on disk once blocks are cut and merged; `active` scraping of many series, new series and a restart after SIGKILL.
+//!   on disk once blocks are cut and merged; `held` what two hours take in memory; `active` scraping of many series, new series and a restart after SIGKILL.
 //!
 //! All peers get the same bytes in the same run. The goals beside the figures are those that the project has set itself.
 
 mod active;
 mod backfill;
 mod fleet;
+mod held;
 mod message;
 mod write;
 
@@ -52,10 +53,11 @@ impl Rows {
 }
 
 type Part = fn(&Bench, &mut Rows) -> Result<()>;
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("idle", idle),
     ("write", write::run),
     ("backfill", backfill::run),
+    ("held", held::run),
     ("memory", active::small),
     ("million", active::large),
 ];
