@@ -2,6 +2,9 @@
 
 use crate::nflog::Entry;
 
+/// Why a reminder is due.
+pub(crate) const REMINDER: &str = "repeat interval elapsed";
+
 /// What an integration would be told now.
 pub(crate) struct News<'a> {
     /// When, milliseconds.
@@ -38,7 +41,7 @@ pub(crate) fn reason(told: Option<&Entry>, news: &News<'_>) -> Option<&'static s
     if news.send_resolved && !is_subset(news.resolved, &told.resolved) {
         return Some("some alerts resolved");
     }
-    (told.at <= news.now.saturating_sub(news.repeat_ms)).then_some("repeat interval elapsed")
+    (told.at <= news.now.saturating_sub(news.repeat_ms)).then_some(REMINDER)
 }
 
 #[cfg(test)]

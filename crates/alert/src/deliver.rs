@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cupola_env::Clock;
 use cupola_model::Labels;
-use cupola_notify::{Integration, Notification, SendError};
+use cupola_notify::{Integration, Notification, SendError, watched};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -67,6 +67,9 @@ pub struct Delivery {
     pub attempts: u32,
     /// Why it was sent.
     pub reason: &'static str,
+    /// The requests of the attempt and what came back: `POST chat.example.org: 200`. Empty where none was answered, and
+    /// for e-mail.
+    pub answer: String,
 }
 
 /// A way out: an integration, or what stands for one in a test.
@@ -101,11 +104,12 @@ impl Channel {
         }
     }
 
-    async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
+    // And the requests that it took, in words.
+    async fn send(&self, notification: &Notification, timeout: Duration) -> (Result<(), SendError>, String) {
         match self {
-            Self::Real(integration) => integration.send(notification, timeout).await,
+            Self::Real(integration) => watched(integration.send(notification, timeout)).await,
             #[cfg(test)]
-            Self::Fake(fake) => fake.send(notification),
+            Self::Fake(fake) => (fake.send(notification), String::new()),
         }
     }
 }
@@ -133,7 +137,7 @@ pub(crate) async fn deliver(integration: &Channel, notification: &Notification, 
     } = *context;
     let kind = integration.kind();
     let firing = notification.alerts.iter().filter(|a| a.ends_at.is_none()).count();
-    let told = |outcome, error: String, attempts| Delivery {
+    let told = |outcome, error: String, attempts, answer: &str| Delivery {
         at: clock.now_ms(),
         receiver: notification.receiver.clone(),
         integration: format!("{kind}[{}]", integration.index()),
@@ -146,6 +150,7 @@ pub(crate) async fn deliver(integration: &Channel, notification: &Notification, 
         error,
         attempts,
         reason: notification.reason,
+        answer: answer.to_owned(),
     };
     metrics.notifications.with(&[kind]).inc();
     let mut wait = FIRST_WAIT;
@@ -153,7 +158,7 @@ pub(crate) async fn deliver(integration: &Channel, notification: &Notification, 
         metrics.requests.with(&[kind]).inc();
         let begin = Instant::now();
         let left = deadline.saturating_duration_since(begin);
-        let sent = integration.send(notification, left).await;
+        let (sent, answer) = integration.send(notification, left).await;
         metrics.latency.with(&[kind]).observe(begin.elapsed().as_secs_f64());
         let error = match sent {
             Ok(()) => {
@@ -166,7 +171,7 @@ pub(crate) async fn deliver(integration: &Channel, notification: &Notification, 
                     attempt,
                     "notification sent"
                 );
-                report(told(Outcome::Sent, String::new(), attempt));
+                report(told(Outcome::Sent, String::new(), attempt, &answer));
                 return true;
             }
             Err(error) => error,
@@ -188,15 +193,16 @@ pub(crate) async fn deliver(integration: &Channel, notification: &Notification, 
         }
         if !again {
             metrics.failed.with(&[kind, error.reason]).inc();
-            report(told(Outcome::Failed, error.to_string(), attempt));
+            report(told(Outcome::Failed, error.to_string(), attempt, &answer));
             return false;
         }
-        report(told(Outcome::Retrying, error.to_string(), attempt));
+        report(told(Outcome::Retrying, error.to_string(), attempt, &answer));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => {
                 metrics.failed.with(&[kind, "contextCanceled"]).inc();
-                report(told(Outcome::Failed, format!("given up, as the server stops or reloads: {error}"), attempt));
+                let error = format!("given up, as the server stops or reloads: {error}");
+                report(told(Outcome::Failed, error, attempt, &answer));
                 return false;
             }
         }

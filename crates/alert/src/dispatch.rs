@@ -19,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use crate::acks::Acks;
 use crate::deliver::{Channel, Delivery};
 use crate::events::{Event, EventLog, Happening, Suppression};
 use crate::group::{self, Group, ms};
 use crate::inhibit::Inhibitor;
 use crate::metrics::Metrics;
 use crate::nflog::{NotificationLog, alert_hash};
+use crate::recurring::Recurring;
 use crate::route::Tree;
 use crate::silences::{SilenceLimits, Silences};
 use crate::state::{Disk, StateError};
@@ -168,6 +170,8 @@ pub(crate) struct Inner {
     pub nflog: Mutex<NotificationLog>,
     pub disk: Option<Disk>,
     pub events: EventLog,
+    pub acks: Acks,
+    pub recurring: Recurring,
     pub history: Mutex<VecDeque<Delivery>>,
     pub sending: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     pub clock: Arc<dyn Clock>,
@@ -229,6 +233,8 @@ impl Alertmanager {
             nflog: Mutex::default(),
             disk,
             events: EventLog::new(ms(options.history_retention)),
+            acks: Acks::default(),
+            recurring: Recurring::default(),
             history: Mutex::default(),
             sending: Mutex::default(),
             clock,
@@ -246,6 +252,7 @@ impl Alertmanager {
         manager.inner.register(registry);
         if let Some(found) = found {
             manager.inner.restore(found);
+            manager.inner.make_recurring();
         }
         manager.inner.spawn_upkeep(&options);
         Ok(manager)
@@ -327,6 +334,7 @@ impl Inner {
         let mut put = Vec::new();
         let mut news = Vec::new();
         let mut events = Vec::new();
+        let mut over = Vec::new();
         let (mut firing, mut resolved) = (0_u32, 0_u32);
         {
             let mut state = self.state.lock();
@@ -344,13 +352,14 @@ impl Inner {
                     events.push(event(Happening::Refused));
                     continue;
                 };
-                let (id, over) = (done.alert.fingerprint, done.alert.is_resolved(now));
-                if over && state.ended.insert(id) {
+                let (id, is_over) = (done.alert.fingerprint, done.alert.is_resolved(now));
+                if is_over && state.ended.insert(id) {
+                    over.push(id);
                     state.inhibitor.remove(id, &done.alert.labels);
                     if done.was_firing {
                         events.push(event(Happening::Resolved { by_timeout: false }));
                     }
-                } else if !over && !done.was_firing {
+                } else if !is_over && !done.was_firing {
                     state.ended.remove(&id);
                     state.inhibitor.insert(id, &done.alert.labels);
                     events.push(event(Happening::Fired));
@@ -363,6 +372,9 @@ impl Inner {
         }
         self.metrics.received.with(&["firing", "v2"]).add(f64::from(firing));
         self.metrics.received.with(&["resolved", "v2"]).add(f64::from(resolved));
+        if !over.is_empty() {
+            self.acks.end(over);
+        }
         self.events.note(events);
         // In memory first: a snapshot that begins now has them, and what goes to the journal later comes once more.
         if let Some(disk) = &self.disk {
@@ -448,6 +460,7 @@ impl Inner {
             alerts: Mutex::new(HashMap::from([(alert.fingerprint, alert.clone())])),
             suppressed: Mutex::default(),
             next_flush: AtomicI64::new(now.saturating_add(ms(wait))),
+            held_at: AtomicI64::new(i64::MIN),
             stop: self.stop.child_token(),
         };
         (Arc::new(group), wait)

@@ -4,11 +4,13 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cupola_model::Labels;
 use parking_lot::Mutex;
 
+use crate::acks::Acknowledgement;
 use crate::deliver::Outcome;
 
 // Of all alerts together. One takes about a hundred bytes.
@@ -62,6 +64,20 @@ pub enum Happening {
     },
     /// It was in a message.
     Told(Arc<Message>),
+    /// Somebody looks after it.
+    Acknowledged(Arc<Acknowledgement>),
+    /// Nobody looks after it any more, though it fires.
+    Unacknowledged {
+        /// Who took the acknowledgement back; empty where its time was up.
+        by: String,
+    },
+    /// A reminder was due and left out, as all of the group's alerts are acknowledged.
+    Held {
+        /// Which group.
+        group_key: Arc<str>,
+        /// Who looks after this alert.
+        by: String,
+    },
 }
 
 /// What keeps an alert quiet.
@@ -94,6 +110,13 @@ pub struct Message {
     pub attempts: u32,
     /// Empty where it was sent.
     pub error: String,
+    /// How many of its alerts fired.
+    pub firing: usize,
+    /// How many were resolved.
+    pub resolved: usize,
+    /// The requests of the attempt and what came back, `POST chat.example.org: 200`; empty where none was answered, and
+    /// for e-mail.
+    pub answer: String,
 }
 
 /// The latest events.
@@ -150,6 +173,13 @@ impl EventLog {
         let taken: Vec<Event> = state.events.range(written..).take(most).cloned().collect();
         state.unwritten -= taken.len();
         taken
+    }
+
+    /// Hands on events, newest first, until `take` has enough.
+    pub(crate) fn walk(&self, mut take: impl FnMut(&Event) -> ControlFlow<()>) {
+        let state = self.state.lock();
+        // Whether it was broken off is of no interest.
+        let _ = state.events.iter().rev().try_for_each(&mut take);
     }
 
     /// The latest `limit` events that `wanted` wants, newest first.

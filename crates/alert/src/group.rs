@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::acks::Acknowledgement;
 use crate::dedup::{self, News};
 use crate::deliver::{Context, deliver};
 use crate::dispatch::{GroupId, Inner, Loaded};
@@ -41,6 +42,8 @@ pub(crate) struct Group {
     /// Those that were left out of the last flush, and why.
     pub suppressed: Mutex<HashMap<u64, Suppression>>,
     pub next_flush: AtomicI64,
+    /// When it was last noted that a reminder was left out.
+    pub held_at: AtomicI64,
     pub stop: CancellationToken,
 }
 
@@ -52,6 +55,8 @@ struct Plan {
     resolved: Vec<u64>,
     /// Fingerprints and times of resolved alerts, told or suppressed, that are done with once all is sent.
     over: HashMap<u64, i64>,
+    /// Of the alerts that fire, where all of them are acknowledged.
+    acks: Vec<Arc<Acknowledgement>>,
 }
 
 /// Lives as long as the group.
@@ -134,6 +139,8 @@ impl Inner {
         let over = alerts.iter().filter(|a| a.is_resolved(now));
         let over = over.map(|a| (a.fingerprint, a.updated_at)).collect();
         let heard = self.heard(loaded, group, &alerts, now);
+        let firing = heard.iter().filter(|a| !a.is_resolved(now));
+        let acks = self.acks.of_all(firing.map(|a| a.fingerprint), now);
         let hashes = |resolved: bool| {
             let some = heard.iter().filter(|a| a.is_resolved(now) == resolved);
             let mut hashes: Vec<u64> = some.map(|a| alert_hash(&a.labels)).collect();
@@ -146,6 +153,7 @@ impl Inner {
             resolved: hashes(true),
             heard,
             over,
+            acks,
         }
     }
 
@@ -255,6 +263,13 @@ impl Inner {
         let Some(reason) = dedup::reason(told.as_deref(), &news) else {
             return true;
         };
+        if reason == dedup::REMINDER
+            && !plan.acks.is_empty()
+            && let Some(told) = told
+        {
+            self.hold(&group, &plan, &told).await;
+            return true;
+        }
         let notification = self.notification(&group, &plan, reason, channel.send_resolved());
         let report = |delivery| self.remember(&group, &plan.heard, delivery);
         let context = Context {
@@ -278,17 +293,47 @@ impl Inner {
                 expires_at: self.clock.now_ms().saturating_add(keep_ms),
                 receiver_data: Vec::new(),
             };
-            let (inner, repeat_ms) = (self.clone(), group.repeat_ms);
-            let keeping = move || {
-                let entry = inner.nflog.lock().record(entry, repeat_ms);
-                if let Some(disk) = &inner.disk {
-                    disk.keep_entry(&entry);
-                }
-            };
-            // A panic there would have been told; the message has been sent all the same.
-            let _ = self.runtime.spawn_blocking(keeping).await;
+            self.record(entry, group.repeat_ms).await;
         }
         sent
+    }
+
+    async fn record(self: &Arc<Self>, entry: Entry, repeat_ms: i64) {
+        let inner = self.clone();
+        let keeping = move || {
+            let entry = inner.nflog.lock().record(entry, repeat_ms);
+            if let Some(disk) = &inner.disk {
+                disk.keep_entry(&entry);
+            }
+        };
+        // A panic there would have been told; the message has been sent all the same.
+        let _ = self.runtime.spawn_blocking(keeping).await;
+    }
+
+    // Leaves out a reminder, as all that fires is acknowledged.
+    async fn hold(self: &Arc<Self>, group: &Group, plan: &Plan, told: &Entry) {
+        // What was told must not be forgotten meanwhile, or it would be told as something new.
+        let keep_ms = self.retention_ms.min(group.repeat_ms.saturating_mul(2));
+        if told.expires_at.saturating_sub(plan.now) < keep_ms / 2 {
+            let entry = Entry {
+                expires_at: plan.now.saturating_add(keep_ms),
+                ..told.clone()
+            };
+            self.record(entry, group.repeat_ms).await;
+        }
+        let held_at = group.held_at.load(Ordering::Relaxed);
+        if plan.now.saturating_sub(held_at) >= group.repeat_ms {
+            group.held_at.store(plan.now, Ordering::Relaxed);
+            self.events.note(plan.acks.iter().map(|ack| Event {
+                at: plan.now,
+                fingerprint: ack.fingerprint,
+                labels: ack.labels.clone(),
+                what: Happening::Held {
+                    group_key: group.key.clone(),
+                    by: ack.by.clone(),
+                },
+            }));
+        }
     }
 
     // One lock for each integration and group, also over a reload; gone when nobody holds it.
@@ -335,6 +380,9 @@ impl Inner {
             outcome: delivery.outcome,
             attempts: delivery.attempts,
             error: delivery.error.clone(),
+            firing: delivery.firing,
+            resolved: delivery.resolved,
+            answer: delivery.answer.clone(),
         });
         self.events.note(alerts.iter().map(|alert| Event {
             at: delivery.at,

@@ -8,6 +8,7 @@
 //!
 //! *Invariant:* alerts are data; who found them, this crate does not know.
 
+mod acks;
 mod client;
 mod dedup;
 mod deliver;
@@ -19,19 +20,24 @@ mod metrics;
 mod nflog;
 mod order;
 mod proto;
+mod recurring;
 mod route;
 mod silences;
 mod state;
 mod store;
+mod told;
 mod upkeep;
 mod views;
 
+pub use acks::{AcknowledgeError, Acknowledgement};
 pub use client::AlertmanagerClients;
 pub use cupola_notify::{Saying, Tested};
 pub use deliver::{Delivery, Outcome};
 pub use dispatch::{Alertmanager, LoadError, Options};
 pub use events::{Event, Happening, Message, Suppression};
+pub use recurring::{RECURRING_ANNOTATION, RecurringRequest, RecurringSilence, Schedule};
 pub use silences::{Silence, SilenceError, SilenceLimits, SilenceRequest, SilenceState};
 pub use state::StateError;
 pub use store::StoredAlert;
+pub use told::{Preview, Reach, ToldFilter, ToldMessage};
 pub use views::{AlertFilter, AlertStatus, GroupStatus, GroupView, ViewedAlert};

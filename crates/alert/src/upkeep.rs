@@ -39,6 +39,7 @@ impl Inner {
                 log.merge(entry, now);
             }
         }
+        self.recurring.restore(found.recurring);
         let timeout = ms(self.loaded.lock().config.resolve_timeout);
         let mut restored = Vec::new();
         {
@@ -65,6 +66,11 @@ impl Inner {
                 state.store.restore(StoredAlert::clone(&alert));
                 restored.push(alert);
             }
+        }
+        {
+            let state = self.state.lock();
+            let fires = |id| state.store.get(id).is_some_and(|alert| !alert.is_resolved(now));
+            self.acks.restore(found.acks, now, fires);
         }
         // Those that fire make the groups first, so that the others find them.
         restored.sort_by_key(|alert| alert.is_resolved(now));
@@ -105,6 +111,8 @@ impl Inner {
                     let work = move || {
                         if sweep {
                             inner.sweep();
+                            inner.sweep_acknowledgements();
+                            inner.make_recurring();
                         }
                         if gc {
                             inner.forget_alerts();

@@ -18,5 +18,5 @@ mod webhook;
 
 pub use data::{Notification, NotifiedAlert, Pairs, rfc3339};
 pub use integration::{Integration, SendError};
-pub use rehearsal::{Exchange, Saying, Tested, try_receiver};
+pub use rehearsal::{Exchange, Saying, Tested, try_receiver, watched};
 pub use templates::{TemplateError, Templates};

@@ -120,6 +120,21 @@ pub async fn try_receiver(
     all
 }
 
+/// Runs an attempt and tells which requests it took, without what they held: `POST chat.example.org: 200`. Those that were
+/// not answered are not among them.
+pub async fn watched<T>(attempt: impl Future<Output = T>) -> (T, String) {
+    let watching = SEEN.scope(RefCell::default(), async {
+        let done = attempt.await;
+        (done, SEEN.with(RefCell::take))
+    });
+    let (done, seen) = watching.await;
+    let told: Vec<String> = seen
+        .iter()
+        .map(|one| format!("{} {}: {}", one.method, one.host, one.answer.0))
+        .collect();
+    (done, told.join("; "))
+}
+
 fn hide(exchange: &mut Exchange, secrets: &[String]) {
     let Exchange {
         body,

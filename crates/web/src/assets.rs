@@ -41,6 +41,28 @@ impl Assets {
         Self { files, index }
     }
 
+    /// The same, with a page that knows in which server it is.
+    pub(crate) fn told(self, mode: &str) -> Self {
+        let page = match &self.index {
+            Some(page) => Some(page.clone()),
+            None => self.find("index.html").map(Bytes::from_static),
+        };
+        let page = page.as_ref().and_then(|page| std::str::from_utf8(page).ok());
+        let index = page.map(|page| {
+            let told = format!("<meta name=\"cupola-mode\" content=\"{}\"", attribute(mode));
+            Bytes::from(page.replacen("<meta name=\"cupola-mode\" content=\"\"", &told, 1))
+        });
+        Self {
+            files: self.files,
+            index,
+        }
+    }
+
+    /// Whether the binary was built with its pages.
+    pub(crate) fn has_pages(&self) -> bool {
+        self.find("index.html").is_some()
+    }
+
     fn find(&self, path: &str) -> Option<&'static [u8]> {
         let at = self.files.binary_search_by(|(name, _)| (*name).cmp(path)).ok()?;
         self.files.get(at).map(|(_, bytes)| *bytes)
@@ -232,6 +254,19 @@ mod tests {
         let page = assets.index(&headers(ACCEPT_ENCODING, "gzip"), StatusCode::OK);
         assert!(page.headers().get(CONTENT_ENCODING).is_none());
         assert_eq!(body(page).await, "<head><base href=\"/prom/\" /></head>");
+    }
+
+    #[tokio::test]
+    async fn the_page_is_told_whose_it_is() {
+        let few: &[(&str, &[u8])] = &[(
+            "index.html",
+            b"<base href=\"/\" /><meta name=\"cupola-mode\" content=\"\" />",
+        )];
+        for (prefix, base) in [("", "/"), ("/am", "/am/")] {
+            let page = Assets::of(few, prefix).told("alertmanager");
+            let expected = format!("<base href=\"{base}\" /><meta name=\"cupola-mode\" content=\"alertmanager\" />");
+            assert_eq!(body(page.index(&HeaderMap::new(), StatusCode::OK)).await, expected);
+        }
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use crate::guard::is_cross_site;
 use crate::router::Ctx;
 
 // What the browser shows there, it decides itself.
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 13] = [
     "/",
     "/dashboards",
     "/d/{uid}",
@@ -27,6 +27,8 @@ const PAGES: [&str; 11] = [
     "/alerts",
     "/targets",
     "/storage",
+    "/alertmanager",
+    "/alertmanager/{*page}",
     // Prometheus's address of that page.
     "/tsdb-status",
 ];

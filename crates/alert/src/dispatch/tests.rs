@@ -246,5 +246,6 @@ async fn a_resolved_alert_that_nobody_knew_is_no_news() {
     assert!(manager.groups().is_empty());
 }
 
+mod acknowledged;
 mod scenarios;
 mod timing;

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use cupola_model::{Labels, MatchOp, Matcher, go_quote, is_valid_legacy_label_name};
+use cupola_model::{Labels, MatchOp, Matcher, go_quote, is_valid_legacy_label_name, md5};
 use thiserror::Error;
 
-pub(crate) use wire::{decode, encode};
+pub(crate) use wire::{decode, decode_matcher, encode, encode_matcher};
 
 /// Alerts that all matchers match are not told while it is active. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,7 +161,7 @@ impl Silences {
 
     /// Makes or changes a silence and returns its id, which is a new one where the old one could not simply be changed.
     pub(crate) fn set(&mut self, request: SilenceRequest, now: i64, keep: Keep<'_>) -> Result<Arc<str>, SilenceError> {
-        let mut silence = self.validated(request, now)?;
+        let mut silence = self.checked(request, now)?;
         let old = match &*silence.id {
             "" => None,
             id => Some(self.all.get(id).ok_or(SilenceError::NotFound)?.silence.clone()),
@@ -193,6 +193,19 @@ impl Silences {
         changes.push(silence);
         self.keep_all(changes, keep)?;
         Ok(id)
+    }
+
+    /// Takes a silence whose id says what it was made of; one that is there already, in whatever state, stays as it is.
+    pub(crate) fn make(&mut self, silence: Silence, keep: Keep<'_>) -> Result<(), SilenceError> {
+        if self.all.contains_key(&silence.id) {
+            return Ok(());
+        }
+        let count = self.all.len();
+        if self.limits.count > 0 && count >= self.limits.count {
+            return Err(SilenceError::TooMany(count, self.limits.count));
+        }
+        self.check_size(&silence)?;
+        self.keep_all(vec![silence], keep)
     }
 
     /// Ends a silence now. One that is over stays as it is.
@@ -290,7 +303,7 @@ impl Silences {
         silence.ends_at.saturating_add(self.retention_ms)
     }
 
-    fn check_size(&self, silence: &Silence) -> Result<(), SilenceError> {
+    pub(crate) fn check_size(&self, silence: &Silence) -> Result<(), SilenceError> {
         let bytes = encode(silence, self.expires_at(silence)).len();
         if self.limits.bytes > 0 && bytes > self.limits.bytes {
             return Err(SilenceError::TooLarge(bytes, self.limits.bytes));
@@ -323,7 +336,8 @@ impl Silences {
         }
     }
 
-    fn validated(&self, request: SilenceRequest, now: i64) -> Result<Silence, SilenceError> {
+    /// What is asked for as a silence, where it is one.
+    pub(crate) fn checked(&self, request: SilenceRequest, now: i64) -> Result<Silence, SilenceError> {
         let refuse = |reason: String| Err(SilenceError::Invalid(reason));
         if request.matchers.is_empty() {
             return refuse("at least one matcher required".to_owned());
@@ -392,11 +406,20 @@ fn can_update(old: &Silence, new: &Silence, now: i64) -> bool {
     }
 }
 
-// A random (version 4) UUID. The hasher's keys are the system's randomness.
-fn new_uuid() -> String {
+/// A random (version 4) UUID.
+pub(crate) fn new_uuid() -> String {
+    // The hasher's keys are the system's randomness.
     let random = || u128::from(RandomState::new().hash_one(0_u8));
-    let mut bits = random() << 64 | random();
-    bits = bits & !(0xf << 76) | 0x4 << 76;
+    uuid(random() << 64 | random(), 4)
+}
+
+/// The UUID (version 3) that belongs to a name.
+pub(crate) fn named_uuid(name: &str) -> String {
+    uuid(u128::from_be_bytes(md5(name.as_bytes())), 3)
+}
+
+fn uuid(mut bits: u128, version: u128) -> String {
+    bits = bits & !(0xf << 76) | version << 76;
     bits = bits & !(0x3 << 62) | 0x2 << 62;
     let hex = format!("{bits:032x}");
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or("");

@@ -49,17 +49,7 @@ pub(crate) fn encode(silence: &Silence, expires_at: i64) -> Vec<u8> {
     let mut inner = Message::default();
     inner.bytes(1, silence.id.as_bytes());
     for matcher in &silence.matchers {
-        let mut one = Message::default();
-        let kind = match matcher.op() {
-            MatchOp::Equal => 0,
-            MatchOp::Regex => 1,
-            MatchOp::NotEqual => 2,
-            MatchOp::NotRegex => 3,
-        };
-        one.number(1, kind);
-        one.bytes(2, matcher.name().as_bytes());
-        one.bytes(3, matcher.value().as_bytes());
-        inner.message(2, &one.0);
+        inner.message(2, &encode_matcher(matcher));
     }
     inner.time(3, silence.starts_at);
     inner.time(4, silence.ends_at);
@@ -73,6 +63,21 @@ pub(crate) fn encode(silence: &Silence, expires_at: i64) -> Vec<u8> {
     outer.message(1, &inner.0);
     outer.time(2, expires_at);
     outer.0
+}
+
+/// A `Matcher`.
+pub(crate) fn encode_matcher(matcher: &Matcher) -> Vec<u8> {
+    let mut out = Message::default();
+    let kind = match matcher.op() {
+        MatchOp::Equal => 0,
+        MatchOp::Regex => 1,
+        MatchOp::NotEqual => 2,
+        MatchOp::NotRegex => 3,
+    };
+    out.number(1, kind);
+    out.bytes(2, matcher.name().as_bytes());
+    out.bytes(3, matcher.value().as_bytes());
+    out.0
 }
 
 /// Reads a `MeshSilence`: the silence and when it may be forgotten.
@@ -133,7 +138,8 @@ fn decode_set(value: Value<'_>, number: u64) -> Result<Vec<(String, MatchOp, Str
     Ok(set)
 }
 
-fn decode_matcher(value: Value<'_>, number: u64) -> Result<(String, MatchOp, String), WireError> {
+/// Reads a `Matcher`.
+pub(crate) fn decode_matcher(value: Value<'_>, number: u64) -> Result<(String, MatchOp, String), WireError> {
     let mut matcher = (String::new(), MatchOp::Equal, String::new());
     for field in Fields(value.bytes(number)?) {
         match field? {

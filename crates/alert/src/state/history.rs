@@ -10,6 +10,7 @@ use cupola_model::Labels;
 use tracing::warn;
 
 use super::journal::{self, Kind, MAGIC};
+use crate::acks::Acknowledgement;
 use crate::deliver::Outcome;
 use crate::events::{self, Event, Happening, Suppression};
 use crate::proto::{Fields, Message, WireError, pair};
@@ -201,6 +202,22 @@ pub(super) fn encode(event: &Event) -> Vec<u8> {
             text(&mut out, 7, &message.reason);
             text(&mut out, 8, &message.error);
             out.number(9, u64::from(message.attempts));
+            text(&mut out, 14, &message.answer);
+            out.number(15, message.firing as u64);
+            out.number(16, message.resolved as u64);
+        }
+        Happening::Acknowledged(ack) => {
+            out.number(3, 20);
+            out.message(17, &ack.encode());
+        }
+        Happening::Unacknowledged { by } => {
+            out.number(3, 21);
+            text(&mut out, 4, by);
+        }
+        Happening::Held { group_key, by } => {
+            out.number(3, 22);
+            text(&mut out, 4, by);
+            text(&mut out, 5, group_key);
         }
     }
     out.0
@@ -211,7 +228,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Event>, WireError> {
     let (mut at, mut kind, mut attempts, mut flush_at, mut by) = (0, 0, 0, 0, 0);
     let mut labels = Vec::new();
     let mut names = Vec::new();
-    let mut texts: [String; 14] = Default::default();
+    let mut texts: [String; 15] = Default::default();
+    let (mut firing, mut resolved, mut ack) = (0, 0, None);
     for field in Fields(bytes) {
         let (number, value) = field?;
         match number {
@@ -222,7 +240,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Event>, WireError> {
             10 => flush_at = value.time(number)?,
             11 => names.push(value.text(number)?),
             12 => by = value.number(number)?,
-            4..=8 | 13 => {
+            15 => firing = value.number(number)?,
+            16 => resolved = value.number(number)?,
+            17 => ack = Some(Acknowledgement::decode(value.bytes(number)?)?),
+            4..=8 | 13 | 14 => {
                 if let Some(text) = texts.get_mut(number as usize) {
                     *text = value.text(number)?;
                 }
@@ -245,7 +266,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Event>, WireError> {
         _,
         _,
         rule,
+        answer,
     ] = texts;
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let (receiver, group_key): (Arc<str>, Arc<str>) = (receiver.into(), group_key.into());
     let suppressed = |by| Happening::Suppressed {
         group_key: group_key.clone(),
@@ -260,6 +283,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Event>, WireError> {
             outcome,
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             error,
+            firing: count(firing),
+            resolved: count(resolved),
+            answer,
         }))
     };
     let what = match kind {
@@ -279,6 +305,17 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Event>, WireError> {
         11 => told(Outcome::Sent),
         12 => told(Outcome::Retrying),
         13 => told(Outcome::Failed),
+        20 => match ack {
+            Some(ack) => Happening::Acknowledged(Arc::new(ack)),
+            None => return Ok(None),
+        },
+        21 => Happening::Unacknowledged {
+            by: receiver.to_string(),
+        },
+        22 => Happening::Held {
+            group_key,
+            by: receiver.to_string(),
+        },
         _ => return Ok(None),
     };
     let labels = Labels::from_pairs(labels);

@@ -13,9 +13,11 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{error, warn};
 
+use crate::acks::Acknowledgement;
 use crate::events::Event;
 use crate::nflog::Entry;
 use crate::proto::{Fields, Message, WireError};
+use crate::recurring::RecurringSilence;
 use crate::silences;
 use crate::store::StoredAlert;
 use history::History;
@@ -24,6 +26,8 @@ use journal::{Journal, Kind};
 const SILENCES: &str = "silences";
 const NFLOG: &str = "nflog";
 const ALERTS: &str = "cupola-alerts";
+const RECURRING: &str = "cupola-recurring";
+const ACKNOWLEDGED: &str = "cupola-acknowledged";
 const JOURNAL: &str = "cupola-journal-";
 // Beyond this a snapshot is due, whatever the time.
 const LARGE_JOURNAL: u64 = 32 << 20;
@@ -60,6 +64,8 @@ pub(crate) struct Found {
     pub entries: Vec<Entry>,
     pub alerts: Vec<StoredAlert>,
     pub events: Vec<Event>,
+    pub recurring: Vec<RecurringSilence>,
+    pub acks: Vec<Acknowledgement>,
 }
 
 /// The folder.
@@ -91,6 +97,8 @@ impl Disk {
         read_file(&*vfs, &dir.join(SILENCES), |bytes| found.silence(bytes))?;
         read_file(&*vfs, &dir.join(NFLOG), |bytes| found.entry(bytes))?;
         read_file(&*vfs, &dir.join(ALERTS), |bytes| found.alert(bytes))?;
+        read_file(&*vfs, &dir.join(RECURRING), |bytes| found.recurring(bytes))?;
+        read_file(&*vfs, &dir.join(ACKNOWLEDGED), |bytes| found.acknowledgement(bytes))?;
         let mut numbers: Vec<u64> = vfs
             .list(&dir)
             .map_err(io(&dir))?
@@ -163,6 +171,16 @@ impl Disk {
         {
             error!(dir = %self.dir.display(), %error, "the journal cannot be written; a crash would forget what is new");
         }
+    }
+
+    /// Writes all acknowledgements; they are on the device when this returns.
+    pub(crate) fn write_acknowledgements(&self, messages: &[Vec<u8>]) -> io::Result<()> {
+        self.write(ACKNOWLEDGED, messages).map(|_| ())
+    }
+
+    /// Writes all recurring silences, as [`Disk::write_acknowledgements`].
+    pub(crate) fn write_recurring(&self, messages: &[Vec<u8>]) -> io::Result<()> {
+        self.write(RECURRING, messages).map(|_| ())
     }
 
     /// Brings to the device what was written since.
@@ -280,6 +298,19 @@ impl Found {
 
     fn entry(&mut self, bytes: &[u8]) -> Result<(), WireError> {
         self.entries.push(Entry::decode(bytes)?);
+        Ok(())
+    }
+
+    fn recurring(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        match RecurringSilence::decode(bytes)? {
+            Ok(recurring) => self.recurring.push(recurring),
+            Err(reason) => warn!(reason, "a recurring silence of the state folder cannot be used"),
+        }
+        Ok(())
+    }
+
+    fn acknowledgement(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        self.acks.push(Acknowledgement::decode(bytes)?);
         Ok(())
     }
 

@@ -1,6 +1,8 @@
 //! Alertmanager's API v2 (0.34), beside Prometheus's or as a server of its own.
 
 mod ask;
+mod own;
+mod pages;
 mod posted;
 mod refusal;
 mod server;
@@ -97,6 +99,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(v2: Arc<V2>) -> Router<S>
         )
         .route("/api/v2/history", on_get(history))
         .route("/api/v2/receivers/test", post(test_receiver).fallback(only("POST")))
+        .merge(own::routes())
         .route("/api/v2/{*rest}", any(nothing))
         .with_state(v2)
 }
@@ -211,17 +214,22 @@ fn silences(v2: &V2, params: &Params) -> Result<Answer, Refusal> {
 
 fn history(v2: &V2, params: &Params) -> Result<Answer, Refusal> {
     let matchers = ask::matchers(params, "filter", v2.matcher_mode)?;
-    let limit = match params.get("limit") {
-        "" => SOME_EVENTS,
+    let limit = limit(params, SOME_EVENTS)?;
+    let events = v2.manager.events(&matchers, limit.min(MOST_EVENTS));
+    Ok(write::list(events, write::event))
+}
+
+// How many are wanted.
+fn limit(params: &Params, some: usize) -> Result<usize, Refusal> {
+    match params.get("limit") {
+        "" => Ok(some),
         text => text.parse().map_err(|_| {
             Refusal::schema(
                 601,
                 format!("limit in query must be of type int64: {}", cupola_model::go_quote(text)),
             )
-        })?,
-    };
-    let events = v2.manager.events(&matchers, limit.min(MOST_EVENTS));
-    Ok(write::list(events, write::event))
+        }),
+    }
 }
 
 fn checked_id(id: &str) -> Result<(), Refusal> {

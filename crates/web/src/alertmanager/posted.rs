@@ -219,7 +219,7 @@ struct PostedSilence<'a> {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct PostedMatcher {
+pub(super) struct PostedMatcher {
     name: Option<String>,
     value: Option<String>,
     is_regex: Option<bool>,
@@ -253,12 +253,7 @@ pub(super) fn silence(body: &[u8], now: i64) -> Result<SilenceRequest, Refusal> 
     let created_by = posted.created_by.ok_or_else(|| required("createdBy"))?;
     posted.ends_at.ok_or_else(|| required("endsAt"))?;
     let matchers = posted.matchers.ok_or_else(|| required("matchers"))?;
-    if matchers.is_empty() {
-        let message = "matchers in body should have at least 1 items";
-        return Err(Refusal::schema(612, message));
-    }
-    let matchers = matchers.into_iter().enumerate().map(|(index, m)| m.read(index));
-    let matchers = matchers.collect::<Result<Vec<_>, _>>()?;
+    let matchers = self::matchers(matchers)?;
     posted.starts_at.ok_or_else(|| required("startsAt"))?;
     // Go's zero time is before every other.
     let ends_at = ends_at.unwrap_or(i64::MIN);
@@ -285,8 +280,24 @@ fn unreadable(what: &str, reason: &dyn fmt::Display) -> Refusal {
     Refusal::schema(400, format!("parsing {what} body from \"\" failed, because {reason}"))
 }
 
-fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, Refusal> {
+/// Reads a body of JSON.
+pub(super) fn parsed<'a, T: Deserialize<'a>>(body: &'a [u8], what: &str) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| unreadable(what, &error))
+}
+
+/// A moment that is given or not, as the silences' are.
+pub(super) fn moment(text: Option<&str>, what: &str) -> Result<Option<i64>, Refusal> {
+    let text = text.map(|text| Text(Cow::Borrowed(text)));
+    time(text.as_ref(), what)
+}
+
+/// Reads the matchers of a silence; there must be some.
+pub(super) fn matchers(posted: Vec<PostedMatcher>) -> Result<Vec<(String, MatchOp, String)>, Refusal> {
+    if posted.is_empty() {
+        let message = "matchers in body should have at least 1 items";
+        return Err(Refusal::schema(612, message));
+    }
+    posted.into_iter().enumerate().map(|(index, m)| m.read(index)).collect()
 }
 
 // Milliseconds; `None` where there is no time, or Go's zero time, which stands for none.

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::pages::{self, Pages};
 use super::{ALERTMANAGER_VERSION, V2};
 use crate::app::{Readiness, Reload};
 use crate::pages::text;
@@ -129,15 +130,16 @@ pub fn alertmanager_router(app: AlertmanagerApp) -> Router {
         v2 = v2.with_gets(app.get_concurrency);
     }
     let prefix = app.route_prefix.trim_end_matches('/').to_owned();
+    let own = Pages::new(&prefix, app.alertmanager.clone(), app.version.clone(), app.started_ms);
     let server = Arc::new(Server { app, telemetry });
     let routes = Router::new()
-        .route("/", get(root))
         .route("/-/healthy", get(async || text(StatusCode::OK, "OK")))
         .route("/-/ready", get(ready))
         .route("/-/reload", MethodRouter::new().post(reload).fallback(only_post))
         .route("/metrics", get(metrics))
         .route("/api/v1/{*rest}", any(gone))
         .merge(super::routes(Arc::new(v2)))
+        .merge(pages::routes(Arc::new(own)))
         .fallback(async || text(StatusCode::NOT_FOUND, "404 page not found\n"))
         .layer(from_fn_with_state(server.clone(), around))
         .with_state(server);
@@ -175,12 +177,6 @@ pub fn serve_alertmanager(
         }
         Ok(())
     }
-}
-
-async fn root() -> Response {
-    let body =
-        "This is Alertmanager, as Cupola is one. Its API is at api/v2, its metrics at metrics; amtool works with it.\n";
-    text(StatusCode::OK, body)
 }
 
 async fn ready(State(server): State<Arc<Server>>) -> Response {

@@ -380,3 +380,5 @@ async fn bad_bodies_are_refused_and_never_panic() {
     assert_eq!(reply.json(), "unexpected open or close brace: {a=\"b\"}");
     assert_eq!(reply.status, StatusCode::BAD_REQUEST.as_u16());
 }
+
+mod own;

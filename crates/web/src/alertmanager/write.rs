@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use cupola_alert::{AlertStatus, Event, GroupStatus, Happening, Outcome, Silence, Suppression, Tested};
-use cupola_model::{Labels, MatchOp};
+use cupola_model::{Labels, MatchOp, Matcher};
 
 use crate::api::json::{Answer, write_labels, write_list, write_pairs, write_str, write_strs, write_time};
 use crate::api::stream::{Pieces, Rest};
@@ -134,17 +134,20 @@ pub(super) fn silence(out: &mut String, silence: &Silence, now: i64) {
     out.push_str(",\"endsAt\":");
     time(out, silence.ends_at);
     out.push_str(",\"matchers\":");
-    write_list(out, &silence.matchers, |out, matcher| {
-        let is_equal = matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex);
-        let is_regex = matches!(matcher.op(), MatchOp::Regex | MatchOp::NotRegex);
-        let _ = write!(out, "{{\"isEqual\":{is_equal},\"isRegex\":{is_regex},\"name\":");
-        write_str(out, matcher.name());
-        out.push_str(",\"value\":");
-        write_str(out, matcher.value());
-        out.push('}');
-    });
+    write_list(out, &silence.matchers, matcher);
     out.push_str(",\"startsAt\":");
     time(out, silence.starts_at);
+    out.push('}');
+}
+
+/// A `matcher`.
+pub(super) fn matcher(out: &mut String, matcher: &Matcher) {
+    let is_equal = matches!(matcher.op(), MatchOp::Equal | MatchOp::Regex);
+    let is_regex = matches!(matcher.op(), MatchOp::Regex | MatchOp::NotRegex);
+    let _ = write!(out, "{{\"isEqual\":{is_equal},\"isRegex\":{is_regex},\"name\":");
+    write_str(out, matcher.name());
+    out.push_str(",\"value\":");
+    write_str(out, matcher.value());
     out.push('}');
 }
 
@@ -225,7 +228,32 @@ pub(super) fn event(out: &mut String, event: &Event) {
             if !message.error.is_empty() {
                 text("error", &message.error);
             }
-            let _ = write!(out, ",\"attempts\":{}", message.attempts);
+            if !message.answer.is_empty() {
+                text("answer", &message.answer);
+            }
+            let _ = write!(
+                out,
+                ",\"attempts\":{},\"firing\":{},\"resolved\":{}",
+                message.attempts, message.firing, message.resolved
+            );
+        }
+        Happening::Acknowledged(ack) => {
+            text("event", "acknowledged");
+            text("by", &ack.by);
+            text("note", &ack.note);
+            if let Some(end) = ack.ends_at {
+                out.push_str(",\"endsAt\":");
+                time(out, end);
+            }
+        }
+        Happening::Unacknowledged { by } => {
+            text("event", "unacknowledged");
+            text("by", by);
+        }
+        Happening::Held { group_key, by } => {
+            text("event", "held");
+            text("groupKey", group_key);
+            text("by", by);
         }
     }
     out.push('}');

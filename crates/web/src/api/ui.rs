@@ -47,7 +47,7 @@ fn bootstrap(ask: &Ask<'_>) -> Result<Answer, ApiError> {
             .map(Alertmanager::receivers)
             .unwrap_or_default(),
     );
-    out.push_str("}}");
+    let _ = write!(out, ",\"running\":{}}}}}", app.alertmanager.is_some());
     Ok(Answer::json(out))
 }
 
@@ -256,6 +256,7 @@ mod tests {
             error: "connection refused".into(),
             attempts: 1,
             reason: "first notification",
+            answer: "POST x: 503".into(),
         };
         expect![[r#"{"configured":true,"groups":[{"receiver":"team","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"nextFlushAt":"1970-01-01T00:00:02.000Z","alerts":[{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"firing","startsAt":"1970-01-01T00:00:01.000Z","endsAt":null},{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"resolved","startsAt":"1970-01-01T00:00:01.000Z","endsAt":"1970-01-01T00:00:01.500Z"}]}],"notifications":[{"at":"1970-01-01T00:00:03.000Z","receiver":"team","integration":"webhook[0]","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"status":"firing","firing":2,"resolved":0,"outcome":"retrying","error":"connection refused","attempts":1,"reason":"first notification"}]}"#]]
         .assert_eq(&write_alerting(true, &[group], std::slice::from_ref(&sent)));

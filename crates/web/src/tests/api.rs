@@ -299,7 +299,7 @@ async fn the_server_tells_of_itself() {
             expect![[r#"{"status":"success","data":{"min":0,"max":0,"current":0,"done":true}}"#]],
         )
         .await;
-    server.check("/api/ui/bootstrap", 200, expect![[r#"{"version":"0.1.0","hostname":"db1.example.org","mode":"up","startTime":"1970-01-12T12:46:40.000Z","scrapeInterval":"15s","alertmanager":{"configured":false,"receivers":[]}}"#]]).await;
+    server.check("/api/ui/bootstrap", 200, expect![[r#"{"version":"0.1.0","hostname":"db1.example.org","mode":"up","startTime":"1970-01-12T12:46:40.000Z","scrapeInterval":"15s","alertmanager":{"configured":false,"receivers":[],"running":false}}"#]]).await;
     let runtime = server.get("/api/v1/status/runtimeinfo").await.json();
     assert_eq!(runtime["data"]["startTime"], "1970-01-12T12:46:40.000Z");
     assert_eq!(runtime["data"]["serverTime"], "1970-01-12T13:46:40.000Z");

@@ -142,7 +142,7 @@ async fn the_alertmanager_within_is_shown() {
     let bootstrap = server.get("/api/ui/bootstrap").await.json();
     assert_eq!(
         bootstrap["alertmanager"],
-        serde_json::json!({"configured": true, "receivers": ["team"]})
+        serde_json::json!({"configured": true, "receivers": ["team"], "running": true})
     );
     let alerting = server.get("/api/ui/alerting").await.json();
     assert_eq!(alerting["configured"], true);

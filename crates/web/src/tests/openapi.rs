@@ -3,8 +3,9 @@
 use super::living::RULES;
 use super::*;
 use crate::api::openapi::document;
+use cupola_alert::Alertmanager;
 use cupola_config::rules::RuleOptions;
-use cupola_config::{parse_prometheus, parse_rules};
+use cupola_config::{MatcherMode, parse_alertmanager, parse_prometheus, parse_rules};
 use cupola_discovery::DiscoverySet;
 use cupola_remote::WriteReceiver;
 use cupola_rules::GroupSource;
@@ -54,6 +55,9 @@ const ASKED: &[(&str, &[&str])] = &[
         &["?scrapePool=api&labels={\"a\":\"x\"}"],
     ),
     ("/api/v1/scrape_pools", &[""]),
+    ("/api/v2/notifications", &["", "?limit=1&outcome=sent"]),
+    ("/api/v2/acknowledgements", &[""]),
+    ("/api/v2/recurring-silences", &[""]),
     ("/api/v1/alertmanagers", &[""]),
     ("/api/v1/rules", &["", "?type=alert&group_limit=1"]),
     (
@@ -87,11 +91,14 @@ const ASKED: &[(&str, &[&str])] = &[
 ];
 
 // What is asked in its own tests: a stream that does not end, and a body in protocol buffers.
-const NOT_ASKED: [&str; 4] = [
+const NOT_ASKED: [&str; 7] = [
     "/api/v1/notifications/live",
     "/api/v1/write",
     "/api/v1/read",
     "/api/v1/otlp/v1/metrics",
+    "/api/v2/acknowledgement/{id}",
+    "/api/v2/recurring-silence/{id}",
+    "/api/v2/silences/preview",
 ];
 
 // Requests that are refused.
@@ -235,7 +242,46 @@ scrape_configs:
         };
         let groups = groups.into_iter().map(source).collect();
         app.rules.apply(groups, Duration::from_secs(60), Duration::ZERO);
+        app.alertmanager = Some(within(app));
     })
+}
+
+// One with something of everything that is ours.
+fn within(app: &App) -> Alertmanager {
+    let text = "route: {receiver: team}\nreceivers: [{name: team}]\n";
+    let config = parse_alertmanager(text, Path::new("am.yml"), MatcherMode::default()).unwrap();
+    let options = cupola_alert::Options::default();
+    let stop = CancellationToken::new();
+    let within = Alertmanager::new(config, &[], options, app.clock.clone(), &app.registry, stop).unwrap();
+    let labels = Labels::from_pairs([("alertname", "X"), ("job", "api")]);
+    within.post(&[cupola_model::Alert {
+        labels: labels.clone(),
+        annotations: Labels::empty(),
+        starts_at: NOW,
+        ends_at: None,
+        generator_url: String::new(),
+    }]);
+    within
+        .acknowledge(labels.fingerprint(), "ada", "on it", Some(NOW + 1))
+        .unwrap();
+    let schedule = cupola_alert::Schedule {
+        days: [true; 7],
+        from: 0,
+        to: 60,
+        time_zone: "UTC".into(),
+        starts_at: 0,
+        ends_at: NOW * 2,
+    };
+    within
+        .set_recurring_silence(cupola_alert::RecurringRequest {
+            id: String::new(),
+            matchers: vec![("a".into(), cupola_model::MatchOp::Equal, "b".into())],
+            schedule,
+            created_by: "ada".into(),
+            comment: "nights".into(),
+        })
+        .unwrap();
+    within
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -299,10 +345,13 @@ async fn every_answer_is_as_described() {
 
 #[test]
 fn what_is_routed_is_described_and_what_is_described_is_routed() {
-    let source = include_str!("../api/prometheus/mod.rs");
-    let routed: BTreeSet<&str> = source
-        .split(".route(")
-        .skip(1)
+    let sources = [
+        include_str!("../api/prometheus/mod.rs"),
+        include_str!("../alertmanager/own.rs"),
+    ];
+    let routed: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|source| source.split(".route(").skip(1))
         .filter_map(|rest| rest.split('"').nth(1))
         .collect();
     let document = document("0", "");
@@ -323,7 +372,7 @@ async fn the_methods_that_are_described_are_the_ones_there_are() {
     let server = full();
     let document = document("0", "");
     for (path, operations) in document["paths"].as_object().unwrap() {
-        let uri = path.replace("{name}", "job");
+        let uri = path.replace("{name}", "job").replace("{id}", "1");
         for method in ["GET", "POST", "PUT", "DELETE"] {
             let is_described = operations.get(method.to_lowercase()).is_some();
             if path.ends_with("/live") && is_described {

@@ -120,8 +120,28 @@ fn happened(event: &Value, env: &Env<'_>) -> String {
                 "" => String::new(),
                 error => format!(": {error}"),
             };
-            format!("{told} ({}{attempts}){error}", of("reason"))
+            let answer = match of("answer").as_str() {
+                "" => String::new(),
+                answer => format!("; {answer}"),
+            };
+            format!("{told} ({}{attempts}{answer}){error}", of("reason"))
         }
+        "acknowledged" => {
+            let note = match of("note").as_str() {
+                "" => String::new(),
+                note => format!(": {note}"),
+            };
+            let until = match event["endsAt"].as_str() {
+                None => String::new(),
+                Some(end) => format!(" until {}", env.date(end)),
+            };
+            format!("acknowledged by {}{until}{note}", of("by"))
+        }
+        "unacknowledged" => match of("by").as_str() {
+            "" => "no longer acknowledged, as its time is up".to_owned(),
+            by => format!("acknowledgement taken back by {by}"),
+        },
+        "held" => format!("not repeated in {}, as {} looks after it", of("groupKey"), of("by")),
         other => other.to_owned(),
     }
 }
@@ -161,6 +181,26 @@ mod tests {
                 r#"{"event": "failed", "receiver": "r", "integration": "email[1]", "reason": "firing", "attempts": 3,
                     "error": "refused"}"#,
                 "not sent to r by email[1], given up (firing, 3 attempts): refused",
+            ),
+            (
+                r#"{"event": "sent", "receiver": "r", "integration": "webhook[0]", "reason": "firing", "answer": "POST x: 200"}"#,
+                "sent to r by webhook[0] (firing; POST x: 200)",
+            ),
+            (
+                r#"{"event": "acknowledged", "by": "ada", "note": "on it", "endsAt": "2026-01-02T03:04:05.678Z"}"#,
+                "acknowledged by ada until 2026-01-02 03:04:05 UTC: on it",
+            ),
+            (
+                r#"{"event": "unacknowledged", "by": "bob"}"#,
+                "acknowledgement taken back by bob",
+            ),
+            (
+                r#"{"event": "unacknowledged", "by": ""}"#,
+                "no longer acknowledged, as its time is up",
+            ),
+            (
+                r#"{"event": "held", "groupKey": "{}:{}", "by": "ada"}"#,
+                "not repeated in {}:{}, as ada looks after it",
             ),
             (r#"{"event": "of tomorrow"}"#, "of tomorrow"),
         ] {

@@ -58,7 +58,7 @@ fn told(notification: &Notification) -> Vec<String> {
     notification.alerts.iter().map(one).collect()
 }
 
-fn posted(now: i64, labels: &[(&str, &str)], start: Option<i64>, end: Option<i64>) -> Alert {
+pub(super) fn posted(now: i64, labels: &[(&str, &str)], start: Option<i64>, end: Option<i64>) -> Alert {
     Alert {
         labels: Labels::from_pairs(labels.iter().copied()),
         annotations: Labels::empty(),
@@ -69,7 +69,11 @@ fn posted(now: i64, labels: &[(&str, &str)], start: Option<i64>, end: Option<i64
 }
 
 // Of a minute, everything that was sent: milliseconds, path, status code, alerts.
-async fn watch(sinks: &BTreeMap<String, Sent>, from: Instant, for_ms: u64) -> Vec<(u64, String, u16, String)> {
+pub(super) async fn watch(
+    sinks: &BTreeMap<String, Sent>,
+    from: Instant,
+    for_ms: u64,
+) -> Vec<(u64, String, u16, String)> {
     let mut all = Vec::new();
     let end = Instant::now() + Duration::from_millis(for_ms);
     while Instant::now() < end {
@@ -185,7 +189,7 @@ fn end(manager: Alertmanager, disk: &SimDisk) {
     manager.inner.stop.cancel();
 }
 
-fn texts(seen: &[(u64, String, u16, String)]) -> Vec<&str> {
+pub(super) fn texts(seen: &[(u64, String, u16, String)]) -> Vec<&str> {
     seen.iter().map(|s| s.3.as_str()).collect()
 }
 

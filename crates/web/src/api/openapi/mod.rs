@@ -26,7 +26,11 @@ pub(crate) fn document(version: &str, prefix: &str) -> Value {
         for method in route.methods {
             operations.insert(method.to_lowercase(), operation(route, method));
         }
-        paths.insert(route.path.to_owned(), Value::Object(operations));
+        // One address may answer differently to each method.
+        match paths.get_mut(route.path).and_then(Value::as_object_mut) {
+            Some(known) => known.append(&mut operations),
+            None => _ = paths.insert(route.path.to_owned(), Value::Object(operations)),
+        }
     }
     json!({
         "openapi": "3.1.0",
@@ -55,10 +59,16 @@ fn operation(route: &Route, method: &str) -> Value {
         };
         json!({ "name": name, "in": "query", "required": is_needed, "schema": schema })
     });
+    // Alertmanager's refusals are a text or an object.
+    let refusal = if route.path.starts_with("/api/v2/") {
+        Value::Bool(true)
+    } else {
+        error()
+    };
     let mut operation = json!({
         "operationId": operation_id(route.path, method),
         "summary": route.summary,
-        "responses": { "default": { "description": "A refusal.", "content": { "application/json": { "schema": error() } } } },
+        "responses": { "default": { "description": "A refusal.", "content": { "application/json": { "schema": refusal } } } },
     });
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
     if !parameters.is_empty() {

@@ -34,6 +34,7 @@ use Data::{Envelope, Json, Nothing, Text};
 const GET: &[&str] = &["GET"];
 const GET_POST: &[&str] = &["GET", "POST"];
 const POST: &[&str] = &["POST"];
+const DELETE: &[&str] = &["DELETE"];
 const CHANGE: &[&str] = &["POST", "PUT"];
 const PLAIN: &str = "text/plain";
 
@@ -94,7 +95,89 @@ pub(super) const ROUTES: &[Route] = routes! {
     GET "/metrics" [] Text(PLAIN), "The server's own metrics.";
     GET "/metrics/node" [] Text(PLAIN), "The host's metrics, where they are collected. Ours.";
     GET "/version" [] Json(build), "Which version this is.";
+    GET "/api/v2/notifications" ["filter[]", "receiver", "outcome", "limit"] Json(told),
+        "What the Alertmanager inside has sent, the latest first, each attempt. Ours.";
+    GET "/api/v2/acknowledgements" [] Json(acknowledgements), "Which alerts somebody looks after. Ours.";
+    POST "/api/v2/acknowledgements" [] Json(acknowledgement),
+        "Acknowledges an alert that fires: fingerprint, by, note, endsAt. It is not repeated then. Ours.";
+    DELETE "/api/v2/acknowledgement/{id}" ["by"] Nothing, "Takes the acknowledgement of a fingerprint back. Ours.";
+    GET "/api/v2/recurring-silences" [] Json(recurring_silences), "Silences that come back every week. Ours.";
+    POST "/api/v2/recurring-silences" [] Json(recurring_silence),
+        "Makes one, or changes that of id: matchers, days, from, to, timeZone, startsAt, endsAt, createdBy, comment. Ours.";
+    DELETE "/api/v2/recurring-silence/{id}" [] Nothing, "Deletes a recurring silence and ends its silences. Ours.";
+    POST "/api/v2/silences/preview" [] Json(preview), "What a silence of these matchers would mute now. Ours.";
 };
+
+fn told() -> Value {
+    let alert = object(&[("fingerprint", string()), ("labels", map(string()))]);
+    list(object(&[
+        ("at", string()),
+        ("receiver", string()),
+        ("integration", string()),
+        ("groupKey", string()),
+        ("reason", string()),
+        ("outcome", string()),
+        ("error", string()),
+        ("answer", string()),
+        ("attempts", integer()),
+        ("firing", integer()),
+        ("resolved", integer()),
+        ("alerts", list(alert)),
+    ]))
+}
+
+fn acknowledgements() -> Value {
+    list(acknowledgement())
+}
+
+fn acknowledgement() -> Value {
+    object(&[
+        ("fingerprint", string()),
+        ("labels", map(string())),
+        ("by", string()),
+        ("note", string()),
+        ("at", string()),
+        ("endsAt?", string()),
+    ])
+}
+
+fn recurring_silences() -> Value {
+    list(recurring_silence())
+}
+
+fn recurring_silence() -> Value {
+    let window = object(&[("startsAt", string()), ("endsAt", string())]);
+    object(&[
+        ("id", string()),
+        ("comment", string()),
+        ("createdBy", string()),
+        ("days", strings()),
+        ("from", string()),
+        ("to", string()),
+        ("timeZone", string()),
+        ("startsAt", string()),
+        ("endsAt", string()),
+        ("updatedAt", string()),
+        ("matchers", list(anything())),
+        ("next", list(window)),
+    ])
+}
+
+fn preview() -> Value {
+    let reach = object(&[
+        ("matched", integer()),
+        ("matchesAbsent", boolean()),
+        ("matcher", string()),
+    ]);
+    object(&[
+        ("firing", integer()),
+        ("muted", integer()),
+        ("firedLately", integer()),
+        ("alerts", list(anything())),
+        ("matchers", list(reach)),
+        ("warnings", strings()),
+    ])
+}
 
 fn anything() -> Value {
     Value::Bool(true)

@@ -1,0 +1,362 @@
+//! Silences that come back every week. Alertmanager has no such thing.
+//!
+//! What somebody asks for is kept beside the silences, and ordinary silences are made of it ahead of time: the one that is
+//! on and the next one. So whatever knows silences sees them: the API, amtool, the pages, other members of a cluster. One
+//! that somebody ends by hand stays ended; the next window makes another.
+
+mod schedule;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cupola_model::{MatchOp, Matcher};
+use parking_lot::Mutex;
+use tracing::warn;
+
+use crate::dispatch::{Alertmanager, Inner};
+use crate::proto::{Fields, Message, WireError};
+use crate::silences::{self, Silence, SilenceError, SilenceRequest, SilenceState};
+use crate::state::Disk;
+
+pub use schedule::Schedule;
+
+/// The annotation of a silence that names the recurring silence it was made of.
+pub const RECURRING_ANNOTATION: &str = "recurring_silence";
+// Which shape of it.
+const REVISION_ANNOTATION: &str = "recurring_silence_revision";
+// So many are made ahead.
+const AHEAD: usize = 2;
+// Of all together.
+const MOST: usize = 1000;
+
+/// A silence that comes back. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecurringSilence {
+    /// A UUID.
+    pub id: Arc<str>,
+    /// At least one.
+    pub matchers: Vec<Matcher>,
+    /// When.
+    pub schedule: Schedule,
+    /// Who made it.
+    pub created_by: String,
+    /// Why.
+    pub comment: String,
+    /// When it was made or changed.
+    pub updated_at: i64,
+    /// Counts its changes.
+    revision: u64,
+    /// The begin of the latest window of which a silence was made.
+    made_until: i64,
+}
+
+/// What somebody asks for: a new one, or another shape of one that exists.
+#[derive(Debug, Clone)]
+pub struct RecurringRequest {
+    /// Empty for a new one.
+    pub id: String,
+    /// Name, operator and value of each matcher.
+    pub matchers: Vec<(String, MatchOp, String)>,
+    /// When.
+    pub schedule: Schedule,
+    /// Who asks.
+    pub created_by: String,
+    /// Why.
+    pub comment: String,
+}
+
+impl RecurringSilence {
+    /// The window that is on at `now`, if one is, and those that follow within about a week.
+    #[must_use]
+    pub fn windows(&self, now: i64) -> Vec<(i64, i64)> {
+        self.schedule.windows(now)
+    }
+
+    // The silence of one window. Its id follows from what it is made of, so that it cannot be made twice.
+    fn silence(&self, (starts_at, ends_at): (i64, i64), now: i64) -> Silence {
+        let name = format!("{}/{}/{starts_at}", self.id, self.revision);
+        let annotations = [
+            (RECURRING_ANNOTATION.to_owned(), self.id.to_string()),
+            (REVISION_ANNOTATION.to_owned(), self.revision.to_string()),
+        ];
+        Silence {
+            id: silences::named_uuid(&name).into(),
+            matchers: self.matchers.clone(),
+            starts_at: starts_at.max(now),
+            ends_at,
+            updated_at: now,
+            created_by: self.created_by.clone(),
+            comment: self.comment.clone(),
+            annotations: BTreeMap::from(annotations),
+        }
+    }
+
+    // Whether a silence was made of this one, in this shape or an older one.
+    fn made(&self, silence: &Silence) -> bool {
+        let annotation = |name: &str| silence.annotations.get(name);
+        annotation(RECURRING_ANNOTATION).is_some_and(|id| **id == *self.id)
+    }
+
+    fn is_stale(&self, silence: &Silence) -> bool {
+        let revision = silence.annotations.get(REVISION_ANNOTATION);
+        let revision = revision.and_then(|text| text.parse::<u64>().ok());
+        self.made(silence) && revision.is_some_and(|revision| revision < self.revision)
+    }
+
+    /// `docs/format/alertmanager.md` has the fields.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Message::default();
+        out.bytes(1, self.id.as_bytes());
+        for matcher in &self.matchers {
+            out.message(2, &silences::encode_matcher(matcher));
+        }
+        let Schedule {
+            days,
+            from,
+            to,
+            time_zone,
+            starts_at,
+            ends_at,
+        } = &self.schedule;
+        let bits = days.iter().rev().fold(0, |bits, day| bits << 1 | u64::from(*day));
+        out.number(3, bits);
+        out.number(4, u64::from(*from));
+        out.number(5, u64::from(*to));
+        out.bytes(6, time_zone.as_bytes());
+        out.time(7, *starts_at);
+        out.time(8, *ends_at);
+        out.bytes(9, self.created_by.as_bytes());
+        out.bytes(10, self.comment.as_bytes());
+        out.time(11, self.updated_at);
+        out.number(12, self.revision);
+        out.time(13, self.made_until);
+        out.0
+    }
+
+    /// Reads one; what is inside may be of no use.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Result<Self, String>, WireError> {
+        let mut matchers = Vec::new();
+        let (mut id, mut time_zone, mut created_by, mut comment) = Default::default();
+        let (mut bits, mut from, mut to, mut revision) = (0, 0, 0, 0);
+        let (mut starts_at, mut ends_at, mut updated_at, mut made_until) = (0, 0, 0, 0);
+        for field in Fields(bytes) {
+            let (number, value) = field?;
+            match number {
+                1 => id = value.text(number)?,
+                2 => matchers.push(silences::decode_matcher(value, number)?),
+                3 => bits = value.number(number)?,
+                4 => from = value.number(number)?,
+                5 => to = value.number(number)?,
+                6 => time_zone = value.text(number)?,
+                7 => starts_at = value.time(number)?,
+                8 => ends_at = value.time(number)?,
+                9 => created_by = value.text(number)?,
+                10 => comment = value.text(number)?,
+                11 => updated_at = value.time(number)?,
+                12 => revision = value.number(number)?,
+                13 => made_until = value.time(number)?,
+                _ => {}
+            }
+        }
+        let matchers = matchers
+            .into_iter()
+            .map(|(name, op, value)| Matcher::new_no_newline(name, op, value).map_err(|error| error.to_string()));
+        let matchers = match matchers.collect::<Result<Vec<_>, _>>() {
+            Ok(matchers) => matchers,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let minutes = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+        let mut days = [false; 7];
+        for (index, day) in days.iter_mut().enumerate() {
+            *day = bits >> index & 1 == 1;
+        }
+        let schedule = Schedule {
+            days,
+            from: minutes(from),
+            to: minutes(to),
+            time_zone,
+            starts_at,
+            ends_at,
+        };
+        if let Some(fault) = schedule.fault() {
+            return Ok(Err(fault));
+        }
+        Ok(Ok(Self {
+            id: Arc::from(String::as_str(&id)),
+            matchers,
+            schedule,
+            created_by,
+            comment,
+            updated_at,
+            revision,
+            made_until,
+        }))
+    }
+}
+
+type All = BTreeMap<Arc<str>, Arc<RecurringSilence>>;
+
+/// All of them. Lock order: these, then the silences.
+#[derive(Default)]
+pub(crate) struct Recurring {
+    all: Mutex<All>,
+}
+
+impl Recurring {
+    /// Takes what an earlier process left.
+    pub(crate) fn restore(&self, found: Vec<RecurringSilence>) {
+        let mut all = self.all.lock();
+        for one in found {
+            all.insert(one.id.clone(), Arc::new(one));
+        }
+    }
+}
+
+fn write(disk: Option<&Disk>, all: &All) -> Result<(), SilenceError> {
+    let Some(disk) = disk else { return Ok(()) };
+    let messages: Vec<Vec<u8>> = all.values().map(|one| one.encode()).collect();
+    disk.write_recurring(&messages)
+        .map_err(|error| SilenceError::Disk(error.to_string()))
+}
+
+impl Inner {
+    fn keep_silences(&self) -> impl FnMut(&[Vec<u8>]) -> Result<(), String> {
+        |messages| self.disk.as_ref().map_or(Ok(()), |disk| disk.keep_silences(messages))
+    }
+
+    /// Makes the silences that are due, and ends those of older shapes. What cannot be done now is tried again.
+    pub(crate) fn make_recurring(&self) {
+        let mut all = self.recurring.all.lock();
+        if all.is_empty() {
+            return;
+        }
+        let now = self.clock.now_ms();
+        let mut keep = self.keep_silences();
+        let mut changed = false;
+        for one in all.values_mut() {
+            let mut silences = self.silences.lock();
+            let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
+            let stale = silences.iter().filter(|s| one.is_stale(s) && !is_over(s));
+            let stale: Vec<Arc<str>> = stale.map(|s| s.id.clone()).collect();
+            let ended = stale.iter().try_for_each(|id| silences.expire(id, now, &mut keep));
+            let due = one.windows(now).into_iter().take(AHEAD);
+            let due: Vec<_> = due.filter(|(begin, _)| *begin > one.made_until).collect();
+            let mut until = one.made_until;
+            let made = due.into_iter().try_for_each(|window| {
+                silences.make(one.silence(window, now), &mut keep)?;
+                until = window.0;
+                Ok::<_, SilenceError>(())
+            });
+            drop(silences);
+            if until != one.made_until {
+                Arc::make_mut(one).made_until = until;
+                changed = true;
+            }
+            if let Err(error) = ended.and(made) {
+                warn!(id = %one.id, %error, "the silences of a recurring silence cannot be made");
+            }
+        }
+        // Where it fails, the ids of the silences keep them from being made again.
+        if changed && let Err(error) = write(self.disk.as_ref(), &all) {
+            warn!(%error, "the recurring silences cannot be written");
+        }
+    }
+}
+
+impl Alertmanager {
+    /// All recurring silences, the latest first; those that are over, too.
+    #[must_use]
+    pub fn recurring_silences(&self) -> Vec<Arc<RecurringSilence>> {
+        let mut all: Vec<_> = self.inner.recurring.all.lock().values().cloned().collect();
+        all.sort_by(|a, b| (b.updated_at, &b.id).cmp(&(a.updated_at, &a.id)));
+        all
+    }
+
+    /// Makes or changes a recurring silence, and the silences of its first windows; those of its older shape that are not
+    /// over end. It is on the device when this returns, so this blocks.
+    ///
+    /// # Errors
+    /// [`SilenceError`]; then nothing has changed.
+    pub fn set_recurring_silence(&self, request: RecurringRequest) -> Result<Arc<RecurringSilence>, SilenceError> {
+        let inner = &self.inner;
+        let now = self.now_ms();
+        if let Some(fault) = request.schedule.fault() {
+            return Err(SilenceError::Invalid(fault));
+        }
+        if request.schedule.windows(now).is_empty() && request.schedule.ends_at <= now {
+            return Err(SilenceError::Invalid("it would be over already".to_owned()));
+        }
+        if request.comment.trim().is_empty() || request.created_by.trim().is_empty() {
+            let fault = "it must say who makes it and why, as it will act when nobody remembers it";
+            return Err(SilenceError::Invalid(fault.to_owned()));
+        }
+        let checked = SilenceRequest {
+            matchers: request.matchers,
+            ends_at: now,
+            created_by: request.created_by.clone(),
+            comment: request.comment.clone(),
+            ..SilenceRequest::default()
+        };
+        let matchers = inner.silences.lock().checked(checked, now)?.matchers;
+        let made = {
+            let mut all = inner.recurring.all.lock();
+            let old = match request.id.as_str() {
+                "" => None,
+                id => Some(all.get(id).ok_or(SilenceError::NotFound)?.clone()),
+            };
+            if old.is_none() && all.len() >= MOST {
+                return Err(SilenceError::TooMany(all.len(), MOST));
+            }
+            let made = Arc::new(RecurringSilence {
+                id: old
+                    .as_ref()
+                    .map_or_else(|| silences::new_uuid().into(), |old| old.id.clone()),
+                matchers,
+                schedule: request.schedule,
+                created_by: request.created_by,
+                comment: request.comment,
+                updated_at: now,
+                revision: old.as_ref().map_or(1, |old| old.revision + 1),
+                made_until: 0,
+            });
+            let sample = made.silence((now, now), now);
+            inner.silences.lock().check_size(&sample)?;
+            let mut changed = all.clone();
+            changed.insert(made.id.clone(), made.clone());
+            write(inner.disk.as_ref(), &changed)?;
+            *all = changed;
+            made
+        };
+        inner.make_recurring();
+        Ok(made)
+    }
+
+    /// Forgets a recurring silence and ends its silences. Blocks as [`Alertmanager::set_recurring_silence`].
+    ///
+    /// # Errors
+    /// [`SilenceError::NotFound`], and [`SilenceError::Disk`]; then it is still there, and may be deleted again.
+    pub fn delete_recurring_silence(&self, id: &str) -> Result<(), SilenceError> {
+        let inner = &self.inner;
+        let now = self.now_ms();
+        let mut all = inner.recurring.all.lock();
+        let old = all.get(id).ok_or(SilenceError::NotFound)?.clone();
+        let mut keep = inner.keep_silences();
+        {
+            let mut silences = inner.silences.lock();
+            let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
+            let made = silences.iter().filter(|s| old.made(s) && !is_over(s));
+            let made: Vec<Arc<str>> = made.map(|s| s.id.clone()).collect();
+            for id in made {
+                silences.expire(&id, now, &mut keep)?;
+            }
+        }
+        let mut changed = all.clone();
+        changed.remove(id);
+        write(inner.disk.as_ref(), &changed)?;
+        *all = changed;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
