@@ -73,6 +73,8 @@ async function requestJson(path: string, init: RequestInit): Promise<unknown> {
     throw new ApiError('the server does not answer', 'connection', answer.status, path);
   }
   noteAnswered();
+  // Whoever only does something has nothing to say.
+  if (answer.ok && text === '') return undefined;
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -89,7 +91,8 @@ async function requestJson(path: string, init: RequestInit): Promise<unknown> {
   }
   if (!answer.ok || (isRecord(body) && body.status === 'error')) {
     const record = isRecord(body) ? body : {};
-    const said = record.error ?? record.message ?? record.title;
+    // Alertmanager's handlers refuse with a text alone.
+    const said = typeof body === 'string' ? body : (record.error ?? record.message ?? record.title);
     throw new ApiError(
       typeof said === 'string' && said !== '' ? said : `${path} answered with status ${answer.status}`,
       typeof record.errorType === 'string' ? record.errorType : 'http',
@@ -108,6 +111,20 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 export async function getJson<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
   const query = encode(params).toString();
   return (await requestJson(query ? `${path}?${query}` : path, { signal })) as T;
+}
+
+/** Sends `body` as JSON and gives the answer as `T`, where there is one; see {@link requestJson} for the errors. */
+export async function sendJson<T>(
+  method: 'POST' | 'DELETE',
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+): Promise<T> {
+  const init: RequestInit =
+    body === undefined
+      ? { method, signal }
+      : { method, signal, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+  return (await requestJson(path, init)) as T;
 }
 
 /** Asks the Prometheus API. Long queries go as a form by POST, as Prometheus's own page does. */

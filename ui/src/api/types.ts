@@ -126,7 +126,8 @@ export interface Bootstrap {
   mode: string;
   startTime: string;
   scrapeInterval: string;
-  alertmanager: { configured: boolean; receivers: string[] };
+  /** `running`: whether there is an Alertmanager inside; `configured`: whether it tells anybody. */
+  alertmanager: { configured: boolean; receivers: string[]; running: boolean };
 }
 
 export interface RoutedAlert {

@@ -5,7 +5,8 @@ import { NotFound } from '../pages/NotFound';
 import { OverviewPage } from '../pages/overview/OverviewPage';
 import { ErrorNote } from '../ui/parts';
 import { lazyPage } from './lazy';
-import { BASE } from './places';
+import { openOldAddress } from './oldAddress';
+import { BASE, IS_ALERTMANAGER } from './places';
 import { Shell } from './Shell';
 
 const Dashboard = lazyPage(async () => (await import('../dashboard')).DashboardPage);
@@ -14,6 +15,14 @@ const Explore = lazyPage(async () => (await import('../pages/explore/ExplorePage
 const Alerts = lazyPage(async () => (await import('../pages/alerts/AlertsPage')).AlertsPage);
 const Targets = lazyPage(async () => (await import('../pages/targets/TargetsPage')).TargetsPage);
 const Storage = lazyPage(async () => (await import('../pages/storage/StoragePage')).StoragePage);
+
+const Routed = lazyPage(async () => (await import('../pages/alertmanager')).RoutedPage);
+const Silences = lazyPage(async () => (await import('../pages/alertmanager')).SilencesPage);
+const Silence = lazyPage(async () => (await import('../pages/alertmanager')).SilencePage);
+const SilenceForm = lazyPage(async () => (await import('../pages/alertmanager')).SilenceFormPage);
+const Told = lazyPage(async () => (await import('../pages/alertmanager')).NotificationsPage);
+const WhyTold = lazyPage(async () => (await import('../pages/alertmanager')).WhyPage);
+const ManagerStatus = lazyPage(async () => (await import('../pages/alertmanager')).StatusPage);
 
 /** Keeps a fault in one page inside it: the rail and the other places go on working. */
 class Fence extends Component<{ children: ComponentChildren; path: string }, { error?: Error }> {
@@ -39,8 +48,33 @@ function Pages() {
   return (
     <Fence path={path}>
       <Switch>
-        <Route path="/">
-          <OverviewPage />
+        <Route path="/">{IS_ALERTMANAGER ? <Routed /> : <OverviewPage />}</Route>
+        <Route path="/alertmanager">
+          <Routed />
+        </Route>
+        <Route path="/alertmanager/silences">
+          <Silences />
+        </Route>
+        <Route path="/alertmanager/silences/new">
+          <SilenceForm />
+        </Route>
+        <Route path="/alertmanager/silences/:id">
+          {(params) => <Silence key={params.id} id={params.id} />}
+        </Route>
+        <Route path="/alertmanager/silences/:id/edit">
+          {(params) => <SilenceForm key={params.id} id={params.id} />}
+        </Route>
+        <Route path="/alertmanager/recurring/:id/edit">
+          {(params) => <SilenceForm key={params.id} recurring={params.id} />}
+        </Route>
+        <Route path="/alertmanager/notifications">
+          <Told />
+        </Route>
+        <Route path="/alertmanager/why">
+          <WhyTold />
+        </Route>
+        <Route path="/alertmanager/status">
+          <ManagerStatus />
         </Route>
         <Route path="/dashboards">
           <DashboardList />
@@ -78,10 +112,16 @@ function Pages() {
 export function App() {
   // The other places' code comes while nothing else is to do, so that going there is immediate.
   useEffect(() => {
+    const others = [Dashboard, DashboardList, Explore, Alerts, Targets, Storage];
     const later = setTimeout(() => {
-      for (const page of [Dashboard, DashboardList, Explore, Alerts, Targets, Storage]) page.preload();
+      for (const page of IS_ALERTMANAGER ? [Routed] : [...others, Routed]) page.preload();
     }, 1500);
     return () => clearTimeout(later);
+  }, []);
+  // Addresses of Alertmanager's own pages, which stand behind the #.
+  useEffect(() => {
+    addEventListener('hashchange', openOldAddress);
+    return () => removeEventListener('hashchange', openOldAddress);
   }, []);
   return (
     <Router base={BASE}>

@@ -2,11 +2,16 @@ import { useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { useLocation } from 'wouter-preact';
 import { fetchDashboards, fetchRules, fetchTargets, prom } from '../api/client';
 import { SearchIcon } from '../ui/icons';
-import { PLACES } from './places';
+import { ALERTMANAGER, IS_ALERTMANAGER, PLACES } from './places';
 import { find, type Entry } from './search';
 import css from './app.module.css';
 
 const pages: Entry[] = PLACES.map((place) => ({ kind: 'Page', title: place.word, href: place.path }));
+if (!IS_ALERTMANAGER) {
+  for (const { word, path } of ALERTMANAGER) {
+    pages.push({ kind: 'Page', title: `Alertmanager: ${word}`, href: path });
+  }
+}
 
 /** Each source on its own: one that fails is missing from the list and does not spoil the others. */
 const SOURCES: readonly ((signal: AbortSignal) => Promise<Entry[]>)[] = [
@@ -58,7 +63,7 @@ export function SearchDialog({ onClose }: { onClose: () => void }) {
   useLayoutEffect(() => {
     dialog.current?.showModal();
     const controller = new AbortController();
-    for (const source of SOURCES) {
+    for (const source of IS_ALERTMANAGER ? [] : SOURCES) {
       source(controller.signal).then(
         (entries) => setLoaded((old) => [...old, ...entries]),
         () => undefined,

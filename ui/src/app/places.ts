@@ -1,25 +1,66 @@
-import { AlertsIcon, DashboardsIcon, ExploreIcon, OverviewIcon, StorageIcon, TargetsIcon } from '../ui/icons';
+import {
+  AlertsIcon,
+  DashboardsIcon,
+  ExploreIcon,
+  OverviewIcon,
+  PauseIcon,
+  SendIcon,
+  StorageIcon,
+  TargetsIcon,
+  type Icon,
+} from '../ui/icons';
 
-/** The places of the left rail, in its order. `key` follows `g` on the keyboard. */
-export const PLACES = [
+export interface Place {
+  path: string;
+  word: string;
+  /** Follows `g` on the keyboard. */
+  key: string;
+  Icon: Icon;
+}
+
+/** Whether the pages belong to an Alertmanager that is a server of its own. The server writes it into the page. */
+export const IS_ALERTMANAGER =
+  document.querySelector<HTMLMetaElement>('meta[name="cupola-mode"]')?.content === 'alertmanager';
+
+const MONITORING: readonly Place[] = [
   { path: '/', word: 'Overview', key: 'o', Icon: OverviewIcon },
   { path: '/dashboards', word: 'Dashboards', key: 'd', Icon: DashboardsIcon },
   { path: '/explore', word: 'Explore', key: 'e', Icon: ExploreIcon },
   { path: '/alerts', word: 'Alerts', key: 'a', Icon: AlertsIcon },
   { path: '/targets', word: 'Targets', key: 't', Icon: TargetsIcon },
   { path: '/storage', word: 'Storage', key: 's', Icon: StorageIcon },
-] as const;
+];
 
-export type Place = (typeof PLACES)[number];
+/** The pages of the Alertmanager: places of their own in its server, tabs of Alerts beside Prometheus. */
+export const ALERTMANAGER: readonly Place[] = [
+  { path: '/alertmanager', word: 'Alerts', key: 'a', Icon: AlertsIcon },
+  { path: '/alertmanager/silences', word: 'Silences', key: 's', Icon: PauseIcon },
+  { path: '/alertmanager/notifications', word: 'Notifications', key: 'n', Icon: SendIcon },
+  { path: '/alertmanager/status', word: 'Status', key: 't', Icon: OverviewIcon },
+];
+
+/** The places of the left rail, in its order. */
+export const PLACES = IS_ALERTMANAGER ? ALERTMANAGER : MONITORING;
+
+/** The page of the Alertmanager that `path` (without the base) belongs to. */
+export function alertmanagerPlaceOf(path: string): Place | undefined {
+  const [, first, second = ''] = path.split('/');
+  if (first !== 'alertmanager') return undefined;
+  if (second === '' || second === 'why') return ALERTMANAGER[0];
+  if (second === 'recurring') return ALERTMANAGER[1];
+  return ALERTMANAGER.find((place) => place.path === `/alertmanager/${second}`);
+}
 
 /** The place that `path` (without the base) belongs to; undefined for a page that does not exist. */
 export function placeOf(path: string): Place | undefined {
   if (path === '/') return PLACES[0];
+  if (IS_ALERTMANAGER) return alertmanagerPlaceOf(path);
   const first = path.split('/')[1] ?? '';
-  if (first === 'd' || first === 'dashboards') return PLACES[1];
-  if (first === 'explore' || first === 'query' || first === 'graph') return PLACES[2];
-  if (first === 'tsdb-status') return PLACES[5];
-  return PLACES.find((place) => place.path === `/${first}`);
+  if (first === 'd' || first === 'dashboards') return MONITORING[1];
+  if (first === 'explore' || first === 'query' || first === 'graph') return MONITORING[2];
+  if (first === 'alertmanager') return alertmanagerPlaceOf(path) && MONITORING[3];
+  if (first === 'tsdb-status') return MONITORING[5];
+  return MONITORING.find((place) => place.path === `/${first}`);
 }
 
 /** The path prefix below which the pages are served, without a trailing slash: "" or "/monitoring". */

@@ -14,6 +14,25 @@ export function changeUrl(change: Record<string, string | null>, how: 'push' | '
   else history.replaceState(history.state, '', next);
 }
 
+/** Whether `id` is in the list that a parameter of the page's address holds, and how that changes. */
+export function useListed(name: string, id: string): [boolean, () => void] {
+  const [text, set] = useParam<string>(name, '');
+  const all = new Set(text.split(',').filter(Boolean));
+  const change = (): void => {
+    if (all.has(id)) all.delete(id);
+    else all.add(id);
+    set([...all].join(','));
+  };
+  return [all.has(id), change];
+}
+
+/** A short name for a text, to stand in the page's address. */
+export function shortId(text: string): string {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(36);
+}
+
 /** One parameter of the page's address as state. `fallback` is what a missing one means; it is never written. */
 export function useParam<T extends string>(
   name: string,

@@ -9,7 +9,7 @@ export interface IconProps {
   class?: string;
 }
 
-type Icon = (props: IconProps) => JSX.Element;
+export type Icon = (props: IconProps) => JSX.Element;
 
 function drawn(children: ComponentChildren, filled = false): Icon {
   return function DrawnIcon({ size = 16, class: className }: IconProps) {
@@ -109,6 +109,18 @@ export const HistoryIcon = drawn(
 );
 export const ArrowIcon = drawn(<path d="M3 8h10M9.2 4.2 13 8l-3.8 3.8" />);
 export const SendIcon = drawn(<path d="M14 2 7.4 8.6M14 2 9.8 14l-2.4-5.4L2 6.2z" />);
+export const RepeatIcon = drawn(
+  <>
+    <path d="M3 7V5.6A1.6 1.6 0 0 1 4.6 4h8.2M13 9v1.4a1.6 1.6 0 0 1-1.6 1.6H3.2" />
+    <path d="m10.8 2 2 2-2 2M5.2 10l-2 2 2 2" />
+  </>,
+);
+export const PersonIcon = drawn(
+  <>
+    <circle cx="8" cy="5" r="2.8" />
+    <path d="M2.6 14c.5-3 2.6-4.6 5.4-4.6s4.9 1.6 5.4 4.6" />
+  </>,
+);
 export const RefreshIcon = drawn(
   <>
     <path d="M13.6 8a5.6 5.6 0 1 1-1.8-4.1l1.8 1.5" />

@@ -12,6 +12,7 @@ import { StateMark } from '../../ui/StateMark';
 import { walkRows } from '../../ui/walk';
 import { count, parseTime } from '../../ui/words';
 import { activeAlerts, alertingRules, isHeartbeat, isWatchdog } from '../alertWords';
+import { Tabs } from '../alertmanager/Tabs';
 import pages from '../pages.module.css';
 import { AlertRow } from './AlertRow';
 import css from './alerts.module.css';
@@ -75,6 +76,7 @@ export function AlertsPage() {
       class={css.page}
       onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-alert] > button')}
     >
+      <Tabs />
       <div class={pages.filterBar}>
         <input
           type="text"

@@ -1,5 +1,6 @@
 /** How the list of alerts is built from what the server knows. Pure functions. */
 import type { AlertGroup, Alerting, Labels, Notification, RulesData } from '../../api/types';
+import { shortId } from '../../app/url';
 import { parseTime } from '../../ui/words';
 import {
   activeAlerts,
@@ -42,9 +43,7 @@ export type Grouping = 'route' | 'rule';
 /** A short stable name for a label set, for the page's address. */
 export function labelsId(labels: Labels): string {
   const text = JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(36);
+  return shortId(text);
 }
 
 function routeOf(group: AlertGroup, alerting: Alerting): Route {

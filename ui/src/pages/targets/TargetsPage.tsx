@@ -1,9 +1,8 @@
-import { useState } from 'preact/hooks';
 import { fetchTargets, queryInstant } from '../../api/client';
 import type { Labels, Target, TargetsData } from '../../api/types';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
-import { useParam } from '../../app/url';
+import { shortId, useListed, useParam } from '../../app/url';
 import { matches, parseFilter, withMatcher } from '../../ui/filter';
 import { ChevronIcon } from '../../ui/icons';
 import { CopyButton, EmptyState, ErrorNote, LabelChips, Segments, SkeletonRows } from '../../ui/parts';
@@ -204,7 +203,9 @@ const MOST_DROPPED = 20;
 
 /** What relabelling dropped; folded where the pool has other targets. */
 function DroppedRows({ pool }: { pool: Pool }) {
-  const [open, setOpen] = useState(pool.all === 0);
+  // Listed are those that are the other way round than usual.
+  const [isTurned, turn] = useListed('dropped', shortId(pool.name));
+  const open = isTurned !== (pool.all === 0);
   if (pool.gone.length === 0) return null;
   return (
     <div>
@@ -212,7 +213,7 @@ function DroppedRows({ pool }: { pool: Pool }) {
         type="button"
         class={`${parts.button} ${parts.quiet} ${css.droppedToggle}`}
         aria-expanded={open}
-        onClick={() => setOpen(!open)}
+        onClick={turn}
       >
         {open ? 'Hide' : 'Show'} {count(pool.gone.length, 'dropped target')}
       </button>
@@ -234,14 +235,14 @@ function DroppedRows({ pool }: { pool: Pool }) {
 }
 
 function WhyToggle({ pool, discovered }: { pool: string; discovered: Labels }) {
-  const [open, setOpen] = useState(false);
+  const [open, toggle] = useListed('why', shortId(JSON.stringify([pool, Object.entries(discovered).sort()])));
   return (
     <div>
       <button
         type="button"
         class={`${parts.button} ${parts.quiet} ${css.whyToggle}`}
         aria-expanded={open}
-        onClick={() => setOpen(!open)}
+        onClick={toggle}
       >
         Why?
       </button>

@@ -1,0 +1,194 @@
+import { Link } from 'wouter-preact';
+import { useData } from '../../api/useData';
+import { useBeat, usePresentPace } from '../../app/beat';
+import { useParam } from '../../app/url';
+import { withMatcher } from '../../ui/filter';
+import { OkIcon, PauseIcon } from '../../ui/icons';
+import { EmptyState, ErrorNote, LabelChips, Segments, SkeletonRows } from '../../ui/parts';
+import parts from '../../ui/parts.module.css';
+import { walkRows } from '../../ui/walk';
+import { count } from '../../ui/words';
+import { AlertItem, type Known } from './AlertItem';
+import { fetchAcknowledgements, fetchGroups, fetchReceivers, fetchSilences } from './api';
+import { FilterBox, hasWords, readFilter } from './FilterBox';
+import { alertSections, countAlerts, distinct, labelsOf, type AlertSection, type Which } from './grouping';
+import { silencePage } from './hash';
+import css from './am.module.css';
+import { NoManager, Tabs } from './Tabs';
+
+/** What the Alertmanager knows: by the groups in which it tells of it, or by labels. */
+export function RoutedPage() {
+  usePresentPace();
+  const beat = useBeat();
+  const [filterText, setFilterText] = useParam<string>('filter', '');
+  const [which, setWhich] = useParam<Which>('state', 'all');
+  const [receiver, setReceiver] = useParam<string>('receiver', '');
+  const [group, setGroup] = useParam<string>('group', '');
+  const [open, setOpen] = useParam<string>('open', '');
+  const asked = readFilter(filterText);
+  const key = JSON.stringify([asked.matchers, receiver]);
+  const groups = useData(key, (signal) => fetchGroups(asked.matchers, receiver, signal), beat);
+  const acks = useData('acks', fetchAcknowledgements, beat);
+  const silences = useData('silences', fetchSilences, beat);
+  const receivers = useData('receivers', fetchReceivers);
+
+  const data = groups.data;
+  const opened = new Set(open.split(',').filter(Boolean));
+  const toggle = (id: string): void => {
+    if (opened.has(id)) opened.delete(id);
+    else opened.add(id);
+    setOpen([...opened].join(','));
+  };
+  const pick = (name: string, value: string): void => setFilterText(withMatcher(filterText, name, value));
+  const all = data ? distinct(data) : [];
+  const counts = countAlerts(all);
+  const known: Known = {
+    silences: silences.data ?? [],
+    alerts: all,
+    onPick: pick,
+    reload: () => {
+      groups.reload();
+      acks.reload();
+    },
+  };
+  const sections = data
+    ? alertSections(data, group === '' ? null : labelsOf(group), which, acks.data ?? [], (alert) =>
+        hasWords(asked.words, ...Object.values(alert.labels), ...Object.values(alert.annotations)),
+      )
+    : [];
+
+  return (
+    <div class={css.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
+      <Tabs />
+      <NoManager />
+      <FilterBox
+        label="Filter alerts"
+        placeholder='Filter: words, or matchers like severity="critical", job=~"node.*"'
+        value={filterText}
+        error={asked.error}
+        onChange={setFilterText}
+      >
+        <Segments
+          label="State"
+          value={which}
+          onChange={setWhich}
+          options={[
+            { value: 'all', word: 'All', count: data ? counts.all : undefined },
+            { value: 'active', word: 'Active', count: data ? counts.active : undefined },
+            { value: 'suppressed', word: 'Suppressed', count: data ? counts.suppressed : undefined },
+          ]}
+        />
+        <label class={css.pick}>
+          <span>Receiver</span>
+          <select
+            class={parts.field}
+            value={receiver}
+            onChange={(event) => setReceiver(event.currentTarget.value)}
+          >
+            <option value="">all</option>
+            {[...new Set([...(receivers.data ?? []).map((one) => one.name), receiver])]
+              .filter(Boolean)
+              .map((name) => (
+                <option key={name} value={name}>
+                  {name}
+                </option>
+              ))}
+          </select>
+        </label>
+        <label class={css.pick}>
+          <span>Group by</span>
+          <input
+            type="text"
+            class={parts.field}
+            placeholder="as sent"
+            list="am-labels"
+            spellcheck={false}
+            value={group}
+            onInput={(event) => setGroup(event.currentTarget.value)}
+          />
+          <datalist id="am-labels">
+            {[...new Set(all.flatMap((alert) => Object.keys(alert.labels)))].sort().map((name) => (
+              <option key={name} value={name} />
+            ))}
+          </datalist>
+        </label>
+      </FilterBox>
+      {groups.error && <ErrorNote what="The alerts could not be asked for." error={groups.error} />}
+      {!data && !groups.error && (
+        <div class={parts.sheet}>
+          <SkeletonRows rows={4} />
+        </div>
+      )}
+      {data && sections.length === 0 && (
+        <div class={parts.sheet}>
+          {counts.all > 0 || filterText !== '' || receiver !== '' ? (
+            <EmptyState title="No alert matches">
+              <p>None that fires now has this filter, state and receiver.</p>
+              <button
+                type="button"
+                class={parts.button}
+                onClick={() => {
+                  setFilterText('');
+                  setWhich('all');
+                  setReceiver('');
+                }}
+              >
+                Show all
+              </button>
+            </EmptyState>
+          ) : (
+            <EmptyState title="No alert fires" icon={<OkIcon />}>
+              <p>The Alertmanager has nothing to tell anybody.</p>
+            </EmptyState>
+          )}
+        </div>
+      )}
+      {sections.map((section) => (
+        <section key={section.key} class={css.section} data-test="group">
+          <SectionHead section={section} onPick={pick} />
+          <div class={parts.sheet}>
+            {section.lines.map((line) => (
+              <AlertItem
+                key={line.alert.fingerprint}
+                line={line}
+                showName={section.labels.alertname === undefined}
+                open={opened.has(line.alert.fingerprint)}
+                onToggle={() => toggle(line.alert.fingerprint)}
+                known={known}
+              />
+            ))}
+          </div>
+        </section>
+      ))}
+    </div>
+  );
+}
+
+function SectionHead({
+  section,
+  onPick,
+}: {
+  section: AlertSection;
+  onPick: (name: string, value: string) => void;
+}) {
+  const { alertname, ...rest } = section.labels;
+  const labels = Object.keys(section.labels).length > 0 ? section.labels : section.common;
+  return (
+    <header class={css.sectionHead}>
+      <h2>
+        {alertname ?? (Object.values(rest).join(', ') || 'All alerts')}
+        {section.lines.length > 1 && <small>{count(section.lines.length, 'alert')}</small>}
+      </h2>
+      <LabelChips labels={{ ...rest, ...section.common }} onPick={onPick} />
+      <span class={css.routed}>
+        to {section.receivers.join(', ')}
+        {section.lines.length > 1 && Object.keys(labels).length > 0 && (
+          <Link href={silencePage(labels)} class={`${parts.button} ${parts.quiet}`}>
+            <PauseIcon size={12} />
+            Silence all
+          </Link>
+        )}
+      </span>
+    </header>
+  );
+}
