@@ -428,3 +428,78 @@ impl Alertmanager {
         self.child.wait(30);
     }
 }
+
+#[test]
+fn debians_amtool_sees_a_weekly_silence_and_a_kill_loses_neither_it_nor_an_acknowledgement() {
+    let Some(program) = neighbour("amtool") else { return };
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let config = config(&home, &sink);
+    let mut server = start(&home, &config, &[]);
+    let alerts = json!([{"labels": {"alertname": "Old", "job": "backup"}}, {"labels": {"alertname": "Disk"}}]);
+    post(&server, "/api/v2/alerts", &alerts);
+    // The whole week, so that one is on whenever the test runs.
+    let days = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+    ];
+    let weekly = json!({
+        "matchers": [{"name": "job", "value": "backup", "isRegex": false}], "days": days, "from": "00:00",
+        "to": "24:00", "timeZone": "America/New_York", "endsAt": "2100-01-01T00:00:00Z", "createdBy": "ada",
+        "comment": "backups rest",
+    });
+    let weekly = post(&server, "/api/v2/recurring-silences", &weekly).json()["id"].clone();
+    let disk = server.get("/api/v2/alerts?filter=alertname%3DDisk").json()[0]["fingerprint"].clone();
+    let ack = json!({"fingerprint": disk, "by": "ada", "note": "on it"});
+    post(&server, "/api/v2/acknowledgements", &ack);
+    let seen = |server: &Server| -> Vec<String> {
+        let done = amtool(&program, server, &["silence", "query", "-o", "json", "job=backup"]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        let silences: Value = serde_json::from_str(&done.stdout).unwrap();
+        let all = silences.as_array().unwrap().iter();
+        all.map(|s| {
+            assert_eq!(
+                (&s["comment"], &s["createdBy"]),
+                (&json!("backups rest"), &json!("ada"))
+            );
+            s["id"].as_str().unwrap().to_owned()
+        })
+        .collect()
+    };
+    // amtool shows what is on and what is to come.
+    let before = seen(&server);
+    assert_eq!(before.len(), 2, "{before:?}");
+    let silenced = amtool(&program, &server, &["alert", "query", "-o", "json", "--silenced"]);
+    let silenced: Value = serde_json::from_str(&silenced.stdout).unwrap();
+    assert_eq!(silenced[0]["labels"]["alertname"], "Old");
+    eventually(20, "the alerts are on disk", || {
+        let text = std::fs::read(home.data().join("cupola-journal-00000001")).ok()?;
+        text.windows(4).any(|part| part == b"Disk").then_some(())
+    });
+    server.kill();
+
+    let server = start(&home, &config, &[]);
+    assert_eq!(seen(&server), before, "made again, or lost");
+    assert_eq!(server.get("/api/v2/recurring-silences").json()[0]["id"], weekly);
+    let acks = server.get("/api/v2/acknowledgements").json();
+    assert_eq!((&acks[0]["fingerprint"], &acks[0]["note"]), (&disk, &json!("on it")));
+    // Ours says why it is quiet.
+    let why = amtool_of_ours(&server, &["why", "alertname=Disk"]);
+    assert!(why.contains("acknowledged by ada: on it"), "{why}");
+    // amtool ends one; it stays ended.
+    let done = amtool(&program, &server, &["silence", "expire", &before[0]]);
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    assert_eq!(seen(&server), before[1..]);
+}
+
+fn amtool_of_ours(server: &Server, args: &[&str]) -> String {
+    let url = format!("--alertmanager.url={}", server.url());
+    let mut command = cupola(["amtool", &url]);
+    let done = run(command.args(args), b"");
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    done.stdout
+}

@@ -142,7 +142,19 @@ async function alerts() {
     await page.goBack();
     await page.click('[data-test="ack"] button');
     await page.waitForSelector('[data-test="ack"]', { state: 'detached' });
+    // A whole group at once, and back to how it was.
+    await page.goto(`${base}/alertmanager?filter=DiskFull`);
+    await page.click('[data-test="group"] button:has-text("Acknowledge all")');
+    await page.waitForSelector('[data-test="ack-form"]');
+    assert(page.url().includes('acknowledge=group'), page.url());
+    await page.click('[data-test="ack-form"] button:has-text("Acknowledge 2")');
+    await page.waitForFunction(() => document.querySelectorAll('[data-test="ack"]').length === 2);
+    await page.click('[data-test="ack"] button >> nth=0');
+    await page.waitForFunction(() => document.querySelectorAll('[data-test="ack"]').length === 1);
+    await page.click('[data-test="ack"] button');
+    await page.waitForSelector('[data-test="ack"]', { state: 'detached' });
     // The name is remembered.
+    await page.goto(`${base}/alertmanager?filter=NodeDown`);
     await page.click('[data-alert="NodeDown"] button:has-text("Acknowledge")');
     const name = await page.inputValue('[data-test="ack-form"] label:has-text("Your name") input');
     assert(name === 'ada', `the name is "${name}"`);

@@ -41,6 +41,15 @@ const PAGES = [
     ready: '[data-test="query"] [data-test="chart"] canvas',
   },
   { name: 'alerts', path: '/alerts', ready: '[data-alert="Watchdog"]' },
+  { name: 'routed', path: '/#/alerts', ready: '[data-alert="Watchdog"]' },
+  { name: 'silences', path: '/#/silences', ready: 'a:has-text("New silence")' },
+  {
+    name: 'silence-new',
+    path: `/#/silences/new?filter=${encodeURIComponent('{alertname="Watchdog"}')}`,
+    ready: '[data-test="muted"]',
+  },
+  { name: 'told', path: '/alertmanager/notifications', ready: '[data-test="message"]' },
+  { name: 'manager-status', path: '/#/status', ready: '[data-test="am-config"]' },
   { name: 'targets', path: '/targets', ready: '[data-test="target"][data-health="up"]' },
   { name: 'storage', path: '/storage', ready: '[data-test="holder"]' },
 ];
@@ -302,6 +311,46 @@ async function explore() {
   await seen.close();
 }
 
+async function alertmanagerWithin() {
+  const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+  const { page } = seen;
+  await checks.run('alerts: tabs lead to the pages of the Alertmanager inside', async () => {
+    await page.goto(`${base}/alerts`);
+    for (const [tab, ready] of [
+      ['As sent', '[data-alert="Watchdog"]'],
+      ['Notifications', '[data-test="message"]:has-text("Watchdog")'],
+      ['Status', '[data-test="am-config"]'],
+      ['Silences', 'a:has-text("New silence")'],
+      ['Rules', '[data-alert="Watchdog"][data-state="firing"]'],
+    ]) {
+      await page.click(`nav[aria-label="Alerts"] a:has-text("${tab}")`);
+      await page.waitForSelector(ready, { timeout: 30_000 });
+      const here = await page.textContent('nav[aria-label="Alerts"] [aria-current="page"]');
+      assert(here === tab, `the tab is "${here}"`);
+    }
+    seen.quiet();
+  });
+  await checks.run('why: the life of an alert from its rule to its receiver', async () => {
+    await page.goto(`${base}/alertmanager`);
+    await page.click('[data-alert="Watchdog"] a:has-text("Why?")');
+    await page.waitForSelector('[data-test="step"]:has-text("Sent to on-call by webhook[0]")');
+    seen.quiet();
+  });
+  await checks.run('targets: what is open is in the address', async () => {
+    await page.goto(`${base}/targets`);
+    await page.click('[data-test="target"] button:has-text("Why?") >> nth=0');
+    await page.waitForSelector('[data-test="why"]');
+    assert(/[?&]why=/.test(page.url()), page.url());
+    await page.reload();
+    await page.waitForSelector('[data-test="why"]');
+    await page.click('[data-test="target"] button:has-text("Why?") >> nth=0');
+    await page.waitForSelector('[data-test="why"]', { state: 'detached' });
+    assert(!/[?&]why=/.test(page.url()), page.url());
+    seen.quiet();
+  });
+  await seen.close();
+}
+
 async function shell() {
   const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
   const { page } = seen;
@@ -379,6 +428,7 @@ try {
   for (const theme of THEMES) for (const size of SIZES) await everyPage(theme, size);
   await storage();
   await explore();
+  await alertmanagerWithin();
   await shell();
   await liveValues();
 } finally {

@@ -56,13 +56,13 @@ const UNTIL: readonly { word: string; hours: number }[] = [
   { word: 'in 1 day', hours: 24 },
 ];
 
-/** Asks who looks after an alert. */
+/** Asks who looks after alerts. */
 export function AckForm({
-  alert,
+  alerts,
   onDone,
   onCancel,
 }: {
-  alert: ManagedAlert;
+  alerts: readonly ManagedAlert[];
   onDone: () => void;
   onCancel: () => void;
 }) {
@@ -76,7 +76,8 @@ export function AckForm({
     setBusy(true);
     rememberName(by.trim());
     const end = hours > 0 ? new Date(Date.now() + hours * 3_600_000).toISOString() : undefined;
-    acknowledge(alert.fingerprint, by, note, end)
+    const one = ({ fingerprint }: ManagedAlert): Promise<unknown> => acknowledge(fingerprint, by, note, end);
+    Promise.all(alerts.map(one))
       .then(onDone, setError)
       .finally(() => setBusy(false));
   };
@@ -124,7 +125,7 @@ export function AckForm({
       </label>
       <span class={css.formEnd}>
         <button type="submit" class={`${parts.button} ${parts.primary}`} disabled={busy || by.trim() === ''}>
-          Acknowledge
+          Acknowledge{alerts.length > 1 ? ` ${alerts.length}` : ''}
         </button>
         <button type="button" class={`${parts.button} ${parts.quiet}`} onClick={onCancel}>
           Cancel
@@ -134,7 +135,7 @@ export function AckForm({
         Reminders stop while everything that fires in its group is acknowledged. New alerts and the end are
         told as ever.
       </p>
-      {error && <ErrorNote what="The alert could not be acknowledged." error={error} />}
+      {error && <ErrorNote what="Not everything could be acknowledged." error={error} />}
     </form>
   );
 }

@@ -95,7 +95,7 @@ export function AlertItem({
       {ack && <AckLine ack={ack} onDone={known.reload} />}
       {isAsking && !ack && (
         <AckForm
-          alert={alert}
+          alerts={[alert]}
           onDone={() => {
             setAsking('');
             known.reload();

@@ -1,13 +1,15 @@
 import { Link } from 'wouter-preact';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
-import { useParam } from '../../app/url';
+import { shortId, useParam } from '../../app/url';
 import { withMatcher } from '../../ui/filter';
-import { OkIcon, PauseIcon } from '../../ui/icons';
+import { OkIcon, PauseIcon, PersonIcon } from '../../ui/icons';
 import { EmptyState, ErrorNote, LabelChips, Segments, SkeletonRows } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { walkRows } from '../../ui/walk';
 import { count } from '../../ui/words';
+import { isHeartbeat } from '../alertWords';
+import { AckForm } from './Acknowledge';
 import { AlertItem, type Known } from './AlertItem';
 import { fetchAcknowledgements, fetchGroups, fetchReceivers, fetchSilences } from './api';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
@@ -145,7 +147,7 @@ export function RoutedPage() {
       )}
       {sections.map((section) => (
         <section key={section.key} class={css.section} data-test="group">
-          <SectionHead section={section} onPick={pick} />
+          <SectionHead section={section} onPick={pick} reload={known.reload} />
           <div class={parts.sheet}>
             {section.lines.map((line) => (
               <AlertItem
@@ -167,28 +169,58 @@ export function RoutedPage() {
 function SectionHead({
   section,
   onPick,
+  reload,
 }: {
   section: AlertSection;
   onPick: (name: string, value: string) => void;
+  reload: () => void;
 }) {
+  const [asking, setAsking] = useParam<string>('acknowledge', '');
+  const id = `group-${shortId(section.key)}`;
+  const open = section.lines.filter((line) => !line.ack && !isHeartbeat(line.alert.labels));
   const { alertname, ...rest } = section.labels;
   const labels = Object.keys(section.labels).length > 0 ? section.labels : section.common;
   return (
-    <header class={css.sectionHead}>
-      <h2>
-        {alertname ?? (Object.values(rest).join(', ') || 'All alerts')}
-        {section.lines.length > 1 && <small>{count(section.lines.length, 'alert')}</small>}
-      </h2>
-      <LabelChips labels={{ ...rest, ...section.common }} onPick={onPick} />
-      <span class={css.routed}>
-        to {section.receivers.join(', ')}
-        {section.lines.length > 1 && Object.keys(labels).length > 0 && (
-          <Link href={silencePage(labels)} class={`${parts.button} ${parts.quiet}`}>
-            <PauseIcon size={12} />
-            Silence all
-          </Link>
-        )}
-      </span>
-    </header>
+    <>
+      <header class={css.sectionHead}>
+        <h2>
+          {alertname ?? (Object.values(rest).join(', ') || 'All alerts')}
+          {section.lines.length > 1 && <small>{count(section.lines.length, 'alert')}</small>}
+        </h2>
+        <LabelChips labels={{ ...rest, ...section.common }} onPick={onPick} />
+        <span class={css.routed}>
+          to {section.receivers.join(', ')}
+          {section.lines.length > 1 && open.length > 0 && (
+            <button
+              type="button"
+              class={`${parts.button} ${parts.quiet}`}
+              aria-expanded={asking === id}
+              onClick={() => setAsking(asking === id ? '' : id)}
+            >
+              <PersonIcon size={14} />
+              Acknowledge all
+            </button>
+          )}
+          {section.lines.length > 1 && Object.keys(labels).length > 0 && (
+            <Link href={silencePage(labels)} class={`${parts.button} ${parts.quiet}`}>
+              <PauseIcon size={12} />
+              Silence all
+            </Link>
+          )}
+        </span>
+      </header>
+      {asking === id && open.length > 0 && (
+        <div class={`${parts.sheet} ${css.sheetForm}`}>
+          <AckForm
+            alerts={open.map((line) => line.alert)}
+            onDone={() => {
+              setAsking('');
+              reload();
+            }}
+            onCancel={() => setAsking('')}
+          />
+        </div>
+      )}
+    </>
   );
 }
