@@ -26,7 +26,9 @@ fn is_subset(part: &[u64], whole: &[u64]) -> bool {
 /// Why a message is due, in Alertmanager's words; `None` where nothing is new.
 ///
 /// A reminder is due once the repeat interval has passed since the flush that told last. Alertmanager counts from the
-/// moment the message had been sent, so that its reminders come one group interval late.
+/// moment the message had been sent, so that its reminders come one group interval late. One that was told further ahead
+/// than that was told by a clock that has gone back since: it is due, too, or there would be none until the clock is there
+/// again.
 pub(crate) fn reason(told: Option<&Entry>, news: &News<'_>) -> Option<&'static str> {
     let Some(told) = told else {
         return (!news.firing.is_empty()).then_some("first notification");
@@ -41,7 +43,9 @@ pub(crate) fn reason(told: Option<&Entry>, news: &News<'_>) -> Option<&'static s
     if news.send_resolved && !is_subset(news.resolved, &told.resolved) {
         return Some("some alerts resolved");
     }
-    (told.at <= news.now.saturating_sub(news.repeat_ms)).then_some(REMINDER)
+    let is_due =
+        told.at <= news.now.saturating_sub(news.repeat_ms) || told.at > news.now.saturating_add(news.repeat_ms);
+    is_due.then_some(REMINDER)
 }
 
 #[cfg(test)]
@@ -91,6 +95,9 @@ mod tests {
         let at = |now| reason(Some(&told), &news(now, &[1], &[]));
         assert_eq!(at(159), None);
         assert_eq!(at(160), Some("repeat interval elapsed"));
+        // Told at a moment that is still to come.
+        assert_eq!(at(40), None);
+        assert_eq!(at(39), Some("repeat interval elapsed"));
     }
 
     #[test]

@@ -173,10 +173,10 @@ async fn the_recorded_run_of_alertmanager_happens_again() {
     assert!(!seen.iter().any(|s| s.3.contains("Short")), "{seen:?}");
 }
 
-const YAML: &str = "route: {receiver: r, group_by: [alertname], group_wait: 1s, group_interval: 10s, repeat_interval: 1h}\n\
+pub(super) const YAML: &str = "route: {receiver: r, group_by: [alertname], group_wait: 1s, group_interval: 10s, repeat_interval: 1h}\n\
                     receivers:\n- name: r\n  webhook_configs: [{url: 'http://x/w'}]\n";
 
-fn on(disk: &SimDisk) -> Options {
+pub(super) fn on(disk: &SimDisk) -> Options {
     Options {
         state: Some((disk.mount(), "/am".into())),
         ..Options::default()
@@ -184,7 +184,7 @@ fn on(disk: &SimDisk) -> Options {
 }
 
 // Killed: from now on nothing of it reaches the disk.
-fn end(manager: Alertmanager, disk: &SimDisk) {
+pub(super) fn end(manager: Alertmanager, disk: &SimDisk) {
     disk.kill();
     manager.inner.stop.cancel();
 }

@@ -1,0 +1,117 @@
+//! Clocks that jump, and a process that ends between a message and the note of it.
+
+use cupola_env::SimDisk;
+
+use super::timing::{YAML, end, fakes, on, posted, texts, watch};
+use super::*;
+
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+// Goes with tokio's time and can be set forth and back.
+struct Jumping {
+    begin: Instant,
+    ahead: AtomicI64,
+}
+
+impl Clock for Jumping {
+    fn now_ms(&self) -> i64 {
+        1_795_000_000_000 + ms(self.begin.elapsed()) + self.ahead.load(Ordering::SeqCst)
+    }
+}
+
+fn jumping() -> (Alertmanager, Arc<Jumping>) {
+    let clock = Arc::new(Jumping {
+        begin: Instant::now(),
+        ahead: AtomicI64::new(0),
+    });
+    let stop = CancellationToken::new();
+    let (registry, options) = (Registry::default(), Options::default());
+    let manager = Alertmanager::new(parsed(YAML), &[], options, clock.clone(), &registry, stop);
+    (manager.unwrap(), clock)
+}
+
+// As a rule that goes on firing is posted: again and again, with an end some minutes ahead.
+fn fires(manager: &Alertmanager) {
+    let now = manager.now_ms();
+    manager.post(&[posted(now, &[("alertname", "A")], Some(now), Some(now + 240_000))]);
+}
+
+fn ends(manager: &Alertmanager) {
+    let now = manager.now_ms();
+    manager.post(&[posted(now, &[("alertname", "A")], Some(now - 1), Some(now))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_leaps_forward_tells_an_end_and_the_alert_anew_once_it_is_posted() {
+    let (manager, clock) = jumping();
+    let sinks = fakes(&manager);
+    let begin = Instant::now();
+    fires(&manager);
+    assert_eq!(texts(&watch(&sinks, begin, 5_000).await), ["+A/"]);
+    clock.ahead.store(DAY, Ordering::SeqCst);
+    // By the new time nobody has posted it for a day.
+    assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+    fires(&manager);
+    assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["+A/"]);
+    assert!(watch(&sinks, begin, 60_000).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_is_posted_right_after_the_clock_leapt_forward_is_not_told_twice() {
+    let (manager, clock) = jumping();
+    let sinks = fakes(&manager);
+    let begin = Instant::now();
+    fires(&manager);
+    assert_eq!(texts(&watch(&sinks, begin, 5_000).await), ["+A/"]);
+    clock.ahead.store(30 * 60_000, Ordering::SeqCst);
+    fires(&manager);
+    assert!(watch(&sinks, begin, 60_000).await.is_empty());
+    ends(&manager);
+    assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_back_by_a_day_loses_neither_reminders_nor_the_end() {
+    let (manager, clock) = jumping();
+    clock.ahead.store(DAY, Ordering::SeqCst);
+    let sinks = fakes(&manager);
+    let begin = Instant::now();
+    fires(&manager);
+    assert_eq!(texts(&watch(&sinks, begin, 5_000).await), ["+A/"]);
+    clock.ahead.store(0, Ordering::SeqCst);
+    fires(&manager);
+    // What was told lies a day ahead now. One reminder at once, the next an hour later, as is due.
+    assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["+A/"]);
+    for _ in 0..29 {
+        fires(&manager);
+        assert!(watch(&sinks, begin, 120_000).await.is_empty());
+    }
+    fires(&manager);
+    assert_eq!(texts(&watch(&sinks, begin, 120_000).await), ["+A/"]);
+    ends(&manager);
+    assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_told_and_not_noted_is_told_once_more_by_the_next_process() {
+    let disk = SimDisk::new(4);
+    let begin = Instant::now();
+    let first = start_at(YAML, on(&disk), begin);
+    let sinks = fakes(&first);
+    let now = first.now_ms();
+    first.post(&[posted(now, &[("alertname", "A")], None, Some(now + 60_000))]);
+    // Nothing reaches the disk any more, but the message goes out.
+    disk.kill();
+    assert_eq!(texts(&watch(&sinks, begin, 3_000).await), ["+A/"]);
+    end(first, &disk);
+    let second = start_at(YAML, on(&disk), begin);
+    let sinks = fakes(&second);
+    assert_eq!(texts(&watch(&sinks, begin, 3_000).await), ["+A/"]);
+    assert!(watch(&sinks, begin, 20_000).await.is_empty());
+    end(second, &disk);
+    // The second one has noted it.
+    let third = start_at(YAML, on(&disk), begin);
+    let sinks = fakes(&third);
+    assert!(watch(&sinks, begin, 20_000).await.is_empty());
+}
