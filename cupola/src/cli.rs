@@ -23,6 +23,7 @@ mod promtool;
 mod remote;
 mod retention;
 mod tsdb;
+mod why;
 
 pub(crate) use agent::Agent;
 pub(crate) use alertmanager::AlertmanagerSettings;
@@ -103,6 +104,8 @@ pub(crate) struct Settings {
     pub resend_delay_ms: i64,
     pub grace_period_ms: i64,
     pub outage_tolerance_ms: i64,
+    /// How long it can be asked what happened to an alert; 0 keeps nothing.
+    pub history_retention_ms: i64,
     pub features: Vec<String>,
     /// How often to look whether the configuration's files have changed; `None` never does.
     pub auto_reload: Option<Duration>,
@@ -320,6 +323,7 @@ fn up(up: Up) -> Command {
         resend_delay_ms: 60_000,
         grace_period_ms: 600_000,
         outage_tolerance_ms: 3_600_000,
+        history_retention_ms: 120 * 3_600_000,
         features: Vec::new(),
         auto_reload: None,
         ignored: Vec::new(),

@@ -1,5 +1,6 @@
 //! The one binary: arguments, wiring, signals. No domain logic.
 
+mod alert_history;
 mod alertmanager;
 mod auto_reload;
 mod builtin;

@@ -23,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::alert_history;
 use crate::auto_reload::{self, Checksum};
 use crate::builtin;
 use crate::cli::{Mode, Settings};
@@ -286,11 +287,15 @@ async fn serve(
     let discovery = Discovery::new(&registry, &clock, scrape.clone(), remote.clone(), &stop);
     let finders = discovery.managers();
     let outgoing: Arc<ArcSwap<Outgoing>> = Arc::default();
+    let history = alert_history::open(&settings).await;
     let sinks = Sinks {
         outgoing: outgoing.clone(),
         local: local.clone(),
         remote: remote.clone(),
-    };
+        history: history.clone(),
+        clock: clock.clone(),
+    }
+    .observe();
     let parts = Parts {
         queryable: Arc::new(merged.for_rules()),
         storage: appendable,
@@ -301,6 +306,7 @@ async fn serve(
         external_labels: loaded.prometheus.global.external_labels.clone(),
     };
     let mut context = Context::new(parts, &registry);
+    context.history = history.clone();
     context.resend_delay_ms = settings.resend_delay_ms;
     context.grace_period_ms = settings.grace_period_ms;
     context.outage_tolerance_ms = settings.outage_tolerance_ms;
@@ -395,6 +401,7 @@ async fn serve(
     parts.apply(loaded).map_err(|e| anyhow!(e))?;
     let web = tokio::spawn(serving);
     let keeper = tokio::spawn(keep(tsdb.clone(), stop.child_token()));
+    let historian = tokio::spawn(alert_history::keep(history, parts.clock.clone(), stop.child_token()));
     ready.set_ready();
     info!(address = %address, "listening");
     if settings.mode == Mode::Up {
@@ -416,6 +423,7 @@ async fn serve(
         // The tasks' own results were handled where they arose.
         let _ = web.await;
         let _ = keeper.await;
+        let _ = historian.await;
     };
     if tokio::time::timeout(STOP_GRACE, stopped).await.is_err() {
         warn!("some part did not stop in time");

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cupola_config::prometheus::{AlertmanagersConfig, GroupChange, TargetGroup};
 use cupola_config::relabel;
 use cupola_metrics::{CounterVec, Gauge, GaugeVec, Registry};
-use cupola_model::{Alert, AlertSink, LabelsBuilder};
+use cupola_model::{Alert, AlertSink, Labels, LabelsBuilder};
 use cupola_net::{Peer, Request};
 use cupola_notify::{Pairs, rfc3339};
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -34,10 +34,34 @@ struct Metrics {
     discovered: Gauge,
 }
 
+/// An alert on its way, and what it is called where it comes from.
+#[derive(Debug, Clone)]
+pub struct Posted {
+    /// The labels that its rule has made.
+    pub known_as: Labels,
+    /// As it is sent.
+    pub alert: Alert,
+}
+
+/// What became of alerts at one Alertmanager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Posting<'a> {
+    /// It has them.
+    Taken,
+    /// It has them perhaps not: why.
+    Failed(&'a str),
+    /// Its `alert_relabel_configs` dropped them.
+    Dropped,
+}
+
+/// Hears what became of alerts: the Alertmanager's URL and the alerts. Must not block.
+pub type Observer = Arc<dyn Fn(&Arc<str>, &[Posted], Posting<'_>) + Send + Sync>;
+
 /// Posts alerts to all Alertmanagers that are configured or discovered. Cloning shares it.
 #[derive(Clone)]
 pub struct AlertmanagerClients {
     inner: Arc<Mutex<State>>,
+    observer: Arc<Mutex<Option<Observer>>>,
     metrics: Metrics,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -61,6 +85,7 @@ struct Group {
 
 struct Client {
     url: Uri,
+    name: Arc<str>,
     config: AlertmanagersConfig,
     queue: Arc<Queue>,
     stop: CancellationToken,
@@ -68,7 +93,7 @@ struct Client {
 
 #[derive(Default)]
 struct Queue {
-    alerts: Mutex<Vec<Alert>>,
+    alerts: Mutex<Vec<Posted>>,
     filled: Notify,
 }
 
@@ -98,10 +123,22 @@ impl AlertmanagerClients {
         };
         Self {
             inner: Arc::default(),
+            observer: Arc::default(),
             metrics,
             tasks: TaskTracker::new(),
             stop,
         }
+    }
+
+    /// Tells `observer` what becomes of alerts from now on.
+    pub fn observe(&self, observer: Observer) {
+        *self.observer.lock() = Some(observer);
+    }
+
+    /// Whether there is nobody to post to.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner.lock().clients.is_empty()
     }
 
     /// Counts what is found for each entry in `discovered` (labels `notify` and `config-N`) from now on.
@@ -179,23 +216,26 @@ impl AlertmanagerClients {
                     continue;
                 }
                 let client = Client {
+                    name: url.to_string().into(),
                     url,
                     config: group.config.clone(),
                     queue: Arc::default(),
                     stop: self.stop.child_token(),
                 };
-                let name = client.url.to_string();
+                let name = &*client.name;
                 for counters in [&self.metrics.sent, &self.metrics.errors, &self.metrics.dropped] {
                     // There from the start, so that the first error is an increase.
-                    drop(counters.with(&[&name]));
+                    drop(counters.with(&[name]));
                 }
-                self.tasks.spawn(run(
-                    client.url.clone(),
-                    client.config.clone(),
-                    client.queue.clone(),
-                    client.stop.clone(),
-                    self.metrics.clone(),
-                ));
+                let sender = Sender {
+                    url: client.url.clone(),
+                    name: client.name.clone(),
+                    queue: client.queue.clone(),
+                    stop: client.stop.clone(),
+                    metrics: self.metrics.clone(),
+                    observer: self.observer.clone(),
+                };
+                self.tasks.spawn(sender.run(client.config.clone()));
                 state.clients.push(client);
             }
         }
@@ -226,25 +266,55 @@ impl AlertmanagerClients {
 
 impl AlertSink for AlertmanagerClients {
     fn post(&self, alerts: &[Alert]) {
+        let posted = alerts.iter().map(|alert| Posted {
+            known_as: alert.labels.clone(),
+            alert: alert.clone(),
+        });
+        self.send(&posted.collect::<Vec<_>>());
+    }
+}
+
+impl AlertmanagerClients {
+    /// As [`AlertSink::post`], of alerts that have got other labels on their way.
+    pub fn send(&self, alerts: &[Posted]) {
+        let mut dropped: Vec<(Arc<str>, Vec<Posted>)> = Vec::new();
         for client in &self.inner.lock().clients {
+            let mut unwanted = Vec::new();
             let mut queue = client.queue.alerts.lock();
-            for alert in alerts {
-                let mut labels = alert.labels.to_builder();
-                if relabel(&client.config.alert_relabel_configs, &mut labels) {
-                    queue.push(Alert {
-                        labels: labels.build(),
-                        ..alert.clone()
-                    });
+            for posted in alerts {
+                let mut labels = posted.alert.labels.to_builder();
+                if !relabel(&client.config.alert_relabel_configs, &mut labels) {
+                    unwanted.push(posted.clone());
+                    continue;
                 }
+                queue.push(Posted {
+                    known_as: posted.known_as.clone(),
+                    alert: Alert {
+                        labels: labels.build(),
+                        ..posted.alert.clone()
+                    },
+                });
             }
             // The oldest go first: what is newer says more.
             let over = queue.len().saturating_sub(QUEUE_CAPACITY);
             queue.drain(..over);
-            let name = client.url.to_string();
-            self.metrics.dropped.with(&[&name]).add(over as f64);
-            self.metrics.queue_length.with(&[&name]).set(queue.len() as f64);
+            self.metrics.dropped.with(&[&client.name]).add(over as f64);
+            self.metrics.queue_length.with(&[&client.name]).set(queue.len() as f64);
             client.queue.filled.notify_one();
+            if !unwanted.is_empty() {
+                dropped.push((client.name.clone(), unwanted));
+            }
         }
+        for (name, alerts) in dropped {
+            tell(&self.observer, &name, &alerts, Posting::Dropped);
+        }
+    }
+}
+
+fn tell(observer: &Mutex<Option<Observer>>, name: &Arc<str>, alerts: &[Posted], posting: Posting<'_>) {
+    let observer = observer.lock().clone();
+    if let Some(observer) = observer {
+        observer(name, alerts, posting);
     }
 }
 
@@ -308,48 +378,72 @@ fn url_text(labels: &LabelsBuilder) -> String {
     )
 }
 
-async fn run(url: Uri, config: AlertmanagersConfig, queue: Arc<Queue>, stop: CancellationToken, metrics: Metrics) {
-    let name = url.to_string();
-    let mut peer = Peer::new(&config.http);
-    let mut failing = false;
-    loop {
-        let batch: Vec<Alert> = {
-            let mut alerts = queue.alerts.lock();
-            let take = alerts.len().min(BATCH);
-            metrics.queue_length.with(&[&name]).set((alerts.len() - take) as f64);
-            alerts.drain(..take).collect()
-        };
-        if batch.is_empty() {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = queue.filled.notified() => continue,
-            }
-        }
-        let sent = post(&mut peer, &url, config.timeout, &batch).await;
-        metrics.sent.with(&[&name]).add(batch.len() as f64);
-        match sent {
-            Ok(()) => failing = false,
-            Err(error) => {
-                // Firing alerts come again by themselves, so nothing is queued anew, as upstream.
-                metrics.errors.with(&[&name]).add(batch.len() as f64);
-                metrics.dropped.with(&[&name]).add(batch.len() as f64);
-                if !failing {
-                    warn!(alertmanager = name, alerts = batch.len(), error, "cannot send alerts");
+// Posts what is in one client's queue.
+struct Sender {
+    url: Uri,
+    name: Arc<str>,
+    queue: Arc<Queue>,
+    stop: CancellationToken,
+    metrics: Metrics,
+    observer: Arc<Mutex<Option<Observer>>>,
+}
+
+impl Sender {
+    async fn run(self, config: AlertmanagersConfig) {
+        let Self {
+            url,
+            name,
+            queue,
+            stop,
+            metrics,
+            observer,
+        } = self;
+        let mut peer = Peer::new(&config.http);
+        let mut failing = false;
+        loop {
+            let batch: Vec<Posted> = {
+                let mut alerts = queue.alerts.lock();
+                let take = alerts.len().min(BATCH);
+                metrics.queue_length.with(&[&name]).set((alerts.len() - take) as f64);
+                alerts.drain(..take).collect()
+            };
+            if batch.is_empty() {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = queue.filled.notified() => continue,
                 }
-                failing = true;
+            }
+            let sent = post(&mut peer, &url, config.timeout, &batch).await;
+            metrics.sent.with(&[&name]).add(batch.len() as f64);
+            let posting = match &sent {
+                Ok(()) => Posting::Taken,
+                Err(error) => Posting::Failed(error),
+            };
+            tell(&observer, &name, &batch, posting);
+            match sent {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    // Firing alerts come again by themselves, so nothing is queued anew, as upstream.
+                    metrics.errors.with(&[&name]).add(batch.len() as f64);
+                    metrics.dropped.with(&[&name]).add(batch.len() as f64);
+                    if !failing {
+                        warn!(alertmanager = %name, alerts = batch.len(), error, "cannot send alerts");
+                    }
+                    failing = true;
+                }
             }
         }
     }
 }
 
-async fn post(peer: &mut Peer, url: &Uri, timeout: Duration, alerts: &[Alert]) -> Result<(), String> {
+async fn post(peer: &mut Peer, url: &Uri, timeout: Duration, alerts: &[Posted]) -> Result<(), String> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(
         USER_AGENT,
         HeaderValue::from_static(concat!("Prometheus/3.14.0 (Cupola/", env!("CARGO_PKG_VERSION"), ")")),
     );
-    let body: Vec<PostedAlert<'_>> = alerts.iter().map(PostedAlert::of).collect();
+    let body: Vec<PostedAlert<'_>> = alerts.iter().map(|posted| PostedAlert::of(&posted.alert)).collect();
     let body = serde_json::to_vec(&body).map_err(|e| e.to_string())?;
     let request = Request {
         method: Method::POST,

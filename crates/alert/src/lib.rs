@@ -30,7 +30,7 @@ mod upkeep;
 mod views;
 
 pub use acks::{AcknowledgeError, Acknowledgement};
-pub use client::AlertmanagerClients;
+pub use client::{AlertmanagerClients, Observer, Posted, Posting};
 pub use cupola_notify::{Saying, Tested};
 pub use deliver::{Delivery, Outcome};
 pub use dispatch::{Alertmanager, LoadError, Options};

@@ -75,6 +75,30 @@ pub(crate) struct Hit {
     pub value: f64,
 }
 
+/// How an evaluation changed an alert.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Change {
+    pub labels: Labels,
+    pub what: Changed,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Changed {
+    /// The expression gives it, with this value.
+    Pending(f64),
+    /// It fires; the value, and since when the expression gives it.
+    Firing(f64, i64),
+    /// The expression does not give it any more; it fires on for `keep_firing_for`.
+    Kept,
+    /// The expression gives it again while it was kept.
+    Given(f64),
+    /// It fires no more.
+    Resolved,
+    /// It ended before it fired.
+    Ended,
+}
+
 /// When an alert that is kept firing was what.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeptTimes {
@@ -91,16 +115,27 @@ pub(crate) struct Alerts {
 }
 
 impl Alerts {
-    /// Moves every alert on to `ts`, given what the expression gave there; each label set comes once.
-    pub(crate) fn step(&mut self, ts: i64, hold_ms: i64, keep_firing_ms: i64, hits: Vec<Hit>) {
+    /// Moves every alert on to `ts`, given what the expression gave there; each label set comes once. Returns what changed,
+    /// of each alert in order.
+    pub(crate) fn step(&mut self, ts: i64, hold_ms: i64, keep_firing_ms: i64, hits: Vec<Hit>) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut changed = |labels: &Labels, what| {
+            changes.push(Change {
+                labels: labels.clone(),
+                what,
+            });
+        };
         let mut hit: HashMap<Labels, Hit> = hits.into_iter().map(|h| (h.labels.clone(), h)).collect();
         let mut ended = Vec::new();
         for (labels, alert) in &mut self.active {
             if let Some(hit) = hit.remove(labels) {
                 alert.value = hit.value;
                 alert.annotations = hit.annotations;
-                alert.keep_firing_since = None;
+                if alert.keep_firing_since.take().is_some() {
+                    changed(labels, Changed::Given(alert.value));
+                }
                 if alert.state == AlertState::Inactive {
+                    changed(labels, Changed::Pending(alert.value));
                     // It comes back after it was resolved: a new life.
                     alert.state = AlertState::Pending;
                     alert.active_at = ts;
@@ -111,7 +146,10 @@ impl Alerts {
                 continue;
             }
             if alert.state == AlertState::Firing && keep_firing_ms > 0 {
-                let since = *alert.keep_firing_since.get_or_insert(ts);
+                let since = *alert.keep_firing_since.get_or_insert_with(|| {
+                    changed(labels, Changed::Kept);
+                    ts
+                });
                 if ts - since < keep_firing_ms {
                     continue;
                 }
@@ -121,8 +159,12 @@ impl Alerts {
                     alert.state = AlertState::Inactive;
                     alert.resolved_at = Some(ts);
                     alert.keep_firing_since = None;
+                    changed(labels, Changed::Resolved);
                 }
-                AlertState::Pending => ended.push(labels.clone()),
+                AlertState::Pending => {
+                    changed(labels, Changed::Ended);
+                    ended.push(labels.clone());
+                }
                 AlertState::Inactive => {}
             }
         }
@@ -135,6 +177,7 @@ impl Alerts {
             AlertState::Pending | AlertState::Firing => true,
         });
         for (labels, hit) in hit {
+            changed(&labels, Changed::Pending(hit.value));
             let alert = ActiveAlert {
                 state: AlertState::Pending,
                 labels: hit.labels,
@@ -152,8 +195,10 @@ impl Alerts {
             if alert.state == AlertState::Pending && ts - alert.active_at >= hold_ms {
                 alert.state = AlertState::Firing;
                 alert.fired_at = Some(ts);
+                changed(&alert.labels, Changed::Firing(alert.value, alert.active_at));
             }
         }
+        changes
     }
 
     /// When an alert changes at the latest without the expression giving anything else; `None` where none does.
@@ -221,12 +266,19 @@ impl Alerts {
         out
     }
 
-    /// The alerts that are due to be sent at `ts`, marked as sent.
+    /// The alerts that are due to be sent at `ts`, marked as sent; `url` is asked for where there is one.
     ///
     /// `valid_ms` is how long a firing alert counts without being sent again: four times the longer of interval and
     /// resend delay (upstream), so that one lost message resolves nothing.
-    pub(crate) fn take_due(&mut self, ts: i64, resend_delay_ms: i64, valid_ms: i64, url: &str) -> Vec<Alert> {
+    pub(crate) fn take_due(
+        &mut self,
+        ts: i64,
+        resend_delay_ms: i64,
+        valid_ms: i64,
+        url: impl Fn() -> String,
+    ) -> Vec<Alert> {
         let mut due = Vec::new();
+        let mut text = None;
         for alert in self
             .active
             .values_mut()
@@ -238,7 +290,7 @@ impl Alerts {
                 annotations: alert.annotations.clone(),
                 starts_at: alert.fired_at.unwrap_or(alert.active_at),
                 ends_at: Some(alert.resolved_at.unwrap_or(ts + valid_ms)),
-                generator_url: url.to_owned(),
+                generator_url: text.get_or_insert_with(&url).clone(),
             });
         }
         due
@@ -305,12 +357,12 @@ mod tests {
     fn an_alert_that_comes_back_begins_a_new_life() {
         let mut alerts = Alerts::default();
         alerts.step(0, 0, 0, hit());
-        assert_eq!(alerts.take_due(0, MINUTE, MINUTE, "").len(), 1);
+        assert_eq!(alerts.take_due(0, MINUTE, MINUTE, String::new).len(), 1);
         alerts.step(MINUTE, 0, 0, vec![]);
-        let resolved = alerts.take_due(MINUTE, MINUTE, MINUTE, "");
+        let resolved = alerts.take_due(MINUTE, MINUTE, MINUTE, String::new);
         assert_eq!(resolved[0].ends_at, Some(MINUTE));
         alerts.step(2 * MINUTE, 0, 0, hit());
-        let again = alerts.take_due(2 * MINUTE, MINUTE, MINUTE, "");
+        let again = alerts.take_due(2 * MINUTE, MINUTE, MINUTE, String::new);
         assert_eq!((again[0].starts_at, again[0].ends_at), (2 * MINUTE, Some(3 * MINUTE)));
     }
 
@@ -318,16 +370,40 @@ mod tests {
     fn firing_alerts_are_sent_again_after_the_resend_delay_only() {
         let mut alerts = Alerts::default();
         alerts.step(0, 0, 0, hit());
-        assert_eq!(alerts.take_due(0, MINUTE, MINUTE, "").len(), 1);
-        assert_eq!(alerts.take_due(MINUTE, MINUTE, MINUTE, "").len(), 0);
-        assert_eq!(alerts.take_due(MINUTE + 1, MINUTE, MINUTE, "").len(), 1);
+        assert_eq!(alerts.take_due(0, MINUTE, MINUTE, String::new).len(), 1);
+        assert_eq!(alerts.take_due(MINUTE, MINUTE, MINUTE, String::new).len(), 0);
+        assert_eq!(alerts.take_due(MINUTE + 1, MINUTE, MINUTE, String::new).len(), 1);
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        let mut alerts = Alerts::default();
+        let mut told = Vec::new();
+        // Minutes at which the expression holds: `for` two minutes, kept for three.
+        for (minute, c) in "x.xxxx.x.....x".chars().enumerate() {
+            let hits = if c == 'x' { hit() } else { vec![] };
+            let changes = alerts.step(minute as i64 * MINUTE, 2 * MINUTE, 3 * MINUTE, hits);
+            told.extend(changes.into_iter().map(|change| (minute, change.what)));
+        }
+        let expected = [
+            (0, Changed::Pending(1.0)),
+            (1, Changed::Ended),
+            (2, Changed::Pending(1.0)),
+            (4, Changed::Firing(1.0, 2 * MINUTE)),
+            (6, Changed::Kept),
+            (7, Changed::Given(1.0)),
+            (8, Changed::Kept),
+            (11, Changed::Resolved),
+            (13, Changed::Pending(1.0)),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]
     fn pending_alerts_are_not_sent() {
         let mut alerts = Alerts::default();
         alerts.step(0, MINUTE, 0, hit());
-        assert!(alerts.take_due(0, MINUTE, MINUTE, "").is_empty());
+        assert!(alerts.take_due(0, MINUTE, MINUTE, String::new).is_empty());
         assert_eq!(alerts.series("A").len(), 2);
     }
 }

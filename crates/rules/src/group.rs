@@ -11,6 +11,7 @@ use cupola_storage::SampleValue;
 use tracing::warn;
 
 use crate::alerting::{ActiveAlert, Alerts, Hit};
+use crate::history::RuleName;
 use crate::manager::Context;
 use crate::template;
 
@@ -103,6 +104,8 @@ pub(crate) struct Group {
     pub interval_ms: i64,
     pub offset_ms: i64,
     rules: Vec<RuleState>,
+    // As the history names them.
+    names: Vec<Arc<RuleName>>,
     last_seconds: f64,
     last_evaluation: Option<i64>,
     /// Evaluations still to be done before the state from before a restart is looked for; `None` once that is over.
@@ -123,9 +126,15 @@ struct RuleState {
 impl Group {
     pub(crate) fn new(file: &str, source: RuleGroup, interval_ms: i64, offset_ms: i64) -> Self {
         let rules = source.rules.iter().map(|_| RuleState::default()).collect();
-        let file = file.to_owned();
+        let name = |rule: &Rule| RuleName {
+            file: file.to_owned(),
+            group: source.name.clone(),
+            name: rule.name().to_owned(),
+            query: rule.expr.to_string(),
+        };
         Self {
-            file,
+            names: source.rules.iter().map(|rule| Arc::new(name(rule))).collect(),
+            file: file.to_owned(),
             source,
             interval_ms,
             offset_ms,
@@ -168,7 +177,7 @@ impl Group {
         let key = self.key();
         let restored = self.restore_in.is_none();
         let mut samples = 0;
-        for (rule, state) in self.source.rules.iter().zip(&mut self.rules) {
+        for ((rule, state), name) in self.source.rules.iter().zip(&mut self.rules).zip(&self.names) {
             let begun = Instant::now();
             ctx.metrics.evaluations.with(&[&key]).inc();
             let result = match &rule.kind {
@@ -177,7 +186,7 @@ impl Group {
                 }
                 RuleKind::Alerting { .. } => alert_rule(
                     ctx,
-                    rule,
+                    (rule, name),
                     state,
                     self.source.limit,
                     ts,
@@ -228,12 +237,17 @@ impl Group {
         samples
     }
 
-    /// Every alerting rule with its alerts, for restoring.
-    pub(crate) fn alerting(&mut self) -> impl Iterator<Item = (&Rule, &mut Alerts)> {
-        let rules = self.source.rules.iter().zip(&mut self.rules);
+    /// Seconds the last evaluation took.
+    pub(crate) fn last_seconds(&self) -> f64 {
+        self.last_seconds
+    }
+
+    /// Every alerting rule with its name and its alerts, for restoring.
+    pub(crate) fn alerting(&mut self) -> impl Iterator<Item = (&Rule, &Arc<RuleName>, &mut Alerts)> {
+        let rules = self.source.rules.iter().zip(&self.names).zip(&mut self.rules);
         rules
-            .filter(|(rule, _)| is_alert(rule))
-            .map(|(rule, state)| (rule, &mut state.alerts))
+            .filter(|((rule, _), _)| is_alert(rule))
+            .map(|((rule, name), state)| (rule, name, &mut state.alerts))
     }
 
     /// Ends all series the group has written.
@@ -330,7 +344,7 @@ fn record_rule(
 
 fn alert_rule(
     ctx: &Arc<Context>,
-    rule: &Rule,
+    (rule, of): (&Rule, &Arc<RuleName>),
     state: &mut RuleState,
     limit: u64,
     ts: i64,
@@ -347,21 +361,20 @@ fn alert_rule(
         return Ok(Vec::new());
     };
     let hits = hits(ctx, rule, alert, ts, offset_ms)?;
-    state
+    let changes = state
         .alerts
         .step(ts, ms(*hold), ms(*keep_firing_for), hits.into_values().collect());
+    ctx.history.changed(of, ts, changes);
     let active = state.alerts.active().count();
     if let Err(error) = check_limit(limit, active, "alerts") {
+        ctx.history.forgotten(of, ts, state.alerts.active(), &error);
         state.alerts.clear();
         return Err(error);
     }
     let valid_ms = 4 * interval_ms.max(ctx.resend_delay_ms);
-    let due = state.alerts.take_due(
-        ts,
-        ctx.resend_delay_ms,
-        valid_ms,
-        &ctx.generator_url(&rule.expr.to_string()),
-    );
+    let due = state.alerts.take_due(ts, ctx.resend_delay_ms, valid_ms, || {
+        ctx.generator_url(&rule.expr.to_string())
+    });
     if !due.is_empty() {
         ctx.alerts.post(&due);
     }

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::group::{Group, GroupStatus, ms};
+use crate::history::AlertHistory;
 use crate::metrics::Metrics;
 use crate::restore;
 
@@ -43,6 +44,8 @@ pub struct Context {
     pub grace_period_ms: i64,
     /// How far back restoring looks (`--rules.alert.for-outage-tolerance`), milliseconds.
     pub outage_tolerance_ms: i64,
+    /// What happened to alerts.
+    pub history: AlertHistory,
     pub(crate) metrics: Metrics,
 }
 
@@ -79,6 +82,7 @@ impl Context {
             resend_delay_ms: 60_000,
             grace_period_ms: 600_000,
             outage_tolerance_ms: 3_600_000,
+            history: AlertHistory::default(),
             metrics: Metrics::new(registry),
         }
     }
@@ -244,6 +248,12 @@ impl RuleManager {
         self.running.lock().iter().map(|r| r.group.lock().status()).collect()
     }
 
+    /// What happened to alerts.
+    #[must_use]
+    pub fn history(&self) -> &AlertHistory {
+        &self.ctx.history
+    }
+
     /// Ends when all tasks have ended; cancel the token given to [`RuleManager::new`] first.
     pub async fn stopped(&self) {
         self.tasks.close();
@@ -305,8 +315,7 @@ fn evaluate(ctx: &Arc<Context>, group: &Mutex<Group>, key: &str, ts: i64) {
         Some(n) => group.restore_in = Some(n - 1),
         None => {}
     }
-    let status = group.status();
     ctx.metrics.last_samples.with(&[key]).set(samples as f64);
-    ctx.metrics.last_seconds.with(&[key]).set(status.evaluation_seconds);
+    ctx.metrics.last_seconds.with(&[key]).set(group.last_seconds());
     ctx.metrics.last_evaluation.with(&[key]).set(ts as f64 / 1000.0);
 }

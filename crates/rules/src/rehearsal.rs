@@ -42,7 +42,7 @@ impl Rehearsal {
     pub fn firing(&mut self, alertname: &str) -> Vec<ActiveAlert> {
         let mut firing = Vec::new();
         for group in &mut self.groups {
-            for (rule, alerts) in group.alerting() {
+            for (rule, _, alerts) in group.alerting() {
                 if rule.name() == alertname {
                     firing.extend(
                         alerts

@@ -12,14 +12,15 @@ use tracing::{info, warn};
 
 use crate::alerting::{ActiveAlert, AlertState, Alerts, KEEP_FIRING_STATE, KeptTimes};
 use crate::group::{self, Group, ms};
+use crate::history::RuleName;
 use crate::manager::Context;
 
 /// Moves `active_at` of the group's alerts to where `ALERTS_FOR_STATE` says it was before the restart.
 pub(crate) fn restore(ctx: &Arc<Context>, group: &mut Group, ts: i64) {
     let name = group.source.name.clone();
     let (interval_ms, offset_ms) = (group.interval_ms, group.offset_ms);
-    for (rule, alerts) in group.alerting() {
-        match restore_kept(ctx, rule, alerts, ts, (interval_ms, offset_ms)) {
+    for (rule, of, alerts) in group.alerting() {
+        match restore_kept(ctx, (rule, of), alerts, ts, (interval_ms, offset_ms)) {
             Ok(0) => {}
             Ok(count) => info!(
                 group = name,
@@ -46,6 +47,7 @@ pub(crate) fn restore(ctx: &Arc<Context>, group: &mut Group, ts: i64) {
             match before(ctx, rule, alert, active, ts) {
                 Ok(Some((seen, since))) => {
                     active.active_at = resumed(ts, seen, since, hold_ms, ctx.grace_period_ms);
+                    ctx.history.restored(of, ts, &active.labels, active.active_at);
                     info!(group = name, alert, labels = %active.labels, "alert state restored");
                 }
                 Ok(None) => {}
@@ -58,7 +60,7 @@ pub(crate) fn restore(ctx: &Arc<Context>, group: &mut Group, ts: i64) {
 // Lets alerts that fired before the restart, and that the expression does not give now, fire on; how many.
 fn restore_kept(
     ctx: &Arc<Context>,
-    rule: &Rule,
+    (rule, of): (&Rule, &Arc<RuleName>),
     alerts: &mut Alerts,
     ts: i64,
     (interval_ms, offset_ms): (i64, i64),
@@ -110,6 +112,7 @@ fn restore_kept(
             fired_at: active_at.saturating_add(ms(*hold)).min(seen),
             since,
         };
+        ctx.history.restored(of, ts, &labels, active_at);
         alerts.keep_firing(labels, annotations, value, times);
         restored += 1;
     }

@@ -199,6 +199,12 @@ const FLAGS: &[Flag] = &[
         Done,
         "Max time to tolerate prometheus outage for restoring \"for\" state of alert.",
     ),
+    (
+        "rules.alert.history-retention",
+        "120h",
+        Done,
+        "How long /api/v1/alerts/history can tell what happened to an alert; 0 keeps nothing. Not in Prometheus.",
+    ),
     ("enable-feature", "", Done, "Comma separated feature names to enable."),
     (
         "log.level",
@@ -570,6 +576,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         resend_delay_ms: ms("rules.alert.resend-delay")?,
         grace_period_ms: ms("rules.alert.for-grace-period")?,
         outage_tolerance_ms: ms("rules.alert.for-outage-tolerance")?,
+        history_retention_ms: ms("rules.alert.history-retention")?,
         // As upstream: no oftener than every second.
         auto_reload: match features.iter().any(|feature| feature == "auto-reload-config") {
             true => Some(Duration::from_millis(

@@ -291,7 +291,7 @@ fn an_alert_fires_on_after_a_restart_as_keep_firing_for_says() {
         }
         let firing: Vec<String> = after
             .alerting()
-            .flat_map(|(_, alerts)| {
+            .flat_map(|(_, _, alerts)| {
                 alerts
                     .active()
                     .map(|alert| alert.labels.value("job").to_owned())

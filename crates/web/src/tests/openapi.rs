@@ -70,6 +70,7 @@ const ASKED: &[(&str, &[&str])] = &[
     ("/api/v1/rules/dead", &[""]),
     ("/api/v1/alerts", &[""]),
     ("/api/v1/status/config", &[""]),
+    ("/api/v1/alerts/history", &["", "?match[]={alertname!=\"x\"}&limit=2"]),
     ("/api/v1/status/flags", &[""]),
     ("/api/v1/status/runtimeinfo", &[""]),
     ("/api/v1/status/buildinfo", &[""]),
@@ -116,6 +117,8 @@ const REFUSED: &[&str] = &[
     "/api/v1/nope",
 ];
 
+    "/api/v1/alerts/history?match[]={",
+    "/api/v1/alerts/history?format=xml",
 struct Host;
 
 impl LocalTarget for Host {

@@ -5,6 +5,7 @@ use cupola_model::go_quote;
 use serde_json::{Value, json};
 
 use super::{Env, Failure, Output, table, text};
+use crate::cli::why;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Tool {
@@ -104,8 +105,8 @@ fn query(args: &QueryArgs, env: &mut Env<'_>) -> Result<(), Failure> {
         let state = text(&alert["status"]["state"]);
         rows.push(match env.output {
             Output::Extended => vec![
-                pairs(&alert["labels"]),
-                pairs(&alert["annotations"]),
+                why::pairs(&alert["labels"]),
+                why::pairs(&alert["annotations"]),
                 starts,
                 ends,
                 text(&alert["generatorURL"]),
@@ -124,21 +125,6 @@ fn query(args: &QueryArgs, env: &mut Env<'_>) -> Result<(), Failure> {
 }
 
 // `a="b" c="d"`, the alert's name first.
-/// Labels as `a="b" c="d"`, the alert's name first.
-pub(super) fn pairs(map: &Value) -> String {
-    let mut pairs: Vec<(&str, &str)> = map
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| (name.as_str(), value.as_str().unwrap_or_default()))
-        .collect();
-    pairs.sort_by_key(|(name, _)| (*name != "alertname", *name));
-    let shown: Vec<String> = pairs
-        .iter()
-        .map(|(name, value)| format!("{name}={}", go_quote(value)))
-        .collect();
-    shown.join(" ")
-}
 
 fn add(args: &AddArgs, env: &mut Env<'_>) -> Result<(), Failure> {
     let mut labels = args.labels.clone();

@@ -96,6 +96,17 @@ impl Client {
         serde_json::from_str(&body).map_err(|error| format!("the answer of {} is no JSON: {error}", self.base))
     }
 
+    /// Asks for something outside of Alertmanager's API that the server may have; `None` where it has not.
+    pub(super) fn get_beside(&mut self, path: &str, query: &[(&str, String)]) -> Option<Value> {
+        let pairs: Vec<String> = query
+            .iter()
+            .map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value)))
+            .collect();
+        let url = format!("{}{path}?{}", self.base, pairs.join("&"));
+        let (status, body) = self.send_to(&Method::GET, &url, None).ok()?;
+        serde_json::from_str(&body).ok().filter(|_| status == 200)
+    }
+
     pub(super) fn post(&mut self, path: &str, body: &Value) -> Result<Value, String> {
         let (status, answer) = self.send(&Method::POST, path, Some(body.to_string()))?;
         match status {
@@ -114,7 +125,10 @@ impl Client {
     }
 
     fn send(&mut self, method: &Method, path: &str, body: Option<String>) -> Result<(u16, String), String> {
-        let url = format!("{}/api/v2{path}", self.base);
+        self.send_to(method, &format!("{}/api/v2{path}", self.base), body)
+    }
+
+    fn send_to(&mut self, method: &Method, url: &str, body: Option<String>) -> Result<(u16, String), String> {
         let word = match *method {
             Method::GET => "Get",
             Method::POST => "Post",

@@ -334,23 +334,6 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-#[cfg(test)]
-impl<'a> Env<'a> {
-    fn for_test(input: &'a mut dyn Read, out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
-        Self {
-            client: Client::new(None, None, None, &DiskFiles).unwrap_or_else(|error| panic!("{error}")),
-            output: Output::Simple,
-            date_format: DATE_FORMAT.to_owned(),
-            mode: MatcherMode::Fallback,
-            flags: BTreeMap::new(),
-            files: &DiskFiles,
-            input,
-            out,
-            err,
-        }
-    }
-}
-
 impl Env<'_> {
     /// One matcher.
     fn matcher(&self, text: &str) -> Result<Matcher, String> {
@@ -394,9 +377,11 @@ impl Env<'_> {
     /// A time of the API as it is shown.
     fn date(&self, text: &str) -> String {
         let time = text.parse::<jiff::Timestamp>();
-        time.map_or_else(
-            |_| text.to_owned(),
-            |time| cupola_gotemplate::Time::from_unix_ms(time.as_millisecond()).format(&self.date_format),
-        )
+        time.map_or_else(|_| text.to_owned(), |time| self.date_of(time.as_millisecond()))
+    }
+
+    // The same of milliseconds since the epoch.
+    fn date_of(&self, ms: i64) -> String {
+        cupola_gotemplate::Time::from_unix_ms(ms).format(&self.date_format)
     }
 }

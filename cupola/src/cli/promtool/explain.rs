@@ -1,7 +1,10 @@
-//! `promtool explain target`: what became of what discovery found, step by step. Ours; Prometheus's promtool has none.
+//! `promtool explain`, which Prometheus's promtool has not. `explain target`: what became of what discovery found, step by
+//! step; `explain alert` lies in [`alert`].
 //!
 //! Asks `/api/v1/targets`, `/api/v1/targets/relabel_steps` (Prometheus 3.8 has it, too) and, for what discovery itself
 //! could not find, our `/api/v1/status/discovery`.
+
+mod alert;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,6 +28,11 @@ pub(super) enum Explain {
     ///
     /// Exits with 0 where all that was found is scraped well, else with 1.
     Target(TargetArgs),
+    /// Tell the life of alerts: since when pending and firing, to whom sent, and where the server has an Alertmanager, what
+    /// became of them there.
+    ///
+    /// Exits with 0 where something is known of such an alert, else with 1.
+    Alert(alert::AlertArgs),
 }
 
 /// Which targets, and of which server.
@@ -56,7 +64,14 @@ enum Output {
 }
 
 /// Asks and explains.
-pub(super) fn run(args: &TargetArgs, io: &mut Io<'_>) -> io::Result<u8> {
+pub(super) fn run(what: &Explain, io: &mut Io<'_>) -> io::Result<u8> {
+    match what {
+        Explain::Target(args) => run_target(args, io),
+        Explain::Alert(args) => alert::run(args, io),
+    }
+}
+
+fn run_target(args: &TargetArgs, io: &mut Io<'_>) -> io::Result<u8> {
     match Report::of(args, io) {
         Ok(report) => {
             match args.output {

@@ -145,7 +145,7 @@ impl Promtool {
         let options = self.options(io)?;
         match &self.tool {
             Tool::Check(check) => check::run(check, options, io),
-            Tool::Explain(explain::Explain::Target(args)) => explain::run(args, io),
+            Tool::Explain(what) => explain::run(what, io),
             Tool::Query(args) => query::run(args, io),
             Tool::Promql(command) => promql::run(command, &options, io),
             Tool::Rules(backtest::Rules::Backtest(args)) => backtest::run(args, options, io),

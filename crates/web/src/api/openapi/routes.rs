@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::schema::{
-    alert, backtest, blocks, boolean, dead_rules, integer, list, map, number, object, query, relabel_steps, rules,
-    runtime, self_metrics, string, targets, tsdb,
+    alert, alert_history, backtest, blocks, boolean, dead_rules, integer, list, map, number, object, query,
+    relabel_steps, rules, runtime, self_metrics, string, targets, tsdb,
 };
 
 /// One address.
@@ -73,6 +73,8 @@ pub(super) const ROUTES: &[Route] = routes! {
         "Rules whose selectors match no series, and what may be wrong with them. Ours.";
     GET "/api/v1/alerts" [] Envelope(alerts), "All pending and firing alerts.";
     GET "/api/v1/status/config" [] Envelope(yaml), "The configuration in force, secrets hidden.";
+    GET "/api/v1/alerts/history" ["match[]", "start", "end", "limit", "format"] Envelope(alert_history),
+        "What happened to alerts until they were sent, newest first; with format=jsonl one line each, oldest first. Ours.";
     GET "/api/v1/status/flags" [] Envelope(texts), "The flags in force.";
     GET "/api/v1/status/runtimeinfo" [] Envelope(runtime), "What the process is about.";
     GET "/api/v1/status/buildinfo" [] Envelope(build), "Which version this is.";

@@ -159,6 +159,44 @@ pub(super) fn alert() -> Value {
     ])
 }
 
+/// The answer to `alerts/history`.
+pub(super) fn alert_history() -> Value {
+    let events = [
+        "pending",
+        "firing",
+        "kept",
+        "given",
+        "resolved",
+        "ended",
+        "restored",
+        "forgotten",
+        "sent",
+        "sendFailed",
+        "dropped",
+        "nobody",
+    ];
+    let rule = object(&[
+        ("file", string()),
+        ("group", string()),
+        ("name", string()),
+        ("query", string()),
+    ]);
+    let event = object(&[
+        ("at", number()),
+        ("fingerprint", string()),
+        ("labels", map(string())),
+        ("rule?", rule),
+        ("event", one_of(&events)),
+        ("value?", string()),
+        ("since?", number()),
+        ("error?", string()),
+        ("alertmanager?", string()),
+        ("resolved?", boolean()),
+        ("sentAs?", string()),
+    ]);
+    object(&[("events", list(event))])
+}
+
 /// The answer to `rules/dead`.
 pub(super) fn dead_rules() -> Value {
     let selector = object(&[

@@ -18,6 +18,7 @@ mod result;
 mod rules;
 mod status;
 mod targets;
+mod why;
 mod write;
 
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/rules/backtest", on_query(backtest::rules))
         .route("/api/v1/rules/dead", on_get(dead::rules))
         .route("/api/v1/alerts", on_get(rules::alerts))
+        .route("/api/v1/alerts/history", on_get(why::history))
         .route("/api/v1/status/config", on_get(status::config))
         .route("/api/v1/status/flags", on_get(status::flags))
         .route("/api/v1/status/runtimeinfo", on_get(status::runtime_info))
