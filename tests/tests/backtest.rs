@@ -109,4 +109,39 @@ fn a_backtest_of_a_folder_and_of_the_server_on_it_agree() {
     ));
     assert!(both.contains("TooHot\n  against: fired 2 times"), "{both}");
     assert!(both.contains("\n      new: fired 1 time"), "{both}");
+
+    // What an Alertmanager would have made of it.
+    let alertmanager = "route: {receiver: team, group_by: [alertname], repeat_interval: 1h}\n\
+                        receivers: [{name: team, webhook_configs: [{url: 'http://127.0.0.1:1/'}]}]\n";
+    let file = home.write("alertmanager.yml", alertmanager).display().to_string();
+    let with = ["--alertmanager-config", file.as_str()];
+    let told = ok(promtool(&[&asked[..], &["--data", &folder], &with].concat()));
+    assert!(
+        told.contains("Notifications: 2 messages of 1 group\n  team by webhook[0]: 2 messages (1 all alerts resolved, 1 first notification)\n"),
+        "{told}"
+    );
+    let json = json(&[&["--url", &server.url()], &with[..]].concat());
+    let api = server.api(
+        "/api/v1/rules/backtest",
+        &[
+            ("start", &start),
+            ("end", &end),
+            ("rules", RULES),
+            ("alertmanager_config", alertmanager),
+        ],
+    );
+    assert_eq!(api["notifications"], json["notifications"]);
+    assert_eq!(api["notifications"]["messages"], 2);
+    // The old version's alert in the attic fires all the time: it is told once an hour.
+    let both = ok(promtool(
+        &[&asked[..], &["--data", &folder, "--against", &old], &with].concat(),
+    ));
+    let counts: Vec<u64> = both
+        .split("Notifications")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    assert!(counts.len() == 2 && counts[0] >= 6 && counts[1] == 2, "{both}");
 }

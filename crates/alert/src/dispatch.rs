@@ -126,16 +126,26 @@ impl Loaded {
 
     /// Whether the time alone keeps a group quiet.
     pub(crate) fn muting(&self, group: &Group, now: i64) -> Option<Suppression> {
-        let inside = |name: &&String| {
-            let named = self.config.time_intervals.iter().find(|t| t.name == **name);
-            named.is_some_and(|t| t.intervals.iter().any(|i| i.contains(now.div_euclid(1000))))
-        };
-        if !group.active.is_empty() && !group.active.iter().any(|name| inside(&name)) {
-            return Some(Suppression::Inactive(group.active.clone()));
-        }
-        let muting: Vec<String> = group.mute.iter().filter(inside).cloned().collect();
-        (!muting.is_empty()).then(|| Suppression::Muted(muting.into()))
+        muting(&self.config, &group.active, &group.mute, now)
     }
+}
+
+/// Whether the time alone keeps alerts of a route with these active and mute time intervals quiet.
+pub(crate) fn muting(
+    config: &AlertmanagerConfig,
+    active: &Arc<[String]>,
+    mute: &Arc<[String]>,
+    now: i64,
+) -> Option<Suppression> {
+    let inside = |name: &&String| {
+        let named = config.time_intervals.iter().find(|t| t.name == **name);
+        named.is_some_and(|t| t.intervals.iter().any(|i| i.contains(now.div_euclid(1000))))
+    };
+    if !active.is_empty() && !active.iter().any(|name| inside(&name)) {
+        return Some(Suppression::Inactive(active.clone()));
+    }
+    let muting: Vec<String> = mute.iter().filter(inside).cloned().collect();
+    (!muting.is_empty()).then(|| Suppression::Muted(muting.into()))
 }
 
 /// Alerts and the groups they are in.

@@ -248,5 +248,6 @@ async fn a_resolved_alert_that_nobody_knew_is_no_news() {
 
 mod acknowledged;
 mod faults;
+mod rehearsed;
 mod scenarios;
 mod timing;

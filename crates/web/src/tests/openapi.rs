@@ -65,12 +65,13 @@ const ASKED: &[(&str, &[&str])] = &[
         &[
             "?start=999000&end=1000000",
             "?start=999000&end=1000000&interval=15s&rules=groups: [{name: g, rules: [{record: r, expr: 'sum(requests_total)'}, {alert: A, expr: 'r > 1'}, {alert: B, expr: 'temp %2B on(x) group_left temp'}]}]",
+            "?start=999000&end=1000000&alertmanager_config=route: {receiver: r}%0Areceivers: [{name: r, webhook_configs: [{url: 'http://x/'}]}]",
         ],
     ),
     ("/api/v1/rules/dead", &[""]),
     ("/api/v1/alerts", &[""]),
-    ("/api/v1/status/config", &[""]),
     ("/api/v1/alerts/history", &["", "?match[]={alertname!=\"x\"}&limit=2"]),
+    ("/api/v1/status/config", &[""]),
     ("/api/v1/status/flags", &[""]),
     ("/api/v1/status/runtimeinfo", &[""]),
     ("/api/v1/status/buildinfo", &[""]),
@@ -111,14 +112,16 @@ const REFUSED: &[&str] = &[
     "/api/v1/rules?type=x",
     "/api/v1/rules/backtest?start=2&end=1",
     "/api/v1/rules/backtest?start=1&end=2&rules=groups: 1",
+    "/api/v1/rules/backtest?start=1&end=2&notifications=maybe",
+    "/api/v1/rules/backtest?start=1&end=2&alertmanager_config=route: 1",
     "/api/v1/status/tsdb?limit=0",
     "/api/v1/targets/relabel_steps",
     "/api/v1/query?query=requests_total&timeout=0",
+    "/api/v1/alerts/history?match[]={",
+    "/api/v1/alerts/history?format=xml",
     "/api/v1/nope",
 ];
 
-    "/api/v1/alerts/history?match[]={",
-    "/api/v1/alerts/history?format=xml",
 struct Host;
 
 impl LocalTarget for Host {

@@ -1,5 +1,7 @@
 //! `promtool rules backtest`: what rules would have done over stored samples. Ours; Prometheus's promtool has none.
 
+mod messages;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
@@ -55,6 +57,10 @@ pub(super) struct BacktestArgs {
     /// Other versions of the rules, to be shown side by side.
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
+    /// An alertmanager.yml: also tell how many messages its routes would have made of the alerts, by receiver. Grouping,
+    /// timing, inhibition and time intervals are the Alertmanager's; there are no silences, and every message is taken.
+    #[arg(long = "alertmanager-config", value_name = "FILE")]
+    alertmanager_config: Option<PathBuf>,
     /// How often groups are evaluated that do not say it.
     #[arg(long, value_name = "DURATION", default_value = "1m")]
     eval_interval: String,
@@ -99,25 +105,36 @@ fn replay(args: &BacktestArgs, promql: ParseOptions, io: &mut Io<'_>) -> Result<
         .ok()
         .filter(|ms| *ms > 0)
         .ok_or_else(|| format!("--eval-interval: {:?} is no duration such as 1m", args.eval_interval))?;
+    let alertmanager = args.alertmanager_config.as_deref().map(|path| messages::load(path, io));
+    let alertmanager = alertmanager.transpose()?;
+    let told = |reports: &mut Value| match &alertmanager {
+        Some(config) => messages::add(reports, config),
+        None => Ok(()),
+    };
     let mut source = Source::open(args, promql, io)?;
     let files = read(&args.files, promql, io)?;
     let mut reports = source.reports(&files, start, end, interval_ms, io)?;
+    told(&mut reports)?;
     if args.against.is_empty() {
         return Ok(match args.output {
             Output::Json => format!("{reports:#}\n"),
-            Output::Text => describe(&reports, args.limit),
+            Output::Text => describe(&reports, args.limit) + &messages::describe(&reports),
         });
     }
     let other = read(&args.against, promql, io)?;
-    let against = source.reports(&other, start, end, interval_ms, io)?;
+    let mut against = source.reports(&other, start, end, interval_ms, io)?;
+    told(&mut against)?;
     Ok(match args.output {
         Output::Json => {
             if let Some(object) = reports.as_object_mut() {
                 object.insert("against".to_owned(), against.get("rules").cloned().unwrap_or_default());
+                if let Some(notifications) = against.get_mut("notifications") {
+                    object.insert("againstNotifications".to_owned(), notifications.take());
+                }
             }
             format!("{reports:#}\n")
         }
-        Output::Text => side_by_side(&reports, &against),
+        Output::Text => side_by_side(&reports, &against) + &messages::side_by_side(&reports, &against),
     })
 }
 

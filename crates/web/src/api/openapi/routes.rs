@@ -67,14 +67,15 @@ pub(super) const ROUTES: &[Route] = routes! {
     GET "/api/v1/rules"
         ["type", "rule_name[]", "rule_group[]", "file[]", "match[]", "exclude_alerts", "group_limit", "group_next_token"]
         Envelope(rules), "Rules by group, and the alerts they give.";
-    GET_POST "/api/v1/rules/backtest" ["start!", "end!", "rules", "interval", "rule_name[]"] Envelope(backtest),
+    GET_POST "/api/v1/rules/backtest"
+        ["start!", "end!", "rules", "interval", "rule_name[]", "notifications", "alertmanager_config"] Envelope(backtest),
         "What rules, those of a text or those that are loaded, would have done. Ours.";
     GET "/api/v1/rules/dead" [] Envelope(dead_rules),
         "Rules whose selectors match no series, and what may be wrong with them. Ours.";
     GET "/api/v1/alerts" [] Envelope(alerts), "All pending and firing alerts.";
-    GET "/api/v1/status/config" [] Envelope(yaml), "The configuration in force, secrets hidden.";
     GET "/api/v1/alerts/history" ["match[]", "start", "end", "limit", "format"] Envelope(alert_history),
         "What happened to alerts until they were sent, newest first; with format=jsonl one line each, oldest first. Ours.";
+    GET "/api/v1/status/config" [] Envelope(yaml), "The configuration in force, secrets hidden.";
     GET "/api/v1/status/flags" [] Envelope(texts), "The flags in force.";
     GET "/api/v1/status/runtimeinfo" [] Envelope(runtime), "What the process is about.";
     GET "/api/v1/status/buildinfo" [] Envelope(build), "Which version this is.";

@@ -257,7 +257,27 @@ pub(super) fn backtest() -> Value {
         ("alerts", list(life)),
     ]);
     let rules = list(json!({ "oneOf": [recording, alerting] }));
-    object(&[("start", number()), ("end", number()), ("rules", rules)])
+    let integration = object(&[
+        ("receiver", string()),
+        ("integration", string()),
+        ("messages", integer()),
+        ("reasons", map(integer())),
+    ]);
+    let group = object(&[("receiver", string()), ("groupKey", string()), ("messages", integer())]);
+    let notifications = object(&[
+        ("messages", integer()),
+        ("integrations", list(integration)),
+        ("groups", integer()),
+        ("neverTold", integer()),
+        ("keptQuiet", integer()),
+        ("busiestGroups", list(group)),
+    ]);
+    object(&[
+        ("start", number()),
+        ("end", number()),
+        ("rules", rules),
+        ("notifications?", notifications),
+    ])
 }
 
 /// The answer to `rules`.

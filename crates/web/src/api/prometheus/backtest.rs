@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
-use cupola_config::parse_rules;
+use cupola_alert::{PastAlert, Rehearsed, rehearse};
+use cupola_config::matchers::MatcherMode;
 use cupola_config::rules::RuleOptions;
-use cupola_rules::{BacktestError, BacktestOptions, GroupSource, backtest, reports_to_json};
+use cupola_config::{parse_alertmanager, parse_rules};
+use cupola_rules::{BacktestError, BacktestOptions, GroupSource, Made, RuleReport, backtest, reports_to_json};
 
 use crate::api::answer::Ask;
 use crate::api::json::{Answer, ApiError, ErrorKind, success};
+use crate::api::params::parse_bool;
 
 // Of groups of a text that name none, where the server has no rules to take it from.
 const INTERVAL_MS: i64 = 60_000;
@@ -47,7 +50,60 @@ pub(super) fn rules(ask: &Ask<'_>) -> Result<Answer, ApiError> {
             message: error.to_string(),
         },
     })?;
-    Ok(success(&reports_to_json(&reports, start, end).to_string()))
+    let mut data = reports_to_json(&reports, start, end);
+    if let Some(rehearsed) = notifications(ask, &reports, end)? {
+        data["notifications"] = rehearsed.to_json();
+    }
+    Ok(success(&data.to_string()))
+}
+
+// What the alerts would have become by an alertmanager.yml, or by our own Alertmanager's; `None` where nobody asks.
+fn notifications(ask: &Ask<'_>, reports: &[RuleReport], end: i64) -> Result<Option<Rehearsed>, ApiError> {
+    let text = ask.params.get("alertmanager_config");
+    let wants_own = match ask.params.get("notifications") {
+        "" => false,
+        text => parse_bool(text).map_err(|e| ApiError::param("notifications", e))?,
+    };
+    if text.is_empty() && !wants_own {
+        return Ok(None);
+    }
+    let external = &ask.app.config.load().external_labels;
+    let lives = reports.iter().flat_map(|report| match &report.made {
+        Made::Alerting { lives, .. } => lives.as_slice(),
+        Made::Recording { .. } => &[],
+    });
+    let alerts: Vec<PastAlert> = lives
+        .filter_map(|life| {
+            let mut labels = life.labels.to_builder();
+            for (name, value) in external {
+                if labels.get(name).is_empty() {
+                    labels.set(name, value);
+                }
+            }
+            Some(PastAlert {
+                labels: labels.build(),
+                fired_at: life.fired_at?,
+                ended_at: life.ended_at,
+            })
+        })
+        .collect();
+    let rehearsed = if text.is_empty() {
+        let Some(own) = &ask.app.alertmanager else {
+            let reason = "there is no Alertmanager in this process; send one's configuration as alertmanager_config";
+            return Err(ApiError::param("notifications", reason));
+        };
+        own.rehearse(&alerts, end)
+    } else {
+        let config = parse_alertmanager(text, Path::new("alertmanager_config"), MatcherMode::Fallback);
+        let config = config.map_err(|errors| {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            ApiError::param("alertmanager_config", all.join("\n"))
+        })?;
+        rehearse(&config, &alerts, end)
+    };
+    rehearsed
+        .map(Some)
+        .map_err(|error| ApiError::internal(error.to_string()))
 }
 
 fn parsed(ask: &Ask<'_>, text: &str) -> Result<Vec<GroupSource>, ApiError> {
