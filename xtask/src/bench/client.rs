@@ -53,6 +53,11 @@ impl Client {
         self.post_with("/api/v1/write", headers, message)
     }
 
+    /// Sends `body`, which is JSON, with POST and reads the whole answer.
+    pub(crate) fn post_json(&mut self, path: &str, body: &[u8]) -> Result<Answer> {
+        self.post_with(path, "Content-Type: application/json\r\n", body)
+    }
+
     // Each of `headers` ends with a line break.
     fn post_with(&mut self, path: &str, headers: &str, body: &[u8]) -> Result<Answer> {
         let (port, length) = (self.port, body.len());

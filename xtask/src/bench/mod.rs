@@ -7,6 +7,7 @@
 //! Servers run in a scratch folder on free ports of 127.0.0.1 and are killed when the run ends, however it ends.
 
 mod agree;
+mod alerting;
 mod client;
 mod exporter;
 mod host;
@@ -65,6 +66,14 @@ pub(crate) fn run(root: &Path, target: &Path, args: &[String]) -> Result<()> {
     if bench.options.wants(Measure::Storage) {
         let mut report = Report::new(Part::Storage, &bench, args);
         let measured = storage::run(&bench, &mut report).context("measuring the storage");
+        finish(root, &bench, &report, measured)?;
+    }
+    if [Measure::Rules, Measure::Alerts, Measure::Backtest]
+        .into_iter()
+        .any(|measure| bench.options.wants(measure))
+    {
+        let mut report = Report::new(Part::Alerting, &bench, args);
+        let measured = alerting::run(&bench, &mut report);
         finish(root, &bench, &report, measured)?;
     }
     Ok(())

@@ -22,9 +22,15 @@ pub(crate) enum Measure {
     PromQl,
     /// What the storage costs: writing, memory, disk, restarts.
     Storage,
+    /// Evaluating rules.
+    Rules,
+    /// Alertmanager: taking alerts, holding, listing and delivering them.
+    Alerts,
+    /// Rules replayed over the past.
+    Backtest,
 }
 
-const MEASURES: [(&str, Measure); 7] = [
+const MEASURES: [(&str, Measure); 10] = [
     ("start", Measure::Start),
     ("scrape", Measure::Scrape),
     ("queries", Measure::Queries),
@@ -32,10 +38,13 @@ const MEASURES: [(&str, Measure); 7] = [
     ("host", Measure::Host),
     ("promql", Measure::PromQl),
     ("storage", Measure::Storage),
+    ("rules", Measure::Rules),
+    ("alerts", Measure::Alerts),
+    ("backtest", Measure::Backtest),
 ];
 
-const USAGE: &str =
-    "bench [start|scrape|queries|restart|host|promql|storage ...] (default: all; queries and restart scrape first)
+const USAGE: &str = "bench [start|scrape|queries|restart|host|promql|storage|rules|alerts|backtest ...]
+                   (default: all; queries and restart scrape first)
   --targets=N      synthetic targets (50)
   --series=N       series of each target (1000)
   --interval=SEC   scrape interval, whole seconds (5)
@@ -48,6 +57,7 @@ const USAGE: &str =
   --written=N      storage: samples of remote write, one of each series in a message (6000000)
   --backfill=N     storage: series that are filled in afterwards (4000), for
   --hours=N        storage: so many hours at 15 s (24)
+  --days=N         backtest: so many days at 60 s (2)
   --no-gzip        targets send plain text
   --cupola=FILE    the binary to measure (default: release binary in cargo's target folder)
   --peers-only     measure the peers without Cupola
@@ -80,6 +90,7 @@ pub(crate) struct Options {
     pub(crate) runs: Option<usize>,
     pub(crate) only: Option<String>,
     pub(crate) storage: Sizes,
+    pub(crate) days: usize,
     pub(crate) gzip: bool,
     pub(crate) cupola: Option<PathBuf>,
     pub(crate) peers_only: bool,
@@ -104,6 +115,7 @@ impl Options {
                 backfill: 4000,
                 hours: 24,
             },
+            days: 2,
             gzip: true,
             cupola: None,
             peers_only: false,
@@ -128,6 +140,7 @@ impl Options {
                 "--written" => options.storage.written = number()? as usize,
                 "--backfill" => options.storage.backfill = number()? as usize,
                 "--hours" => options.storage.hours = number()? as usize,
+                "--days" => options.days = number()? as usize,
                 "--no-gzip" => options.gzip = false,
                 "--cupola" => options.cupola = Some(PathBuf::from(value)),
                 "--peers-only" => options.peers_only = true,

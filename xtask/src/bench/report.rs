@@ -15,6 +15,7 @@ pub(crate) enum Part {
     General,
     PromQl,
     Storage,
+    Alerting,
 }
 
 impl Part {
@@ -31,6 +32,10 @@ impl Part {
             Self::Storage => (
                 "<!-- storage figures: written by `make bench ARGS=\"storage --save\"` -->",
                 "<!-- end of storage figures -->",
+            ),
+            Self::Alerting => (
+                "<!-- alerting figures: written by `make bench ARGS=\"rules alerts backtest --save\"` -->",
+                "<!-- end of alerting figures -->",
             ),
         }
     }
@@ -108,7 +113,7 @@ fn replaced(old: &str, figures: &str, (begin, end): (&str, &str)) -> Option<Stri
 /// One table. Each row has a figure for each server; where it is a cost, a ratio below 1 is in favour of Cupola.
 pub(crate) struct Table {
     what: String,
-    kinds: Vec<Kind>,
+    names: Vec<&'static str>,
     rows: Vec<Row>,
     has_ratios: bool,
     notes: Vec<String>,
@@ -124,9 +129,15 @@ struct Row {
 impl Table {
     /// A table whose first column is headed `what`.
     pub(crate) fn new(what: &str, contenders: &[Contender]) -> Self {
+        let names: Vec<&'static str> = contenders.iter().map(|c| c.kind.name()).collect();
+        Self::of(what, &names)
+    }
+
+    /// A table with these columns, of which Cupola may be one.
+    pub(crate) fn of(what: &str, names: &[&'static str]) -> Self {
         Self {
             what: what.to_owned(),
-            kinds: contenders.iter().map(|c| c.kind).collect(),
+            names: names.to_vec(),
             rows: Vec::new(),
             has_ratios: true,
             notes: Vec::new(),
@@ -177,16 +188,16 @@ impl Table {
 
     fn text(&self) -> String {
         let cupola = self
-            .kinds
+            .names
             .iter()
-            .position(|k| *k == Kind::Cupola)
+            .position(|name| *name == Kind::Cupola.name())
             .filter(|_| self.has_ratios);
-        let peers: Vec<usize> = (0..self.kinds.len()).filter(|i| Some(*i) != cupola).collect();
+        let peers: Vec<usize> = (0..self.names.len()).filter(|i| Some(*i) != cupola).collect();
         let peers = if cupola.is_some() { peers } else { Vec::new() };
-        let names = self.kinds.iter().map(|k| k.name().to_owned());
+        let names = self.names.iter().map(|&name| name.to_owned());
         let versus = peers
             .iter()
-            .filter_map(|i| Some(format!("Cupola : {}", self.kinds.get(*i)?.name())));
+            .filter_map(|i| Some(format!("Cupola : {}", self.names.get(*i)?)));
         let mut heads: Vec<String> = names.chain(versus).collect();
         let mut lines = "--:|".repeat(heads.len());
         heads.extend(self.notes.iter().cloned());
@@ -260,7 +271,7 @@ mod tests {
     fn ratios_stand_beside_what_could_be_measured() {
         let mut table = Table {
             what: "measure".to_owned(),
-            kinds: vec![Kind::Cupola, Kind::Prometheus],
+            names: vec!["Cupola", "Prometheus"],
             rows: Vec::new(),
             has_ratios: true,
             notes: Vec::new(),
@@ -274,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_report_replaces_the_one_before() {
-        for part in [Part::General, Part::PromQl, Part::Storage] {
+        for part in [Part::General, Part::PromQl, Part::Storage, Part::Alerting] {
             let marks @ (begin, end) = part.marks();
             let old = format!("a\n{begin}\nold\n{end}\nb\n");
             let new = replaced(&old, "new\n", marks).unwrap();

@@ -284,6 +284,11 @@ impl Row {
     }
 }
 
+/// Name and labels as they are once target number `number` was scraped in a cluster.
+pub(crate) fn scraped(pairs: &[(String, String)], number: usize) -> Labels {
+    Job::of(pairs, number, 15_000).labels(pairs)
+}
+
 /// The name and labels of a line in the text format; its values hold no quotes. Memory has one name for each item.
 pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     let (name, labels) = text.split_once('{').unwrap_or((text, ""));

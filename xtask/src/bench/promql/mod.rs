@@ -17,8 +17,7 @@ mod queries;
 use anyhow::{Context as _, Result};
 
 use self::ask::Window;
-pub(super) use self::dataset::pairs;
-use self::dataset::{BLOCK_MS, Content, Shape};
+pub(super) use self::dataset::{BLOCK_MS, Content, Shape, pairs, scraped, write_blocks};
 use self::load::Loaded;
 use super::report::Report;
 use super::{Bench, machine, tell};

@@ -8,7 +8,7 @@ use crate::bench::promql::pairs;
 use crate::bench::series::{Random, Target};
 
 /// A target that sends its samples instead of being scraped.
-pub(super) struct Source {
+pub(in crate::bench) struct Source {
     target: Target,
     // Of each series, as the message has them.
     labels: Vec<Vec<u8>>,
@@ -17,23 +17,34 @@ pub(super) struct Source {
 }
 
 /// What a target showed at one time.
-pub(super) struct Tick {
+pub(in crate::bench) struct Tick {
     ts: i64,
     values: Vec<f64>,
 }
 
 impl Source {
     /// Target number `number` with `series` series.
-    pub(super) fn new(number: usize, series: usize) -> Self {
+    pub(in crate::bench) fn new(number: usize, series: usize) -> Self {
+        Self::labelled(number, series, |mut pairs| {
+            pairs.push(("instance".to_owned(), format!("node-{number:04}:9100")));
+            pairs.push(("job".to_owned(), "bench".to_owned()));
+            pairs
+        })
+    }
+
+    /// The same, with labels that `complete` makes of name and labels of a line.
+    pub(in crate::bench) fn labelled(
+        number: usize,
+        series: usize,
+        complete: impl Fn(Vec<(String, String)>) -> Vec<(String, String)>,
+    ) -> Self {
         let target = Target::new(number, series, 0);
         let mut labels = Vec::with_capacity(target.series());
         let mut names = BTreeSet::new();
         for (text, _, _) in target.values() {
-            let mut pairs = pairs(text);
+            let pairs = pairs(text);
             names.extend(pairs.first().map(|(_, name)| name.clone()));
-            pairs.push(("instance".to_owned(), format!("node-{number:04}:9100")));
-            pairs.push(("job".to_owned(), "bench".to_owned()));
-            labels.push(encoded_labels(pairs));
+            labels.push(encoded_labels(complete(pairs)));
         }
         Self {
             target,
@@ -43,18 +54,18 @@ impl Source {
         }
     }
 
-    pub(super) fn series(&self) -> usize {
+    pub(in crate::bench) fn series(&self) -> usize {
         self.labels.len()
     }
 
     /// The names of its metrics.
-    pub(super) fn names(&self) -> &BTreeSet<String> {
+    pub(in crate::bench) fn names(&self) -> &BTreeSet<String> {
         &self.names
     }
 
     /// Goes on to tick `tick`, which is due at `due_ms`: at a moment of its own within 15 s, and once in a hundred
     /// times some milliseconds late, as scrapes are.
-    pub(super) fn tick(&mut self, tick: i64, due_ms: i64) -> Tick {
+    pub(in crate::bench) fn tick(&mut self, tick: i64, due_ms: i64) -> Tick {
         self.target.advance(tick);
         let offset = Random(self.number).below(14_000) as i64;
         let mut random = Random(self.number << 32 ^ tick as u64);
@@ -70,7 +81,7 @@ impl Source {
     }
 
     /// All series with their samples at `ticks`, which are in order of time.
-    pub(super) fn message(&self, ticks: &[Tick]) -> Result<Vec<u8>> {
+    pub(in crate::bench) fn message(&self, ticks: &[Tick]) -> Result<Vec<u8>> {
         let mut message = Vec::with_capacity(self.labels.len() * (260 + 18 * ticks.len()));
         let mut series = Vec::new();
         for (index, labels) in self.labels.iter().enumerate() {
@@ -87,7 +98,7 @@ impl Source {
 }
 
 /// Series `ack{job="ack",n="..."}`, all with the same sample.
-pub(super) fn acknowledged(series: usize, ts: i64) -> Result<Vec<u8>> {
+pub(in crate::bench) fn acknowledged(series: usize, ts: i64) -> Result<Vec<u8>> {
     let mut message = Vec::new();
     for number in 0..series {
         let pairs = [

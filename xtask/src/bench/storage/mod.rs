@@ -10,7 +10,7 @@ mod active;
 mod backfill;
 mod fleet;
 mod held;
-mod message;
+pub(super) mod message;
 mod write;
 
 use anyhow::{Context as _, Result};
