@@ -97,15 +97,15 @@ fn an_alerts_life_is_told_from_its_expression_to_the_message() {
         "sent to the Alertmanager in this process\n",
         "Alertmanager: fired",
         "Alertmanager: grouped for team",
-        "Alertmanager: sent to team by webhook[0] (first notification)",
+        "Alertmanager: sent to team by webhook[0] (first notification",
         "resolved: its expression does not give it any more",
         "sent to the Alertmanager in this process as resolved",
         "Alertmanager: resolved",
-        "Alertmanager: sent to team by webhook[0] (all alerts resolved)",
+        "Alertmanager: sent to team by webhook[0] (all alerts resolved",
     ];
     let text = eventually(20, "the whole life", || {
         let finished = explained(&server, "Overload");
-        let is_whole = finished.stdout.contains("(all alerts resolved)");
+        let is_whole = finished.stdout.contains("(all alerts resolved");
         is_whole.then_some(finished.stdout)
     });
     in_order(&text, &parts);
