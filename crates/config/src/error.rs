@@ -87,6 +87,15 @@ impl ConfigErrors {
     }
 }
 
+impl From<ConfigError> for ConfigErrors {
+    fn from(first: ConfigError) -> Self {
+        Self {
+            first,
+            rest: Vec::new(),
+        }
+    }
+}
+
 impl IntoIterator for ConfigErrors {
     type Item = ConfigError;
     type IntoIter = std::iter::Chain<std::iter::Once<ConfigError>, std::vec::IntoIter<ConfigError>>;

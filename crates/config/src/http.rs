@@ -324,7 +324,8 @@ pub(crate) fn read_tls(reader: &Reader<'_>, node: &Node) -> TlsConfig {
     config
 }
 
-fn read_tls_version(section: &Section<'_>, name: &'static str) -> Option<TlsVersion> {
+/// Reads a version of TLS under Go's name for it.
+pub(crate) fn read_tls_version(section: &Section<'_>, name: &'static str) -> Option<TlsVersion> {
     let text = section.filled_text(name)?;
     let version = match text.as_str() {
         "TLS10" => TlsVersion::Tls10,

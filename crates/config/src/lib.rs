@@ -1,4 +1,4 @@
-//! prometheus.yml, rule files and alertmanager.yml: text to types that cannot hold an invalid value.
+//! prometheus.yml, rule files, alertmanager.yml and web configuration: text to types that cannot hold an invalid value.
 //!
 //! The YAML text becomes a tree whose nodes know their place (`yaml`); readers turn the tree into the types and
 //! report everything they dislike, so one run shows every mistake of a file with line and column. The types hold what
@@ -23,6 +23,7 @@ pub mod relabel;
 pub mod rules;
 pub mod time_interval;
 mod tools;
+pub mod web;
 mod yaml;
 
 pub use alertmanager::{AlertmanagerConfig, load_alertmanager, parse_alertmanager};
@@ -34,3 +35,4 @@ pub use prometheus::{PrometheusConfig, load_prometheus, parse_prometheus};
 pub use relabel::{RelabelConfig, relabel};
 pub use rules::{RuleFile, RuleOptions, load_rules, parse_rules};
 pub use tools::{load_flags, load_http_config};
+pub use web::{WebConfig, load_web_config, parse_web_config};

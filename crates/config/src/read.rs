@@ -54,7 +54,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn place(&self, pos: Pos, message: impl Into<String>, hint: Option<String>) -> ConfigError {
+    /// A mistake that is not reported yet.
+    pub(crate) fn place(&self, pos: Pos, message: impl Into<String>, hint: Option<String>) -> ConfigError {
         ConfigError {
             file: self.file.to_path_buf(),
             line: pos.line,

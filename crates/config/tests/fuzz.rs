@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cupola_config::matchers::{MatcherMode, parse_matchers};
-use cupola_config::{RuleOptions, parse_alertmanager, parse_prometheus, parse_rules, relabel};
+use cupola_config::{RuleOptions, parse_alertmanager, parse_prometheus, parse_rules, parse_web_config, relabel};
 use cupola_model::Labels;
 use cupola_testkit::fuzz;
 
@@ -95,6 +95,25 @@ fn alertmanager() {
                 let _ = interval.contains(i64::MIN);
                 let _ = interval.contains(1_700_000_000);
             }
+        }
+    });
+}
+
+#[test]
+fn web() {
+    let corpus = [
+        "tls_server_config:\n  cert_file: a\n  key: |\n    b\n  client_auth_type: RequireAnyClientCert\n  client_allowed_sans: [x]\n  \
+         cipher_suites: [TLS_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\n  curve_preferences: [X25519]\n  \
+         min_version: TLS12\n",
+        "http_server_config: {http2: false, headers: {X-Frame-Options: deny}}\nrate_limit: {interval: 1m0.5s, burst: 20}\n\
+         basic_auth_users:\n  alice: $2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi\n",
+    ]
+    .map(|text| text.as_bytes().to_vec());
+    fuzz(RUNS, &corpus, WORDS, |input| {
+        let text = String::from_utf8_lossy(input);
+        if let Ok(config) = parse_web_config(&text, Path::new("w.yml")) {
+            let shown = format!("{config:?}");
+            assert!(!shown.contains("QOauhQNbBCuQDKes6eFzPe"), "a hash is shown: {shown}");
         }
     });
 }
