@@ -1,4 +1,4 @@
-//! HTTP as a client: one owned connection per peer, TLS, and bodies with a limit.
+//! HTTP as a client: one owned connection per peer, TLS, and bodies with a limit; and TLS of our own listeners.
 //!
 //! A scrape target, a receiver and an Alertmanager are each one host that is asked again and again, so a pool buys
 //! nothing: a [`Connection`] belongs to whoever talks to that host, is kept alive between requests and opened again when
@@ -14,6 +14,8 @@ mod line;
 mod oauth;
 mod peer;
 mod proxy;
+mod san;
+mod server;
 mod sigv4;
 mod tls;
 mod unix;
@@ -23,6 +25,7 @@ pub use connection::{Connection, Request, Response};
 pub use error::NetError;
 pub use line::LineConnection;
 pub use peer::{Peer, expose, tls_of};
+pub use server::{ReadFile, ServerStream, ServerTls};
 pub use tls::{ClientPem, Tls, TlsOptions};
 pub use unix::send_to_socket;
 
