@@ -1,24 +1,22 @@
 //! `cupola alertmanager`: Alertmanager alone, without a database.
 
 use std::net::TcpListener as StdListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use cupola_alert::{Alertmanager, Options, SilenceLimits};
 use cupola_config::{AlertmanagerConfig, ConfigErrors, DiskFiles, load_alertmanager};
 use cupola_env::{Clock, RealFs, SystemClock};
 use cupola_metrics::{Gauge, Registry};
-use cupola_web::{AlertmanagerApp, Readiness};
+use cupola_web::{AlertmanagerApp, Readiness, WebConfigFile};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::cli::AlertmanagerSettings;
-use crate::load;
+use crate::{listen, load};
 
 // How long parts may take to end once they are told to.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -31,22 +29,8 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
     }
     let loaded =
         Loaded::read(&settings).map_err(|mistakes| anyhow!("the configuration cannot be used:\n{mistakes}"))?;
-    if let Some(file) = &settings.web_config_file {
-        check_web_config(file)?;
-    }
-    let listeners = settings.listen.iter().map(|address| {
-        let listener = StdListener::bind(address).with_context(|| {
-            format!(
-                "cannot listen on {address} (is another cupola or alertmanager running there? choose another address \
-                 with --web.listen-address)"
-            )
-        })?;
-        listener
-            .set_nonblocking(true)
-            .context("cannot prepare the listening socket")?;
-        Ok(listener)
-    });
-    let listeners = listeners.collect::<Result<Vec<_>>>()?;
+    let web = listen::web_config(settings.web_config_file.as_deref())?;
+    let listeners = listen::bind(&settings.listen, "--web.listen-address", "alertmanager")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_keep_alive(Duration::from_secs(5))
@@ -54,22 +38,7 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(settings, loaded, listeners, clock))
-}
-
-// Prometheus's operator always names a file, which asks for nothing unless somebody wants TLS or passwords.
-fn check_web_config(file: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("--web.config.file={}", file.display()))?;
-    let asks = |line: &&str| !matches!(line.split('#').next().unwrap_or("").trim(), "" | "{}" | "---" | "null");
-    if let Some((number, line)) = text.lines().enumerate().find(|(_, line)| asks(line)) {
-        bail!(
-            "--web.config.file={}:{}: {line:?} is not supported by this version; put a proxy with TLS and passwords \
-             before it, or leave the file empty",
-            file.display(),
-            number + 1
-        );
-    }
-    Ok(())
+    runtime.block_on(serve(settings, loaded, listeners, web, clock))
 }
 
 // A configuration with the templates that it names.
@@ -161,23 +130,18 @@ async fn serve(
     settings: AlertmanagerSettings,
     loaded: Loaded,
     listeners: Vec<StdListener>,
+    web: Option<WebConfigFile>,
     clock: Arc<dyn Clock>,
 ) -> Result<()> {
     let started_ms = clock.now_ms();
-    let listeners = listeners.into_iter().map(TcpListener::from_std);
-    let listeners = listeners
-        .collect::<std::io::Result<Vec<_>>>()
-        .context("cannot use the listening socket")?;
-    let addresses = listeners.iter().map(TcpListener::local_addr);
-    let addresses = addresses
-        .collect::<std::io::Result<Vec<_>>>()
-        .context("cannot tell the listening address")?;
+    let (listeners, addresses) = listen::within_runtime(listeners)?;
     let address = *addresses.first().context("there is no address to listen on")?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (external_url, route_prefix) = crate::server::external_urls(
         settings.external_url.as_deref(),
         settings.route_prefix.as_deref(),
         address,
+        web.as_ref().is_some_and(WebConfigFile::is_tls),
         &hostname,
     )?;
     let registry = Registry::default();
@@ -241,7 +205,8 @@ async fn serve(
         get_concurrency: settings.get_concurrency,
         timeout: settings.timeout,
     };
-    let web = tokio::spawn(cupola_web::serve_alertmanager(app, listeners, stop.child_token()));
+    let serving = cupola_web::serve_alertmanager(app, listeners, web, stop.child_token());
+    let served = tokio::spawn(serving);
     ready.set_ready();
     for address in addresses {
         info!(address = %address, external_url, "listening");
@@ -253,7 +218,7 @@ async fn serve(
     let stopped = async {
         manager.stopped().await;
         // The task's own result was handled where it arose.
-        let _ = web.await;
+        let _ = served.await;
     };
     if tokio::time::timeout(STOP_GRACE, stopped).await.is_err() {
         warn!("some parts did not end in time");
@@ -281,28 +246,6 @@ async fn wait_for_end(parts: &Arc<Reloadable>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn a_web_configuration_that_asks_for_nothing_is_fine() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("web.yml");
-        for (text, expected) in [
-            ("", None),
-            ("# nothing\n---\n{}\n", None),
-            (
-                "\ntls_server_config:\n",
-                Some("web.yml:2: \"tls_server_config:\" is not supported"),
-            ),
-        ] {
-            std::fs::write(&file, text).unwrap();
-            let checked = super::check_web_config(&file).map_err(|e| e.to_string());
-            match (&checked, expected) {
-                (Ok(()), None) => {}
-                (Err(error), Some(part)) => assert!(error.contains(part), "{error}"),
-                _ => panic!("{text:?}: {checked:?}"),
-            }
-        }
-    }
-
     #[test]
     fn the_hash_is_the_first_six_bytes_of_md5() {
         // d4 1d 8c d9 8f 00

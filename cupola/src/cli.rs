@@ -59,7 +59,7 @@ pub(crate) enum Mode {
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub mode: Mode,
-    pub listen: SocketAddr,
+    pub listen: Vec<SocketAddr>,
     pub data: PathBuf,
     pub config_file: Option<PathBuf>,
     pub alertmanager_config_file: Option<PathBuf>,
@@ -67,6 +67,8 @@ pub(crate) struct Settings {
     pub log_format: LogFormat,
     pub external_url: Option<String>,
     pub route_prefix: Option<String>,
+    /// TLS, passwords and headers of what listens.
+    pub web_config_file: Option<PathBuf>,
     pub enable_lifecycle: bool,
     pub cors_origin: Option<String>,
     pub admin_api: bool,
@@ -224,6 +226,9 @@ struct Up {
     /// An alertmanager.yml that says who is told of alerts.
     #[arg(long = "alertmanager.config.file", value_name = "FILE")]
     alertmanager_config_file: Option<PathBuf>,
+    /// A file that turns on TLS or passwords for the pages and the API, as Prometheus's --web.config.file.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
     /// The most memory one query may use, such as 512MB; auto is a quarter of what there is, 0 is no limit.
     #[arg(long = "query.max-memory", value_name = "SIZE", default_value = "auto", value_parser = Memory::parse)]
     query_max_memory: Memory,
@@ -284,7 +289,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
 fn up(up: Up) -> Command {
     let mut settings = Settings {
         mode: Mode::Up,
-        listen: up.listen,
+        listen: vec![up.listen],
         data: up.data,
         config_file: up.config_file,
         alertmanager_config_file: up.alertmanager_config_file,
@@ -292,6 +297,7 @@ fn up(up: Up) -> Command {
         log_format: up.log_format,
         external_url: None,
         route_prefix: None,
+        web_config_file: up.web_config_file,
         // Whoever can send a signal can reload; over HTTP it takes a flag, as in Prometheus.
         enable_lifecycle: false,
         cors_origin: None,
@@ -331,13 +337,14 @@ fn up(up: Up) -> Command {
     };
     let path = |p: &Option<PathBuf>| p.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
     settings.flags = BTreeMap::from([
-        ("listen".to_owned(), settings.listen.to_string()),
+        ("listen".to_owned(), up.listen.to_string()),
         ("data".to_owned(), settings.data.display().to_string()),
         ("config.file".to_owned(), path(&settings.config_file)),
         (
             "alertmanager.config.file".to_owned(),
             path(&settings.alertmanager_config_file),
         ),
+        ("web.config.file".to_owned(), path(&settings.web_config_file)),
         ("log.level".to_owned(), settings.log_level.clone()),
     ]);
     Command::Serve(Box::new(settings))
@@ -359,10 +366,10 @@ mod tests {
         for line in ["cupola", "cupola up"] {
             let settings = parsed(line).unwrap();
             assert_eq!(settings.mode, Mode::Up);
-            assert_eq!(settings.listen.to_string(), "127.0.0.1:9090");
+            assert_eq!(settings.listen, ["127.0.0.1:9090".parse().unwrap()]);
             assert_eq!(settings.data, Path::new("./data"));
         }
-        assert_eq!(parsed("cupola --listen 127.0.0.1:1").unwrap().listen.port(), 1);
+        assert_eq!(parsed("cupola --listen 127.0.0.1:1").unwrap().listen[0].port(), 1);
     }
 
     #[test]
@@ -375,7 +382,7 @@ mod tests {
             assert_eq!(settings.mode, Mode::Prometheus);
             assert_eq!(settings.config_file.as_deref(), Some(Path::new("a.yml")));
             assert_eq!(settings.data, Path::new("d"));
-            assert_eq!(settings.listen.to_string(), "0.0.0.0:9091");
+            assert_eq!(settings.listen, ["0.0.0.0:9091".parse().unwrap()]);
             assert!(!settings.enable_lifecycle);
         }
     }
@@ -401,6 +408,22 @@ mod tests {
             ["web.console.templates", "storage.tsdb.wal-compression"]
         );
         assert_eq!(settings.query_max_samples, 5);
+    }
+
+    #[test]
+    fn prometheus_listens_on_as_many_addresses_as_wanted() {
+        let flags = "--web.listen-address=:1 --web.listen-address 127.0.0.1:2 --web.config.file=web.yml";
+        let settings = parsed(&format!("prometheus {flags}")).unwrap();
+        let ports: Vec<u16> = settings.listen.iter().map(SocketAddr::port).collect();
+        assert_eq!(ports, [1, 2]);
+        assert_eq!(settings.flags["web.listen-address"], ":1,127.0.0.1:2");
+        assert_eq!(settings.web_config_file.as_deref(), Some(Path::new("web.yml")));
+        let exit = parsed("prometheus --web.listen-address=:1 --web.listen-address=x").unwrap_err();
+        assert!(
+            exit.text.contains("--web.listen-address=x: is not ADDRESS:PORT"),
+            "{}",
+            exit.text
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod auto_reload;
 mod builtin;
 mod cli;
 mod discovery;
+mod listen;
 mod load;
 mod logging;
 mod machine;

@@ -16,9 +16,8 @@ use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
 use cupola_tsdb::{DEFAULT_MAX_EXEMPLARS, LogOnly, Options, Tsdb};
-use cupola_web::{App, ConfigView, Readiness};
+use cupola_web::{App, ConfigView, Readiness, WebConfigFile};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,6 +27,7 @@ use crate::auto_reload::{self, Checksum};
 use crate::builtin;
 use crate::cli::{Mode, Settings};
 use crate::discovery::Discovery;
+use crate::listen;
 use crate::load::{self, Loaded};
 use crate::machine;
 use crate::reads;
@@ -57,7 +57,12 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
     }
     // What can be wrong is looked at before anything is touched: configuration, port, data folder.
     let loaded = load::load(&settings).map_err(|mistakes| anyhow!("the configuration cannot be used:\n{mistakes}"))?;
-    let listener = listen(&settings)?;
+    let web = listen::web_config(settings.web_config_file.as_deref())?;
+    let flag = match settings.mode {
+        Mode::Up => "--listen",
+        Mode::Prometheus => "--web.listen-address",
+    };
+    let listeners = listen::bind(&settings.listen, flag, "prometheus")?;
     let registry = Registry::default();
     let tsdb = open_storage(&settings, &loaded, clock.clone(), &registry)?;
     let workers = std::thread::available_parallelism()
@@ -73,25 +78,14 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(settings, loaded, listener, tsdb, registry, clock, started_ms))
+    let front = Front { listeners, web };
+    runtime.block_on(serve(settings, loaded, front, tsdb, registry, clock, started_ms))
 }
 
-fn listen(settings: &Settings) -> Result<StdListener> {
-    let listener = StdListener::bind(settings.listen).with_context(|| {
-        let flag = if settings.mode == Mode::Up {
-            "--listen"
-        } else {
-            "--web.listen-address"
-        };
-        format!(
-            "cannot listen on {} (is another cupola or prometheus running there? choose another address with {flag})",
-            settings.listen
-        )
-    })?;
-    listener
-        .set_nonblocking(true)
-        .context("cannot prepare the listening socket")?;
-    Ok(listener)
+// Where the server listens, and what stands before it.
+struct Front {
+    listeners: Vec<StdListener>,
+    web: Option<WebConfigFile>,
 }
 
 fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Tsdb> {
@@ -237,19 +231,21 @@ impl Reloadable {
 async fn serve(
     settings: Settings,
     loaded: Loaded,
-    listener: StdListener,
+    front: Front,
     tsdb: Tsdb,
     registry: Registry,
     clock: Arc<dyn Clock>,
     started_ms: i64,
 ) -> Result<()> {
-    let listener = TcpListener::from_std(listener).context("cannot use the listening socket")?;
-    let address = listener.local_addr().context("cannot tell the listening address")?;
+    let Front { listeners, web } = front;
+    let (listeners, addresses) = listen::within_runtime(listeners)?;
+    let address = *addresses.first().context("there is no address to listen on")?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let (external_url, route_prefix) = external_urls(
         settings.external_url.as_deref(),
         settings.route_prefix.as_deref(),
         address,
+        web.as_ref().is_some_and(WebConfigFile::is_tls),
         &hostname,
     )?;
     let stop = CancellationToken::new();
@@ -344,7 +340,7 @@ async fn serve(
     let reload = parts.clone();
     let ready = Readiness::default();
     let quit = CancellationToken::new();
-    let loopback = address.ip().is_loopback();
+    let loopback = addresses.iter().all(|address| address.ip().is_loopback());
     let cors_origin = settings
         .cors_origin
         .as_deref()
@@ -397,13 +393,15 @@ async fn serve(
         read_timeout: settings.read_timeout,
         max_listeners: settings.max_listeners,
     };
-    let serving = cupola_web::serve(app, listener, stop.child_token());
+    let serving = cupola_web::serve(app, listeners, web, stop.child_token());
     parts.apply(loaded).map_err(|e| anyhow!(e))?;
-    let web = tokio::spawn(serving);
+    let served = tokio::spawn(serving);
     let keeper = tokio::spawn(keep(tsdb.clone(), stop.child_token()));
     let historian = tokio::spawn(alert_history::keep(history, parts.clock.clone(), stop.child_token()));
     ready.set_ready();
-    info!(address = %address, "listening");
+    for address in addresses {
+        info!(address = %address, "listening");
+    }
     if settings.mode == Mode::Up {
         println!("Cupola watches this machine: {external_url}");
     }
@@ -421,7 +419,7 @@ async fn serve(
         }
         remote.stopped().await;
         // The tasks' own results were handled where they arose.
-        let _ = web.await;
+        let _ = served.await;
         let _ = keeper.await;
         let _ = historian.await;
     };
@@ -468,17 +466,20 @@ fn engine_options(settings: &Settings, loaded: &Loaded) -> EngineOptions {
     options
 }
 
-/// The URL that users reach the server by, and the prefix of all paths, as the flags give them.
+/// The URL that users reach the server by, and the prefix of all paths, as the flags give them; `is_tls` says which scheme
+/// it has where it is not given.
 pub(crate) fn external_urls(
     external_url: Option<&str>,
     route_prefix: Option<&str>,
     address: std::net::SocketAddr,
+    is_tls: bool,
     hostname: &str,
 ) -> Result<(String, String)> {
+    let scheme = if is_tls { "https" } else { "http" };
     let external = match external_url {
         Some(url) => url.trim_end_matches('/').to_owned(),
-        None if address.ip().is_unspecified() => format!("http://{hostname}:{}", address.port()),
-        None => format!("http://{address}"),
+        None if address.ip().is_unspecified() => format!("{scheme}://{hostname}:{}", address.port()),
+        None => format!("{scheme}://{address}"),
     };
     let parsed: http::Uri = external
         .parse()

@@ -1,6 +1,6 @@
 //! The HTTP side: Prometheus's API, the little more that our pages ask, the pages themselves, and `/metrics`.
 //!
-//! [`serve`] accepts connections and hands requests to the [`router`]. Every answer that needs more than a look at
+//! [`serve`] accepts connections and hands requests to the [`router`], past the passwords of a [`WebConfigFile`]. Every answer that needs more than a look at
 //! memory is computed on the blocking pool, a bounded number at once; a client that goes away stops its query. Results
 //! are written to JSON straight from the engine's columns.
 //!
@@ -12,7 +12,9 @@ mod alertmanager;
 mod api;
 mod app;
 mod assets;
+mod front;
 mod guard;
+mod http2;
 mod pages;
 mod router;
 mod serve;
@@ -23,6 +25,7 @@ mod tests;
 
 pub use alertmanager::{ALERTMANAGER_VERSION, AlertmanagerApp, alertmanager_router, serve_alertmanager};
 pub use app::{App, ConfigView, Mode, ReadLimits, Readiness, Reload};
+pub use front::WebConfigFile;
 pub use router::router;
 pub use serve::serve;
 pub use telemetry::self_metrics;

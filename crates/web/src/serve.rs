@@ -1,6 +1,7 @@
 //! Connections: accepting, bounding, ending them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,29 +10,36 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::app::App;
+use crate::front::{WebConfigFile, behind};
+use crate::http2;
 use crate::router::router;
 
 // How long requests in flight may go on after `stop`.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 // Before the next attempt where no connection can be accepted, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+// How long a client may take for the handshake of TLS, where reading a request is not limited to less.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Serves `app` on `listener` until `stop` is cancelled; then accepts nothing more, lets requests in flight finish for
-/// at most five seconds, and returns. What the server tells of itself is registered before this returns, and not only once
-/// it is awaited: the first scrape of itself is to find it.
+/// Serves `app` on all `listeners` until `stop` is cancelled; then accepts nothing more, lets requests in flight finish for
+/// at most five seconds, and returns. `web` is what `--web.config.file` names. What the server tells of itself is registered
+/// before this returns, and not only once it is awaited: the first scrape of itself is to find it.
 ///
 /// # Errors
 /// None at present: a connection that fails ends alone, and where accepting fails it is tried again.
 pub fn serve(
     app: App,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
+    web: Option<WebConfigFile>,
     stop: CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
     let ready = app.ready.clone();
@@ -41,7 +49,7 @@ pub fn serve(
     };
     let router = router(app);
     async move {
-        serve_router(router, limits, listener, stop, move || ready.set_stopping()).await;
+        serve_router(router, limits, listeners, web, stop, move || ready.set_stopping()).await;
         Ok(())
     }
 }
@@ -55,43 +63,47 @@ pub(crate) struct Limits {
     pub read_timeout: Duration,
 }
 
+// What all listeners share.
+#[derive(Clone)]
+struct Server {
+    router: Router,
+    web: Option<WebConfigFile>,
+    read_timeout: Duration,
+    places: Arc<Semaphore>,
+    connections: TaskTracker,
+    stop: CancellationToken,
+    abort: CancellationToken,
+}
+
 /// As [`serve`] with routes of the caller's choice; `stopping` is called before waiting for requests in flight.
 pub(crate) async fn serve_router(
     router: Router,
     limits: Limits,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
+    web: Option<WebConfigFile>,
     stop: CancellationToken,
     stopping: impl FnOnce(),
 ) {
-    let places = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
-    let connections = TaskTracker::new();
-    let abort = CancellationToken::new();
-    loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = places.clone().acquire_owned() => place,
-        };
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match stream {
-            Ok((stream, _)) => {
-                let serving = connection(stream, router.clone(), limits.read_timeout, stop.clone(), abort.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
-            }
-            Err(error) if is_of_the_peer(&error) => debug!(%error, "a connection ended before it was accepted"),
-            Err(error) => {
-                warn!(%error, "cannot accept connections; trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+    let server = Server {
+        router: match &web {
+            Some(file) => behind(router, file.clone()),
+            None => router,
+        },
+        web,
+        read_timeout: limits.read_timeout,
+        places: Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
+        connections: TaskTracker::new(),
+        stop,
+        abort: CancellationToken::new(),
+    };
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        server.tell(listener.local_addr().ok());
+        accepting.spawn(server.clone().accept(listener));
     }
+    while accepting.join_next().await.is_some() {}
     stopping();
-    drop(listener);
+    let Server { connections, abort, .. } = server;
     connections.close();
     if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
         info!(
@@ -103,39 +115,96 @@ pub(crate) async fn serve_router(
     }
 }
 
+impl Server {
+    // In Prometheus's words.
+    fn tell(&self, address: Option<SocketAddr>) {
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        let http2 = self.web.as_ref().is_some_and(WebConfigFile::is_http2);
+        if self.web.as_ref().is_some_and(WebConfigFile::is_tls) {
+            info!(http2, address, "TLS is enabled.");
+        } else {
+            info!(http2, address, "TLS is disabled.");
+        }
+    }
+
+    // Until it is to stop; then nobody listens any more.
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            let place = tokio::select! {
+                () = self.stop.cancelled() => return,
+                place = self.places.clone().acquire_owned() => place,
+            };
+            let stream = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match stream {
+                Ok((stream, _)) => {
+                    let serving = self.clone().connection(stream);
+                    self.connections.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
+                }
+                Err(error) if is_of_the_peer(&error) => debug!(%error, "a connection ended before it was accepted"),
+                Err(error) => {
+                    warn!(%error, "cannot accept connections; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, stream: TcpStream) {
+        // Answers are written at once; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let tls = match &self.web {
+            Some(file) => file.tls().await,
+            None => None,
+        };
+        let Some(tls) = tls else {
+            return self.http1(stream).await;
+        };
+        let stream = tokio::select! {
+            () = self.stop.cancelled() => return,
+            accepted = tokio::time::timeout(HANDSHAKE.min(self.read_timeout), tls.accept(stream)) => accepted,
+        };
+        match stream {
+            Ok(Ok(stream)) if stream.is_http2() => {
+                http2::serve(stream, self.router, self.read_timeout, self.stop, self.abort).await;
+            }
+            Ok(Ok(stream)) => self.http1(stream).await,
+            Ok(Err(error)) => debug!(%error, "TLS handshake error"),
+            Err(_) => debug!("TLS handshake error: the client takes too long"),
+        }
+    }
+
+    async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(self.read_timeout);
+        let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router)));
+        let mut is_ending = false;
+        loop {
+            tokio::select! {
+                ended = serving.as_mut() => {
+                    if let Err(error) = ended {
+                        debug!(%error, "a connection ended early");
+                    }
+                    return;
+                }
+                () = self.stop.cancelled(), if !is_ending => {
+                    is_ending = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+                () = self.abort.cancelled() => return,
+            }
+        }
+    }
+}
+
 fn is_of_the_peer(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
     )
-}
-
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    read_timeout: Duration,
-    stop: CancellationToken,
-    abort: CancellationToken,
-) {
-    // Answers are written at once; waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(read_timeout);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    let mut is_ending = false;
-    loop {
-        tokio::select! {
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
-                    debug!(%error, "a connection ended early");
-                }
-                return;
-            }
-            () = stop.cancelled(), if !is_ending => {
-                is_ending = true;
-                serving.as_mut().graceful_shutdown();
-            }
-            () = abort.cancelled() => return,
-        }
-    }
 }

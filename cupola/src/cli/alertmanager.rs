@@ -27,7 +27,6 @@ pub(crate) struct AlertmanagerSettings {
     pub max_silence_bytes: usize,
     pub per_alertname_limit: usize,
     pub start_delay: Duration,
-    /// Only one that asks for nothing is fine so far.
     pub web_config_file: Option<PathBuf>,
     pub get_concurrency: usize,
     pub timeout: Duration,
@@ -88,7 +87,7 @@ const FLAGS: &[Flag] = &[
     (
         "web.config.file",
         "",
-        "Path to configuration file that can enable TLS or authentication. This version takes only one that asks for neither.",
+        "Path to configuration file that can enable TLS or authentication.",
     ),
     (
         "web.external-url",

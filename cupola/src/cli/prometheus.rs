@@ -39,7 +39,13 @@ const FLAGS: &[Flag] = &[
         "web.listen-address",
         "0.0.0.0:9090",
         Done,
-        "Address to listen on for UI, API, and telemetry.",
+        "Address to listen on for UI, API, and telemetry. Repeatable.",
+    ),
+    (
+        "web.config.file",
+        "",
+        Done,
+        "Path to configuration file that can enable TLS or authentication.",
     ),
     (
         "web.external-url",
@@ -361,9 +367,6 @@ const FEATURES: &[&str] = &[
     "otlp-native-delta-ingestion",
 ];
 
-// Known to Prometheus, and too much of a promise to be ignored: without the feature behind them they must fail.
-const UNSUPPORTED: &[&str] = &["web.config.file"];
-
 // Blocks of seconds would be folders by the thousand.
 const SHORTEST_BLOCK_MS: i64 = 60_000;
 
@@ -395,11 +398,6 @@ pub(super) fn parse(args: &[String]) -> Result<Command, Exit> {
             .split_once('=')
             .map_or((long, None), |(n, v)| (n, Some(v.to_owned())));
         let (positive, negated) = name.strip_prefix("no-").map_or((name, false), |n| (n, true));
-        if UNSUPPORTED.contains(&name) || UNSUPPORTED.contains(&positive) {
-            return Err(Exit::mistake(format_args!(
-                "flag --{name} is not supported by this version"
-            )));
-        }
         let known = FLAGS.iter().find(|f| f.0 == name).map(|f| (f, false));
         let known = known.or_else(|| {
             FLAGS
@@ -446,13 +444,13 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
     let memory = |name: &str| Memory::parse(&text(name)).map(|m| m.0).map_err(|e| bad(name, &e));
     let switch = |name: &str| text(name).parse::<bool>().map_err(|e| bad(name, &e));
     let optional = |name: &str| Some(text(name)).filter(|t| !t.is_empty());
-    if given.get("web.listen-address").is_some_and(|v| v.len() > 1) {
-        return Err(Exit::mistake(
-            "more than one --web.listen-address is not supported by this version",
-        ));
-    }
-    let listen =
-        listen_address(&text("web.listen-address")).ok_or_else(|| bad("web.listen-address", &"is not ADDRESS:PORT"))?;
+    let default = vec![text("web.listen-address")];
+    let addresses = given.get("web.listen-address").unwrap_or(&default).iter();
+    let addresses = addresses.map(|address| {
+        let parsed = listen_address(address);
+        parsed.ok_or_else(|| Exit::mistake(format_args!("--web.listen-address={address}: is not ADDRESS:PORT")))
+    });
+    let listen = addresses.collect::<Result<Vec<_>, _>>()?;
     let size = match text("storage.tsdb.retention.size").as_str() {
         "0" => 0,
         text => {
@@ -492,6 +490,9 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
             flags.insert(repeatable.to_owned(), values.join(", "));
         }
     }
+    if let Some(values) = given.get("web.listen-address") {
+        flags.insert("web.listen-address".to_owned(), values.join(","));
+    }
     let features = given
         .get("enable-feature")
         .into_iter()
@@ -522,6 +523,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         log_format,
         external_url: optional("web.external-url"),
         route_prefix: optional("web.route-prefix"),
+        web_config_file: optional("web.config.file").map(PathBuf::from),
         enable_lifecycle: switch("web.enable-lifecycle")?,
         cors_origin: optional("web.cors.origin"),
         admin_api: switch("web.enable-admin-api")?,

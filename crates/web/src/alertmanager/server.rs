@@ -22,6 +22,7 @@ use tracing::{error, info};
 use super::pages::{self, Pages};
 use super::{ALERTMANAGER_VERSION, V2};
 use crate::app::{Readiness, Reload};
+use crate::front::WebConfigFile;
 use crate::pages::text;
 use crate::router::prefixed;
 use crate::serve::{Limits, serve_router};
@@ -150,13 +151,15 @@ pub fn alertmanager_router(app: AlertmanagerApp) -> Router {
     prefixed(routes, prefix, to)
 }
 
-/// Serves `app` on all `listeners` until `stop` is cancelled; requests in flight then get a few seconds.
+/// Serves `app` on all `listeners` until `stop` is cancelled; requests in flight then get a few seconds. `web` is what
+/// `--web.config.file` names.
 ///
 /// # Errors
 /// None at present: a connection that fails ends alone, and where accepting fails it is tried again.
 pub fn serve_alertmanager(
     app: AlertmanagerApp,
     listeners: Vec<TcpListener>,
+    web: Option<WebConfigFile>,
     stop: CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + Send + 'static {
     let ready = app.ready.clone();
@@ -166,15 +169,7 @@ pub fn serve_alertmanager(
     };
     let router = alertmanager_router(app);
     async move {
-        let serving = listeners.into_iter().map(|listener| {
-            let (router, stop, ready) = (router.clone(), stop.clone(), ready.clone());
-            tokio::spawn(serve_router(router, limits, listener, stop, move || {
-                ready.set_stopping()
-            }))
-        });
-        for one in serving.collect::<Vec<_>>() {
-            one.await.map_err(io::Error::other)?;
-        }
+        serve_router(router, limits, listeners, web, stop, move || ready.set_stopping()).await;
         Ok(())
     }
 }

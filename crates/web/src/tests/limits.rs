@@ -116,7 +116,8 @@ async fn a_client_that_hangs_up_ends_its_query() {
     let serving = tokio::spawn(serve_router(
         server.router.clone(),
         LIMITS,
-        listener,
+        vec![listener],
+        None,
         stop.clone(),
         || {},
     ));
@@ -142,7 +143,8 @@ async fn a_client_that_stops_reading_a_streamed_answer_ends_it() {
     let serving = tokio::spawn(serve_router(
         server.router.clone(),
         LIMITS,
-        listener,
+        vec![listener],
+        None,
         stop.clone(),
         || {},
     ));

@@ -30,7 +30,7 @@ async fn listen(router: Router) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve_router(router, LIMITS, listener, stop.clone(), || {}));
+    let serving = tokio::spawn(serve_router(router, LIMITS, vec![listener], None, stop.clone(), || {}));
     Listening { address, stop, serving }
 }
 
@@ -190,7 +190,7 @@ async fn serving_ends_in_not_being_ready() {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let registry = app.registry.clone();
-    let serving = crate::serve(app, listener, stop.clone());
+    let serving = crate::serve(app, vec![listener], None, stop.clone());
     // The first scrape of itself missed it while that waited for the server's task to begin.
     let families = registry.snapshot();
     assert!(families.iter().any(|family| family.name == "prometheus_build_info"));
@@ -221,7 +221,8 @@ async fn a_request_that_does_not_come_ends_its_connection() {
     let serving = tokio::spawn(serve_router(
         server.router.clone(),
         limits,
-        listener,
+        vec![listener],
+        None,
         stop.clone(),
         || {},
     ));
