@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 /// A program and the Debian package that brings it.
 pub(crate) type Neighbour = (&'static str, &'static str);
 
-const NEIGHBOURS: [Neighbour; 7] = [
+const NEIGHBOURS: [Neighbour; 9] = [
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
@@ -17,6 +17,8 @@ const NEIGHBOURS: [Neighbour; 7] = [
     ("chromium", "chromium"),
     ("aiosmtpd", "python3-aiosmtpd"),
     ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("amtool", "prometheus-alertmanager"),
 ];
 
 /// Installs what is missing when run as root on Debian. Returns the names of what is still missing.

@@ -1,11 +1,12 @@
 //! `promtool check`: files before a server reads them, and servers.
 
 use std::io;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use cupola_promql::ParseOptions;
 
-use super::{Io, config, metrics, ready, rules};
+use super::{Io, config, metrics, ready, rules, web_config};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
@@ -23,6 +24,12 @@ pub(super) enum Check {
     },
     /// Check whether rule files are valid.
     Rules(rules::RuleArgs),
+    /// Check whether web configuration files are valid, and the certificates and keys that they name.
+    WebConfig {
+        /// The web configuration files.
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 /// Does what was asked for and gives the exit code.
@@ -33,5 +40,6 @@ pub(super) fn run(check: &Check, options: ParseOptions, io: &mut Io<'_>) -> io::
         Check::Ready(args) => ready::check(args, "/-/ready", io),
         Check::Metrics { extended } => metrics::check(*extended, io),
         Check::Rules(args) => rules::check(args, options, io),
+        Check::WebConfig { files } => web_config::check(files, io),
     }
 }

@@ -13,6 +13,7 @@ mod rules;
 mod scripts;
 mod tsdb;
 mod unit_tests;
+mod web_config;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
