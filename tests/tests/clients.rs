@@ -2,6 +2,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use cupola_tests::{Background, FakeServer, Home, Reply, Server, eventually, free_address, neighbour, run};
@@ -124,9 +126,12 @@ fn a_job_with_oauth2_has_one_token_and_a_token_server_that_hangs_is_its_own_jobs
     });
     let begin = format!("oauth2: cannot fetch token from {}: ", fake.url("/hangs"));
     assert!(error.contains(&begin) && error.contains("deadline"), "{error}");
-    for path in ["/api/v1/targets", "/api/v1/status/config", "/metrics"] {
+    for path in ["/api/v1/targets", "/metrics"] {
         assert!(!server.get(path).text().contains("hunter"), "{path} shows a secret");
     }
+    // A URL that is no secret upstream is shown as it is.
+    let shown = server.get("/api/v1/status/config").text();
+    assert!(!shown.contains("hunter-1") && !shown.contains("hunter-2"), "{shown}");
     assert!(!server.log().join("\n").contains("hunter"));
 }
 
@@ -217,4 +222,60 @@ fn debians_node_exporter_is_scraped_over_tls_with_and_without_http_2() {
     });
     let counts = server.query("count by (job) ({__name__=~\"node_.*\"})");
     assert_eq!(counts.len(), 2);
+}
+
+#[test]
+fn targets_behind_unix_sockets_are_told_apart_though_their_address_is_the_same() {
+    let home = Home::new();
+    for name in ["one", "two"] {
+        let socket = home.path().join(name);
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                std::thread::spawn(move || {
+                    let mut request = [0; 4096];
+                    while stream.read(&mut request).is_ok_and(|n| n > 0) {
+                        let body = format!("behind{{socket=\"{name}\"}} 1\n");
+                        let head = format!(
+                            "HTTP/1.1 200 OK\r\nContent-Type: {TEXT}\r\nContent-Length: {}\r\n\r\n",
+                            body.len()
+                        );
+                        if stream.write_all((head + &body).as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+    }
+    let config = home.write(
+        "prometheus.yml",
+        &format!(
+            "global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\nscrape_configs:\n- job_name: j\n  \
+             proxy_url: http://127.0.0.1:1\n  static_configs:\n  - targets: [one, two, none]\n  relabel_configs:\n  \
+             - {{source_labels: [__address__], target_label: __unix_socket__, replacement: '{}/$1'}}\n  \
+             - {{target_label: __address__, replacement: 'localhost'}}\n  \
+             - {{source_labels: [__unix_socket__], target_label: instance, regex: '.*/', replacement: same}}\n",
+            home.path().display()
+        ),
+    );
+    let server = Server::prometheus(&home, &config, &[]);
+    eventually(20, "both are scraped", || {
+        Some(server.query("behind").len()).filter(|count| *count == 2)
+    });
+    let told = eventually(20, "the third has failed", || {
+        let targets = server.api("/api/v1/targets", &[]);
+        let errors = targets["activeTargets"].as_array().unwrap().iter();
+        let mut errors = errors.filter_map(|t| t["lastError"].as_str().filter(|e| !e.is_empty()));
+        errors.next().map(str::to_owned)
+    });
+    let path = home.path().join("none");
+    assert!(
+        told.ends_with(&format!(
+            "dial unix {}: connect: no such file or directory",
+            path.display()
+        )),
+        "{told}"
+    );
 }

@@ -1,14 +1,13 @@
 //! A Docker daemon's API, as far as discovery asks it (Prometheus 3.14, `discovery/moby`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cupola_config::common::HttpClientConfig;
 use cupola_config::prometheus::DockerFilter;
 use cupola_model::{Labels, LabelsBuilder, query_escape};
-use cupola_net::{Peer, Request, Response, send_to_socket};
+use cupola_net::{Peer, Request, Response};
 use http::header::USER_AGENT;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde::Deserialize;
@@ -45,7 +44,10 @@ impl Daemon {
     pub(crate) fn new(host: &str, http: &HttpClientConfig, timeout: Duration) -> Self {
         Self {
             host: host.to_owned(),
-            peer: Peer::new(http),
+            peer: match host.strip_prefix("unix://") {
+                Some(socket) => Peer::over_socket(http, socket.trim_end_matches('/').into()),
+                None => Peer::new(http),
+            },
             timeout,
         }
     }
@@ -66,11 +68,10 @@ impl Daemon {
 
     async fn send(&mut self, path: &str) -> Result<Response, String> {
         let host = self.host.trim_end_matches('/');
-        let socket = host.strip_prefix("unix://");
-        let base = match socket {
-            Some(_) => "http://localhost".to_owned(),
+        let base = match host.starts_with("unix://") {
+            true => "http://localhost".to_owned(),
             // As Docker's own client: tcp is HTTP.
-            None => host.replacen("tcp://", "http://", 1),
+            false => host.replacen("tcp://", "http://", 1),
         };
         let url: Uri = format!("{base}{path}").parse().map_err(|e| format!("{base:?}: {e}"))?;
         let mut headers = HeaderMap::new();
@@ -85,11 +86,7 @@ impl Daemon {
             gzip: false,
             follow_redirects: false,
         };
-        let response = match socket {
-            Some(socket) => send_to_socket(Path::new(socket), &request).await,
-            None => self.peer.send(request).await,
-        };
-        response.map_err(|e| e.to_string())
+        self.peer.send(request).await.map_err(|e| e.to_string())
     }
 }
 

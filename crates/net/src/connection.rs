@@ -1,7 +1,6 @@
 //! One connection to one peer, opened when needed and kept for the next request.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 
 use crate::dial::{Dialer, Sender};
-use crate::proxy::{Kind, Proxies};
+use crate::proxy::Kind;
 use crate::{NetError, Tls, gzip, sigv4, zstd};
 
 // As Go's http.Client: a longer chain is a loop.
@@ -92,13 +91,8 @@ impl Connection {
         }
     }
 
-    /// The same, through the proxies that are on the way; whether HTTP/2 is offered; and whether requests are signed.
-    pub(crate) fn through(proxies: Proxies, http2: bool, signed: Option<SigV4Config>) -> Self {
-        let dialer = Dialer {
-            tls: None,
-            proxies: Arc::new(proxies),
-            http2,
-        };
+    /// One that is opened as `dialer` says; `signed` tells how requests are signed, if they are.
+    pub(crate) fn with(dialer: Dialer, signed: Option<SigV4Config>) -> Self {
         Self {
             dialer,
             signed,

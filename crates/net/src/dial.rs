@@ -1,5 +1,6 @@
 //! Opening a connection: to the peer or through a proxy, with TLS where it is asked for, and which HTTP is then spoken.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -30,6 +31,8 @@ pub(crate) struct Dialer {
     pub proxies: Arc<Proxies>,
     /// Whether HTTP/2 is offered, where TLS is spoken: as upstream, never in plain text.
     pub http2: bool,
+    /// The Unix socket at which every host is.
+    pub socket: Option<PathBuf>,
 }
 
 /// Sends requests over an open connection.
@@ -78,9 +81,10 @@ impl Dialer {
         https: bool,
         proxy: Option<&ProxyServer>,
     ) -> Result<Sender, NetError> {
-        let stream: Box<dyn Stream> = match proxy {
-            None => Box::new(connect(host, port).await?),
-            Some(proxy) => self.connect_through(proxy, host, port, https).await?,
+        let stream: Box<dyn Stream> = match (&self.socket, proxy) {
+            (Some(path), _) => Box::new(connect_socket(path).await?),
+            (None, None) => Box::new(connect(host, port).await?),
+            (None, Some(proxy)) => self.connect_through(proxy, host, port, https).await?,
         };
         if !https {
             return speak_http1(stream).await;
@@ -126,8 +130,15 @@ impl Dialer {
     }
 }
 
-// One address of the name after the other.
-async fn connect(name: &str, port: u16) -> Result<TcpStream, NetError> {
+async fn connect_socket(path: &Path) -> Result<UnixStream, NetError> {
+    UnixStream::connect(path).await.map_err(|source| NetError::Connect {
+        address: path.display().to_string(),
+        source,
+    })
+}
+
+/// Tries one address of the name after the other.
+pub(crate) async fn connect(name: &str, port: u16) -> Result<TcpStream, NetError> {
     let lookup = tokio::net::lookup_host((name, port)).await;
     let addresses = lookup.map_err(|source| NetError::Resolve {
         host: name.to_owned(),

@@ -26,9 +26,9 @@ pub enum NetError {
         source: io::Error,
     },
     /// No connection.
-    #[error("dial tcp {address}: connect: {}", io_reason(.source))]
+    #[error("dial {} {address}: connect: {}", network(.address), io_reason(.source))]
     Connect {
-        /// Address and port.
+        /// Address and port, or the path of a Unix socket.
         address: String,
         /// What the system said.
         #[source]
@@ -102,6 +102,11 @@ pub enum NetError {
     /// A redirect that cannot be followed.
     #[error("redirect: {0}")]
     Redirect(String),
+}
+
+// As Go names it; no address begins with a slash.
+fn network(address: &str) -> &'static str {
+    if address.starts_with('/') { "unix" } else { "tcp" }
 }
 
 // The system's words without the error number, as Go prints them.

@@ -18,7 +18,6 @@ mod san;
 mod server;
 mod sigv4;
 mod tls;
-mod unix;
 mod zstd;
 
 pub use connection::{Connection, Request, Response};
@@ -27,7 +26,6 @@ pub use line::LineConnection;
 pub use peer::{Peer, expose, tls_of};
 pub use server::{ReadFile, ServerStream, ServerTls};
 pub use tls::{ClientPem, Tls, TlsOptions};
-pub use unix::send_to_socket;
 
 #[cfg(test)]
 mod tests;

@@ -4,9 +4,9 @@ use std::io;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::dial::connect;
 use crate::{NetError, Tls};
 
 // No line of an answer is longer.
@@ -29,32 +29,11 @@ impl LineConnection {
     /// # Errors
     /// [`NetError::Resolve`], [`NetError::Connect`].
     pub async fn open(host: &str, port: u16) -> Result<Self, NetError> {
-        let found = tokio::net::lookup_host((host, port)).await;
-        let addresses = found.map_err(|source| NetError::Resolve {
-            host: host.to_owned(),
-            source,
-        })?;
-        let mut failed = None;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    return Ok(Self {
-                        stream: BufReader::new(Box::new(stream)),
-                        is_encrypted: false,
-                    });
-                }
-                Err(source) => {
-                    failed = Some(NetError::Connect {
-                        address: address.to_string(),
-                        source,
-                    });
-                }
-            }
-        }
-        Err(failed.unwrap_or_else(|| NetError::Resolve {
-            host: host.to_owned(),
-            source: io::Error::new(io::ErrorKind::NotFound, "no such host"),
-        }))
+        let stream = connect(host, port).await?;
+        Ok(Self {
+            stream: BufReader::new(Box::new(stream)),
+            is_encrypted: false,
+        })
     }
 
     /// Goes on encrypted, the peer being `host` unless `tls` names another. What the peer sent unasked before is a breach

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
-use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource, SigV4Config, TlsConfig, TlsVersion};
+use cupola_config::common::{
+    Auth, HttpClientConfig, PemSource, ProxyConfig, SecretSource, SigV4Config, TlsConfig, TlsVersion,
+};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::dial::Dialer;
 use crate::oauth::TokenSource;
 use crate::proxy::Proxies;
 use crate::{ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions};
@@ -38,6 +41,20 @@ impl Peer {
     /// A peer to be spoken to as `config` says. Nothing is opened or read yet.
     #[must_use]
     pub fn new(config: &HttpClientConfig) -> Self {
+        Self::at(config, None)
+    }
+
+    /// The same behind a Unix socket: of the URL, host and port are only told to the peer, and no proxy is on the way.
+    #[must_use]
+    pub fn over_socket(config: &HttpClientConfig, socket: PathBuf) -> Self {
+        let config = HttpClientConfig {
+            proxy: ProxyConfig::default(),
+            ..config.clone()
+        };
+        Self::at(&config, Some(socket))
+    }
+
+    fn at(config: &HttpClientConfig, socket: Option<PathBuf>) -> Self {
         let proxies = Proxies::of(&config.proxy, |name| std::env::var(name).ok());
         let (proxies, bad_proxy) = match proxies {
             Ok(proxies) => (proxies, None),
@@ -48,9 +65,15 @@ impl Peer {
             Some(Auth::SigV4(config)) => (None, Some(SigV4Config::clone(config))),
             _ => (None, None),
         };
+        let dialer = Dialer {
+            tls: None,
+            proxies: Arc::new(proxies),
+            http2: config.enable_http2,
+            socket,
+        };
         Self {
             config: config.clone(),
-            connection: Connection::through(proxies, config.enable_http2, signed),
+            connection: Connection::with(dialer, signed),
             tls_files: None,
             tokens,
             bad_proxy,

@@ -251,6 +251,7 @@ impl Starter<'_> {
         forced: &Arc<ForcedError>,
     ) -> Running {
         let manager = self.manager;
+        let socket = target.socket.clone();
         let running = Running {
             target: target.clone(),
             status: Arc::default(),
@@ -269,7 +270,10 @@ impl Starter<'_> {
             metrics: manager.metrics.clone(),
             source: match source {
                 Some(local) => Source::Local(local.clone()),
-                None => Source::Http(Box::new(Peer::new(&config.http))),
+                None => Source::Http(Box::new(match socket {
+                    Some(socket) => Peer::over_socket(&config.http, socket),
+                    None => Peer::new(&config.http),
+                })),
             },
             stop: running.stop.clone(),
             end_series: running.end_series.clone(),

@@ -4,6 +4,7 @@
 //! changed: one group that is told anew is relabelled anew, the others are not looked at.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cupola_config::prometheus::{ScrapeConfig, TargetGroup};
@@ -29,6 +30,7 @@ pub(crate) type GroupKey = (u64, Arc<str>);
 struct TargetKey {
     labels: Labels,
     url: Uri,
+    socket: Option<PathBuf>,
     interval_ms: i64,
     timeout_ms: i64,
 }
@@ -38,6 +40,7 @@ impl TargetKey {
         Self {
             labels: target.labels.clone(),
             url: target.url.clone(),
+            socket: target.socket.clone(),
             interval_ms: target.interval_ms,
             timeout_ms: target.timeout_ms,
         }

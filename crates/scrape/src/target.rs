@@ -1,5 +1,7 @@
 //! From a discovered address to a target: default labels, relabelling, the URL.
 
+use std::path::PathBuf;
+
 use cupola_config::prometheus::{ScrapeConfig, TargetGroup};
 use cupola_config::relabel;
 use cupola_model::{Labels, LabelsBuilder, format_duration, parse_duration, query_escape};
@@ -15,6 +17,8 @@ pub struct Target {
     pub labels: Labels,
     /// What is asked.
     pub url: Uri,
+    /// The Unix socket it is asked at, instead of the URL's host: the label `__unix_socket__`.
+    pub socket: Option<PathBuf>,
     /// Milliseconds between scrapes.
     pub interval_ms: i64,
     /// Milliseconds a scrape may take.
@@ -134,6 +138,8 @@ fn target(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Target>, 
         return Err(TargetError::Timeout { timeout, interval });
     }
     let url = url(config, &labels, &address)?;
+    let socket = Some(labels.get("__unix_socket__")).filter(|path| !path.is_empty());
+    let socket = socket.map(PathBuf::from);
     labels.retain(|name, _| !name.starts_with("__meta_"));
     if labels.get("instance").is_empty() {
         labels.set("instance", &address);
@@ -143,6 +149,7 @@ fn target(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Target>, 
         discovered: discovered.clone(),
         labels: labels.build(),
         url,
+        socket,
         interval_ms,
         timeout_ms,
     }))
