@@ -70,11 +70,6 @@ fn upstream_files_get_upstream_verdicts() {
 fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
     for (text, name, line) in [
         (
-            "remote_write:\n- url: http://x\n  sigv4: {region: x, role_arn: r, access_key: a, secret_key: hunter-1}\n",
-            "role_arn",
-            3,
-        ),
-        (
             "remote_write:\n- url: http://x\n  azuread: {oauth: {client_id: 00000000-0000-0000-0000-000000000000, \
              tenant_id: 00000000-0000-0000-0000-000000000000, client_secret: hunter-5}}\n",
             "azuread",
@@ -109,11 +104,6 @@ fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
         (
             "scrape_configs:\n- job_name: a\n  vultr_sd_configs: [{authorization: {credentials: hunter-3}}]\n",
             "vultr_sd_configs",
-            3,
-        ),
-        (
-            "alerting:\n  alertmanagers:\n  - sigv4: {region: x, secret_key: hunter-4, access_key: a, role_arn: r}\n",
-            "role_arn",
             3,
         ),
         (

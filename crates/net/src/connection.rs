@@ -4,14 +4,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cupola_config::common::SigV4Config;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 
 use crate::dial::{Dialer, Sender};
 use crate::proxy::Kind;
-use crate::{NetError, Tls, gzip, sigv4, zstd};
+use crate::sigv4::Signer;
+use crate::{NetError, Tls, gzip, zstd};
 
 // As Go's http.Client: a longer chain is a loop.
 const MAX_REDIRECTS: usize = 10;
@@ -65,7 +65,7 @@ pub struct Response {
 #[derive(Debug, Default)]
 pub struct Connection {
     dialer: Dialer,
-    signed: Option<SigV4Config>,
+    signer: Option<Signer>,
     open: Option<(String, Sender)>,
 }
 
@@ -91,13 +91,17 @@ impl Connection {
         }
     }
 
-    /// One that is opened as `dialer` says; `signed` tells how requests are signed, if they are.
-    pub(crate) fn with(dialer: Dialer, signed: Option<SigV4Config>) -> Self {
+    /// One that is opened as `dialer` says.
+    pub(crate) fn with(dialer: Dialer) -> Self {
         Self {
             dialer,
-            signed,
-            open: None,
+            ..Self::default()
         }
+    }
+
+    /// Who signs the requests from now on.
+    pub(crate) fn set_signer(&mut self, signer: Signer) {
+        self.signer = Some(signer);
     }
 
     /// Whether TLS is spoken on the way to `url`, with the peer or with a proxy.
@@ -193,8 +197,8 @@ impl Connection {
             let value = HeaderValue::from_str(authority).map_err(|_| bad("host is no header value"))?;
             out.headers_mut().insert(HOST, value);
         }
-        if let Some(signed) = self.signed.as_ref().filter(|_| !hop.has_left) {
-            sigv4::sign(signed, &request.method, url, &request.body, out.headers_mut())?;
+        if let Some(signer) = self.signer.as_ref().filter(|_| !hop.has_left) {
+            signer.sign(&request.method, url, &request.body, out.headers_mut())?;
         }
         if let Some(value) = asked_proxy.and_then(|p| p.authorization.clone()) {
             out.headers_mut().insert(PROXY_AUTHORIZATION, value);

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use base64::Engine as _;
-use cupola_config::common::{
-    Auth, HttpClientConfig, PemSource, ProxyConfig, SecretSource, SigV4Config, TlsConfig, TlsVersion,
-};
+use cupola_config::common::{Auth, HttpClientConfig, PemSource, ProxyConfig, SecretSource, TlsConfig, TlsVersion};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use parking_lot::Mutex;
@@ -17,6 +15,7 @@ use tokio::time::Instant;
 use crate::dial::Dialer;
 use crate::oauth::TokenSource;
 use crate::proxy::Proxies;
+use crate::sigv4::RoleKeys;
 use crate::{ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions};
 
 /// A peer that is asked again and again over one connection.
@@ -30,6 +29,7 @@ pub struct Peer {
     // How the files of TLS were when it was made of them.
     tls_files: Option<Vec<Stamp>>,
     tokens: Option<Arc<TokenSource>>,
+    keys: Option<Arc<RoleKeys>>,
     // Why the proxies of the configuration cannot be used.
     bad_proxy: Option<&'static str>,
 }
@@ -60,9 +60,9 @@ impl Peer {
             Ok(proxies) => (proxies, None),
             Err(reason) => (Proxies::default(), Some(reason)),
         };
-        let (tokens, signed) = match &config.auth {
+        let (tokens, keys) = match &config.auth {
             Some(Auth::OAuth2(config)) => (Some(TokenSource::shared(config)), None),
-            Some(Auth::SigV4(config)) => (None, Some(SigV4Config::clone(config))),
+            Some(Auth::SigV4(config)) => (None, Some(RoleKeys::shared(config))),
             _ => (None, None),
         };
         let dialer = Dialer {
@@ -73,9 +73,10 @@ impl Peer {
         };
         Self {
             config: config.clone(),
-            connection: Connection::with(dialer, signed),
+            connection: Connection::with(dialer),
             tls_files: None,
             tokens,
+            keys,
             bad_proxy,
         }
     }
@@ -93,6 +94,12 @@ impl Peer {
         let (begun, timeout) = (Instant::now(), request.timeout);
         request.follow_redirects = self.config.follow_redirects;
         self.add_headers(&mut request.headers)?;
+        if let Some(keys) = self.keys.clone() {
+            let signer = tokio::time::timeout(timeout, keys.signer(timeout)).await;
+            self.connection
+                .set_signer(signer.unwrap_or(Err(NetError::Timeout(timeout)))?);
+            request.timeout = timeout.saturating_sub(begun.elapsed());
+        }
         let mut token = None;
         if let Some(tokens) = self.tokens.clone() {
             let fetched = tokens.token(request.headers.get(USER_AGENT), timeout);

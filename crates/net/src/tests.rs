@@ -20,24 +20,25 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{NetError, Peer, Request, Response};
 
 /// What a server got.
-struct Got {
-    version: Version,
-    method: Method,
-    // As it was asked for: with HTTP/2 a whole URL.
-    uri: String,
-    headers: HeaderMap,
-    body: Bytes,
+pub(crate) struct Got {
+    pub version: Version,
+    pub method: Method,
+    /// As it was asked for: with HTTP/2 a whole URL.
+    pub uri: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
-type Reply = Arc<dyn Fn(&Got) -> http::Response<Full<Bytes>> + Send + Sync>;
+pub(crate) type Reply = Arc<dyn Fn(&Got) -> http::Response<Full<Bytes>> + Send + Sync>;
 
-fn ok(body: &str) -> http::Response<Full<Bytes>> {
+pub(crate) fn ok(body: &str) -> http::Response<Full<Bytes>> {
     http::Response::new(Full::new(Bytes::copy_from_slice(body.as_bytes())))
 }
 
@@ -48,8 +49,8 @@ fn redirect(status: u16, to: &str) -> http::Response<Full<Bytes>> {
     response
 }
 
-// A server; with TLS it speaks what was agreed on.
-async fn serve(tls: Option<Arc<ServerConfig>>, reply: Reply) -> (u16, Receiver<Got>) {
+/// A server; with TLS it speaks what was agreed on. What it got comes out of the channel.
+pub(crate) async fn serve(tls: Option<Arc<ServerConfig>>, reply: Reply) -> (u16, Receiver<Got>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sent, received) = channel();
@@ -404,5 +405,56 @@ async fn a_certificate_that_is_its_own_authority_is_taken_for_its_names_only() {
     ] {
         let error = send(&mut peer, Method::GET, &url, "").await.unwrap_err();
         assert!(matches!(error, NetError::Tls { .. }), "{error}");
+    }
+}
+
+// A proxy that makes a way to any port of this machine, itself spoken to by TLS where `tls` says how.
+async fn tunnel(tls: Option<Arc<ServerConfig>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tls = tls.clone();
+            tokio::spawn(async move {
+                let mut stream: Box<dyn crate::line::Stream> = match tls {
+                    Some(tls) => Box::new(TlsAcceptor::from(tls).accept(stream).await.unwrap()),
+                    None => Box::new(stream),
+                };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap();
+                let target = head.strip_prefix("CONNECT localhost:").unwrap();
+                let target: u16 = target.split(' ').next().unwrap().parse().unwrap();
+                let mut peer = TcpStream::connect(("127.0.0.1", target)).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\nVia: t\r\n\r\n").await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut peer).await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn tls_and_http_2_go_through_proxies_that_may_speak_tls_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(certificate) = Certificate::make(dir.path(), "server") else {
+        return;
+    };
+    let (port, got) = serve(Some(certificate.server(&[b"h2"])), Arc::new(|_: &Got| ok("far"))).await;
+    let (plain, encrypted) = (tunnel(None).await, tunnel(Some(certificate.server(&[]))).await);
+    for proxy in [
+        format!("http://127.0.0.1:{plain}"),
+        format!("https://127.0.0.1:{encrypted}"),
+    ] {
+        let mut config = certificate.client();
+        config.proxy.url = Some(Secret::new(proxy));
+        let mut peer = Peer::new(&config);
+        for _ in 0..2 {
+            let response = send(&mut peer, Method::GET, &format!("https://localhost:{port}/"), "").await;
+            assert_eq!(response.unwrap().body, b"far");
+            assert_eq!(got.try_recv().unwrap().version, Version::HTTP_2);
+        }
     }
 }

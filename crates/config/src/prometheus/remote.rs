@@ -408,8 +408,6 @@ fn read_remote_auth(section: &Section<'_>, has_other: bool) -> Option<RemoteAuth
 
 pub(super) fn read_sigv4(reader: &Reader<'_>, node: &Node) -> SigV4Config {
     let section = reader.section(node, "sigv4.plain");
-    // Its keys would have to be asked for first.
-    section.not_yet("role_arn");
     let config = SigV4Config {
         region: section.text("region").unwrap_or_default(),
         access_key: section.text("access_key").unwrap_or_default(),

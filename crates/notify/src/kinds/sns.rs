@@ -27,8 +27,10 @@ pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
             .transpose()?
             .map(Secret::new),
         profile: message.config.text("profile").to_owned(),
+        role_arn: message.config.text("role_arn").to_owned(),
+        external_id: message.config.text("external_id").to_owned(),
+        use_fips_sts_endpoint: message.config.text("use_fips_sts_endpoint") == "true",
         service_name: "sns".to_owned(),
-        ..SigV4Config::default()
     };
     let url = match message.field("api_url")? {
         url if url.is_empty() => {

@@ -270,9 +270,9 @@ pub(super) fn sns(section: &Section<'_>, config: &mut IntegrationConfig, _: &Glo
         for name in ["region", "access_key", "profile", "role_arn", "external_id"] {
             config.texts.insert(name, sigv4.text(name).unwrap_or_default());
         }
-        sigv4.bool("use_fips_sts_endpoint");
-        // Its keys would have to be asked for first.
-        sigv4.not_yet("role_arn");
+        if sigv4.bool("use_fips_sts_endpoint") == Some(true) {
+            config.texts.insert("use_fips_sts_endpoint", "true".to_owned());
+        }
         if let Some(key) = sigv4.secret("secret_key") {
             config.secrets.insert("secret_key", SecretSource::Inline(key));
         }

@@ -1,0 +1,341 @@
+use super::*;
+use crate::tests::{Got, Reply, ok, serve};
+use cupola_config::common::Secret;
+
+#[test]
+fn hmacs_are_those_of_rfc_4231() {
+    let mac = hmac(b"Jefe", b"what do ya want for nothing?");
+    assert_eq!(
+        hex(&mac),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    );
+    let mac = hmac(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
+    assert_eq!(
+        hex(&mac),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+    );
+}
+
+// "get-vanilla" of Amazon's own cases.
+#[test]
+fn a_signature_is_amazons() {
+    let keys = Keys {
+        access_key: "AKIDEXAMPLE".to_owned(),
+        secret_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned(),
+        session_token: String::new(),
+    };
+    let signature = |path: &str, query: &str| {
+        let request = Signed {
+            method: "GET",
+            host: "example.amazonaws.com",
+            path,
+            query,
+            body: b"",
+            region: "us-east-1",
+            service: "service",
+            time: "20150830T123600Z",
+        };
+        let value = keys.sign(&request);
+        let rest = value.strip_prefix(
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
+             SignedHeaders=host;x-amz-date, Signature=",
+        );
+        rest.unwrap().to_owned()
+    };
+    let vanilla = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
+    for path in ["/", "", "//", "/./", "/example/..", "/a/b/../../"] {
+        assert_eq!(signature(path, ""), vanilla, "{path}");
+    }
+    // "get-vanilla-query-order-key-case".
+    let ordered = "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500";
+    for query in ["Param1=value1&Param2=value2", "Param2=value2&Param1=value1"] {
+        assert_eq!(signature("/", query), ordered, "{query}");
+    }
+}
+
+fn config() -> SigV4Config {
+    SigV4Config {
+        region: "eu-north-1".to_owned(),
+        access_key: "AK".to_owned(),
+        secret_key: Some(Secret::new("hunter2")),
+        ..SigV4Config::default()
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_given_what_the_signature_needs() {
+    let url = "https://h:8443/workspaces/w/api/v1/remote_write".parse().unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, HeaderValue::from_static("h:8443"));
+    let signer = RoleKeys::shared(&config())
+        .signer(Duration::from_secs(10))
+        .await
+        .unwrap();
+    signer.sign(&Method::POST, &url, b"body", &mut headers).unwrap();
+    let text = |name: &str| headers[name].to_str().unwrap();
+    assert_eq!(text("x-amz-date").len(), "20150830T123600Z".len());
+    let day = &text("x-amz-date")[..8];
+    let begin = format!("AWS4-HMAC-SHA256 Credential=AK/{day}/eu-north-1/aps/aws4_request, ");
+    assert!(text("authorization").starts_with(&begin), "{headers:?}");
+    assert!(!format!("{headers:?}").contains("hunter2"));
+}
+
+#[test]
+fn keys_are_looked_for_as_amazons_own_tools_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(
+        path("credentials"),
+        "# comment\n[default]\naws_access_key_id = D\naws_secret_access_key=d\n\n[ team ]\n\
+         aws_access_key_id=T\naws_secret_access_key=t=t\naws_session_token = s\n[half]\naws_access_key_id=H\n",
+    )
+    .unwrap();
+    std::fs::write(
+        path("config"),
+        "[default]\nregion = eu-1\n[profile team]\nregion=eu-2\n[profile role]\nrole_arn=arn:x\n",
+    )
+    .unwrap();
+    let files = [
+        ("AWS_SHARED_CREDENTIALS_FILE", path("credentials")),
+        ("AWS_CONFIG_FILE", path("config")),
+    ];
+    let of = |config: &SigV4Config, more: &[(&str, &str)]| {
+        let env = |name: &str| {
+            let file = files.iter().find(|(n, _)| *n == name).map(|(_, v)| v.clone());
+            file.or_else(|| more.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        };
+        let source = Source::new(config, &env);
+        let keys = source
+            .keys()
+            .map(|k| format!("{}:{}:{}", k.access_key, k.secret_key, k.session_token));
+        (
+            source.region().map_err(|e| e.to_string()),
+            keys.map_err(|e| e.to_string()),
+        )
+    };
+    let ok = |region: &str, keys: &str| (Ok(region.to_owned()), Ok(keys.to_owned()));
+    assert_eq!(of(&config(), &[]), ok("eu-north-1", "AK:hunter2:"));
+    let empty = SigV4Config::default();
+    assert_eq!(of(&empty, &[]), ok("eu-1", "D:d:"));
+    assert_eq!(of(&empty, &[("AWS_PROFILE", "team")]), ok("eu-2", "T:t=t:s"));
+    let from_env = [
+        ("AWS_ACCESS_KEY_ID", "E"),
+        ("AWS_SECRET_ACCESS_KEY", "e"),
+        ("AWS_REGION", "eu-3"),
+    ];
+    assert_eq!(of(&empty, &from_env), ok("eu-3", "E:e:"));
+    let team = SigV4Config {
+        profile: "team".to_owned(),
+        ..SigV4Config::default()
+    };
+    assert_eq!(of(&team, &from_env), ok("eu-3", "T:t=t:s"));
+    for (profile, why) in [
+        ("half", "profile \"half\" has no aws_secret_access_key"),
+        ("nobody", "profile \"nobody\" has no aws_access_key_id"),
+        (
+            "role",
+            "profile \"role\" assumes a role, which is not supported by this version",
+        ),
+    ] {
+        let config = SigV4Config {
+            profile: profile.to_owned(),
+            ..SigV4Config::default()
+        };
+        let (_, keys) = of(&config, &[]);
+        assert!(keys.as_ref().unwrap_err().contains(why), "{keys:?}");
+    }
+}
+
+#[test]
+fn without_keys_it_is_told_where_they_were_looked_for() {
+    let env = |name: &str| (name == "AWS_CONTAINER_CREDENTIALS_FULL_URI").then(|| "/t".to_owned());
+    let error = Source::new(&SigV4Config::default(), &env)
+        .keys()
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        error.contains("AWS_ACCESS_KEY_ID") && error.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        "{error}"
+    );
+    let error = Source::new(&SigV4Config::default(), &env)
+        .region()
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("AWS_REGION"), "{error}");
+}
+
+#[test]
+fn paths_and_queries_are_written_as_amazon_reads_them() {
+    assert_eq!(canonical_path("/a%20b/c"), "/a%2520b/c");
+    assert_eq!(canonical_path("/a/../../b/./c//d/"), "/b/c/d/");
+    assert_eq!(canonical_query("b=2&a=x%2fy&a=+&c"), "a=%20&a=x%2Fy&b=2&c=");
+    assert_eq!(canonical_query("q=%E2%98%83~&bad=%zz"), "bad=%25zz&q=%E2%98%83~");
+}
+
+const UNTIL_2100: &str = "2100-01-01T00:00:00Z";
+
+fn keys_xml(key: &str, expiration: &str) -> String {
+    format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\n\
+         <AccessKeyId>{key}</AccessKeyId><SecretAccessKey>s/+=</SecretAccessKey><SessionToken>tok/+=</SessionToken>\n\
+         <Expiration>{expiration}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"
+    )
+}
+
+fn text(got: &Got) -> String {
+    String::from_utf8_lossy(&got.body).into_owned()
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_once_and_again_before_its_keys_expire() {
+    for (expiration, times) in [(UNTIL_2100, 1), ("2020-01-01T00:00:00Z", 2)] {
+        let reply: Reply = Arc::new(move |_: &Got| ok(&keys_xml("ASIA", expiration)));
+        let (port, asked) = serve(None, reply).await;
+        let role = RoleKeys::shared(&SigV4Config {
+            role_arn: "arn:aws:iam::1:role/r".to_owned(),
+            external_id: format!("e&{times}"),
+            ..config()
+        });
+        let env = |name: &str| (name == "AWS_ENDPOINT_URL_STS").then(|| format!("http://127.0.0.1:{port}"));
+        for _ in 0..2 {
+            let signer = role.signer_of(&env, Duration::from_secs(10)).await.unwrap();
+            assert_eq!(
+                (signer.keys.access_key.as_str(), signer.service.as_str()),
+                ("ASIA", "aps")
+            );
+            assert_eq!(
+                (signer.keys.secret_key.as_str(), signer.keys.session_token.as_str()),
+                ("s/+=", "tok/+=")
+            );
+            assert!(!format!("{signer:?} {role:?}").contains("s/+="));
+        }
+        for _ in 0..times {
+            let got = asked.try_recv().unwrap();
+            let body = text(&got);
+            let (session, rest) = body.split_once("&Version=").unwrap();
+            assert!(session.starts_with("RoleSessionName=cupola-"), "{session}");
+            assert_eq!(
+                rest,
+                format!(
+                    "2011-06-15&Action=AssumeRole&ExternalId=e%26{times}&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr"
+                )
+            );
+            let authorization = got.headers["authorization"].to_str().unwrap();
+            assert!(authorization.contains("Credential=AK/"), "{authorization}");
+            assert!(
+                authorization.contains("/eu-north-1/sts/aws4_request"),
+                "{authorization}"
+            );
+        }
+        assert!(asked.try_recv().is_err(), "it was assumed once more");
+    }
+}
+
+#[tokio::test]
+async fn a_service_accounts_token_gets_keys_and_these_another_role() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token").display().to_string();
+    std::fs::write(&file, "jwt.token\n").unwrap();
+    let reply: Reply = Arc::new(|got: &Got| match text(got).contains("WebIdentityToken=jwt.token") {
+        true => ok(&keys_xml("OFTOKEN", UNTIL_2100)),
+        false => ok(&keys_xml("OFROLE", UNTIL_2100)),
+    });
+    let (port, asked) = serve(None, reply).await;
+    let env = |name: &str| match name {
+        "AWS_ENDPOINT_URL" => Some(format!("http://127.0.0.1:{port}/sts")),
+        "AWS_ROLE_ARN" => Some("arn:first".to_owned()),
+        "AWS_WEB_IDENTITY_TOKEN_FILE" => Some(file.clone()),
+        "AWS_ROLE_SESSION_NAME" => Some("pod".to_owned()),
+        "AWS_REGION" => Some("eu-1".to_owned()),
+        _ => None,
+    };
+    let of = |role_arn: &str| SigV4Config {
+        role_arn: role_arn.to_owned(),
+        service_name: "token-test".to_owned(),
+        ..SigV4Config::default()
+    };
+    let timeout = Duration::from_secs(10);
+    let signer = RoleKeys::shared(&of("")).signer_of(&env, timeout).await.unwrap();
+    assert_eq!(signer.keys.access_key, "OFTOKEN");
+    let got = asked.try_recv().unwrap();
+    assert_eq!(
+        text(&got),
+        "RoleSessionName=pod&Version=2011-06-15&Action=AssumeRoleWithWebIdentity&WebIdentityToken=jwt.token&\
+         RoleArn=arn%3Afirst"
+    );
+    assert!(!got.headers.contains_key("authorization"));
+    let signer = RoleKeys::shared(&of("arn:second"))
+        .signer_of(&env, timeout)
+        .await
+        .unwrap();
+    assert_eq!(signer.keys.access_key, "OFROLE");
+    asked.try_recv().unwrap();
+    let got = asked.try_recv().unwrap();
+    assert!(text(&got).ends_with("&RoleArn=arn%3Asecond"));
+    assert_eq!(got.headers["x-amz-security-token"], "tok/+=");
+    // Keys of the environment go before the token.
+    let with_keys = |name: &str| match name {
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("E".to_owned()),
+        name => env(name),
+    };
+    let other = SigV4Config {
+        service_name: "other".to_owned(),
+        ..SigV4Config::default()
+    };
+    let signer = RoleKeys::shared(&other).signer_of(&with_keys, timeout).await.unwrap();
+    assert_eq!(signer.keys.access_key, "E");
+}
+
+#[tokio::test]
+async fn a_role_that_is_refused_is_told_with_amazons_words_and_no_secret() {
+    let refused = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+                   <Message>User is not authorized</Message></Error></ErrorResponse>";
+    for (status, body, why) in [
+        (
+            403,
+            refused,
+            "answers 403 Forbidden: AccessDenied: User is not authorized",
+        ),
+        (200, "hunter2", "answers without Expiration"),
+        (
+            200,
+            "<Expiration>soon</Expiration>",
+            "answers with an Expiration that is no time",
+        ),
+    ] {
+        let reply: Reply = Arc::new(move |_: &Got| {
+            let mut response = ok(body);
+            *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+            response
+        });
+        let (port, _asked) = serve(None, reply).await;
+        let url = format!("http://127.0.0.1:{port}");
+        let role = RoleKeys::shared(&SigV4Config {
+            role_arn: "arn:r".to_owned(),
+            external_id: url.clone(),
+            ..config()
+        });
+        let env = |name: &str| (name == "AWS_ENDPOINT_URL_STS").then(|| url.clone());
+        let error = role.signer_of(&env, Duration::from_secs(10)).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("sigv4: cannot assume the role arn:r: {url} {why}")
+        );
+    }
+}
+
+#[test]
+fn no_answer_of_the_token_service_makes_it_panic() {
+    cupola_testkit::fuzz(3_000, &[keys_xml("A", UNTIL_2100).into_bytes()], &[], |bytes| {
+        let response = crate::Response {
+            status: http::StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: bytes.to_vec(),
+            wire_bytes: bytes.len(),
+        };
+        if let Ok((keys, _)) = sts::read(&response) {
+            assert!(!keys.secret_key.is_empty());
+        }
+    });
+}
