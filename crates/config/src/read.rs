@@ -425,6 +425,13 @@ impl<'s> Section<'s> {
     /// given and not empty, since leaving it out would silently lose data or targets.
     pub(crate) fn not_yet(&self, name: &'static str) {
         if self.is_filled(name) {
+            self.not_yet_given(name);
+        }
+    }
+
+    /// The same for a field that says something also where it is an empty map.
+    pub(crate) fn not_yet_given(&self, name: &'static str) {
+        if self.get(name).is_some() {
             let message = format!("{name} is not supported by this version");
             let error = self.reader.place(self.key_pos(name), message, None);
             self.reader.not_yet.borrow_mut().push(error);

@@ -4,6 +4,7 @@
 //! acknowledged is lost by a restart, or while the other side is away: the storage keeps what a destination has not sent.
 //! What waits in memory is bounded by the queues' capacity; the rest waits in the log.
 
+mod auth;
 mod cursor;
 mod describe;
 mod desired;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cupola_config::common::{Auth, HttpClientConfig, Secret, SecretSource};
-use cupola_config::prometheus::{RemoteAuth, RemoteWriteConfig, RemoteWriteMessage};
+use cupola_config::prometheus::{RemoteWriteConfig, RemoteWriteMessage};
 use cupola_env::Clock;
 use cupola_net::{Peer, Request};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Method, StatusCode, Uri};
 
+use super::auth::auth_of;
 use super::metrics::{Counts, Kind};
 
 const MAX_ANSWER: usize = 64 << 10;
@@ -56,9 +57,8 @@ impl Target {
                 password: inline(password),
             });
         }
-        // Others are refused when a configuration is loaded.
-        if let Some(RemoteAuth::SigV4(sigv4)) = &config.auth {
-            http.auth = Some(Auth::SigV4(Box::new(sigv4.clone())));
+        if let Some(auth) = config.auth.as_ref().and_then(auth_of) {
+            http.auth = Some(auth);
         }
         let mut headers = HeaderMap::new();
         let (content_type, version) = match config.message {
