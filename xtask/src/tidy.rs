@@ -21,6 +21,7 @@ const LAYERS: [(u8, &[&str]); 5] = [
             "config",
             "chunk",
             "metrics",
+            "wire",
         ],
     ),
     (1, &["storage", "block", "wlog", "tsdb", "engine", "node"]),

@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use crate::dispatch::{Alertmanager, Inner};
 use crate::events::{Event, Happening};
-use crate::proto::{Fields, Message, WireError, pair};
 use crate::state::Disk;
+use cupola_wire::{Fields, Message, WireError, pair};
 
 // Of a name and of a note, in bytes.
 const LONGEST_NAME: usize = 256;

@@ -19,7 +19,6 @@ mod inhibit;
 mod metrics;
 mod nflog;
 mod order;
-mod proto;
 mod recurring;
 mod rehearsal;
 mod route;

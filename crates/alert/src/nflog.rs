@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cupola_model::Labels;
 use xxhash_rust::xxh64::xxh64;
 
-use crate::proto::{Fields, Message, Value, WireError};
+use cupola_wire::{Fields, Message, Value, WireError};
 
 /// What one integration was told about one group, and when. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cupola_model::{ALERTNAME, Alert, Labels};
 
-use crate::proto::{Fields, Message, WireError, pair};
+use cupola_wire::{Fields, Message, WireError, pair};
 
 /// One alert as it is known now. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq)]

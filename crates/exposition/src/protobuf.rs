@@ -115,7 +115,7 @@ pub fn decode(body: &[u8], wanted: Wanted) -> Result<Decoded, ProtobufError> {
     while !rest.0.is_empty() {
         number += 1;
         let mut name = "";
-        let message = rest.delimited();
+        let message = rest.sized().map_err(<&str>::from);
         let done = message.and_then(|message| family(message, wanted, &mut out, &mut name));
         done.map_err(|message| ProtobufError {
             family: number,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cupola_histogram::{CounterResetHint, FloatHistogram, Histogram, NativeHistogram, Span};
 
-use crate::wire::{Fields, Value, WireError, doubles, sint, sints};
+use cupola_wire::{Fields, Value, WireError, doubles, sint, sints};
 
 const COUNT_INT: u64 = 1;
 const COUNT_FLOAT: u64 = 2;

@@ -16,7 +16,6 @@ mod read;
 mod send;
 #[cfg(test)]
 mod testing;
-mod wire;
 mod write;
 
 pub use otlp::{OtlpError, OtlpReceiver};

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use crate::histograms::read_histogram;
 use crate::known::{Cursor, Known, LabelsHash};
-use crate::wire::{Fields, Value, WireError};
+use cupola_wire::{Fields, Value, WireError};
 
 /// Why a message was not written, or not all of it.
 #[derive(Debug, Error)]

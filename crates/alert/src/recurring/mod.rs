@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::dispatch::{Alertmanager, Inner};
-use crate::proto::{Fields, Message, WireError};
 use crate::silences::{self, Silence, SilenceError, SilenceRequest, SilenceState};
 use crate::state::Disk;
+use cupola_wire::{Fields, Message, WireError};
 
 pub use schedule::Schedule;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cupola_model::{MatchOp, Matcher};
 
 use super::Silence;
-use crate::proto::{Fields, Message, Value, WireError, pair};
+use cupola_wire::{Fields, Message, Value, WireError, pair};
 
 /// A silence as it was read: its matchers may not be usable.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -13,7 +13,7 @@ use super::journal::{self, Kind, MAGIC};
 use crate::acks::Acknowledgement;
 use crate::deliver::Outcome;
 use crate::events::{self, Event, Happening, Suppression};
-use crate::proto::{Fields, Message, WireError, pair};
+use cupola_wire::{Fields, Message, WireError, pair};
 
 const NAME: &str = "cupola-history-";
 // A file is closed at this size, and so many bytes stay in all.

@@ -16,10 +16,10 @@ use tracing::{error, warn};
 use crate::acks::Acknowledgement;
 use crate::events::Event;
 use crate::nflog::Entry;
-use crate::proto::{Fields, Message, WireError};
 use crate::recurring::RecurringSilence;
 use crate::silences;
 use crate::store::StoredAlert;
+use cupola_wire::{Fields, Message, WireError};
 use history::History;
 use journal::{Journal, Kind};
 

@@ -15,7 +15,7 @@ use cupola_storage::{AppendError, Appendable, Appender, CommitError, Exemplar, E
 use thiserror::Error;
 use tracing::debug;
 
-use crate::wire::{Fields, Value, WireError};
+use cupola_wire::{Fields, Value, WireError};
 use names::{Kind, Namer};
 use points::{Point, Scope};
 use values::{attribute, text};

@@ -5,7 +5,7 @@ use cupola_model::{Labels, STALE_NAN};
 use cupola_storage::Exemplar;
 
 use super::values::{attribute, id, text};
-use crate::wire::{Fields, Value, WireError, doubles, sint, uints};
+use cupola_wire::{Fields, Value, WireError, doubles, sint, uints};
 
 const NO_RECORDED_VALUE: u64 = 1;
 // As upstream, where the sender does not say: half the width of the zero bucket.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::wire::{Fields, Value, WireError};
+use cupola_wire::{Fields, Value, WireError};
 
 const KEY: u64 = 1;
 const VALUE: u64 = 2;

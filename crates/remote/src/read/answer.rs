@@ -99,7 +99,7 @@ impl ReadQuestion {
                 }
                 write_series(&mut result, &with_external(&series.labels, external), &samples);
             }
-            proto::bytes(&mut response, 1, &result);
+            cupola_wire::bytes(&mut response, 1, &result);
         }
         snap::raw::Encoder::new()
             .compress_vec(&response)
@@ -133,8 +133,8 @@ impl ReadQuestion {
                         continue;
                     }
                     let mut message = Vec::with_capacity(frame.len() + 16);
-                    proto::bytes(&mut message, 1, &frame);
-                    proto::number(&mut message, 2, number);
+                    cupola_wire::bytes(&mut message, 1, &frame);
+                    cupola_wire::number(&mut message, 2, number);
                     let mut out = Vec::with_capacity(message.len() + 16);
                     put_frame(&mut out, &message);
                     if !send(out) {
@@ -238,9 +238,9 @@ fn chunks(samples: &Samples) -> Result<Vec<EncodedChunk>, ReadError> {
 
 fn put_chunk(out: &mut Vec<u8>, chunk: &EncodedChunk) {
     let mut one = Vec::with_capacity(chunk.bytes.len() + 32);
-    proto::number(&mut one, 1, chunk.mint as u64);
-    proto::number(&mut one, 2, chunk.maxt as u64);
-    proto::number(&mut one, 3, chunk.encoding.as_byte().into());
-    proto::bytes(&mut one, 4, &chunk.bytes);
-    proto::bytes(out, 2, &one);
+    cupola_wire::number(&mut one, 1, chunk.mint as u64);
+    cupola_wire::number(&mut one, 2, chunk.maxt as u64);
+    cupola_wire::number(&mut one, 3, chunk.encoding.as_byte().into());
+    cupola_wire::bytes(&mut one, 4, &chunk.bytes);
+    cupola_wire::bytes(out, 2, &one);
 }

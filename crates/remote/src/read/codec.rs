@@ -7,7 +7,7 @@ use cupola_storage::Samples;
 
 use crate::histograms::read_histogram;
 use crate::send::proto;
-use crate::wire::{Fields, Value, WireError, uints};
+use cupola_wire::{Fields, Value, WireError, uints};
 
 /// How an answer may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,8 +112,8 @@ fn read_query(message: &[u8]) -> Result<Query, String> {
 /// A request with one question, that takes either kind of answer, chunks rather than samples.
 pub(super) fn write_request(query: &Query) -> Vec<u8> {
     let mut out = Vec::new();
-    proto::number(&mut out, 1, query.start as u64);
-    proto::number(&mut out, 2, query.end as u64);
+    cupola_wire::number(&mut out, 1, query.start as u64);
+    cupola_wire::number(&mut out, 2, query.end as u64);
     for matcher in &query.matchers {
         let mut one = Vec::new();
         let op = match matcher.op() {
@@ -122,21 +122,21 @@ pub(super) fn write_request(query: &Query) -> Vec<u8> {
             MatchOp::Regex => 2,
             MatchOp::NotRegex => 3,
         };
-        proto::number(&mut one, 1, op);
-        proto::text(&mut one, 2, matcher.name());
-        proto::text(&mut one, 3, matcher.value());
-        proto::bytes(&mut out, 3, &one);
+        cupola_wire::number(&mut one, 1, op);
+        cupola_wire::text(&mut one, 2, matcher.name());
+        cupola_wire::text(&mut one, 3, matcher.value());
+        cupola_wire::bytes(&mut out, 3, &one);
     }
     if let Some(hints) = &query.hints {
         let mut one = Vec::new();
-        proto::text(&mut one, 2, &hints.func);
-        proto::number(&mut one, 3, hints.start as u64);
-        proto::number(&mut one, 4, hints.end as u64);
-        proto::bytes(&mut out, 4, &one);
+        cupola_wire::text(&mut one, 2, &hints.func);
+        cupola_wire::number(&mut one, 3, hints.start as u64);
+        cupola_wire::number(&mut one, 4, hints.end as u64);
+        cupola_wire::bytes(&mut out, 4, &one);
     }
     let mut request = Vec::new();
-    proto::bytes(&mut request, 1, &out);
-    proto::bytes(&mut request, 2, &[1, 0]);
+    cupola_wire::bytes(&mut request, 1, &out);
+    cupola_wire::bytes(&mut request, 2, &[1, 0]);
     request
 }
 
@@ -149,9 +149,9 @@ pub(super) fn write_series(out: &mut Vec<u8>, labels: &Labels, samples: &Samples
     }
     for (ts, value) in samples.histograms.ts.iter().zip(&samples.histograms.values) {
         let histogram = NativeHistogram::Float((**value).clone());
-        proto::bytes(&mut series, 4, &proto::histogram(&histogram, *ts, 0));
+        cupola_wire::bytes(&mut series, 4, &proto::histogram(&histogram, *ts, 0));
     }
-    proto::bytes(out, 1, &series);
+    cupola_wire::bytes(out, 1, &series);
 }
 
 type Selected = Vec<(Labels, Samples)>;
@@ -272,7 +272,7 @@ pub(super) fn whole(all: Vec<(Labels, Vec<(i64, NativeValue)>)>) -> Result<Selec
 
 /// Length, checksum and message, as they follow one another in a streamed answer.
 pub(super) fn put_frame(out: &mut Vec<u8>, message: &[u8]) {
-    proto::uvarint(out, message.len() as u64);
+    cupola_wire::uvarint(out, message.len() as u64);
     out.extend(crc32c::crc32c(message).to_be_bytes());
     out.extend_from_slice(message);
 }

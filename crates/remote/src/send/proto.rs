@@ -3,32 +3,8 @@
 use cupola_histogram::{CounterResetHint, NativeHistogram, Span};
 use cupola_model::Labels;
 use cupola_storage::Metadata;
+use cupola_wire::{bytes, number, number_of_choice, text, uvarint, zigzag};
 use foldhash::HashMap;
-
-pub(crate) fn uvarint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-/// A field of wire type 0; what is 0 is not written, as in proto3.
-pub(crate) fn number(out: &mut Vec<u8>, field: u8, value: u64) {
-    if value != 0 {
-        number_of_choice(out, field, value);
-    }
-}
-
-// One of several, which is told by its being there.
-fn number_of_choice(out: &mut Vec<u8>, field: u8, value: u64) {
-    uvarint(out, u64::from(field) << 3);
-    uvarint(out, value);
-}
 
 fn double(out: &mut Vec<u8>, field: u8, value: f64) {
     if value.to_bits() != 0 {
@@ -39,18 +15,6 @@ fn double(out: &mut Vec<u8>, field: u8, value: f64) {
 fn double_of_choice(out: &mut Vec<u8>, field: u8, value: f64) {
     uvarint(out, u64::from(field) << 3 | 1);
     out.extend(value.to_bits().to_le_bytes());
-}
-
-pub(crate) fn bytes(out: &mut Vec<u8>, field: u8, value: &[u8]) {
-    uvarint(out, u64::from(field) << 3 | 2);
-    uvarint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
-pub(crate) fn text(out: &mut Vec<u8>, field: u8, value: &str) {
-    if !value.is_empty() {
-        bytes(out, field, value.as_bytes());
-    }
 }
 
 /// Labels as fields of a series or an exemplar of the first version.
@@ -288,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::histograms::read_histogram;
-    use crate::wire::{Fields, Value as Field};
+    use cupola_wire::{Fields, Value as Field};
 
     #[test]
     fn histograms_come_back_as_they_were() {

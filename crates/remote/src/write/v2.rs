@@ -10,7 +10,7 @@ use tracing::debug;
 use super::{MAX_AHEAD_MS, Noted, WriteError, WriteReceiver, unpack};
 use crate::histograms::{histogram_start, read_histogram};
 use crate::known::Cursor;
-use crate::wire::{Fields, Value, WireError, uints};
+use cupola_wire::{Fields, Value, WireError, uints};
 
 const REQUEST_SYMBOL: u64 = 4;
 const REQUEST_SERIES: u64 = 5;
