@@ -10,7 +10,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use cupola_tests::{Finished, Home, Prometheus, cupola, eventually, get, neighbour, request, run};
+use cupola_tests::{
+    FakeTarget, Finished, Home, Prometheus, cupola, eventually, get, neighbour, repository, request, run, skip,
+};
 use https::{Https, Pki, USER, curl, listening, user};
 use serde_json::Value;
 
@@ -324,6 +326,91 @@ fn debians_prometheus_scrapes_us_with_certificate_and_password() {
     assert_eq!(up["data"]["result"][0]["metric"]["job"], "good", "{up}");
 }
 
+// Go's client speaks HTTP/2 where it is offered, and posts what it has.
+#[test]
+fn debians_prometheus_writes_to_us_over_tls_with_a_password() {
+    let (home, Some(pki)) = (Home::new(), Pki::new()) else {
+        return;
+    };
+    let Some(_) = neighbour("curl") else { return };
+    let config = home.write("prometheus.yml", EMPTY);
+    let web = home.write("web.yml", &format!("{}{}", pki.server("server"), user()));
+    let mut command = cupola([
+        "prometheus",
+        "--web.listen-address=127.0.0.1:0",
+        "--web.enable-remote-write-receiver",
+    ]);
+    command
+        .arg(format!("--storage.tsdb.path={}", home.data().display()))
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--web.config.file={}", web.display()));
+    let server = Https::start(&mut command);
+    let target = FakeTarget::computed(|n| format!("made_up {n}\n"));
+    let config = format!(
+        "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nscrape_configs:\n- job_name: j\n  static_configs: \
+         [{{targets: ['{}']}}]\nremote_write:\n- url: {}\n  queue_config: {{batch_send_deadline: 100ms}}\n  tls_config: \
+         {{ca_file: {}}}\n  basic_auth: {{username: {USER}, password: hunter-1}}\n",
+        target.address(),
+        server.url("/api/v1/write"),
+        pki.path("ca.crt")
+    );
+    let Some(_debian) = Prometheus::with_config(Home::new(), &config, &[]) else {
+        return;
+    };
+    let login = format!("{USER}:hunter-1");
+    let options = ["--cacert", &*pki.path("ca.crt"), "-u", &login];
+    eventually(60, "samples have arrived", || {
+        let answer: Value = serde_json::from_str(&server.curl(&options, "/api/v1/query?query=made_up%5B1m%5D")).ok()?;
+        (answer["data"]["result"][0]["values"].as_array()?.len() >= 3).then_some(())
+    });
+}
+
+// As a person would: a browser, a certificate, a login.
+#[test]
+fn our_pages_work_over_tls_with_a_password() {
+    let (home, Some(pki)) = (Home::new(), Pki::new()) else {
+        return;
+    };
+    let (Some(node), Some(chromium)) = (neighbour("node"), neighbour("chromium")) else {
+        return;
+    };
+    let ui = repository().join("ui");
+    if !ui.join("node_modules/playwright-core").is_dir() {
+        return skip("ui/node_modules is not there: run make ui");
+    }
+    let server = prometheus(&home, EMPTY, &format!("{}{}", pki.server("server"), user()));
+    let script = "
+        import { chromium } from 'playwright-core';
+        const { URL_: url, CHROMIUM: executablePath, USER_: username } = process.env;
+        const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+        const faults = [];
+        for (const password of ['hunter-1', 'hunter-9']) {
+          const context = await browser.newContext({ ignoreHTTPSErrors: true, httpCredentials: { username, password } });
+          const page = await context.newPage();
+          page.on('pageerror', (error) => faults.push(String(error)));
+          const answer = await page.goto(url + '/explore?g0.expr=1%2B41&g0.tab=table');
+          if (password === 'hunter-1') {
+            await page.waitForSelector('[data-test=\"row\"]:has-text(\"42\")', { timeout: 30000 });
+          }
+          const version = await page.evaluate(() => performance.getEntriesByType('navigation')[0]?.nextHopProtocol);
+          console.log(answer.status(), version);
+        }
+        await browser.close();
+        if (faults.length) console.log(faults);
+    ";
+    let mut command = Command::new(node);
+    command
+        .args(["--input-type=module", "-e", script])
+        .current_dir(&ui)
+        .env("URL_", server.url(""))
+        .env("USER_", USER)
+        .env("CHROMIUM", chromium);
+    let done = run(&mut command, b"");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.starts_with("200 h2\n401 "), "{done:?}");
+    assert_eq!(done.stdout.lines().count(), 2, "{done:?}");
+}
+
 #[test]
 fn we_scrape_ourselves_over_tls() {
     let (home, Some(pki)) = (Home::new(), Pki::new()) else {
@@ -630,6 +717,21 @@ fn cupola_up_takes_the_file_too() {
     let server = Https::start(&mut command);
     let login = format!("{USER}:hunter-1");
     let options = ["--cacert", &*pki.path("ca.crt"), "-u", &login];
+    // A page that gives its own name to this address is refused, with HTTP/2, too.
+    let evil = [
+        &options[..],
+        &[
+            "--http2",
+            "-H",
+            "Host: evil.example",
+            "-w",
+            "%{http_code}",
+            "-o",
+            "/dev/null",
+        ],
+    ]
+    .concat();
+    assert_eq!(server.curl(&evil, "/api/v1/query?query=1"), "403");
     // What it measures of itself does not go over the network, and needs no password.
     eventually(60, "it watches itself", || {
         let answer: Value = serde_json::from_str(&server.curl(&options, "/api/v1/query?query=count(up==1)")).ok()?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use cupola_config::common::{SecretSource, TlsVersion};
 use cupola_config::web::{CipherSuite, ClientAuth, Curve, WebPem, WebTls};
@@ -20,7 +21,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, ServerConfig,
     SignatureScheme, SupportedCipherSuite,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -31,6 +32,10 @@ const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 // What Go's server says to whoever speaks HTTP where it expects TLS.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+// How long, and for how many pieces of 4 KiB, a client is listened to that was refused.
+const LINGER: Duration = Duration::from_secs(1);
+const MOST_UNREAD: usize = 64;
 
 /// Reads a file; the text of an error names it.
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<Vec<u8>, String>;
@@ -104,18 +109,39 @@ impl ServerTls {
         }
         // A method's first letter; TLS begins with the byte 22.
         if first.iter().all(u8::is_ascii_uppercase) {
-            // What was sent is taken, since closing before would take the answer away from the client.
-            let mut sent = [0; 4096];
-            let _ = stream.try_read(&mut sent);
             stream.write_all(PLAIN_HTTP).await?;
-            stream.shutdown().await?;
+            linger(stream).await;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 "client sent an HTTP request to an HTTPS server",
             ));
         }
-        Ok(ServerStream(self.0.accept(stream).await?))
+        match self.0.accept(stream).into_fallible().await {
+            Ok(stream) => Ok(ServerStream(stream)),
+            Err((error, stream)) => {
+                // The alert that says why is written by now.
+                linger(stream).await;
+                Err(error)
+            }
+        }
     }
+}
+
+// Ends a connection so that the client hears what was said last: closing one whose bytes were not read takes that away. In TLS
+// 1.3 a client that is refused for its certificate has sent its request already.
+async fn linger(mut stream: TcpStream) {
+    let ending = async {
+        stream.shutdown().await?;
+        let mut rest = [0; 4096];
+        for _ in 0..MOST_UNREAD {
+            if stream.read(&mut rest).await? == 0 {
+                break;
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    // It is over either way.
+    let _ = tokio::time::timeout(LINGER, ending).await;
 }
 
 impl std::fmt::Debug for ServerTls {

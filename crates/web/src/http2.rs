@@ -4,12 +4,11 @@ use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
-use cupola_net::ServerStream;
 use http::header::{HOST, HeaderValue};
 use http::{Request, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -18,6 +17,8 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -32,7 +33,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Serves one connection until the client has gone, nothing was asked for `read_timeout`, or `stop` is cancelled.
 pub(crate) async fn serve(
-    stream: ServerStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
     read_timeout: Duration,
     stop: CancellationToken,
@@ -174,8 +175,56 @@ impl HttpBody for Busy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::extract::Request as Asked;
+    use axum::routing::get;
+    use hyper::client::conn::http2 as client;
+
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    // A client that has nothing to say, or only the beginning, holds a place of the server's.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_nothing_is_left() {
+        for said in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
+            let (mut theirs, ours) = tokio::io::duplex(64 << 10);
+            let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+            let serving = serve(ours, Router::new(), Duration::from_millis(20), stop, abort);
+            tokio::io::AsyncWriteExt::write_all(&mut theirs, said).await.unwrap();
+            tokio::time::timeout(LONGEST, serving)
+                .await
+                .expect("the connection is still served");
+        }
+    }
 
     #[tokio::test]
+    async fn the_host_is_found_where_http1_has_it() {
+        let host = async |request: Asked| format!("{:?}", request.headers().get(HOST));
+        let router = Router::new().route("/", get(host));
+        let (theirs, ours) = tokio::io::duplex(64 << 10);
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let serving = tokio::spawn(serve(ours, router, LONGEST, stop.clone(), abort));
+        let (mut sender, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(theirs))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("https://cupola.example:9090/")
+            .body(Body::empty())
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let body = http_body_util::BodyExt::collect(answer.into_body())
+            .await
+            .unwrap()
+            .to_bytes();
+        assert_eq!(&body[..], b"Some(\"cupola.example:9090\")");
+        // Who is told to stop takes leave, and the client with it.
+        stop.cancel();
+        tokio::time::timeout(LONGEST, serving)
+            .await
+            .expect("it does not stop")
+            .unwrap();
+        assert!(sender.ready().await.is_err(), "the connection is closed");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_only_without_requests() {
         let activity = Activity::default();
         let first = activity.begin();

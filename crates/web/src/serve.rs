@@ -130,17 +130,18 @@ impl Server {
     // Until it is to stop; then nobody listens any more.
     async fn accept(self, listener: TcpListener) {
         loop {
-            let place = tokio::select! {
-                () = self.stop.cancelled() => return,
-                place = self.places.clone().acquire_owned() => place,
-            };
             let stream = tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
             match stream {
-                Ok((stream, _)) => {
-                    let serving = self.clone().connection(stream);
+                Ok((stream, peer)) => {
+                    // Only now: a listener to which nobody comes is not to hold a place that another one needs.
+                    let place = tokio::select! {
+                        () = self.stop.cancelled() => return,
+                        place = self.places.clone().acquire_owned() => place,
+                    };
+                    let serving = self.clone().connection(stream, peer);
                     self.connections.spawn(async move {
                         serving.await;
                         drop(place);
@@ -155,7 +156,7 @@ impl Server {
         }
     }
 
-    async fn connection(self, stream: TcpStream) {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr) {
         // Answers are written at once; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let tls = match &self.web {
@@ -174,8 +175,8 @@ impl Server {
                 http2::serve(stream, self.router, self.read_timeout, self.stop, self.abort).await;
             }
             Ok(Ok(stream)) => self.http1(stream).await,
-            Ok(Err(error)) => debug!(%error, "TLS handshake error"),
-            Err(_) => debug!("TLS handshake error: the client takes too long"),
+            Ok(Err(error)) => debug!(%peer, %error, "TLS handshake error"),
+            Err(_) => debug!(%peer, error = "the client takes too long", "TLS handshake error"),
         }
     }
 

@@ -206,6 +206,44 @@ async fn serving_ends_in_not_being_ready() {
     assert!(server.ctx.app.ready.is_stopping());
 }
 
+#[tokio::test]
+async fn several_listeners_share_their_places() {
+    let server = start(|_| {});
+    let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        addresses.push(listener.local_addr().unwrap());
+        listeners.push(listener);
+    }
+    let stop = CancellationToken::new();
+    let limits = Limits {
+        connections: 2,
+        ..LIMITS
+    };
+    let router = server.router.clone();
+    let serving = tokio::spawn(serve_router(router, limits, listeners, None, stop.clone(), || {}));
+    let mut seen = [0; 15];
+    let mut streams = Vec::new();
+    for address in addresses.clone() {
+        let mut stream = ask(address, "/-/healthy").await;
+        stream.read_exact(&mut seen).await.unwrap();
+        assert_eq!(&seen, b"HTTP/1.1 200 OK");
+        streams.push(stream);
+    }
+    // The third waits until one of them ends, whichever door it came by.
+    let mut third = ask(addresses[1], "/-/healthy").await;
+    let waiting = tokio::time::timeout(Duration::from_millis(50), third.read_exact(&mut seen)).await;
+    assert!(waiting.is_err(), "there is no place for a third");
+    streams.clear();
+    tokio::time::timeout(LONGEST, third.read_exact(&mut seen))
+        .await
+        .unwrap()
+        .unwrap();
+    stop.cancel();
+    drop(third);
+    serving.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_does_not_come_ends_its_connection() {
     let server = start(|_| {});
