@@ -388,3 +388,33 @@ fn killed_while_a_message_is_on_its_way_it_is_told_once_more_and_not_twice_more(
     assert_eq!(first["alerts"][0]["fingerprint"], again["alerts"][0]["fingerprint"]);
     assert_eq!(first["alerts"][0]["startsAt"], again["alerts"][0]["startsAt"]);
 }
+
+#[test]
+fn slacks_message_is_changed_by_the_process_after_a_kill_too() {
+    let home = Home::new();
+    let sink = FakeServer::start(|_| {
+        let answer = "{\"ok\":true,\"ts\":\"1700000000.000100\",\"channel\":\"C024BE91L\"}";
+        Reply::Body(200, "application/json", answer.to_owned())
+    });
+    let yaml = format!(
+        "route: {{receiver: r, group_by: [alertname], group_wait: 50ms, group_interval: 1s}}\n\
+         receivers:\n- name: r\n  slack_configs:\n\
+         \x20 - {{app_url: '{}', app_token: t, channel: c, update_message: true, send_resolved: true}}\n",
+        sink.url("/api/chat.postMessage")
+    );
+    let config = home.write("alertmanager.yml", &yaml);
+    let mut server = start(&home, &config);
+    fire(&server, &["a"]);
+    arrived(&server, "a");
+    server.kill();
+    let server = start(&home, &config);
+    let over = json!([{"labels": {"alertname": "A", "team": "a"}, "endsAt": "2020-01-01T00:00:01Z"}]);
+    assert_eq!(send(&server, "/api/v2/alerts", &over).0, 200);
+    let change = eventually(20, "the message is changed", || sink.requests("/api/chat.update").pop());
+    let change = change.json();
+    assert_eq!(
+        (&change["ts"], &change["channel"]),
+        (&"1700000000.000100".into(), &"C024BE91L".into())
+    );
+    assert_eq!(sink.requests("/api/chat.postMessage").len(), 1);
+}

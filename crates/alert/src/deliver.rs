@@ -104,6 +104,24 @@ impl Channel {
         }
     }
 
+    /// See [`Integration::notes`].
+    pub(crate) fn notes(&self, group_key: &str) -> Option<Vec<(String, String)>> {
+        match self {
+            Self::Real(integration) => integration.notes(group_key),
+            #[cfg(test)]
+            Self::Fake(_) => None,
+        }
+    }
+
+    /// See [`Integration::recall`].
+    pub(crate) fn recall(&self, group_key: &str, notes: &[(String, String)]) {
+        match self {
+            Self::Real(integration) => integration.recall(group_key, notes),
+            #[cfg(test)]
+            Self::Fake(_) => {}
+        }
+    }
+
     // And the requests that it took, in words.
     async fn send(&self, notification: &Notification, timeout: Duration) -> (Result<(), SendError>, String) {
         match self {

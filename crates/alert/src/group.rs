@@ -16,7 +16,7 @@ use crate::dedup::{self, News};
 use crate::deliver::{Context, deliver};
 use crate::dispatch::{GroupId, Inner, Loaded};
 use crate::events::{Event, Happening, Message, Suppression};
-use crate::nflog::{Entry, alert_hash};
+use crate::nflog::{Entry, alert_hash, note};
 use crate::order::by_labels;
 use crate::store::StoredAlert;
 
@@ -24,6 +24,8 @@ use crate::store::StoredAlert;
 const SHORTEST_FLUSH: Duration = Duration::from_secs(10);
 /// How long messages that are on their way may take when the process ends.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(3);
+// A group of so many alerts is looked at without another thread, which would have to be woken for it.
+const PLANNED_AT_ONCE: usize = 32;
 // So many locks are kept before those that nobody needs are looked for.
 const SENDING_SWEEP: usize = 1024;
 
@@ -97,13 +99,17 @@ impl Inner {
     async fn flush(self: &Arc<Self>, group: &Arc<Group>) -> bool {
         self.metrics.flushes.inc();
         let loaded = self.loaded.lock().clone();
-        let planning = {
+        let count = group.alerts.lock().len();
+        let plan = if count <= PLANNED_AT_ONCE {
+            self.plan(group, &loaded)
+        } else {
             let (inner, group, loaded) = (self.clone(), group.clone(), loaded.clone());
-            move || inner.plan(&group, &loaded)
-        };
-        // Sorting and matching thousands of alerts is no work for a thread that serves sockets.
-        let Ok(plan) = self.runtime.spawn_blocking(planning).await else {
-            return false;
+            // Sorting and matching thousands of alerts is no work for a thread that serves sockets.
+            let planning = move || inner.plan(&group, &loaded);
+            let Ok(plan) = self.runtime.spawn_blocking(planning).await else {
+                return false;
+            };
+            plan
         };
         let plan = Arc::new(plan);
         let deadline = Instant::now() + group.interval.max(SHORTEST_FLUSH);
@@ -265,9 +271,9 @@ impl Inner {
         };
         if reason == dedup::REMINDER
             && !plan.acks.is_empty()
-            && let Some(told) = told
+            && let Some(told) = &told
         {
-            self.hold(&group, &plan, &told).await;
+            self.hold(&group, &plan, told).await;
             return true;
         }
         let notification = self.notification(&group, &plan, reason, channel.send_resolved());
@@ -279,6 +285,8 @@ impl Inner {
             metrics: &self.metrics,
             report: &report,
         };
+        let notes = told.as_ref().map(|told| told.notes()).unwrap_or_default();
+        channel.recall(&group.key, &notes);
         let sent = notification.alerts.is_empty() || deliver(channel, &notification, &context).await;
         if sent {
             let keep_ms = self.retention_ms.min(group.repeat_ms.saturating_mul(2));
@@ -291,7 +299,11 @@ impl Inner {
                 firing: plan.firing.clone(),
                 resolved: plan.resolved.clone(),
                 expires_at: self.clock.now_ms().saturating_add(keep_ms),
-                receiver_data: Vec::new(),
+                receiver_data: match channel.notes(&group.key) {
+                    Some(notes) => notes.iter().map(|(name, value)| note(name, value)).collect(),
+                    // Of another Alertmanager, for a receiver that we do not need it for: handed back as it came.
+                    None => told.map(|told| told.receiver_data.clone()).unwrap_or_default(),
+                },
             };
             self.record(entry, group.repeat_ms).await;
         }

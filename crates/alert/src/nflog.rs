@@ -22,8 +22,37 @@ pub(crate) struct Entry {
     /// The same of those that were resolved.
     pub resolved: Vec<u64>,
     pub expires_at: i64,
-    /// What Alertmanager's receivers have noted for themselves (field 8); handed back as it came.
+    /// What receivers have noted for themselves (field 8, a map); see [`note`].
     pub receiver_data: Vec<Vec<u8>>,
+}
+
+/// An entry of [`Entry::receiver_data`] whose value is a text.
+pub(crate) fn note(name: &str, value: &str) -> Vec<u8> {
+    let mut text = Message::default();
+    text.bytes(1, value.as_bytes());
+    let mut entry = Message::default();
+    entry.bytes(1, name.as_bytes());
+    entry.message(2, &text.0);
+    entry.0
+}
+
+// The other way round; `None` where it is no text.
+fn read_note(bytes: &[u8]) -> Option<(String, String)> {
+    let (mut name, mut text) = (None, None);
+    for field in Fields(bytes) {
+        match field.ok()? {
+            (1, value) => name = Some(value.text(1).ok()?),
+            (2, value) => {
+                for field in Fields(value.bytes(2).ok()?) {
+                    if let (1, value) = field.ok()? {
+                        text = Some(value.text(1).ok()?);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Some((name?, text?))
 }
 
 /// Names an alert in the log: xxHash64 of its labels, laid out as for the fingerprint.
@@ -98,7 +127,6 @@ impl NotificationLog {
             if old.at >= entry.at && old.at - entry.at < repeat_ms {
                 entry.at = old.at + 1;
             }
-            entry.receiver_data.clone_from(&old.receiver_data);
         }
         let entry = Arc::new(entry);
         match old {
@@ -129,6 +157,11 @@ impl NotificationLog {
 }
 
 impl Entry {
+    /// What receivers have noted for themselves, as far as it is text.
+    pub(crate) fn notes(&self) -> Vec<(String, String)> {
+        self.receiver_data.iter().filter_map(|data| read_note(data)).collect()
+    }
+
     /// A `nflogpb.MeshEntry`.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut receiver = Message::default();
@@ -229,7 +262,8 @@ mod tests {
         let mut written = entry(1_795_000_000_123, &[1, u64::MAX]);
         written.resolved = vec![7];
         written.index = 3;
-        written.receiver_data = vec![vec![10, 1, 97]];
+        written.receiver_data = vec![vec![10, 1, 97], note("threadTs", "1.2")];
+        assert_eq!(written.notes(), [("threadTs".to_owned(), "1.2".to_owned())]);
         assert_eq!(Entry::decode(&written.encode()), Ok(written));
     }
 

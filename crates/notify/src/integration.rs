@@ -153,6 +153,23 @@ impl Integration {
         self.send_resolved
     }
 
+    /// What it has to know of a group for its next message and does not keep itself, by name: where Slack's message is
+    /// that `update_message` changes. `None` where it needs nothing.
+    #[must_use]
+    pub fn notes(&self, group_key: &str) -> Option<Vec<(String, String)>> {
+        match &self.way {
+            Way::Other(way) => way.notes(group_key),
+            Way::Webhook(_) | Way::Discord(_) => None,
+        }
+    }
+
+    /// Gives back the notes of an earlier process; what it knows already stays.
+    pub fn recall(&self, group_key: &str, notes: &[(String, String)]) {
+        if let Way::Other(way) = &self.way {
+            way.recall(group_key, notes);
+        }
+    }
+
     /// Makes one attempt that takes at most `timeout`.
     ///
     /// # Errors

@@ -61,6 +61,22 @@ impl Way {
         }
     }
 
+    /// See [`crate::Integration::notes`].
+    pub(crate) fn notes(&self, group_key: &str) -> Option<Vec<(String, String)>> {
+        self.updates().then(|| self.slack.notes(&id_of(group_key)))
+    }
+
+    /// See [`crate::Integration::recall`].
+    pub(crate) fn recall(&self, group_key: &str, notes: &[(String, String)]) {
+        if self.updates() {
+            self.slack.recall(&id_of(group_key), notes);
+        }
+    }
+
+    fn updates(&self) -> bool {
+        self.config.kind == "slack" && self.config.flag("update_message")
+    }
+
     pub(crate) async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
         let own = self.config.timeout;
         let message = Message {
@@ -93,6 +109,11 @@ impl Way {
     }
 }
 
+fn id_of(group_key: &str) -> String {
+    let hash = Sha256::digest(group_key.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Message<'_> {
     /// A field of the configuration, expanded.
     fn field(&self, name: &str) -> Result<String, SendError> {
@@ -122,8 +143,7 @@ impl Message<'_> {
 
     /// What other systems call the group by: the same for all messages about it.
     fn id(&self) -> String {
-        let hash = Sha256::digest(self.notification.group_key.as_bytes());
-        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+        id_of(&self.notification.group_key)
     }
 
     async fn post(

@@ -12,13 +12,37 @@ use crate::integration::SendError;
 
 const MAX_TITLE: usize = 1024;
 const MAX_SENT: usize = 10_000;
+// How the notification log of Alertmanager calls a message's time and channel.
+const TIME: &str = "threadTs";
+const CHANNEL: &str = "channelId";
 
 /// The messages that `update_message` changes instead of writing another: time and channel by group. They are forgotten
-/// when the group is over, and with the process: then there is a new message.
+/// when the group is over: then there is a new message. Whoever keeps the notification log keeps them over the process.
 #[derive(Debug, Default)]
 pub(super) struct Sent(Mutex<BTreeMap<String, (String, String)>>);
 
 impl Sent {
+    /// What is known of the group's message, as Alertmanager names it in its notification log; nothing where there is none.
+    pub(super) fn notes(&self, group: &str) -> Vec<(String, String)> {
+        let Some((ts, channel)) = self.get(group) else {
+            return Vec::new();
+        };
+        vec![(CHANNEL.to_owned(), channel), (TIME.to_owned(), ts)]
+    }
+
+    /// Takes in what an earlier process knew; what is known already stays.
+    pub(super) fn recall(&self, group: &str, notes: &[(String, String)]) {
+        let note = |name| {
+            notes
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.clone())
+        };
+        if let (Some(ts), Some(channel), None) = (note(TIME), note(CHANNEL), self.get(group)) {
+            self.set(group.to_owned(), (ts, channel));
+        }
+    }
+
     fn get(&self, group: &str) -> Option<(String, String)> {
         self.0.lock().get(group).cloned()
     }

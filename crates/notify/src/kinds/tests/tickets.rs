@@ -315,7 +315,18 @@ async fn slacks_message_is_changed_until_the_group_is_over() {
         (json(&got[3]).get("ts"), &json(&got[3])["channel"]),
         (None, &"c".into())
     );
+    // Another process is told where the message is.
+    let notes = updating.notes(&crate::data::example(true).group_key).unwrap();
+    let names: Vec<&str> = notes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["channelId", "threadTs"]);
+    let next = of("update_message: true");
+    next.recall(&crate::data::example(true).group_key, &notes);
+    told(&next, true).await;
+    told(&next, false).await;
+    assert_eq!(tos(&sink.take()), [change, change]);
+    assert_eq!(next.notes(&crate::data::example(true).group_key), Some(Vec::new()));
     let plain = of("update_message: false");
+    assert_eq!(plain.notes("{}:{}"), None);
     told(&plain, true).await;
     told(&plain, true).await;
     assert_eq!(tos(&sink.take()), [new, new]);
