@@ -1,5 +1,6 @@
 //! One group: its rules, evaluated one after another at one timestamp.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,12 +9,16 @@ use cupola_config::rules::{Rule, RuleGroup, RuleKind};
 use cupola_histogram::NativeHistogram;
 use cupola_model::{ALERTNAME, Labels, METRIC_NAME, STALE_NAN, SeriesRef};
 use cupola_storage::SampleValue;
+use foldhash::fast::RandomState;
 use tracing::warn;
 
 use crate::alerting::{ActiveAlert, Alerts, Hit};
 use crate::history::RuleName;
 use crate::manager::Context;
 use crate::template;
+
+/// Label sets are hashed for each series of each evaluation.
+type LabelMap<V> = HashMap<Labels, V, RandomState>;
 
 /// Whether the last evaluation of a rule worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -116,7 +121,7 @@ pub(crate) struct Group {
 struct RuleState {
     alerts: Alerts,
     // What the last evaluation wrote; what is missing next time ends with a staleness marker.
-    written: HashMap<Labels, Option<SeriesRef>>,
+    written: LabelMap<Option<SeriesRef>>,
     health: RuleHealth,
     error: Option<String>,
     seconds: f64,
@@ -327,14 +332,13 @@ fn record_rule(
     limit: u64,
     ts: i64,
 ) -> Result<Vec<(Labels, SampleValue)>, String> {
-    let mut out: HashMap<Labels, SampleValue> = HashMap::new();
-    for (labels, value) in ctx.query(&rule.expr_text, &rule.expr, ts)? {
-        let mut labels = labels.to_builder();
-        labels.set(METRIC_NAME, record);
-        for (name, value) in &rule.labels {
-            labels.set(name, value);
-        }
-        if out.insert(labels.build(), value).is_some() {
+    let given = ctx.query(&rule.expr_text, &rule.expr, ts)?;
+    let mut own: BTreeMap<&str, &str> = rule.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    own.insert(METRIC_NAME, record);
+    let own: Vec<(&str, &str)> = own.into_iter().collect();
+    let mut out: LabelMap<SampleValue> = HashMap::with_capacity_and_hasher(given.len(), RandomState::default());
+    for (labels, value) in given {
+        if out.insert(with_labels(&labels, &own), value).is_some() {
             return Err("vector contains metrics with the same labelset after applying rule labels".to_owned());
         }
     }
@@ -393,9 +397,10 @@ pub(crate) fn hits(
         return Ok(HashMap::new());
     };
     let mut hits: HashMap<Labels, Hit> = HashMap::new();
+    let expander = template::Expander::new(ctx, alert, ts - offset_ms);
     for (labels, value) in ctx.query_floats(&rule.expr_text, &rule.expr, ts - offset_ms)? {
         let series = labels.without_name();
-        let expand = |text: &str| template::expand(ctx, alert, text, &series, value, ts - offset_ms);
+        let expand = |text: &str| expander.expand(text, &series, value);
         let mut labels = series.to_builder();
         for (name, value) in &rule.labels {
             labels.set(name, &expand(value));
@@ -420,6 +425,29 @@ pub(crate) fn hits(
     Ok(hits)
 }
 
+/// `labels` with those of `own`, which are in order of their names, in place of what has their names; an empty value
+/// removes a label.
+fn with_labels(labels: &Labels, own: &[(&str, &str)]) -> Labels {
+    let (mut labels, mut own) = (labels.iter().peekable(), own.iter().copied().peekable());
+    Labels::from_pairs(
+        std::iter::from_fn(move || {
+            Some(match (labels.peek(), own.peek()) {
+                (Some((name, _)), Some((own_name, _))) => match name.cmp(own_name) {
+                    Ordering::Less => labels.next()?,
+                    Ordering::Greater => own.next()?,
+                    Ordering::Equal => {
+                        labels.next();
+                        own.next()?
+                    }
+                },
+                (Some(_), None) => labels.next()?,
+                (None, _) => own.next()?,
+            })
+        })
+        .filter(|(_, value)| !value.is_empty()),
+    )
+}
+
 pub(crate) fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), String> {
     if limit > 0 && count as u64 > limit {
         return Err(format!("exceeded limit of {limit} with {count} {what}"));
@@ -430,7 +458,8 @@ pub(crate) fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), St
 // Writes what a rule gave, and a staleness marker for each series that it gave last time and not now.
 fn write(ctx: &Arc<Context>, state: &mut RuleState, series: Vec<(Labels, SampleValue)>, ts: i64) -> Result<(), String> {
     let mut appender = ctx.storage.appender();
-    let mut written = HashMap::with_capacity(series.len());
+    let mut written: LabelMap<Option<SeriesRef>> =
+        HashMap::with_capacity_and_hasher(series.len(), RandomState::default());
     let mut refused = 0_usize;
     let mut reason = None;
     for (labels, value) in series {

@@ -1,5 +1,6 @@
 //! Labels and annotations of alerts, expanded with what the expression gave.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use cupola_gotemplate::prometheus::{Context as TemplateContext, Sample};
@@ -19,22 +20,47 @@ pub(crate) struct World<'a> {
     pub query: Arc<Ask>,
 }
 
-/// Expands `text`; where it fails the result says so in its place, as in Prometheus, and the log says why.
-pub(crate) fn expand(ctx: &Arc<Context>, alert: &str, text: &str, labels: &Labels, value: f64, ts: i64) -> String {
-    if !text.contains("{{") {
-        return text.to_owned();
+/// Expands the texts of one rule at one evaluation.
+pub(crate) struct Expander<'a> {
+    ctx: &'a Arc<Context>,
+    alert: &'a str,
+    ts: i64,
+    // What templates can call is put together once, and only where there is one.
+    made: OnceCell<AlertExpander>,
+}
+
+impl<'a> Expander<'a> {
+    pub(crate) fn new(ctx: &'a Arc<Context>, alert: &'a str, ts: i64) -> Self {
+        Self {
+            ctx,
+            alert,
+            ts,
+            made: OnceCell::new(),
+        }
     }
-    let asked = ctx.clone();
-    let query = move |text: &str| {
-        let expr = cupola_promql::parse(text).map_err(|e| cupola_promql::render_errors(text, &e))?;
-        Ok(samples(asked.query_floats(text, &expr, ts)?))
-    };
-    let world = World {
-        external_url: &ctx.external_url,
-        external_labels: &ctx.external_labels.load(),
-        query: Arc::new(query),
-    };
-    expand_in(&world, alert, text, labels, value, ts)
+
+    /// Expands `text`; where it fails the result says so in its place, as in Prometheus, and the log says why.
+    pub(crate) fn expand(&self, text: &str, labels: &Labels, value: f64) -> String {
+        if !text.contains("{{") {
+            return text.to_owned();
+        }
+        let external_labels = self.ctx.external_labels.load();
+        let expander = self.made.get_or_init(|| {
+            let (asked, ts) = (self.ctx.clone(), self.ts);
+            let query = move |text: &str| {
+                let expr = cupola_promql::parse(text).map_err(|e| cupola_promql::render_errors(text, &e))?;
+                Ok(samples(asked.query_floats(text, &expr, ts)?))
+            };
+            expander(&self.ctx.external_url, Arc::new(query), self.alert, ts)
+        });
+        let data = AlertData {
+            labels,
+            external_labels: &external_labels,
+            external_url: &self.ctx.external_url,
+            value: Value::Float(value),
+        };
+        expanded(expander, self.alert, text, &data)
+    }
 }
 
 /// As templates take the answer of a query.
@@ -43,23 +69,30 @@ pub(crate) fn samples(series: Vec<(Labels, f64)>) -> Vec<Sample> {
     series.map(|(labels, value)| Sample { labels, value }).collect()
 }
 
-/// As [`expand`], wherever the alert is.
+/// As [`Expander::expand`], wherever the alert is.
 pub(crate) fn expand_in(world: &World<'_>, alert: &str, text: &str, labels: &Labels, value: f64, ts: i64) -> String {
-    let context = TemplateContext {
-        external_url: world.external_url.to_owned(),
-        now_ms: ts,
-        query: world.query.clone(),
-    };
     let data = AlertData {
         labels,
         external_labels: world.external_labels,
         external_url: world.external_url,
         value: Value::Float(value),
     };
+    let expander = expander(world.external_url, world.query.clone(), alert, ts);
+    expanded(&expander, alert, text, &data)
+}
+
+fn expander(external_url: &str, query: Arc<Ask>, alert: &str, now_ms: i64) -> AlertExpander {
+    let context = TemplateContext {
+        external_url: external_url.to_owned(),
+        now_ms,
+        query,
+    };
     AlertExpander::new(alert, context)
-        .expand(text, &data)
-        .unwrap_or_else(|error| {
-            warn!(alert, %error, "cannot expand a template");
-            format!("<error expanding template: {error}>")
-        })
+}
+
+fn expanded(expander: &AlertExpander, alert: &str, text: &str, data: &AlertData<'_>) -> String {
+    expander.expand(text, data).unwrap_or_else(|error| {
+        warn!(alert, %error, "cannot expand a template");
+        format!("<error expanding template: {error}>")
+    })
 }
