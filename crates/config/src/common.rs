@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::alertmanager::Anything;
+
 /// A text that must never be shown. `Debug` and `Display` print `<secret>`; only [`Secret::expose`] gives the text.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
@@ -188,8 +190,8 @@ pub struct OAuth2Config {
     pub iss: String,
     /// Audience of the assertion; empty means `token_url`.
     pub audience: String,
-    /// Further claims of the assertion; scalars as they are written.
-    pub claims: BTreeMap<String, String>,
+    /// Further claims of the assertion.
+    pub claims: BTreeMap<String, Anything>,
     /// Scopes to ask for.
     pub scopes: Vec<String>,
     /// Where the token is fetched. Never empty.

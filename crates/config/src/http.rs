@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cupola_model::go_quote;
 
+use crate::alertmanager::Anything;
 use crate::common::{
     Auth, GrantType, HeaderValues, HttpClientConfig, OAuth2Config, PemSource, ProxyConfig, Secret, TlsConfig,
     TlsVersion,
@@ -158,7 +159,7 @@ fn read_oauth2(reader: &Reader<'_>, node: &Node) -> Auth {
         signature_algorithm,
         iss: section.text("iss").unwrap_or_default(),
         audience: section.text("audience").unwrap_or_default(),
-        claims: section.text_map("claims"),
+        claims: read_claims(&section),
         scopes: section.texts("scopes"),
         token_url: required("token_url"),
         endpoint_params: section.text_map("endpoint_params"),
@@ -169,6 +170,17 @@ fn read_oauth2(reader: &Reader<'_>, node: &Node) -> Auth {
     };
     section.finish();
     Auth::OAuth2(Box::new(config))
+}
+
+fn read_claims(section: &Section<'_>) -> BTreeMap<String, Anything> {
+    match section.get("claims").map(Anything::of) {
+        Some(Some(Anything::Map(claims))) => claims,
+        None | Some(Some(Anything::Null)) => BTreeMap::new(),
+        Some(_) => {
+            section.error_at("claims", "oauth2 claims must be a map");
+            BTreeMap::new()
+        }
+    }
 }
 
 fn read_proxy(section: &Section<'_>) -> ProxyConfig {

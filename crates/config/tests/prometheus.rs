@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use cupola_config::alertmanager::Anything;
 use cupola_config::common::{Auth, SecretSource, TlsVersion};
 use cupola_config::prometheus::{
     EscapingScheme, RemoteAuth, RemoteWriteMessage, ScrapeProtocol, ServerMode, load_prometheus_as,
@@ -508,4 +509,23 @@ fn what_a_kind_of_discovery_needs_is_told_with_its_place() {
         let shown = errors(&text);
         assert_eq!(shown, [format!("p.yml:{expected}")], "{config}");
     }
+}
+
+#[test]
+fn claims_keep_the_shape_they_are_written_with() {
+    let text =
+        "scrape_configs:\n- job_name: a\n  oauth2: {client_id: x, token_url: t, claims: {n: 5, s: '5', l: [yes, a]}}\n";
+    let config = parse_prometheus(text, Path::new("p.yml")).unwrap();
+    let Some(Auth::OAuth2(oauth2)) = &config.scrape_configs[0].http.auth else {
+        panic!("{:?}", config.scrape_configs[0].http.auth)
+    };
+    let list = Anything::List(vec![Anything::Bool(true), Anything::Text("a".to_owned())]);
+    let values = [list, Anything::Int(5), Anything::Text("5".to_owned())];
+    assert!(oauth2.claims.values().eq(values.iter()), "{:?}", oauth2.claims);
+    let text = text.replace("{n: 5, s: '5', l: [yes, a]}", "5");
+    assert!(
+        errors(&text)[0].contains("oauth2 claims must be a map"),
+        "{:?}",
+        errors(&text)
+    );
 }

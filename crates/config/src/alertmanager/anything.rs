@@ -25,6 +25,9 @@ pub enum Anything {
     Map(BTreeMap<String, Anything>),
 }
 
+// Floats are finite, so each value equals itself.
+impl Eq for Anything {}
+
 // Aliases can stand for millions of nodes, and such a text may come from an alert.
 const MAX_NODES: usize = 500_000;
 

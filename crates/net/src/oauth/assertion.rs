@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cupola_config::alertmanager::Anything;
 use cupola_config::common::OAuth2Config;
 use cupola_env::{Clock as _, SystemClock};
 use rustls::SignatureScheme;
@@ -48,8 +49,8 @@ pub(super) fn signed(config: &OAuth2Config, key: &str) -> Result<String, String>
     if !config.scopes.is_empty() {
         claims.insert("scope".to_owned(), Value::from(config.scopes.join(" ")));
     }
-    for (name, text) in &config.claims {
-        claims.insert(name.clone(), Value::from(text.clone()));
+    for (name, value) in &config.claims {
+        claims.insert(name.clone(), to_json(value));
     }
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(&header), part(&Value::Object(claims)));
@@ -57,4 +58,16 @@ pub(super) fn signed(config: &OAuth2Config, key: &str) -> Result<String, String>
         .sign(message.as_bytes())
         .map_err(|error| bad(&error.to_string()))?;
     Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+fn to_json(value: &Anything) -> Value {
+    match value {
+        Anything::Null => Value::Null,
+        Anything::Bool(yes) => Value::from(*yes),
+        Anything::Int(number) => Value::from(*number),
+        Anything::Float(number) => Value::from(*number),
+        Anything::Text(text) => Value::from(text.clone()),
+        Anything::List(items) => items.iter().map(to_json).collect(),
+        Anything::Map(map) => map.iter().map(|(name, value)| (name.clone(), to_json(value))).collect(),
+    }
 }

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cupola_config::alertmanager::Anything;
 use cupola_config::common::{Auth, ProxyConfig, Secret, SecretSource, TlsConfig};
 
 use super::*;
@@ -330,7 +331,13 @@ async fn an_assertion_is_signed_with_the_clients_key() {
             client_certificate_key_id: "k1".to_owned(),
             signature_algorithm: algorithm.to_owned(),
             iss: "issuer".to_owned(),
-            claims: BTreeMap::from([("team".to_owned(), "blue".to_owned())]),
+            claims: BTreeMap::from([
+                ("team".to_owned(), Anything::Text("blue".to_owned())),
+                (
+                    "level".to_owned(),
+                    Anything::List(vec![Anything::Int(5), Anything::Bool(true)]),
+                ),
+            ]),
             ..config(port)
         };
         ask(&config, target).await.unwrap();
@@ -351,6 +358,7 @@ async fn an_assertion_is_signed_with_the_clients_key() {
         assert_eq!((&claims["iss"], &claims["sub"]), (&"issuer".into(), &"me&you".into()));
         assert_eq!(claims["aud"], config.token_url);
         assert_eq!((&claims["scope"], &claims["team"]), (&"a b".into(), &"blue".into()));
+        assert_eq!(claims["level"], serde_json::json!([5, true]));
         assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 600);
         std::fs::write(path("message"), format!("{}.{}", parts[0], parts[1])).unwrap();
         std::fs::write(path("signature"), URL_SAFE_NO_PAD.decode(parts[2]).unwrap()).unwrap();
