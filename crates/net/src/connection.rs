@@ -16,6 +16,9 @@ use crate::{NetError, Tls, gzip, zstd};
 // As Go's http.Client: a longer chain is a loop.
 const MAX_REDIRECTS: usize = 10;
 
+// What is this long and comes uncompressed tells that the peer did not know what it was asked for.
+const WORTH_COMPRESSING: usize = 1 << 10;
+
 // What is for the host it was given for and for those below it, as Go's http.Client has it.
 const SENSITIVE: [HeaderName; 6] = [
     http::header::AUTHORIZATION,
@@ -41,7 +44,8 @@ pub struct Request<'a> {
     pub timeout: Duration,
     /// Bytes the answer's body may have, before and after inflating.
     pub max_body: usize,
-    /// Whether to ask for a compressed answer: zstd, or gzip from who does not have it.
+    /// Whether to ask for a compressed answer: zstd, or gzip from who does not have it. A peer that gets along with neither
+    /// is asked for gzip alone from then on, as upstream asks.
     pub gzip: bool,
     /// Whether to follow redirects, at most ten. What is not a GET is sent again where the peer asks for just that (307,
     /// 308), and never becomes a GET, as it does in Go: the page that then answers would be taken for a success.
@@ -66,6 +70,8 @@ pub struct Response {
 pub struct Connection {
     dialer: Dialer,
     signer: Option<Signer>,
+    // Whether the peer could do nothing with zstd in the header: some exporters compress for the bare word gzip only.
+    is_gzip_only: bool,
     open: Option<(String, Sender)>,
 }
 
@@ -126,6 +132,16 @@ impl Connection {
         let answer = answer.unwrap_or(Err(NetError::Timeout(request.timeout)));
         if answer.is_err() {
             self.open = None;
+        }
+        if request.gzip {
+            self.is_gzip_only |= match &answer {
+                Ok(response) => {
+                    let encoding = response.headers.get(CONTENT_ENCODING);
+                    let is_plain = encoding.is_none_or(|encoding| encoding == "identity");
+                    !response.status.is_success() || (is_plain && response.body.len() >= WORTH_COMPRESSING)
+                }
+                Err(error) => matches!(error, NetError::Zstd(_)),
+            };
         }
         answer
     }
@@ -203,7 +219,11 @@ impl Connection {
         if let Some(value) = asked_proxy.and_then(|p| p.authorization.clone()) {
             out.headers_mut().insert(PROXY_AUTHORIZATION, value);
         }
-        let encoding = if request.gzip { "zstd, gzip;q=0.9" } else { "identity" };
+        let encoding = match (request.gzip, self.is_gzip_only) {
+            (false, _) => "identity",
+            (true, false) => "zstd, gzip;q=0.9",
+            (true, true) => "gzip",
+        };
         out.headers_mut()
             .insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
 
@@ -299,7 +319,21 @@ fn resolve(base: &Uri, location: &str) -> Option<Uri> {
         return format!("{origin}{}{location}", base.path()).parse().ok();
     }
     let (folder, _) = base.path().rsplit_once('/')?;
-    format!("{origin}{folder}/{location}").parse().ok()
+    let (path, query) = location.split_at(location.find('?').unwrap_or(location.len()));
+    let mut parts: Vec<&str> = folder.split('/').collect();
+    for part in path.split('/') {
+        match part {
+            ".." if parts.len() > 1 => _ = parts.pop(),
+            "." | ".." => {}
+            part => parts.push(part),
+        }
+    }
+    let slash = if ["/.", "/.."].iter().any(|end| format!("/{path}").ends_with(end)) {
+        "/"
+    } else {
+        ""
+    };
+    format!("{origin}{}{slash}{query}", parts.join("/")).parse().ok()
 }
 
 #[cfg(test)]
@@ -364,6 +398,26 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
         ]);
         assert_eq!(Connection::new(None).send(&request(&url)).await.unwrap().body, b"x");
+    }
+
+    #[test]
+    fn redirects_lead_where_browsers_go() {
+        let base = "http://u@h:1/a/b/c?q".parse().unwrap();
+        for (location, target) in [
+            ("d", "http://u@h:1/a/b/d"),
+            ("d/?r#f", "http://u@h:1/a/b/d/?r"),
+            ("./d", "http://u@h:1/a/b/d"),
+            ("../d?x=../y", "http://u@h:1/a/d?x=../y"),
+            ("../../../../d", "http://u@h:1/d"),
+            ("..", "http://u@h:1/a/"),
+            (".", "http://u@h:1/a/b/"),
+            ("/d/../e", "http://u@h:1/d/../e"),
+            ("?r", "http://u@h:1/a/b/c?r"),
+            ("//other/d", "http://other/d"),
+            ("HTTPS://other/d", "https://other/d"),
+        ] {
+            assert_eq!(resolve(&base, location).unwrap().to_string(), target, "{location}");
+        }
     }
 
     #[tokio::test]
