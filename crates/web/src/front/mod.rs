@@ -27,6 +27,8 @@ use bucket::Bucket;
 use passwords::{Credentials, Passwords, Verdict};
 use watch::{Snapshot, Watch};
 
+// A file that was written in this time is perhaps not yet whole.
+const SETTLE: Duration = Duration::from_millis(20);
 // A disk that hangs delays a request by this much, and no further one.
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
@@ -92,7 +94,7 @@ impl WebConfigFile {
         if let Some(turn) = self.0.watch.turn() {
             let inner = self.0.clone();
             let looking = tokio::task::spawn_blocking(move || {
-                inner.look();
+                inner.look(|| std::thread::sleep(SETTLE));
                 drop(turn);
             });
             // Where it takes longer it goes on by itself, and nobody looks meanwhile.
@@ -103,7 +105,8 @@ impl WebConfigFile {
 }
 
 impl Inner {
-    fn look(&self) {
+    // `settle` lets some time pass. Half a file may be a valid one, which asks for less: only what stays as it is counts.
+    fn look(&self, settle: impl FnOnce()) {
         let mut seen = self.watch.seen();
         if seen.is_current() {
             return;
@@ -111,6 +114,10 @@ impl Inner {
         let old = self.current.load_full();
         let mut snapshot = Snapshot::default();
         let read = Front::read(&self.path, &mut snapshot, Some(&old));
+        settle();
+        if !snapshot.is_current() {
+            return;
+        }
         // Whatever came of it: it is told once, and not again before something changes.
         *seen = snapshot;
         match read {

@@ -161,6 +161,27 @@ async fn a_file_that_breaks_opens_nothing_and_is_mended() {
     guarded.until("no password", None, 200).await;
 }
 
+#[tokio::test]
+async fn a_file_that_is_being_written_does_not_count_yet() {
+    let guarded = Guarded::new(&user("alice", "one"));
+    let look = |settle: &dyn Fn()| guarded.file.0.look(settle);
+    let half = "http_server_config: {headers: {X-Frame-Options: deny}}\n";
+    guarded.write(half);
+    look(&|| guarded.write(&format!("{half}{}", user("alice", "two"))));
+    assert_eq!(guarded.file.0.current.load().config.users.len(), 1);
+    assert!(
+        guarded.file.0.current.load().headers.is_empty(),
+        "half a file is in force"
+    );
+    look(&|| {});
+    assert!(
+        !guarded.file.0.current.load().headers.is_empty(),
+        "the whole one is not"
+    );
+    assert_eq!(guarded.ask(None).await.status, 401);
+    assert_eq!(guarded.ask(Some("alice:two")).await.status, 200);
+}
+
 #[test]
 fn what_cannot_be_read_is_told() {
     let dir = tempfile::tempdir().unwrap();
