@@ -334,6 +334,11 @@ async function alertmanagerWithin() {
     await page.goto(`${base}/alertmanager`);
     await page.click('[data-alert="Watchdog"] a:has-text("Why?")');
     await page.waitForSelector('[data-test="step"]:has-text("Sent to on-call by webhook[0]")');
+    await page.waitForSelector('[data-test="step"]:has-text("Its rule fires (1)"):has-text("vector(1)")');
+    assert(
+      (await page.locator('[data-test="life"]').count()) === 1,
+      'its rule and its messages are two lives',
+    );
     seen.quiet();
   });
   await checks.run('targets: what is open is in the address', async () => {

@@ -16,7 +16,7 @@ use crate::guard::is_cross_site;
 use crate::router::Ctx;
 
 // What the browser shows there, it decides itself.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 15] = [
     "/",
     "/dashboards",
     "/d/{uid}",
@@ -29,8 +29,10 @@ const PAGES: [&str; 13] = [
     "/storage",
     "/alertmanager",
     "/alertmanager/{*page}",
-    // Prometheus's address of that page.
+    // Prometheus's addresses of such pages.
     "/tsdb-status",
+    "/rules",
+    "/service-discovery",
 ];
 
 pub(crate) fn routes() -> Router<Arc<Ctx>> {

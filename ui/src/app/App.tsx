@@ -92,7 +92,13 @@ function Pages() {
         <Route path="/alerts">
           <Alerts />
         </Route>
+        <Route path="/rules">
+          <Alerts />
+        </Route>
         <Route path="/targets">
+          <Targets />
+        </Route>
+        <Route path="/service-discovery">
           <Targets />
         </Route>
         <Route path="/storage">

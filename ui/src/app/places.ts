@@ -59,6 +59,8 @@ export function placeOf(path: string): Place | undefined {
   if (first === 'd' || first === 'dashboards') return MONITORING[1];
   if (first === 'explore' || first === 'query' || first === 'graph') return MONITORING[2];
   if (first === 'alertmanager') return alertmanagerPlaceOf(path) && MONITORING[3];
+  if (first === 'rules') return MONITORING[3];
+  if (first === 'service-discovery') return MONITORING[4];
   if (first === 'tsdb-status') return MONITORING[5];
   return MONITORING.find((place) => place.path === `/${first}`);
 }

@@ -13,10 +13,21 @@ import { AckForm } from './Acknowledge';
 import { AlertItem, type Known } from './AlertItem';
 import { fetchAcknowledgements, fetchGroups, fetchReceivers, fetchSilences } from './api';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
-import { alertSections, countAlerts, distinct, labelsOf, type AlertSection, type Which } from './grouping';
+import {
+  alertSections,
+  countAlerts,
+  distinct,
+  firstLines,
+  labelsOf,
+  type AlertSection,
+  type Which,
+} from './grouping';
 import { silencePage } from './hash';
 import css from './am.module.css';
 import { NoManager, Tabs } from './Tabs';
+
+/** So many alerts are drawn at first: all of a storm would take the browser seconds. */
+const FIRST = 200;
 
 /** What the Alertmanager knows: by the groups in which it tells of it, or by labels. */
 export function RoutedPage() {
@@ -27,6 +38,7 @@ export function RoutedPage() {
   const [receiver, setReceiver] = useParam<string>('receiver', '');
   const [group, setGroup] = useParam<string>('group', '');
   const [open, setOpen] = useParam<string>('open', '');
+  const [most, setMost] = useParam<string>('most', String(FIRST));
   const asked = readFilter(filterText);
   const key = JSON.stringify([asked.matchers, receiver]);
   const groups = useData(key, (signal) => fetchGroups(asked.matchers, receiver, signal), beat);
@@ -53,11 +65,12 @@ export function RoutedPage() {
       acks.reload();
     },
   };
-  const sections = data
+  const every = data
     ? alertSections(data, group === '' ? null : labelsOf(group), which, acks.data ?? [], (alert) =>
         hasWords(asked.words, ...Object.values(alert.labels), ...Object.values(alert.annotations)),
       )
     : [];
+  const [sections, rest] = firstLines(every, Math.max(1, Number(most) || FIRST));
 
   return (
     <div class={css.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
@@ -162,6 +175,18 @@ export function RoutedPage() {
           </div>
         </section>
       ))}
+      {rest > 0 && (
+        <p class={css.more}>
+          {count(rest, 'more alert')}.{' '}
+          <button
+            type="button"
+            class={parts.button}
+            onClick={() => setMost(String((Number(most) || FIRST) + 5 * FIRST))}
+          >
+            Show more
+          </button>
+        </p>
+      )}
     </div>
   );
 }
@@ -185,12 +210,12 @@ function SectionHead({
       <header class={css.sectionHead}>
         <h2>
           {alertname ?? (Object.values(rest).join(', ') || 'All alerts')}
-          {section.lines.length > 1 && <small>{count(section.lines.length, 'alert')}</small>}
+          {section.size > 1 && <small>{count(section.size, 'alert')}</small>}
         </h2>
         <LabelChips labels={{ ...rest, ...section.common }} onPick={onPick} />
         <span class={css.routed}>
           to {section.receivers.join(', ')}
-          {section.lines.length > 1 && open.length > 0 && (
+          {section.size > 1 && open.length > 0 && (
             <button
               type="button"
               class={`${parts.button} ${parts.quiet}`}
@@ -201,7 +226,7 @@ function SectionHead({
               Acknowledge all
             </button>
           )}
-          {section.lines.length > 1 && Object.keys(labels).length > 0 && (
+          {section.size > 1 && Object.keys(labels).length > 0 && (
             <Link href={silencePage(labels)} class={`${parts.button} ${parts.quiet}`}>
               <PauseIcon size={12} />
               Silence all

@@ -18,7 +18,7 @@ import css from './am.module.css';
 import { MatcherRows } from './MatcherRows';
 import { fromApi, parseMatchers, toApi, writeMatchers, type Matcher } from './matchers';
 import { PreviewPanel, usePreview } from './Preview';
-import { ownName, rememberName } from './remembered';
+import { ownComments, ownName, rememberComment, rememberName } from './remembered';
 import { NoManager, Tabs } from './Tabs';
 import { DAYS, fromLocalInput, localInput, shortDay } from './times';
 
@@ -138,6 +138,7 @@ function Form({ silence, weekly }: { silence: Silence | null; weekly: RecurringS
 
   const send = async (): Promise<void> => {
     rememberName(by.trim());
+    rememberComment(comment);
     const common = { matchers: complete.map(toApi), createdBy: by.trim(), comment: comment.trim() };
     if (isWeekly) {
       await postRecurring({
@@ -322,9 +323,15 @@ function Form({ silence, weekly }: { silence: Silence | null; weekly: RecurringS
                 type="text"
                 class={parts.field}
                 placeholder="Why, and where to read more"
+                list="am-comments"
                 value={comment}
                 onInput={(event) => setComment(event.currentTarget.value)}
               />
+              <datalist id="am-comments">
+                {ownComments().map((one) => (
+                  <option key={one} value={one} />
+                ))}
+              </datalist>
             </label>
           </div>
         </fieldset>

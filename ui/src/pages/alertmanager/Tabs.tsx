@@ -12,7 +12,7 @@ export function Tabs() {
   const here = alertmanagerPlaceOf(path);
   return (
     <nav class={css.tabs} aria-label="Alerts">
-      <Link href="/alerts" aria-current={path === '/alerts' ? 'page' : undefined}>
+      <Link href="/alerts" aria-current={here ? undefined : 'page'}>
         Rules
       </Link>
       {ALERTMANAGER.map((place) => (

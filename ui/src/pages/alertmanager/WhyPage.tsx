@@ -1,13 +1,14 @@
 import { Link } from 'wouter-preact';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
+import { IS_ALERTMANAGER } from '../../app/places';
 import { useParam } from '../../app/url';
 import { withMatcher } from '../../ui/filter';
 import { EmptyState, ErrorNote, LabelChips, SkeletonRows } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { StateIcon } from '../../ui/StateMark';
 import { clockTime, count, exactTime } from '../../ui/words';
-import { fetchEvents } from './api';
+import { fetchEvents, fetchRuleEvents } from './api';
 import css from './am.module.css';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import { lives, type Life, type Step } from './steps';
@@ -27,7 +28,14 @@ export function WhyPage() {
     (signal) => fetchEvents(asked.matchers, MOST_EVENTS, signal),
     beat,
   );
-  const found = lives(data ?? []).filter((life) => hasWords(asked.words, ...Object.values(life.labels)));
+  const byRules = useData(
+    IS_ALERTMANAGER ? null : JSON.stringify(asked.matchers),
+    (signal) => fetchRuleEvents(asked.matchers, MOST_EVENTS, signal),
+    beat,
+  );
+  const found = lives(data ?? [], byRules.data).filter((life) =>
+    hasWords(asked.words, ...Object.values(life.labels)),
+  );
   const pick = (name: string, value: string): void => setFilterText(withMatcher(filterText, name, value));
   return (
     <div class={css.page}>

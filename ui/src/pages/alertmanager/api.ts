@@ -92,6 +92,23 @@ export interface AlertEvent {
   [field: string]: unknown;
 }
 
+/** What a rule did to an alert before any Alertmanager had it (`/api/v1/alerts/history`). */
+export interface RuleEvent {
+  /** Seconds since the epoch. */
+  at: number;
+  fingerprint: string;
+  labels: Labels;
+  rule?: { file: string; group: string; name: string; query: string };
+  event: string;
+  value?: string;
+  since?: number;
+  error?: string;
+  alertmanager?: string;
+  resolved?: boolean;
+  /** The fingerprint of the labels with which it was sent. */
+  sentAs?: string;
+}
+
 export interface ManagerStatus {
   cluster: { name?: string; status: string; peers?: { name: string; address: string }[] };
   config: { original: string };
@@ -155,6 +172,18 @@ export const fetchEvents = (
   limit: number,
   signal?: AbortSignal,
 ): Promise<AlertEvent[]> => getJson(`${V2}/history`, { filter, limit }, signal);
+
+/** What rules did; nothing where the server has no rules. */
+export const fetchRuleEvents = async (
+  filter: readonly string[],
+  limit: number,
+  signal?: AbortSignal,
+): Promise<RuleEvent[]> => {
+  const match = filter.length > 0 ? { 'match[]': `{${filter.join(',')}}` } : {};
+  return (
+    await getJson<{ data: { events: RuleEvent[] } }>('api/v1/alerts/history', { ...match, limit }, signal)
+  ).data.events;
+};
 
 export const fetchStatus = (signal?: AbortSignal): Promise<ManagerStatus> =>
   getJson(`${V2}/status`, {}, signal);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ManagedAlert, ManagedGroup } from './api';
-import { alertSections, countAlerts, distinct, labelsOf, quietWord } from './grouping';
+import { alertSections, countAlerts, distinct, firstLines, labelsOf, quietWord } from './grouping';
 
 function alert(
   name: string,
@@ -58,6 +58,22 @@ test('groups are those of the routes, the worst first, and what is looked after 
   ]);
   expect(found[0]?.common).toEqual({ severity: 'critical', job: 'n' });
   expect(found[0]?.lines[0]?.differing).toEqual({ i: '2' });
+});
+
+test('of very many alerts the first are shown', () => {
+  const many = (name: string, count: number): ManagedGroup =>
+    group(
+      { alertname: name },
+      Array.from({ length: count }, (_, i) => alert(name, { i: String(i) })),
+    );
+  const sections = alertSections([many('A', 5), many('B', 4), many('C', 1)], null, 'all', [], all);
+  const [shown, rest] = firstLines(sections, 7);
+  expect(shown.map((one) => [one.lines.length, one.size])).toEqual([
+    [5, 5],
+    [2, 4],
+  ]);
+  expect(rest).toBe(3);
+  expect(firstLines(sections, 10)[1]).toBe(0);
 });
 
 test('other labels make other groups', () => {

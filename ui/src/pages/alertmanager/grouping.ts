@@ -21,6 +21,8 @@ export interface AlertSection {
   common: Labels;
   receivers: string[];
   lines: AlertLine[];
+  /** How many alerts are in it; not all need be among the lines. */
+  size: number;
 }
 
 export interface Counts {
@@ -99,6 +101,7 @@ export function alertSections(
       common: differingLabels(common, { ...labels, alertname: '' }),
       receivers,
       lines: lines.sort(worseFirst),
+      size: lines.length,
     });
   };
   if (by === null) {
@@ -123,9 +126,18 @@ export function alertSections(
       );
     }
   }
-  return sections.sort(
-    (a, b) => worst(a) - worst(b) || b.lines.length - a.lines.length || (a.key < b.key ? -1 : 1),
-  );
+  return sections.sort((a, b) => worst(a) - worst(b) || b.size - a.size || (a.key < b.key ? -1 : 1));
+}
+
+/** The first `most` alerts of `sections`, in their groups, and how many are left out. */
+export function firstLines(sections: readonly AlertSection[], most: number): [AlertSection[], number] {
+  const out: AlertSection[] = [];
+  let left = most;
+  for (const section of sections) {
+    if (left > 0) out.push({ ...section, lines: section.lines.slice(0, left) });
+    left -= section.lines.length;
+  }
+  return [out, Math.max(0, -left)];
 }
 
 function pairOf(labels: Labels, name: string): [string, string][] {

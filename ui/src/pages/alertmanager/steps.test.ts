@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { AlertEvent } from './api';
-import { lives, tellEvent } from './steps';
+import type { AlertEvent, RuleEvent } from './api';
+import { lives, tellEvent, tellRuleEvent } from './steps';
 
 const event = (
   what: string,
@@ -55,6 +55,44 @@ test('every event is a sentence', () => {
     expect([told.words, told.detail], one.event).toEqual([words, detail]);
   }
   expect(tellEvent(event('suppressed', { silencedBy: ['x'] })).silences).toEqual(['x']);
+});
+
+test('what rules did comes before, also where the labels have changed on the way', () => {
+  const rule = { file: 'r.yml', group: 'g', name: 'A', query: 'up == 0' };
+  const at = Date.parse('2026-11-26T10:00:00Z') / 1000;
+  const byRules: RuleEvent[] = [
+    {
+      at: at + 0.1,
+      fingerprint: '0c',
+      labels: { alertname: 'A' },
+      event: 'sent',
+      alertmanager: 'inside',
+      sentAs: '0a',
+    },
+    { at, fingerprint: '0c', labels: { alertname: 'A' }, rule, event: 'firing', value: '0', since: at },
+  ];
+  const [life, ...others] = lives([event('fired', {}, '2026-11-26T10:00:00.100Z')], byRules);
+  expect(others).toEqual([]);
+  expect(life?.steps.map((step) => step.words)).toEqual([
+    'Its rule fires (0)',
+    'Rules sent it to inside',
+    'Began to fire',
+  ]);
+  expect(life?.steps[0]?.detail).toBe('up == 0');
+  for (const what of [
+    'pending',
+    'kept',
+    'given',
+    'resolved',
+    'ended',
+    'restored',
+    'forgotten',
+    'sendFailed',
+    'dropped',
+    'nobody',
+  ]) {
+    expect(tellRuleEvent({ at, fingerprint: '0c', labels: {}, event: what }).words).not.toBe(what);
+  }
 });
 
 test('a life is read from its beginning, and the liveliest comes first', () => {

@@ -2,7 +2,7 @@
 import type { Labels } from '../../api/types';
 import type { State } from '../../ui/StateMark';
 import { exactTime, parseTime } from '../../ui/words';
-import type { AlertEvent } from './api';
+import type { AlertEvent, RuleEvent } from './api';
 
 export interface Step {
   at: number;
@@ -124,20 +124,84 @@ export function tellEvent(event: AlertEvent): Omit<Step, 'at'> {
   }
 }
 
+/** What a rule did, in words. */
+export function tellRuleEvent(event: RuleEvent): Omit<Step, 'at'> {
+  const rest = { silences: [], inhibitors: [] };
+  const value = event.value === undefined ? '' : ` (${event.value})`;
+  const to = event.alertmanager ?? 'the Alertmanager';
+  const what = event.resolved ? 'its end' : 'it';
+  switch (event.event) {
+    case 'pending':
+      return {
+        ...rest,
+        words: `Its rule gives it${value}: pending`,
+        detail: event.rule?.query,
+        state: 'pending',
+      };
+    case 'firing':
+      return { ...rest, words: `Its rule fires${value}`, detail: event.rule?.query, state: 'critical' };
+    case 'kept':
+      return {
+        ...rest,
+        words: 'Its rule gives it no more, and keeps it firing for a while',
+        state: 'warning',
+      };
+    case 'given':
+      return { ...rest, words: `Its rule gives it again${value}`, state: 'warning' };
+    case 'resolved':
+      return { ...rest, words: 'Its rule gives it no more: resolved', state: 'ok' };
+    case 'ended':
+      return { ...rest, words: 'Its rule gives it no more: it never fired', state: 'ok' };
+    case 'restored':
+      return { ...rest, words: 'Goes on as it was before the server started', state: 'info' };
+    case 'forgotten':
+      return {
+        ...rest,
+        words: 'Forgotten: its rule gives more alerts than its limit',
+        detail: event.error,
+        state: 'warning',
+      };
+    case 'sent':
+      return { ...rest, words: `Rules sent ${what} to ${to}`, state: 'info' };
+    case 'sendFailed':
+      return {
+        ...rest,
+        words: `Rules could not send ${what} to ${to}`,
+        detail: event.error,
+        state: 'critical',
+      };
+    case 'dropped':
+      return { ...rest, words: `Not sent to ${to}: relabelling dropped it`, state: 'warning' };
+    case 'nobody':
+      return { ...rest, words: 'Sent to nobody: there is no Alertmanager', state: 'critical' };
+    default:
+      return { ...rest, words: event.event, state: 'unknown' };
+  }
+}
+
 /** The lives of all alerts in `events` (newest first), the one to which something happened last first. */
-export function lives(events: readonly AlertEvent[]): Life[] {
+export function lives(events: readonly AlertEvent[], byRules: readonly RuleEvent[] = []): Life[] {
   const all = new Map<string, Life>();
+  const add = (fingerprint: string, labels: Labels, step: Step): void => {
+    const life = all.get(fingerprint) ?? { fingerprint, labels, steps: [] };
+    life.steps.push(step);
+    all.set(fingerprint, life);
+  };
   for (const event of events) {
     const at = parseTime(event.at);
-    if (at === null) continue;
-    const life = all.get(event.fingerprint) ?? {
-      fingerprint: event.fingerprint,
-      labels: event.labels,
-      steps: [],
-    };
-    life.steps.push({ at, ...tellEvent(event) });
-    all.set(event.fingerprint, life);
+    if (at !== null) add(event.fingerprint, event.labels, { at, ...tellEvent(event) });
   }
-  for (const life of all.values()) life.steps.reverse();
-  return [...all.values()];
+  // On its way to the Alertmanager an alert may have got other labels.
+  const sentAs = new Map(byRules.flatMap((one) => (one.sentAs ? [[one.fingerprint, one.sentAs]] : [])));
+  for (const event of byRules) {
+    const print = sentAs.get(event.fingerprint) ?? event.fingerprint;
+    add(print, event.labels, { at: event.at * 1000, ...tellRuleEvent(event) });
+  }
+  const last = (life: Life): number => Math.max(...life.steps.map((step) => step.at));
+  for (const life of all.values()) {
+    // What rules did at a moment comes before what the Alertmanager made of it.
+    life.steps.reverse();
+    life.steps.sort((a, b) => a.at - b.at);
+  }
+  return [...all.values()].sort((a, b) => last(b) - last(a));
 }

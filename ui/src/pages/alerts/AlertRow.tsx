@@ -3,6 +3,7 @@ import { useMemo } from 'preact/hooks';
 import { Link } from 'wouter-preact';
 import type { Notification } from '../../api/types';
 import { useBeat } from '../../app/beat';
+import { bootstrap } from '../../app/bootstrap';
 import { lazyPage } from '../../app/lazy';
 import { now } from '../../ui/clock';
 import { ChevronIcon } from '../../ui/icons';
@@ -11,6 +12,7 @@ import { Age, RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { durationWords, parseTime } from '../../ui/words';
 import { alertState, isHeartbeat, summaryOf } from '../alertWords';
+import { alertsPage, silencePage, whyPage } from '../alertmanager/hash';
 import css from './alerts.module.css';
 import { agePart, type Route, type Row } from './list';
 
@@ -191,6 +193,16 @@ function Details({
             {rule.name} <span class={css.dim}>in group {alert.group}</span>
           </dd>
         </div>
+        {alert.state === 'firing' && bootstrap.value?.alertmanager.running && (
+          <div>
+            <dt>what next</dt>
+            <dd class={css.next}>
+              <Link href={silencePage(alert.labels)}>Silence it</Link>
+              <Link href={alertsPage(alert.labels)}>Acknowledge it</Link>
+              <Link href={whyPage(alert.labels)}>Why was it sent, or not?</Link>
+            </dd>
+          </div>
+        )}
         {sent.length > 0 && (
           <div>
             <dt>sent</dt>
