@@ -276,7 +276,7 @@ impl Inner {
             self.hold(&group, &plan, told).await;
             return true;
         }
-        let notification = self.notification(&group, &plan, reason, channel.send_resolved());
+        let notification = self.notification(&group, &plan, reason, channel.send_resolved(), told.as_deref());
         let report = |delivery| self.remember(&group, &plan.heard, delivery);
         let context = Context {
             deadline,
@@ -362,8 +362,25 @@ impl Inner {
         lock
     }
 
-    fn notification(&self, group: &Group, plan: &Plan, reason: &'static str, send_resolved: bool) -> Notification {
+    fn notification(
+        &self,
+        group: &Group,
+        plan: &Plan,
+        reason: &'static str,
+        send_resolved: bool,
+        before: Option<&Entry>,
+    ) -> Notification {
         let now = plan.now;
+        let is_new = |alert: &StoredAlert| {
+            before.is_none_or(|before| {
+                let told = if alert.is_resolved(now) {
+                    &before.resolved
+                } else {
+                    &before.firing
+                };
+                told.binary_search(&alert_hash(&alert.labels)).is_err()
+            })
+        };
         let told = plan.heard.iter().filter(|a| send_resolved || !a.is_resolved(now));
         let alerts = told.map(|a| NotifiedAlert {
             labels: a.labels.clone(),
@@ -371,6 +388,7 @@ impl Inner {
             starts_at: a.starts_at,
             ends_at: a.is_resolved(now).then_some(a.ends_at),
             generator_url: a.generator_url.to_string(),
+            is_new: is_new(a),
         });
         Notification {
             receiver: group.receiver.to_string(),

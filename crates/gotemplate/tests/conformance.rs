@@ -23,6 +23,7 @@ fn time(json: &Json) -> Time {
 
 fn data(json: &Json) -> Value {
     let alert = |json: &Json| Alert {
+        is_new: true,
         status: text(json, "status"),
         labels: kv(&json["labels"]),
         annotations: kv(&json["annotations"]),

@@ -20,6 +20,8 @@ pub struct NotifiedAlert {
     pub ends_at: Option<i64>,
     /// Where its expression can be looked at.
     pub generator_url: String,
+    /// Whether the integration was not told of it as it is now; for `.NewAlerts` in templates.
+    pub is_new: bool,
 }
 
 /// One message about one group.
@@ -193,6 +195,7 @@ pub(crate) fn example(firing: bool) -> Notification {
     Notification {
         receiver: "team".into(),
         alerts: vec![NotifiedAlert {
+            is_new: true,
             labels: Labels::from_pairs([("alertname", "Down"), ("instance", "a"), ("severity", "critical")]),
             annotations: Labels::from_pairs([("summary", "a is down")]),
             starts_at: 1_000,

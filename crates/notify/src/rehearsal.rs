@@ -66,6 +66,7 @@ impl Saying {
             "Somebody tried out this receiver. Nothing is wrong, and nothing is to be done.",
         );
         NotifiedAlert {
+            is_new: true,
             labels: Labels::from_pairs(&self.labels),
             annotations: Labels::from_pairs(&self.annotations),
             starts_at: now_ms,

@@ -86,6 +86,7 @@ fn data(notification: &Notification) -> Data {
         ends_at: alert.ends_at.map_or_else(Time::zero, Time::from_unix_ms),
         generator_url: alert.generator_url.clone(),
         fingerprint: format!("{:016x}", alert.labels.fingerprint()),
+        is_new: alert.is_new,
     });
     Data {
         receiver: notification.quoted_receiver(),

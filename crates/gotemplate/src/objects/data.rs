@@ -20,6 +20,8 @@ pub struct Alert {
     pub generator_url: String,
     /// Its labels' hash, 16 hexadecimal digits.
     pub fingerprint: String,
+    /// Whether this is the first message that tells of it as it is now. Templates find such alerts in `.NewAlerts`.
+    pub is_new: bool,
 }
 
 impl Object for Alert {
@@ -81,19 +83,33 @@ pub struct Alerts {
     firing: Value,
     resolved: Value,
     all: Value,
+    // Those that are new; `None` where these are they.
+    fresh: Option<Box<Alerts>>,
 }
 
 impl Alerts {
     /// In the order given.
     #[must_use]
     pub fn new(alerts: Vec<Alert>) -> Self {
-        let firing: Vec<bool> = alerts.iter().map(|alert| alert.status == "firing").collect();
+        let kinds: Vec<(bool, bool)> = alerts
+            .iter()
+            .map(|alert| (alert.status == "firing", alert.is_new))
+            .collect();
         let all = Value::objects("template.Alert", alerts);
-        let only = |wanted: bool| all.filtered(|i, _| firing.get(i) == Some(&wanted));
+        let only = |wanted: &dyn Fn(bool, bool) -> bool| {
+            all.filtered(|i, _| kinds.get(i).is_some_and(|(firing, fresh)| wanted(*firing, *fresh)))
+        };
+        let fresh = Self {
+            firing: only(&|firing, fresh| firing && fresh),
+            resolved: only(&|firing, fresh| !firing && fresh),
+            all: only(&|_, fresh| fresh),
+            fresh: None,
+        };
         Self {
-            firing: only(true),
-            resolved: only(false),
+            firing: only(&|firing, _| firing),
+            resolved: only(&|firing, _| !firing),
             all,
+            fresh: Some(Box::new(fresh)),
         }
     }
 }
@@ -146,6 +162,16 @@ pub struct Data {
 impl Object for Data {
     fn type_name(&self) -> &str {
         "template.Data"
+    }
+
+    // Ours: of the whole group, which Alertmanager sends again with each change, only what has changed.
+    fn methods(&self) -> &[(&'static str, usize)] {
+        &[("NewAlerts", 0)]
+    }
+
+    fn call(&self, _: &str, _: &[Value]) -> Result<Value, String> {
+        let fresh = self.alerts.fresh.as_deref().unwrap_or(&self.alerts);
+        Ok(Value::object(fresh.clone()))
     }
 
     fn fields(&self) -> &[Field] {

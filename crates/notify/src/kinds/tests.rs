@@ -116,6 +116,7 @@ fn time(json: &Value) -> i64 {
 pub(super) fn notification(record: &Value, ended: Option<&Value>) -> Notification {
     let alerts = record["input"][0]["request"]["body"].as_array().unwrap();
     let alerts = alerts.iter().enumerate().map(|(at, alert)| NotifiedAlert {
+        is_new: true,
         labels: labels(&alert["labels"]),
         annotations: labels(&alert["annotations"]),
         starts_at: time(&alert["startsAt"]),

@@ -415,6 +415,7 @@ fn data(json: &Value) -> Result<TemplateValue, String> {
     let mut alerts = Vec::new();
     for alert in json["alerts"].as_array().into_iter().flatten() {
         alerts.push(Alert {
+            is_new: true,
             status: text(&alert["status"]),
             labels: kv(&alert["labels"]),
             annotations: kv(&alert["annotations"]),

@@ -115,3 +115,32 @@ async fn what_was_told_and_not_noted_is_told_once_more_by_the_next_process() {
     let sinks = fakes(&third);
     assert!(watch(&sinks, begin, 20_000).await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_message_says_which_of_its_alerts_are_new() {
+    let manager = manager(YAML);
+    let sinks = fakes(&manager);
+    let posts = |i, over: bool| {
+        let now = manager.now_ms();
+        let end = if over { now } else { now + 600_000 };
+        manager.post(&[posted(now, &[("alertname", "A"), ("i", i)], None, Some(end))]);
+    };
+    let mut told: Vec<Vec<String>> = Vec::new();
+    for (i, over) in [("1", false), ("2", false), ("1", true)] {
+        posts(i, over);
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let sink = sinks.values().next().unwrap();
+        while let Ok((notification, _)) = sink.try_recv() {
+            let one = |a: &cupola_notify::NotifiedAlert| {
+                let mark = if a.is_new { "new " } else { "" };
+                format!(
+                    "{mark}{}{}",
+                    a.labels.value("i"),
+                    if a.ends_at.is_some() { "-" } else { "" }
+                )
+            };
+            told.push(notification.alerts.iter().map(one).collect());
+        }
+    }
+    assert_eq!(told, [vec!["new 1"], vec!["1", "new 2"], vec!["new 1-", "2"]]);
+}

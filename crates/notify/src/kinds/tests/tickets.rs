@@ -333,6 +333,29 @@ async fn slacks_message_is_changed_until_the_group_is_over() {
 }
 
 #[tokio::test]
+async fn a_message_may_tell_only_what_is_new() {
+    let sink = Sink::start(|_| ("200 OK", "ok"));
+    let fields = format!(
+        "app_url: 'http://{}/', app_token: t, channel: c, text: '{{{{ len .Alerts }}}} {{{{ range .NewAlerts.Firing }}}}{{{{ .Labels.i }}}}{{{{ end }}}} {{{{ len .NewAlerts.Resolved }}}}'",
+        sink.address
+    );
+    let integration = one("slack", &fields, "");
+    let mut notification = crate::data::example(true);
+    let alert = notification.alerts.remove(0);
+    for (i, is_new) in [("1", false), ("2", true), ("3", false)] {
+        let mut labels = alert.labels.to_builder();
+        labels.set("i", i);
+        notification.alerts.push(crate::NotifiedAlert {
+            labels: labels.build(),
+            is_new,
+            ..alert.clone()
+        });
+    }
+    integration.send(&notification, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(json(&sink.take()[0])["attachments"][0]["text"], "3 2 0");
+}
+
+#[tokio::test]
 async fn a_slack_message_that_was_deleted_is_written_anew() {
     let sink = Sink::start(|path| match path {
         "/api/chat.postMessage" => ("200 OK", "{\"ok\":true,\"ts\":\"1.2\",\"channel\":\"C1\"}"),
