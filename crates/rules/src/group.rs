@@ -211,31 +211,40 @@ impl Group {
                     series.clear();
                 }
                 let count = series.len();
-                write(ctx, state, series, ts - self.offset_ms).map(|()| count)
+                write(ctx, state, series, ts - self.offset_ms).map(|refused| (count, refused))
             });
             state.seconds = begun.elapsed().as_secs_f64();
             state.at = Some(ts);
             ctx.metrics.rule_seconds.observe(state.seconds);
-            match result {
-                Ok(count) => {
+            // Samples that are refused are no failure of the rule, as upstream: two groups that write the same series do so.
+            let (error, has_failed) = match result {
+                Ok((count, refused)) => {
                     samples += count;
-                    (state.health, state.error) = (RuleHealth::Ok, None);
+                    (refused, false)
                 }
-                Err(error) => {
-                    ctx.metrics.failures.with(&[&key]).inc();
-                    // Once per change, not once per evaluation.
-                    if state.error.as_ref() != Some(&error) {
-                        warn!(
-                            file = self.file,
-                            group = self.source.name,
-                            rule = rule.name(),
-                            error,
-                            "rule failed"
-                        );
-                    }
-                    (state.health, state.error) = (RuleHealth::Err, Some(error));
-                }
+                Err(error) => (Some(error), true),
+            };
+            if has_failed {
+                ctx.metrics.failures.with(&[&key]).inc();
             }
+            // Once per change, not once per evaluation.
+            if let Some(error) = &error
+                && state.error.as_ref() != Some(error)
+            {
+                warn!(
+                    file = self.file,
+                    group = self.source.name,
+                    rule = rule.name(),
+                    error,
+                    "rule failed"
+                );
+            }
+            state.health = if error.is_none() {
+                RuleHealth::Ok
+            } else {
+                RuleHealth::Err
+            };
+            state.error = error;
         }
         self.last_seconds = started.elapsed().as_secs_f64();
         self.last_evaluation = Some(ts);
@@ -455,8 +464,14 @@ pub(crate) fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), St
     Ok(())
 }
 
-// Writes what a rule gave, and a staleness marker for each series that it gave last time and not now.
-fn write(ctx: &Arc<Context>, state: &mut RuleState, series: Vec<(Labels, SampleValue)>, ts: i64) -> Result<(), String> {
+// Writes what a rule gave, and a staleness marker for each series that it gave last time and not now. Returns what was
+// refused of it.
+fn write(
+    ctx: &Arc<Context>,
+    state: &mut RuleState,
+    series: Vec<(Labels, SampleValue)>,
+    ts: i64,
+) -> Result<Option<String>, String> {
     let mut appender = ctx.storage.appender();
     let mut written: LabelMap<Option<SeriesRef>> =
         HashMap::with_capacity_and_hasher(series.len(), RandomState::default());
@@ -486,10 +501,7 @@ fn write(ctx: &Arc<Context>, state: &mut RuleState, series: Vec<(Labels, SampleV
     }
     state.written = written;
     appender.commit().map_err(|e| format!("cannot write the result: {e}"))?;
-    match reason {
-        Some(reason) => Err(format!("{refused} samples of the result were refused: {reason}")),
-        None => Ok(()),
-    }
+    Ok(reason.map(|reason| format!("{refused} samples of the result were refused: {reason}")))
 }
 
 #[cfg(test)]
