@@ -152,15 +152,13 @@ fn debians_prometheus_sends_its_alerts() {
     eventually(30, "its end is told", || {
         told(&sink).contains(&"Load/resolved".to_owned()).then_some(())
     });
-    let history = server.get("/api/v2/history?filter=alertname%3DLoad").json();
-    let mut events: Vec<&str> = history
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|e| e["event"].as_str().unwrap())
-        .collect();
-    events.reverse();
-    assert_eq!(events, ["fired", "grouped", "sent", "resolved", "sent"]);
+    // The answer of the receiver is noted right after it.
+    eventually(20, "the history tells of it all", || {
+        let history = server.get("/api/v2/history?filter=alertname%3DLoad").json();
+        let events = history.as_array().unwrap().iter().rev();
+        let events: Vec<&str> = events.map(|e| e["event"].as_str().unwrap()).collect();
+        (events == ["fired", "grouped", "sent", "resolved", "sent"]).then_some(())
+    });
     let metrics = server.get("/metrics").text();
     assert!(
         metrics.contains("alertmanager_notifications_total{integration=\"webhook\"} 2"),
@@ -479,6 +477,11 @@ fn debians_amtool_sees_a_weekly_silence_and_a_kill_loses_neither_it_nor_an_ackno
     eventually(20, "the alerts are on disk", || {
         let text = std::fs::read(home.data().join("cupola-journal-00000001")).ok()?;
         text.windows(4).any(|part| part == b"Disk").then_some(())
+    });
+    // What happened is written within a second, unlike the rest.
+    eventually(20, "the history is on disk", || {
+        let text = std::fs::read(home.data().join("cupola-history-00000001")).ok()?;
+        text.windows(5).any(|part| part == b"on it").then_some(())
     });
     server.kill();
 

@@ -131,6 +131,13 @@ fn an_alerts_life_is_told_from_its_expression_to_the_message() {
         let text = std::fs::read_to_string(&file).ok()?;
         (text.matches("\"host\":\"a\"").count() == before.len()).then_some(())
     });
+    let theirs = home.data().join("alertmanager/cupola-history-00000001");
+    eventually(20, "the Alertmanager's part, too", || {
+        let text = std::fs::read(&theirs).ok()?;
+        String::from_utf8_lossy(&text)
+            .contains("all alerts resolved")
+            .then_some(())
+    });
     server.kill();
     let server = Server::up(&home, &args);
     assert_eq!(lines(&server), before);
