@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cupola_config::prometheus::{AlertmanagersConfig, GroupChange, TargetGroup};
 use cupola_config::relabel;
-use cupola_metrics::{CounterVec, Gauge, GaugeVec, Registry};
+use cupola_metrics::{CounterVec, Gauge, GaugeVec, Registry, SummaryVec};
 use cupola_model::{Alert, AlertSink, Labels, LabelsBuilder};
 use cupola_net::{Peer, Request};
 use cupola_notify::{Pairs, rfc3339};
@@ -31,6 +31,7 @@ struct Metrics {
     errors: CounterVec,
     dropped: CounterVec,
     queue_length: GaugeVec,
+    latency: SummaryVec,
     discovered: Gauge,
 }
 
@@ -116,11 +117,22 @@ impl AlertmanagerClients {
                 "The number of alert notifications in the queue.",
                 &["alertmanager"],
             ),
+            latency: registry.summary_vec(
+                "prometheus_notifications_latency_seconds",
+                "Latency quantiles for sending alert notifications.",
+                &["alertmanager"],
+                &[0.5, 0.9, 0.99],
+            ),
             discovered: registry.gauge(
                 "prometheus_notifications_alertmanagers_discovered",
                 "The number of alertmanagers discovered and active.",
             ),
         };
+        let capacity = registry.gauge(
+            "prometheus_notifications_queue_capacity",
+            "The capacity of the alert notifications queue.",
+        );
+        capacity.set(QUEUE_CAPACITY as f64);
         Self {
             inner: Arc::default(),
             observer: Arc::default(),
@@ -413,7 +425,9 @@ impl Sender {
                     () = queue.filled.notified() => continue,
                 }
             }
+            let begun = Instant::now();
             let sent = post(&mut peer, &url, config.timeout, &batch).await;
+            metrics.latency.with(&[&name]).observe(begun.elapsed().as_secs_f64());
             metrics.sent.with(&[&name]).add(batch.len() as f64);
             let posting = match &sent {
                 Ok(()) => Posting::Taken,

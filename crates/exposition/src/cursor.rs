@@ -15,15 +15,27 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(body: &'a [u8]) -> Self {
-        let utf8_up_to = match std::str::from_utf8(body) {
-            Ok(_) => body.len(),
-            Err(e) => e.valid_up_to(),
-        };
+        let mut cursor = Self::unchecked(body);
+        cursor.check_rest();
+        cursor
+    }
+
+    /// Without the check of the whole body: values are checked one by one, which is quicker where nearly nothing is read.
+    pub(crate) fn unchecked(body: &'a [u8]) -> Self {
         Self {
             body,
             at: 0,
-            utf8_up_to,
+            utf8_up_to: 0,
         }
+    }
+
+    /// Checks what is still to be read, once for all.
+    pub(crate) fn check_rest(&mut self) {
+        self.utf8_up_to = self.at
+            + match std::str::from_utf8(self.rest()) {
+                Ok(text) => text.len(),
+                Err(e) => e.valid_up_to(),
+            };
     }
 
     #[inline]
@@ -120,7 +132,7 @@ impl<'a> Cursor<'a> {
                 let text = crate::error::quote(self.slice(from, to));
                 Err(Fault::new(
                     from + e.valid_up_to(),
-                    format!("{what} {text} is not valid UTF-8"),
+                    format!("invalid UTF-8 {what}: {text}"),
                 ))
             }
         }

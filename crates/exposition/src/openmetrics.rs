@@ -24,8 +24,12 @@ impl<'a> Parser<'a> {
     /// A parser of `body`. Costs one walk over it, which checks that it is UTF-8.
     #[must_use]
     pub fn new(body: &'a [u8]) -> Self {
+        Self::over(Cursor::new(body))
+    }
+
+    pub(crate) fn over(cur: Cursor<'a>) -> Self {
         Self {
-            cur: Cursor::new(body),
+            cur,
             kind: MetricType::Unknown,
             done: false,
         }
@@ -115,6 +119,12 @@ impl<'a> Parser<'a> {
         } else if !has_name {
             return Err(Fault::expected("expected a valid start token", cur.body, start));
         }
+        self.after_series(start)
+    }
+
+    // What stands behind name and labels, which end here.
+    fn after_series(&mut self, start: usize) -> Result<Entry<'a>, Fault> {
+        let cur = &mut self.cur;
         let series = Series {
             raw: cur.slice(start, cur.at),
             kind: self.kind,
@@ -162,6 +172,23 @@ impl<'a> Parser<'a> {
             timestamp_ms,
             exemplar,
         }))
+    }
+
+    /// The sample whose series is known to stand between here and `end`, with one blank behind it.
+    #[inline]
+    pub(crate) fn known_sample(&mut self, end: usize) -> Result<Entry<'a>, ParseError> {
+        let start = std::mem::replace(&mut self.cur.at, end);
+        let entry = self.after_series(start);
+        entry.map_err(|fault| {
+            self.done = true;
+            fault.place(self.cur.body)
+        })
+    }
+
+    /// The place in the body.
+    #[inline]
+    pub(crate) fn cursor(&mut self) -> &mut Cursor<'a> {
+        &mut self.cur
     }
 
     // A blank, then anything up to the next blank or line feed.

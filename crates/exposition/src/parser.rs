@@ -1,5 +1,6 @@
 //! One parser for whatever format a target answered in.
 
+use crate::cursor::Cursor;
 use crate::{Entry, Format, ParseError, openmetrics, text};
 
 /// The entries of a body in either format.
@@ -18,6 +19,33 @@ impl<'a> Parser<'a> {
         match format {
             Format::Text => Self::Text(text::Parser::new(body)),
             Format::OpenMetrics | Format::Protobuf => Self::OpenMetrics(openmetrics::Parser::new(body)),
+        }
+    }
+
+    /// As [`Parser::new`], without the check of the whole body.
+    pub(crate) fn unchecked(format: Format, body: &'a [u8]) -> Self {
+        match format {
+            Format::Text => Self::Text(text::Parser::over(Cursor::unchecked(body))),
+            Format::OpenMetrics | Format::Protobuf => {
+                Self::OpenMetrics(openmetrics::Parser::over(Cursor::unchecked(body)))
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn cursor(&mut self) -> &mut Cursor<'a> {
+        match self {
+            Self::Text(parser) => parser.cursor(),
+            Self::OpenMetrics(parser) => parser.cursor(),
+        }
+    }
+
+    /// The sample whose series stands between here and `end`, with one blank behind it.
+    #[inline]
+    pub(crate) fn known_sample(&mut self, end: usize) -> Result<Entry<'a>, ParseError> {
+        match self {
+            Self::Text(parser) => parser.known_sample(end),
+            Self::OpenMetrics(parser) => parser.known_sample(end),
         }
     }
 }

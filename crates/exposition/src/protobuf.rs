@@ -44,20 +44,20 @@ pub struct Wanted {
 /// A body as it was understood.
 #[derive(Debug, Default)]
 pub struct Decoded {
-    text: Vec<u8>,
+    pub(crate) text: Vec<u8>,
     // Series and exemplars' labels of the native histograms, as text.
-    names: Vec<u8>,
-    natives: Vec<Native>,
+    pub(crate) names: Vec<u8>,
+    pub(crate) natives: Vec<Native>,
 }
 
 #[derive(Debug)]
-struct Native {
-    series: Range<usize>,
-    kind: MetricType,
-    histogram: NativeHistogram,
-    timestamp_ms: Option<i64>,
-    start_ms: Option<i64>,
-    exemplars: Vec<(Range<usize>, f64, i64)>,
+pub(crate) struct Native {
+    pub(crate) series: Range<usize>,
+    pub(crate) kind: MetricType,
+    pub(crate) histogram: NativeHistogram,
+    pub(crate) timestamp_ms: Option<i64>,
+    pub(crate) start_ms: Option<i64>,
+    pub(crate) exemplars: Vec<(Range<usize>, f64, i64)>,
 }
 
 /// A native histogram and whose it is.
@@ -76,10 +76,16 @@ pub struct NativeEntry<'a> {
 }
 
 impl Decoded {
-    /// All but the native histograms, in OpenMetrics.
+    /// All but the native histograms, in OpenMetrics, or in the format that classic ones were converted in.
     #[must_use]
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// All but the native histograms, which stay.
+    #[must_use]
+    pub fn take_text(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.text)
     }
 
     /// The native histograms, in the order they were sent.
@@ -498,7 +504,7 @@ fn quoted(out: &mut Vec<u8>, parts: &[&str]) {
     out.push(b'"');
 }
 
-fn series(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &[(&str, &str)], extra: Option<(&str, f64)>) {
+pub(crate) fn series(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &[(&str, &str)], extra: Option<(&str, f64)>) {
     if is_valid_legacy_metric_name(name) {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(suffix.as_bytes());
@@ -526,7 +532,7 @@ fn series(out: &mut Vec<u8>, name: &str, suffix: &str, labels: &[(&str, &str)], 
     out.push(b'}');
 }
 
-fn braces(out: &mut Vec<u8>, labels: &[(&str, &str)]) {
+pub(crate) fn braces(out: &mut Vec<u8>, labels: &[(&str, &str)]) {
     out.push(b'{');
     pairs(out, labels);
     out.push(b'}');

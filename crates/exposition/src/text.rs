@@ -22,8 +22,12 @@ impl<'a> Parser<'a> {
     /// A parser of `body`. Costs one walk over it, which checks that it is UTF-8.
     #[must_use]
     pub fn new(body: &'a [u8]) -> Self {
+        Self::over(Cursor::new(body))
+    }
+
+    pub(crate) fn over(cur: Cursor<'a>) -> Self {
         Self {
-            cur: Cursor::new(body),
+            cur,
             kind: MetricType::Unknown,
             failed: false,
         }
@@ -57,11 +61,16 @@ impl<'a> Parser<'a> {
         } else if !has_name {
             return Err(Fault::expected("expected a valid start token", cur.body, start));
         }
+        self.after_series(start, end)
+    }
+
+    // What stands behind name and labels.
+    fn after_series(&mut self, start: usize, end: usize) -> Result<Entry<'a>, Fault> {
+        let cur = &mut self.cur;
         let series = Series {
             raw: cur.slice(start, end),
             kind: self.kind,
         };
-
         let from = cur.at;
         let rest = cur.rest();
         cur.at += rest
@@ -86,6 +95,23 @@ impl<'a> Parser<'a> {
             timestamp_ms,
             exemplar: None,
         }))
+    }
+
+    /// The sample whose series is known to stand between here and `end`, with one blank behind it.
+    #[inline]
+    pub(crate) fn known_sample(&mut self, end: usize) -> Result<Entry<'a>, ParseError> {
+        let start = std::mem::replace(&mut self.cur.at, end + 1);
+        let entry = self.after_series(start, end);
+        entry.map_err(|fault| {
+            self.failed = true;
+            fault.place(self.cur.body)
+        })
+    }
+
+    /// The place in the body.
+    #[inline]
+    pub(crate) fn cursor(&mut self) -> &mut Cursor<'a> {
+        &mut self.cur
     }
 
     // Digits only: the reference server knows no sign here.

@@ -1,11 +1,13 @@
 //! Resolutions finer than any that is known.
 
 use crate::float::Span;
-use crate::integer::{NativeHistogram, populations};
+use crate::integer::{HistogramRef, NativeHistogram, populations};
 use crate::layout::{SpanBuilder, coarser, steps};
 
 /// The finest resolution that exists.
 pub const FINEST_SCHEMA: i32 = 8;
+/// The coarsest resolution that exists.
+pub const COARSEST_SCHEMA: i32 = -4;
 /// Schemas up to this one are reserved for finer ones.
 const FINEST_RESERVED: i32 = 52;
 
@@ -14,23 +16,40 @@ impl NativeHistogram {
     /// that the schema is 8; upstream does so wherever it reads histograms. Where spans and buckets do not belong together
     /// nothing happens, and [`NativeHistogram::validate`] tells.
     pub fn limit_resolution(&mut self) {
+        if is_too_fine(HistogramRef::from(&*self).schema()) {
+            self.reduce_resolution(FINEST_SCHEMA);
+        }
+    }
+
+    /// Merges buckets so that the schema becomes `schema` (upstream `ReduceResolution`). Nothing happens with custom buckets,
+    /// where the histogram is that coarse already, or where spans and buckets do not belong together.
+    pub fn reduce_resolution(&mut self, schema: i32) {
         match self {
-            Self::Integer(h) if is_too_fine(h.schema) => {
+            Self::Integer(h) if h.schema > schema && !h.uses_custom_buckets() => {
                 let fit = |spans: &[Span], buckets: &[i64]| belong_together(spans, buckets.len());
                 if fit(&h.positive_spans, &h.positive_buckets) && fit(&h.negative_spans, &h.negative_buckets) {
-                    let steps = steps(h.schema, FINEST_SCHEMA);
+                    let steps = steps(h.schema, schema);
                     coarsen(&mut h.positive_spans, &mut h.positive_buckets, steps);
                     coarsen(&mut h.negative_spans, &mut h.negative_buckets, steps);
-                    h.schema = FINEST_SCHEMA;
+                    h.schema = schema;
                 }
             }
-            Self::Float(h) if is_too_fine(h.schema) => {
+            Self::Float(h) if h.schema > schema && !h.uses_custom_buckets() => {
                 let fit = |spans: &[Span], buckets: &[f64]| belong_together(spans, buckets.len());
                 if fit(&h.positive_spans, &h.positive_buckets) && fit(&h.negative_spans, &h.negative_buckets) {
-                    h.reduce_resolution(FINEST_SCHEMA);
+                    h.reduce_resolution(schema);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// How many buckets are listed, those of the zero bucket aside.
+    #[must_use]
+    pub fn bucket_count(&self) -> usize {
+        match self {
+            Self::Integer(h) => h.positive_buckets.len() + h.negative_buckets.len(),
+            Self::Float(h) => h.positive_buckets.len() + h.negative_buckets.len(),
         }
     }
 }

@@ -22,7 +22,7 @@ mod validate;
 
 pub use arithmetic::{Incompatible, Reconciled};
 pub use bucket::{ApiBucket, Bucket};
-pub use finest::FINEST_SCHEMA;
+pub use finest::{COARSEST_SCHEMA, FINEST_SCHEMA};
 pub use float::{CUSTOM_BUCKETS_SCHEMA, CounterResetHint, FloatHistogram, Span};
 pub use integer::{Histogram, HistogramRef, NativeHistogram};
 pub use quantile::{FractionNote, QuantileNote};

@@ -50,7 +50,7 @@ pub enum NetError {
         reason: String,
     },
     /// The peer broke off or broke the protocol.
-    #[error("http: {0}")]
+    #[error("{}", http_reason(.0))]
     Http(#[source] hyper::Error),
     /// The whole exchange took too long.
     #[error("context deadline exceeded (no complete answer within {}s)", .0.as_secs_f64())]
@@ -116,4 +116,23 @@ fn io_reason(error: &io::Error) -> String {
         Some(at) => text.get(..at).unwrap_or(&text).to_lowercase(),
         None => text,
     }
+}
+
+// hyper tells only what it was doing; what happened stands behind it. The words are Go's where it has some.
+fn http_reason(error: &hyper::Error) -> String {
+    if error.is_incomplete_message() {
+        return "EOF".to_owned();
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            return match io.kind() {
+                io::ErrorKind::UnexpectedEof => "unexpected EOF".to_owned(),
+                io::ErrorKind::ConnectionReset => "read: connection reset by peer".to_owned(),
+                _ => format!("http: {}", io_reason(io)),
+            };
+        }
+        source = cause.source();
+    }
+    format!("http: {error}")
 }

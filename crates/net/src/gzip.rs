@@ -6,6 +6,9 @@ use crate::NetError;
 
 /// Inflates one gzip member; `limit` bounds the result.
 pub(crate) fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, NetError> {
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        return Err(NetError::Gzip("invalid header"));
+    }
     // The trailer tells the size modulo 2^32; it is a hint that a liar may set, so it is bounded.
     let hint = body.last_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n) as usize);
     let mut size = hint

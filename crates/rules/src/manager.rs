@@ -210,6 +210,7 @@ impl RuleManager {
         let stop = self.stop.child_token();
         let (interval_ms, offset_ms) = (group.interval_ms, group.offset_ms);
         let key = group.key();
+        self.ctx.metrics.begin(&key);
         self.ctx.metrics.interval.with(&[&key]).set(interval_ms as f64 / 1000.0);
         self.ctx
             .metrics
@@ -317,5 +318,6 @@ fn evaluate(ctx: &Arc<Context>, group: &Mutex<Group>, key: &str, ts: i64) {
     }
     ctx.metrics.last_samples.with(&[key]).set(samples as f64);
     ctx.metrics.last_seconds.with(&[key]).set(group.last_seconds());
+    ctx.metrics.group_seconds.observe(group.last_seconds());
     ctx.metrics.last_evaluation.with(&[key]).set(ts as f64 / 1000.0);
 }

@@ -1,6 +1,6 @@
 //! What rule evaluation counts, under the names Prometheus 3.14 gives. A group is called `file;name` there.
 
-use cupola_metrics::{CounterVec, GaugeVec, Histogram, Registry};
+use cupola_metrics::{Counter, CounterVec, GaugeVec, Histogram, Registry, Summary};
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -14,6 +14,9 @@ pub(crate) struct Metrics {
     pub interval: GaugeVec,
     pub rules: GaugeVec,
     pub rule_seconds: Histogram,
+    pub group_seconds: Summary,
+    pub expansions: Counter,
+    pub expansion_failures: Counter,
 }
 
 const GROUP: &[&str] = &["rule_group"];
@@ -55,6 +58,26 @@ impl Metrics {
                 "The duration for a rule to execute.",
                 &[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0],
             ),
+            group_seconds: registry.summary(
+                "prometheus_rule_group_duration_seconds",
+                "The duration of rule group evaluations.",
+                &[0.01, 0.05, 0.5, 0.9, 0.99],
+            ),
+            expansions: registry.counter(
+                "prometheus_template_text_expansions_total",
+                "The total number of template text expansions.",
+            ),
+            expansion_failures: registry.counter(
+                "prometheus_template_text_expansion_failures_total",
+                "The total number of template text expansion failures.",
+            ),
+        }
+    }
+
+    /// A group's counters are there from the start, so that the first failure is an increase.
+    pub(crate) fn begin(&self, group: &str) {
+        for counters in [&self.evaluations, &self.failures, &self.iterations, &self.missed] {
+            drop(counters.with(&[group]));
         }
     }
 

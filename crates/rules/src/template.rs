@@ -41,6 +41,7 @@ impl<'a> Expander<'a> {
 
     /// Expands `text`; where it fails the result says so in its place, as in Prometheus, and the log says why.
     pub(crate) fn expand(&self, text: &str, labels: &Labels, value: f64) -> String {
+        self.ctx.metrics.expansions.inc();
         if !text.contains("{{") {
             return text.to_owned();
         }
@@ -59,7 +60,10 @@ impl<'a> Expander<'a> {
             external_url: &self.ctx.external_url,
             value: Value::Float(value),
         };
-        expanded(expander, self.alert, text, &data)
+        expanded(expander, self.alert, text, &data).unwrap_or_else(|told| {
+            self.ctx.metrics.expansion_failures.inc();
+            told
+        })
     }
 }
 
@@ -78,7 +82,7 @@ pub(crate) fn expand_in(world: &World<'_>, alert: &str, text: &str, labels: &Lab
         value: Value::Float(value),
     };
     let expander = expander(world.external_url, world.query.clone(), alert, ts);
-    expanded(&expander, alert, text, &data)
+    expanded(&expander, alert, text, &data).unwrap_or_else(|told| told)
 }
 
 fn expander(external_url: &str, query: Arc<Ask>, alert: &str, now_ms: i64) -> AlertExpander {
@@ -90,8 +94,9 @@ fn expander(external_url: &str, query: Arc<Ask>, alert: &str, now_ms: i64) -> Al
     AlertExpander::new(alert, context)
 }
 
-fn expanded(expander: &AlertExpander, alert: &str, text: &str, data: &AlertData<'_>) -> String {
-    expander.expand(text, data).unwrap_or_else(|error| {
+// Where it fails what stands in the place of the result.
+fn expanded(expander: &AlertExpander, alert: &str, text: &str, data: &AlertData<'_>) -> Result<String, String> {
+    expander.expand(text, data).map_err(|error| {
         warn!(alert, %error, "cannot expand a template");
         format!("<error expanding template: {error}>")
     })

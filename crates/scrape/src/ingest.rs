@@ -1,24 +1,28 @@
 //! From the text of one scrape to one batch of samples.
 //!
-//! The ingester of a target remembers each line by a hash of its series text, so that an unchanged line costs one look-up:
-//! its reference in the storage is known already, and its labels, relabelled and checked, are with it. What was there at the last scrape and is
-//! missing now ends with a staleness marker.
+//! The ingester of a target remembers each line, so that its reference in the storage is known already and its labels need not be
+//! relabelled and checked again. A line that is where it was in the body before costs a comparison with it; any other is
+//! found by a hash of its series text. What was there at the last scrape and is missing now ends with a staleness marker.
 
 use std::collections::HashSet;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
+use cupola_config::NameScheme;
 use cupola_config::prometheus::{Limits, ScrapeConfig};
 use cupola_config::relabel;
-use cupola_exposition::{Entry, Format, LabelPairs, Parser, Series};
-use cupola_model::{Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, SeriesRef};
+use cupola_exposition::protobuf::Decoded;
+use cupola_exposition::{Entry, Format, LabelPairs, Layout, SampleEntry, Series};
+use cupola_model::{
+    Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, SeriesRef, is_valid_legacy_label_name, is_valid_legacy_metric_name,
+};
 use cupola_storage::{AppendError, Appendable, Appender, Exemplar, ExemplarError};
 use foldhash::HashMap;
-use hashbrown::HashTable;
 use thiserror::Error;
 
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
+use crate::target::Histograms;
+use lines::{Known, Lines};
 
 // A target's own timestamp may be this far in the future (Prometheus: `maxAheadTime`).
 const MAX_AHEAD_MS: i64 = 10 * 60_000;
@@ -54,10 +58,23 @@ pub(crate) enum IngestError {
         length: u64,
         limit: u64,
     },
-    #[error("sample without a metric name: {0}")]
+    #[error("missing metric name (__name__ label): {0}")]
     NoName(Labels),
+    #[error("invalid metric name or label names: {0}")]
+    InvalidNames(Labels),
+    #[error("histogram bucket limit exceeded")]
+    BucketLimit,
     #[error("label name {} is not unique: invalid sample", cupola_model::go_quote(.0))]
     DuplicateLabel(String),
+}
+
+impl IngestError {
+    fn is_label_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::LabelLimit { .. } | Self::NameLength { .. } | Self::ValueLength { .. }
+        )
+    }
 }
 
 /// What one scrape brought.
@@ -71,100 +88,81 @@ pub(crate) struct Counts {
     pub added: usize,
 }
 
-// A line as it is remembered: its labels are the storage's affair, and found anew from the line where it forgot them.
-struct Known {
-    hash: LineHash,
-    // Its series; `None` is told by `has_series`, which takes 8 bytes less.
-    series: SeriesRef,
-    has_series: bool,
-    // The last scrape that had the line, and the one before that: a body that breaks off has marked some lines as seen
-    // although nothing of it counts.
-    seen: u32,
-    seen_before: u32,
-    // Whether relabelling drops the line.
-    dropped: bool,
-    // Whether its sample came without an own timestamp.
-    tracked: bool,
+type Seen = HashSet<SeriesRef, foldhash::fast::RandomState>;
+
+/// One body on its way into the storage.
+struct Pass<'p> {
+    config: &'p ScrapeConfig,
+    metrics: &'p Metrics,
+    scrape: u32,
+    ts: i64,
+    counts: Counts,
+    // The series that the body had so far, while they are not trusted to be distinct.
+    seen: Seen,
+    trusts: bool,
+    // Whether each line was a series of its own, and taken.
+    is_distinct: bool,
+    appender: &'p mut dyn Appender,
 }
 
-// A line's name and labels, hashed twice with keys of this process: 16 bytes instead of a hundred or more. Two of a
-// million lines are the same with a probability of 10^-27.
-type LineHash = (u64, u64);
-
-/// The lines of a target, in the order in which they were seen first.
-#[derive(Default)]
-struct Lines {
-    all: Vec<Known>,
-    by_hash: HashTable<u32>,
-    hashers: (foldhash::quality::RandomState, foldhash::quality::RandomState),
-    // Behind the line that was found last: bodies keep their order.
-    next: usize,
-}
-
-impl Lines {
-    fn hash(&self, raw: &[u8]) -> LineHash {
-        (self.hashers.0.hash_one(raw), self.hashers.1.hash_one(raw))
-    }
-
-    fn find(&mut self, hash: LineHash) -> Option<&mut Known> {
-        if self.all.get(self.next).is_none_or(|known| known.hash != hash) {
-            let is_it = |at: &u32| self.all.get(*at as usize).is_some_and(|known| known.hash == hash);
-            self.next = *self.by_hash.find(hash.0, is_it)? as usize;
+impl Pass<'_> {
+    /// When the sample of a line is; `None` where it is not to be stored.
+    #[inline]
+    fn time(&mut self, known: &mut Known, own: Option<i64>) -> Result<Option<i64>, IngestError> {
+        known.see(self.scrape);
+        if known.is_dropped {
+            return Ok(None);
         }
-        self.next += 1;
-        self.all.get_mut(self.next - 1)
-    }
-
-    // A body has fewer lines than fit in 32 bits: it is limited in bytes.
-    fn insert(&mut self, known: Known) -> &mut Known {
-        let (all, at) = (&self.all, self.all.len() as u32);
-        let hash_of = |at: &u32| all.get(*at as usize).map_or(0, |known| known.hash.0);
-        self.by_hash.insert_unique(known.hash.0, at, hash_of);
-        self.next = self.all.len() + 1;
-        self.all.push_mut(known)
-    }
-
-    fn retain(&mut self, keep: impl Fn(&Known) -> bool) {
-        let before = self.all.len();
-        self.all.retain(keep);
-        if self.all.len() < before {
-            self.by_hash.clear();
-            for (at, known) in self.all.iter().enumerate() {
-                self.by_hash.insert_unique(known.hash.0, at as u32, |at| {
-                    self.all.get(*at as usize).map_or(0, |known| known.hash.0)
-                });
-            }
-            self.by_hash
-                .shrink_to_fit(|at| self.all.get(*at as usize).map_or(0, |known| known.hash.0));
+        self.counts.kept += 1;
+        let limit = self.config.defaults.limits.sample_limit;
+        if limit > 0 && self.counts.kept as u64 > limit {
+            self.metrics.sample_limit.inc();
+            return Err(IngestError::SampleLimit(limit));
         }
-        self.all.shrink_to_fit();
+        let own = own.filter(|_| self.config.honor_timestamps);
+        known.is_tracked = own.is_none() || self.config.track_timestamps_staleness;
+        let time = own.unwrap_or(self.ts);
+        if time > self.ts + MAX_AHEAD_MS {
+            self.metrics.out_of_bounds.inc();
+            return Ok(None);
+        }
+        if !self.trusts && own.is_none() && known.series().is_some_and(|series| self.seen.contains(&series)) {
+            // The same series twice in one body: the first one counts.
+            self.metrics.duplicate.inc();
+            self.is_distinct = false;
+            return Ok(None);
+        }
+        Ok(Some(time))
     }
-}
 
-impl Known {
-    fn series(&self) -> Option<SeriesRef> {
-        self.has_series.then_some(self.series)
-    }
-
-    fn set_series(&mut self, series: SeriesRef) {
-        (self.series, self.has_series) = (series, true);
-    }
-
-    fn see(&mut self, scrape: u32) {
-        if self.seen != scrape {
-            self.seen_before = std::mem::replace(&mut self.seen, scrape);
+    #[inline]
+    fn took(&mut self, series: SeriesRef) {
+        if !self.trusts && !self.seen.insert(series) {
+            self.is_distinct = false;
         }
     }
 
-    // Whether the line was last seen in `good`, leaving out what a later body that broke off had.
-    fn is_missing_since(&self, good: u32, broken: Option<u32>) -> bool {
-        self.seen == good || (broken == Some(self.seen) && self.seen_before == good)
+    fn refused(&mut self, error: &AppendError) {
+        self.is_distinct = false;
+        match error {
+            AppendError::OutOfOrder => self.metrics.out_of_order.inc(),
+            AppendError::Duplicate => self.metrics.duplicate.inc(),
+            // A histogram that contradicts itself is lost alone; the others count.
+            AppendError::OutOfBounds
+            | AppendError::TooOld
+            | AppendError::InvalidLabels
+            | AppendError::InvalidHistogram(_)
+            | AppendError::EmptySpans => self.metrics.out_of_bounds.inc(),
+            // The storage counts them and says whose they are.
+            AppendError::TooManySeries(_) => {}
+        }
     }
 }
 
 /// What is remembered of one target between scrapes.
 pub(crate) struct Ingester {
     target: Labels,
+    histograms: Histograms,
     metadata: Arc<MetadataCell>,
     lines: Lines,
     reports: HashMap<&'static str, (Labels, Option<SeriesRef>)>,
@@ -175,15 +173,21 @@ pub(crate) struct Ingester {
 
 impl Ingester {
     /// For the target with these labels; what it says about its families goes to `metadata`.
-    pub(crate) fn new(target: Labels, metadata: Arc<MetadataCell>) -> Self {
+    pub(crate) fn new(target: Labels, histograms: Histograms, metadata: Arc<MetadataCell>) -> Self {
         Self {
             target,
+            histograms,
             metadata,
             lines: Lines::default(),
             reports: HashMap::default(),
             scrape: 0,
             last_good: None,
         }
+    }
+
+    /// What the layout of the last body takes.
+    pub(crate) fn layout_bytes(&self) -> usize {
+        self.lines.layout.bytes() + self.lines.order.capacity() * size_of::<u32>()
     }
 
     /// Appends all samples of `body`, and staleness markers for what is missing.
@@ -201,107 +205,153 @@ impl Ingester {
         appender: &mut dyn Appender,
     ) -> Result<Counts, IngestError> {
         self.scrape += 1;
-        let scrape = self.scrape;
-        let mut counts = Counts::default();
-        let mut seen: HashSet<SeriesRef, foldhash::fast::RandomState> = HashSet::default();
-        let decoded = match format {
-            Format::Protobuf => Some(native::decode(config, body)?),
-            Format::Text | Format::OpenMetrics => None,
+        let decoded = native::decode(self.histograms, format, body)?;
+        let mut pass = Pass {
+            config,
+            metrics,
+            scrape: self.scrape,
+            ts,
+            counts: Counts::default(),
+            seen: Seen::default(),
+            is_distinct: true,
+            // As in the body before, while this one is laid out like it.
+            trusts: self.lines.is_distinct && decoded.is_none(),
+            appender,
         };
-        let body = decoded.as_ref().map_or(body, |decoded| decoded.text());
-        for entry in Parser::new(format, body) {
-            let entry = entry?;
-            let Entry::Sample(sample) = entry else {
-                self.metadata.line(&entry, scrape.into());
-                continue;
-            };
-            counts.scraped += 1;
-            let raw = sample.series.raw();
-            let hash = self.lines.hash(raw);
-            let mut fresh = None;
-            let known = match self.lines.find(hash) {
-                Some(known) => known,
-                None => {
-                    fresh = labels(config, &self.target, &sample.series)?;
-                    counts.added += usize::from(fresh.is_some());
-                    self.lines.insert(Known {
-                        hash,
-                        series: SeriesRef(0),
-                        has_series: false,
-                        seen: 0,
-                        seen_before: 0,
-                        dropped: fresh.is_none(),
-                        tracked: false,
-                    })
-                }
-            };
-            known.see(scrape);
-            if known.dropped {
-                continue;
-            }
-            counts.kept += 1;
-            let limit = config.defaults.limits.sample_limit;
-            if limit > 0 && counts.kept as u64 > limit {
-                metrics.sample_limit.inc();
-                return Err(IngestError::SampleLimit(limit));
-            }
-            let own = sample.timestamp_ms.filter(|_| config.honor_timestamps);
-            known.tracked = own.is_none() || config.track_timestamps_staleness;
-            let at = own.unwrap_or(ts);
-            if at > ts + MAX_AHEAD_MS {
-                metrics.out_of_bounds.inc();
-                continue;
-            }
-            if own.is_none() && known.series().is_some_and(|series| seen.contains(&series)) {
-                // The same series twice in one body: the first one counts.
-                metrics.duplicate.inc();
-                continue;
-            }
-            let mut appended = known.series().map_or(Ok(None), |series| {
-                let is_known = appender.append_known(series, at, sample.value)?;
-                Ok(is_known.then_some(series))
-            });
-            if appended == Ok(None) {
-                let found = match fresh {
-                    Some(labels) => Some(labels),
-                    None => labels(config, &self.target, &sample.series)?,
-                };
-                let Some(labels) = found else { continue };
-                appended = appender.append(None, &labels, at, sample.value).map(Some);
-            }
-            match appended {
-                Ok(series) => {
-                    if let Some(series) = series {
-                        known.set_series(series);
-                        seen.insert(series);
-                        if let Some(exemplar) = &sample.exemplar {
-                            append_exemplar(appender, series, exemplar, at, metrics);
-                        }
-                    }
-                }
-                Err(AppendError::OutOfOrder) => metrics.out_of_order.inc(),
-                Err(AppendError::Duplicate) => metrics.duplicate.inc(),
-                Err(
-                    AppendError::OutOfBounds
-                    | AppendError::TooOld
-                    | AppendError::InvalidLabels
-                    | AppendError::InvalidHistogram(_)
-                    | AppendError::EmptySpans,
-                ) => metrics.out_of_bounds.inc(),
-                // The storage counts them and says whose they are.
-                Err(AppendError::TooManySeries(_)) => {}
-            }
+        let mut layout = std::mem::take(&mut self.lines.layout);
+        let text = decoded.as_ref().map_or(body, Decoded::text);
+        let mut read = self.text(&mut pass, &mut layout, format, text);
+        self.lines.layout = layout;
+        for entry in decoded.iter().flat_map(Decoded::natives) {
+            read = read.and_then(|()| self.native(&mut pass, &entry));
         }
-        for entry in decoded.iter().flat_map(|decoded| decoded.natives()) {
-            self.native(config, metrics, &entry, ts, &mut seen, &mut counts, appender)?;
+        self.lines.is_distinct = pass.is_distinct;
+        if let Err(error) = read {
+            self.lines.forget_layout();
+            return Err(error);
         }
+        let Pass { counts, seen, .. } = pass;
         self.end_missing(ts, appender, &seen, None);
         for (metric, metadata) in self.metadata.take_news() {
             appender.describe(&metric, &metadata);
         }
-        self.last_good = Some(scrape);
+        self.last_good = Some(self.scrape);
         self.forget();
         Ok(counts)
+    }
+
+    // The samples of a text, along the layout of the one before.
+    fn text(
+        &mut self,
+        pass: &mut Pass<'_>,
+        layout: &mut Layout,
+        format: Format,
+        text: &[u8],
+    ) -> Result<(), IngestError> {
+        let mut follower = layout.follow(format, text);
+        let mut followed = Some(0);
+        while let Some(step) = follower.next() {
+            let (entry, number) = step?;
+            let Entry::Sample(sample) = entry else {
+                self.metadata.line(&entry, pass.scrape.into());
+                continue;
+            };
+            pass.counts.scraped += 1;
+            let place = number.and_then(|number| self.lines.order.get(number));
+            let (at, fresh) = match place {
+                Some(at) => {
+                    followed = followed.map(|count| count + 1);
+                    (*at as usize, None)
+                }
+                None => {
+                    if let Some(count) = followed.take() {
+                        self.lines.order.truncate(count);
+                        self.gather(pass);
+                    }
+                    let (at, fresh) = self.place(pass, &sample.series)?;
+                    if follower.is_kept() {
+                        self.lines.order.push(at as u32);
+                    }
+                    (at, fresh)
+                }
+            };
+            self.sample(pass, &sample, at, fresh)?;
+        }
+        if let Some(count) = followed {
+            self.lines.order.truncate(count);
+        }
+        Ok(())
+    }
+
+    // From here on the body is another one: what it had so far has to be known.
+    fn gather(&self, pass: &mut Pass<'_>) {
+        if std::mem::replace(&mut pass.trusts, false) {
+            let followed = self
+                .lines
+                .order
+                .iter()
+                .filter_map(|at| self.lines.all.get(*at as usize));
+            pass.seen.extend(followed.filter_map(Known::series));
+        }
+    }
+
+    // Where a line is remembered, and its labels where it is a new one that relabelling keeps.
+    fn place(&mut self, pass: &mut Pass<'_>, series: &Series<'_>) -> Result<(usize, Option<Labels>), IngestError> {
+        let hash = self.lines.hash(series.raw());
+        if let Some(at) = self.lines.find(hash) {
+            return Ok((at, None));
+        }
+        let fresh = labels(pass.config, &self.target, series).inspect_err(|error| {
+            if error.is_label_limit() {
+                pass.metrics.label_limits.inc();
+            }
+        })?;
+        pass.counts.added += usize::from(fresh.is_some());
+        let at = self.lines.insert(Known::new(hash, fresh.is_none()));
+        Ok((at, fresh))
+    }
+
+    #[inline]
+    fn sample(
+        &mut self,
+        pass: &mut Pass<'_>,
+        sample: &SampleEntry<'_>,
+        at: usize,
+        fresh: Option<Labels>,
+    ) -> Result<(), IngestError> {
+        let Some(known) = self.lines.all.get_mut(at) else {
+            return Ok(());
+        };
+        let Some(time) = pass.time(known, sample.timestamp_ms)? else {
+            return Ok(());
+        };
+        let mut appended = match known.series() {
+            Some(series) => match pass.appender.append_known(series, time, sample.value) {
+                Ok(is_known) => Ok(is_known.then_some(series)),
+                Err(error) => Err(error),
+            },
+            None => Ok(None),
+        };
+        if appended == Ok(None) {
+            let found = match fresh {
+                Some(labels) => Some(labels),
+                None => labels(pass.config, &self.target, &sample.series)?,
+            };
+            let Some(labels) = found else { return Ok(()) };
+            appended = pass.appender.append(None, &labels, time, sample.value).map(Some);
+        }
+        match appended {
+            Ok(Some(series)) => {
+                known.set_series(series);
+                pass.took(series);
+                if let Some(exemplar) = &sample.exemplar {
+                    append_exemplar(pass.appender, series, exemplar, time, pass.metrics);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => pass.refused(&error),
+        }
+        Ok(())
     }
 
     // A target that shows other lines each time, well or broken, must not fill the memory.
@@ -314,19 +364,13 @@ impl Ingester {
     }
 
     // Ends what the last good scrape had and this one has not.
-    fn end_missing(
-        &self,
-        ts: i64,
-        appender: &mut dyn Appender,
-        seen: &HashSet<SeriesRef, foldhash::fast::RandomState>,
-        broken: Option<u32>,
-    ) {
+    fn end_missing(&self, ts: i64, appender: &mut dyn Appender, seen: &Seen, broken: Option<u32>) {
         let Some(last_good) = self.last_good else { return };
         let missing = self
             .lines
             .all
             .iter()
-            .filter(|k| k.is_missing_since(last_good, broken) && k.tracked);
+            .filter(|k| k.is_missing_since(last_good, broken) && k.is_tracked);
         for known in missing {
             let Some(series) = known.series() else { continue };
             // Another line may have brought the same series.
@@ -342,7 +386,7 @@ impl Ingester {
     pub(crate) fn end(&mut self, ts: i64, appender: &mut dyn Appender) {
         // A body that broke off has taken the newest number already; one that never came has not, and then no line bears
         // a number above the last good one.
-        self.end_missing(ts, appender, &HashSet::default(), Some(self.scrape));
+        self.end_missing(ts, appender, &Seen::default(), Some(self.scrape));
         self.scrape += 1;
         self.last_good = None;
         self.forget();
@@ -380,7 +424,6 @@ pub(crate) fn batch<T, E>(
     }
 }
 
-// A line's labels: its own and the target's, relabelled and checked. `None` where relabelling drops it.
 // `at` is the sample's time, which stands for that of an exemplar that has none. One that is refused costs nothing else.
 fn append_exemplar(
     appender: &mut dyn Appender,
@@ -400,6 +443,7 @@ fn append_exemplar(
     }
 }
 
+// A line's labels: its own and the target's, relabelled and checked. `None` where relabelling drops it.
 fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result<Option<Labels>, IngestError> {
     let mut pairs = LabelPairs::new();
     series.labels_into(true, &mut pairs);
@@ -418,8 +462,15 @@ fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result
     if labels.metric_name().is_empty() {
         return Err(IngestError::NoName(labels));
     }
+    if config.defaults.name_scheme == NameScheme::Legacy && !has_legacy_names(&labels) {
+        return Err(IngestError::InvalidNames(labels));
+    }
     check_limits(&config.defaults.limits, &labels)?;
     Ok(Some(labels))
+}
+
+fn has_legacy_names(labels: &Labels) -> bool {
+    is_valid_legacy_metric_name(labels.metric_name()) && labels.iter().all(|(name, _)| is_valid_legacy_label_name(name))
 }
 
 // The target's labels win, and a scraped label of the same name becomes `exported_<name>`, with as many prefixes as it
@@ -479,6 +530,7 @@ fn check_limits(limits: &Limits, labels: &Labels) -> Result<(), IngestError> {
     Ok(())
 }
 
+mod lines;
 mod native;
 
 #[cfg(test)]

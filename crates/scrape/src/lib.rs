@@ -6,6 +6,8 @@
 //!
 //! *Invariant:* writes through the storage traits only.
 
+mod failures;
+mod feed;
 mod ingest;
 mod manager;
 mod metadata;
@@ -15,6 +17,7 @@ mod runner;
 mod status;
 mod target;
 
+pub use feed::Feed;
 pub use manager::{LocalJob, LocalTarget, ScrapeManager, Synced};
 pub use status::{Health, TargetStatus};
-pub use target::{DroppedTarget, Target, TargetError};
+pub use target::{DroppedTarget, Histograms, Target, TargetError};

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use cupola_config::prometheus::{GroupChange, ScrapeConfig};
 use cupola_env::Clock;
-use cupola_metrics::{GaugeVec, Registry};
+use cupola_metrics::{GaugeVec, Kind, Registry, SeriesValue};
 use cupola_model::{Labels, format_duration};
 use cupola_net::Peer;
 use cupola_storage::{Appendable, Metadata};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
+use crate::metadata::MetadataSize;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, Running};
 use crate::runner::{Runner, Source};
@@ -73,9 +74,10 @@ impl ScrapeManager {
         registry: &Registry,
         stop: CancellationToken,
     ) -> Self {
-        let metrics = Metrics::new(registry);
+        let (metrics, state) = (Metrics::new(registry), Arc::default());
+        register_metadata(registry, &state);
         Self {
-            state: Arc::default(),
+            state,
             storage,
             clock,
             metrics,
@@ -236,6 +238,33 @@ impl ScrapeManager {
     }
 }
 
+// What targets say about their families takes memory, which is told by job.
+fn register_metadata(registry: &Registry, state: &Arc<Mutex<State>>) {
+    let figures = [
+        (
+            "prometheus_target_metadata_cache_entries",
+            "Total number of metric metadata entries in the cache",
+            (|size| size.entries) as fn(MetadataSize) -> usize,
+        ),
+        (
+            "prometheus_target_metadata_cache_bytes",
+            "The number of bytes that are currently used for storing metric metadata in the cache",
+            |size| size.bytes,
+        ),
+    ];
+    for (name, help, figure) in figures {
+        let state = state.clone();
+        registry.add(name, help, Kind::Gauge, move || {
+            let of_pool = |pool: &Pool| {
+                let sum: usize = pool.running().map(|running| figure(running.metadata.size())).sum();
+                let label = ("scrape_job".to_owned(), pool.name().to_owned());
+                (vec![label], SeriesValue::Number(sum as f64))
+            };
+            state.lock().pools.iter().map(of_pool).collect()
+        });
+    }
+}
+
 /// Begins the tasks of targets.
 pub(crate) struct Starter<'m> {
     manager: &'m ScrapeManager,
@@ -268,6 +297,7 @@ impl Starter<'_> {
             storage: manager.storage.clone(),
             clock: manager.clock.clone(),
             metrics: manager.metrics.clone(),
+            interval: manager.metrics.interval_of(running.target.interval_ms),
             source: match source {
                 Some(local) => Source::Local(local.clone()),
                 None => Source::Http(Box::new(match socket {

@@ -1,17 +1,21 @@
 //! What targets say about their metric families: type, help, unit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher as _;
 
 use cupola_exposition::Entry;
 use cupola_storage::Metadata;
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 
 // A family that has not been described for this many scrapes is forgotten (Prometheus: ten).
 const FORGET_AFTER: u64 = 10;
 
 struct Described {
+    name: String,
     metadata: Metadata,
     seen: u64,
+    // The storage has not been told.
+    is_news: bool,
 }
 
 /// The families of one target, written by its task and read by whoever asks.
@@ -20,20 +24,75 @@ pub(crate) struct MetadataCell(Mutex<Families>);
 
 #[derive(Default)]
 struct Families {
-    all: BTreeMap<String, Described>,
-    // Names of what the storage has not been told.
-    news: BTreeSet<String>,
+    // In the order in which they were described first, which is nearly always that of the next body.
+    all: Vec<Described>,
+    by_name: HashTable<u32>,
+    hasher: foldhash::fast::RandomState,
+    // The family that was described last.
+    last: usize,
+    has_news: bool,
+}
+
+impl Families {
+    fn find(&mut self, name: &str) -> Option<usize> {
+        let is_it = |at: usize| self.all.get(at).is_some_and(|described| described.name == name);
+        let near = [self.last, self.last + 1].into_iter().find(|at| is_it(*at));
+        let found = near.or_else(|| {
+            let hash = self.hasher.hash_one(name);
+            self.by_name.find(hash, |at| is_it(*at as usize)).map(|at| *at as usize)
+        })?;
+        self.last = found;
+        Some(found)
+    }
+
+    fn insert(&mut self, described: Described) {
+        self.last = self.all.len();
+        self.has_news = true;
+        self.all.push(described);
+        self.index(self.last);
+    }
+
+    // A body has fewer families than fit in 32 bits: it is limited in bytes.
+    fn index(&mut self, at: usize) {
+        let (all, hasher) = (&self.all, &self.hasher);
+        let hash_of = |at: &u32| all.get(*at as usize).map_or(0, |d| hasher.hash_one(d.name.as_str()));
+        let at = at as u32;
+        self.by_name.insert_unique(hash_of(&at), at, hash_of);
+    }
+}
+
+/// How much is kept about the families of a target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MetadataSize {
+    /// Families.
+    pub entries: usize,
+    /// Bytes of their texts.
+    pub bytes: usize,
 }
 
 impl MetadataCell {
-    /// All families that are described.
+    /// All families that are described, by name.
     pub(crate) fn get(&self) -> Vec<(String, Metadata)> {
         let families = self.0.lock();
-        families
+        let mut all: Vec<(String, Metadata)> = families
             .all
             .iter()
-            .map(|(name, d)| (name.clone(), d.metadata.clone()))
-            .collect()
+            .map(|d| (d.name.clone(), d.metadata.clone()))
+            .collect();
+        drop(families);
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// How much that is.
+    pub(crate) fn size(&self) -> MetadataSize {
+        let families = self.0.lock();
+        let bytes =
+            |d: &Described| d.name.len() + d.metadata.help.len() + d.metadata.unit.len() + d.metadata.kind.name().len();
+        MetadataSize {
+            entries: families.all.len(),
+            bytes: families.all.iter().map(bytes).sum(),
+        }
     }
 
     /// Takes in one line of scrape number `scrape`. An unchanged line allocates nothing.
@@ -49,34 +108,46 @@ impl MetadataCell {
     // `change` says whether it was one.
     fn change(&self, name: &str, scrape: u64, change: impl FnOnce(&mut Metadata) -> bool) {
         let mut families = self.0.lock();
-        let Families { all, news } = &mut *families;
-        if let Some(described) = all.get_mut(name) {
+        let found = families.find(name);
+        let families = &mut *families;
+        if let Some(described) = found.and_then(|at| families.all.get_mut(at)) {
             described.seen = scrape;
             if change(&mut described.metadata) {
-                news.insert(name.to_owned());
+                described.is_news = true;
+                families.has_news = true;
             }
             return;
         }
         let mut metadata = Metadata::default();
         change(&mut metadata);
-        news.insert(name.to_owned());
-        all.insert(name.to_owned(), Described { metadata, seen: scrape });
+        families.insert(Described {
+            name: name.to_owned(),
+            metadata,
+            seen: scrape,
+            is_news: true,
+        });
     }
 
     /// What changed since this was asked last.
     pub(crate) fn take_news(&self) -> Vec<(String, Metadata)> {
         let mut families = self.0.lock();
-        let news = std::mem::take(&mut families.news).into_iter();
-        news.filter_map(|name| {
-            let metadata = families.all.get(&name)?.metadata.clone();
-            Some((name, metadata))
-        })
-        .collect()
+        if !std::mem::take(&mut families.has_news) {
+            return Vec::new();
+        }
+        (families.all.iter_mut())
+            .filter_map(|d| std::mem::take(&mut d.is_news).then(|| (d.name.clone(), d.metadata.clone())))
+            .collect()
     }
 
     /// Forgets what has not been described for a while.
     pub(crate) fn forget(&self, scrape: u64) {
-        self.0.lock().all.retain(|_, d| scrape - d.seen < FORGET_AFTER);
+        let mut families = self.0.lock();
+        let before = families.all.len();
+        families.all.retain(|d| scrape - d.seen < FORGET_AFTER);
+        if families.all.len() < before {
+            families.by_name.clear();
+            (0..families.all.len()).for_each(|at| families.index(at));
+        }
     }
 }
 

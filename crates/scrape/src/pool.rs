@@ -17,7 +17,7 @@ use crate::manager::{LocalTarget, Starter, Synced};
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 use crate::status::{ForcedError, StatusCell};
-use crate::target::{Derived, Target, derive};
+use crate::target::{Derived, Histograms, Target, derive};
 
 /// The provider of groups that stand in the configuration; those of discovery have numbers above it.
 pub(crate) const STATIC: u64 = 0;
@@ -33,6 +33,7 @@ struct TargetKey {
     socket: Option<PathBuf>,
     interval_ms: i64,
     timeout_ms: i64,
+    histograms: Histograms,
 }
 
 impl TargetKey {
@@ -43,6 +44,7 @@ impl TargetKey {
             socket: target.socket.clone(),
             interval_ms: target.interval_ms,
             timeout_ms: target.timeout_ms,
+            histograms: target.histograms,
         }
     }
 }

@@ -7,13 +7,15 @@ use bytes::Bytes;
 use cupola_config::prometheus::ScrapeConfig;
 use cupola_env::Clock;
 use cupola_exposition::{Format, ScrapeProtocol, accept_header, negotiate};
+use cupola_metrics::Summary;
 use cupola_net::{NetError, Peer, Request};
 use cupola_storage::Appendable;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
+use crate::failures;
 use crate::ingest::{Counts, Ingester, batch};
 use crate::manager::LocalTarget;
 use crate::metadata::MetadataCell;
@@ -44,6 +46,8 @@ pub(crate) struct Runner {
     pub storage: Arc<dyn Appendable>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    /// The distances between scrapes of this interval.
+    pub interval: Summary,
     pub source: Source,
     pub stop: CancellationToken,
     /// Whether the series end when the task stops: the target is gone, not the server.
@@ -55,12 +59,28 @@ struct Fetched {
     format: Format,
 }
 
+/// Why nothing was fetched.
+#[derive(Debug)]
+struct Unfetched {
+    error: String,
+    is_too_large: bool,
+}
+
+impl From<String> for Unfetched {
+    fn from(error: String) -> Self {
+        Self {
+            error,
+            is_too_large: false,
+        }
+    }
+}
+
 impl Runner {
     /// Scrapes until `stop` is cancelled.
     pub(crate) async fn run(mut self) {
         let interval = self.target.interval_ms;
         let offset = self.offset_ms();
-        let mut ingester = Ingester::new(self.target.labels.clone(), self.metadata.clone());
+        let mut ingester = self.ingester();
         let aligned = |now: i64| (now - offset).div_euclid(interval) * interval + offset;
         // The first scrape comes within one interval, spread by the target's hash.
         let mut slot = aligned(self.clock.now_ms()) + interval;
@@ -68,6 +88,7 @@ impl Runner {
             // Costs nobody anything, and the pages have something to show at once.
             slot = self.clock.now_ms();
         }
+        let mut last: Option<Instant> = None;
         loop {
             let now = self.clock.now_ms();
             if slot - now > interval {
@@ -83,6 +104,9 @@ impl Runner {
             let tolerance = (interval / 100).min(TOLERANCE_MS);
             let ts = if (now - slot).abs() <= tolerance { slot } else { now };
             let started = Instant::now();
+            if let Some(before) = last.replace(started) {
+                self.interval.observe((started - before).as_secs_f64());
+            }
             let stop = self.stop.clone();
             let fetched = tokio::select! {
                 () = stop.cancelled() => break,
@@ -90,7 +114,7 @@ impl Runner {
             };
             ingester = match self.store(ingester, fetched, ts, started).await {
                 Some(ingester) => ingester,
-                None => Ingester::new(self.target.labels.clone(), self.metadata.clone()),
+                None => self.ingester(),
             };
             slot = aligned(self.clock.now_ms()).max(slot) + interval;
         }
@@ -109,6 +133,14 @@ impl Runner {
         }
     }
 
+    fn ingester(&self) -> Ingester {
+        Ingester::new(
+            self.target.labels.clone(),
+            self.target.histograms,
+            self.metadata.clone(),
+        )
+    }
+
     // Where in the interval this target is scraped: a hash of its labels and URL, so that not all are at once.
     fn offset_ms(&self) -> i64 {
         let mut labels = self.target.labels.to_builder();
@@ -116,9 +148,9 @@ impl Runner {
         (labels.build().fingerprint() % self.target.interval_ms.unsigned_abs().max(1)) as i64
     }
 
-    async fn fetch(&mut self) -> Result<Fetched, String> {
+    async fn fetch(&mut self) -> Result<Fetched, Unfetched> {
         if let Some(error) = self.forced.get() {
-            return Err(error);
+            return Err(error.into());
         }
         let timeout = Duration::from_millis(self.target.timeout_ms.unsigned_abs());
         let limit = self.config.defaults.limits.body_size_limit.0;
@@ -136,8 +168,8 @@ impl Runner {
                         body,
                         format: Format::Text,
                     }),
-                    Ok(Err(broken)) => Err(format!("collecting broke off: {broken}")),
-                    Err(_) => Err(NetError::Timeout(timeout).to_string()),
+                    Ok(Err(broken)) => Err(format!("collecting broke off: {broken}").into()),
+                    Err(_) => Err(NetError::Timeout(timeout).to_string().into()),
                 };
             }
             Source::Http(peer) => peer,
@@ -155,13 +187,16 @@ impl Runner {
         let response = peer.send(request).await.map_err(|error| {
             if matches!(error, NetError::BodyLimit { .. }) {
                 self.metrics.body_limit.inc();
-                return error.to_string();
+                return Unfetched {
+                    error: error.to_string(),
+                    is_too_large: true,
+                };
             }
             // As Go's http.Client tells it.
-            format!("Get {:?}: {error}", self.target.url.to_string())
+            format!("Get {:?}: {error}", self.target.url.to_string()).into()
         })?;
         if !response.status.is_success() {
-            return Err(format!("server returned HTTP status {}", response.status));
+            return Err(format!("server returned HTTP status {}", response.status).into());
         }
         let content_type = response
             .headers
@@ -180,13 +215,20 @@ impl Runner {
     async fn store(
         &self,
         mut ingester: Ingester,
-        fetched: Result<Fetched, String>,
+        fetched: Result<Fetched, Unfetched>,
         ts: i64,
         started: Instant,
     ) -> Option<Ingester> {
         let (config, storage, metrics) = (self.config.clone(), self.storage.clone(), self.metrics.clone());
+        let url = self.target.url.clone();
         let done = tokio::task::spawn_blocking(move || {
             let outcome = ingest(&config, &*storage, &metrics, &mut ingester, fetched, ts, started);
+            if let (Err(error), Some(file)) = (&outcome, &config.defaults.scrape_failure_log_file)
+                && let Err(broken) = failures::log(file, ts, &config.job_name, &url, error)
+            {
+                metrics.failure_log_failed.inc();
+                debug!(file = %file.display(), error = %broken, "a failed scrape could not be logged");
+            }
             (ingester, outcome)
         });
         let (ingester, outcome) = match done.await {
@@ -236,7 +278,7 @@ fn ingest(
     storage: &dyn Appendable,
     metrics: &Metrics,
     ingester: &mut Ingester,
-    fetched: Result<Fetched, String>,
+    fetched: Result<Fetched, Unfetched>,
     ts: i64,
     started: Instant,
 ) -> Result<Counts, String> {
@@ -244,7 +286,7 @@ fn ingest(
         metrics.commit_failed.inc();
         format!("the samples could not be stored: {error}")
     };
-    let fetched = match fetched {
+    let unfetched = match fetched {
         Ok(fetched) => {
             let stored = batch(storage, |appender| {
                 let counts = ingester.body(config, metrics, fetched.format, &fetched.body, ts, appender)?;
@@ -253,7 +295,7 @@ fn ingest(
                     config,
                     true,
                     counts,
-                    fetched.body.len(),
+                    fetched.body.len() as f64,
                     ts,
                     started,
                     appender,
@@ -262,19 +304,21 @@ fn ingest(
             });
             match stored {
                 Ok(Ok(counts)) => return Ok(counts),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => error.to_string().into(),
                 Err(error) => return Err(failed(metrics, error)),
             }
         }
         Err(error) => error,
     };
+    // Upstream's sign for a body that was larger than allowed; all other failures have none.
+    let bytes = if unfetched.is_too_large { -1.0 } else { 0.0 };
     let stored = batch(storage, |appender| {
         ingester.end(ts, appender);
-        report(ingester, config, false, Counts::default(), 0, ts, started, appender);
+        report(ingester, config, false, Counts::default(), bytes, ts, started, appender);
         Ok::<(), std::convert::Infallible>(())
     });
     match stored {
-        Ok(_) => Err(fetched),
+        Ok(_) => Err(unfetched.error),
         Err(error) => Err(failed(metrics, error)),
     }
 }
@@ -285,7 +329,7 @@ fn report(
     config: &ScrapeConfig,
     up: bool,
     counts: Counts,
-    bytes: usize,
+    bytes: f64,
     ts: i64,
     started: Instant,
     appender: &mut dyn cupola_storage::Appender,
@@ -300,7 +344,7 @@ fn report(
     if config.defaults.extra_scrape_metrics {
         all.push(("scrape_timeout_seconds", config.scrape_timeout.as_secs_f64()));
         all.push(("scrape_sample_limit", config.defaults.limits.sample_limit as f64));
-        all.push(("scrape_body_size_bytes", bytes as f64));
+        all.push(("scrape_body_size_bytes", bytes));
     }
     for (name, value) in all {
         ingester.report(name, ts, value, appender);

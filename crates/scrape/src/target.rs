@@ -23,7 +23,50 @@ pub struct Target {
     pub interval_ms: i64,
     /// Milliseconds a scrape may take.
     pub timeout_ms: i64,
+    /// What becomes of its histograms.
+    pub histograms: Histograms,
 }
+
+/// What becomes of histograms: as the configuration says, unless relabelling changed it for the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Histograms {
+    /// Native ones are stored (`__scrape_native_histograms__`).
+    pub native: bool,
+    /// Classic ones are stored beside native ones (`__always_scrape_classic_histograms__`).
+    pub classic_too: bool,
+    /// Classic ones are stored as native ones with custom buckets (`__convert_classic_histograms_to_nhcb__`).
+    pub to_nhcb: bool,
+}
+
+impl Histograms {
+    /// As the configuration says.
+    #[must_use]
+    pub(crate) fn of(config: &ScrapeConfig) -> Self {
+        Self {
+            native: config.defaults.scrape_native_histograms,
+            classic_too: config.defaults.always_scrape_classic_histograms,
+            to_nhcb: config.defaults.convert_classic_histograms_to_nhcb,
+        }
+    }
+
+    // As relabelling left it; what is neither true nor false changes nothing.
+    fn relabelled(self, labels: &LabelsBuilder) -> Self {
+        let switch = |name: &str, configured: bool| match labels.get(name) {
+            "true" => true,
+            "false" => false,
+            _ => configured,
+        };
+        Self {
+            native: switch(NATIVE, self.native),
+            classic_too: switch(CLASSIC_TOO, self.classic_too),
+            to_nhcb: switch(TO_NHCB, self.to_nhcb),
+        }
+    }
+}
+
+const NATIVE: &str = "__scrape_native_histograms__";
+const CLASSIC_TOO: &str = "__always_scrape_classic_histograms__";
+const TO_NHCB: &str = "__convert_classic_histograms_to_nhcb__";
 
 /// A discovered address that relabelling dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +139,14 @@ fn discovered(config: &ScrapeConfig, group: &TargetGroup, found: &Labels) -> Lab
             labels.set(&format!("__param_{name}"), first);
         }
     }
+    let histograms = Histograms::of(config);
+    for (name, is_on) in [
+        (NATIVE, histograms.native),
+        (CLASSIC_TOO, histograms.classic_too),
+        (TO_NHCB, histograms.to_nhcb),
+    ] {
+        labels.set(name, if is_on { "true" } else { "false" });
+    }
     labels
         .set("job", &config.job_name)
         .set("__scrape_interval__", &ms(config.scrape_interval))
@@ -140,6 +191,7 @@ fn target(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Target>, 
     let url = url(config, &labels, &address)?;
     let socket = Some(labels.get("__unix_socket__")).filter(|path| !path.is_empty());
     let socket = socket.map(PathBuf::from);
+    let histograms = Histograms::of(config).relabelled(&labels);
     labels.retain(|name, _| !name.starts_with("__meta_"));
     if labels.get("instance").is_empty() {
         labels.set("instance", &address);
@@ -152,6 +204,7 @@ fn target(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Target>, 
         socket,
         interval_ms,
         timeout_ms,
+        histograms,
     }))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cupola_engine::Engine;
 use cupola_exposition::{MetricType, Writer};
-use cupola_metrics::{Counter, CounterVec, HistogramVec, Kind, Registry, SeriesValue, Summed};
+use cupola_metrics::{Counter, CounterVec, Gauge, HistogramVec, Kind, Registry, SeriesValue, Summed};
 use cupola_model::fmt_f64_g;
 use http::StatusCode;
 
@@ -22,6 +22,8 @@ pub(crate) struct Telemetry {
     seconds: HistogramVec,
     bytes: HistogramVec,
     pub federation_errors: Counter,
+    /// Remote reads that run or wait.
+    pub remote_reads: Gauge,
 }
 
 impl Telemetry {
@@ -38,6 +40,11 @@ impl Telemetry {
         process(registry, app.started_ms);
         engine(registry, &app.engine);
         query_durations(registry, &app.engine);
+        // What is federated comes from this server's own storage, which answers or fails.
+        drop(registry.counter(
+            "prometheus_web_federation_warnings_total",
+            "Total number of warnings that occurred while sending federation responses.",
+        ));
         Self {
             requests: registry.counter_vec(
                 "prometheus_http_requests_total",
@@ -59,6 +66,10 @@ impl Telemetry {
             federation_errors: registry.counter(
                 "prometheus_web_federation_errors_total",
                 "Total number of errors that occurred while sending federation responses.",
+            ),
+            remote_reads: registry.gauge(
+                "prometheus_api_remote_read_queries",
+                "The current number of remote read queries being executed or waiting.",
             ),
         }
     }
@@ -251,6 +262,12 @@ pub(crate) fn process(registry: &Registry, started_ms: i64) {
         virtual_bytes,
     );
     add(
+        "process_virtual_memory_max_bytes",
+        "Maximum amount of virtual memory available in bytes.",
+        Kind::Gauge,
+        max_virtual_bytes,
+    );
+    add(
         "process_open_fds",
         "Number of open file descriptors.",
         Kind::Gauge,
@@ -290,6 +307,12 @@ fn cpu_seconds() -> Option<f64> {
 
 fn virtual_bytes() -> Option<f64> {
     stat_field(23)
+}
+
+fn max_virtual_bytes() -> Option<f64> {
+    // Where there is no limit, Go's library tells the largest number of 64 bits.
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
+    Some(limit.unwrap_or(u64::MAX) as f64)
 }
 
 fn resident_bytes() -> Option<f64> {

@@ -115,16 +115,7 @@ fn read_defaults(section: &Section<'_>, inherited: Option<&ScrapeDefaults>, whos
     let always_scrape_classic_histograms = switch("always_scrape_classic_histograms", |d| {
         d.always_scrape_classic_histograms
     });
-    if section.bool("convert_classic_histograms_to_nhcb") == Some(true) {
-        section.warn_without_effect(
-            "convert_classic_histograms_to_nhcb",
-            "classic histograms stay as they are",
-        );
-    }
     let log_file = section.path("scrape_failure_log_file");
-    if log_file.is_some() {
-        section.warn_without_effect("scrape_failure_log_file", "failed scrapes are not logged to a file");
-    }
     let (name_scheme, name_escaping) = read_name_schemes(section, inherited);
     ScrapeDefaults {
         scrape_protocols: read_protocols(section, whose)
@@ -320,11 +311,6 @@ pub(super) fn read_scrape_config(reader: &Reader<'_>, node: &Node, global: &Glob
         "empty or null metric relabeling rule in scrape config",
         defaults.name_scheme,
     );
-    for name in ["native_histogram_bucket_limit", "native_histogram_min_bucket_factor"] {
-        if section.float(name).is_some_and(|limit| limit > 0.0) {
-            section.warn_without_effect(name, "native histograms keep the buckets that targets give them");
-        }
-    }
     let config = ScrapeConfig {
         scrape_interval,
         scrape_timeout,

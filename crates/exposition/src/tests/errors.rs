@@ -104,12 +104,12 @@ fn bytes_that_are_no_text_are_refused_where_they_stand() {
     check(
         Format::Text,
         b"a{b=\"c\"} 1\na{b=\"\xff\"} 1\n",
-        "line 2, column 6: label value \"\\\"\u{fffd}\\\"\" is not valid UTF-8 in \"a{b=\\\"\u{fffd}\\\"} 1\"",
+        "line 2, column 6: invalid UTF-8 label value: \"\\\"\u{fffd}\\\"\" in \"a{b=\\\"\u{fffd}\\\"} 1\"",
     );
     check(
         Format::Text,
         b"# HELP a \xff\n",
-        "line 1, column 10: help text \"\u{fffd}\" is not valid UTF-8 in \"# HELP a \u{fffd}\"",
+        "line 1, column 10: invalid UTF-8 help text: \"\u{fffd}\" in \"# HELP a \u{fffd}\"",
     );
     // Where nobody reads the bytes they do no harm.
     assert_eq!(parse(Format::Text, b"# \xff\na 1\n").1, None);

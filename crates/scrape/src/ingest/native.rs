@@ -1,95 +1,135 @@
-//! Native histograms of a protobuf body.
-
-use std::collections::HashSet;
+//! Native histograms: those of protobuf, and classic ones that are stored as such.
 
 use cupola_config::prometheus::ScrapeConfig;
 use cupola_exposition::protobuf::{self, Decoded, NativeEntry};
-use cupola_model::SeriesRef;
-use cupola_storage::{AppendError, Appender};
+use cupola_exposition::{Format, nhcb};
+use cupola_histogram::{COARSEST_SCHEMA, FINEST_SCHEMA, HistogramRef, NativeHistogram};
 
-use super::{Counts, IngestError, Ingester, Known, MAX_AHEAD_MS, append_exemplar, labels};
+use super::{IngestError, Ingester, Pass, append_exemplar, labels};
 use crate::metrics::Metrics;
+use crate::target::Histograms;
 
-pub(super) type Seen = HashSet<SeriesRef, foldhash::fast::RandomState>;
-
-pub(super) fn decode(config: &ScrapeConfig, body: &[u8]) -> Result<Decoded, protobuf::ProtobufError> {
-    let wanted = protobuf::Wanted {
-        native: config.defaults.scrape_native_histograms,
-        classic_too: config.defaults.always_scrape_classic_histograms,
+/// What is to be read in the place of the body; `None` where it is read as it is.
+pub(super) fn decode(wanted: Histograms, format: Format, body: &[u8]) -> Result<Option<Decoded>, IngestError> {
+    let decoded = match format {
+        Format::Text | Format::OpenMetrics => None,
+        Format::Protobuf => {
+            let wanted = protobuf::Wanted {
+                native: wanted.native,
+                classic_too: wanted.classic_too,
+            };
+            Some(protobuf::decode(body, wanted)?)
+        }
     };
-    protobuf::decode(body, wanted)
+    if !wanted.to_nhcb {
+        return Ok(decoded);
+    }
+    let converted = match decoded {
+        Some(mut decoded) => {
+            let text = decoded.take_text();
+            nhcb::convert(format, &text, wanted.classic_too, Some(decoded))?
+        }
+        None => nhcb::convert(format, body, wanted.classic_too, None)?,
+    };
+    Ok(Some(converted))
+}
+
+/// Merges buckets until the histogram is as coarse and as small as the configuration wants it, as upstream does.
+///
+/// # Errors
+/// [`IngestError::BucketLimit`] where even the coarsest resolution has too many, or custom buckets are.
+fn limited(
+    config: &ScrapeConfig,
+    metrics: &Metrics,
+    histogram: &NativeHistogram,
+) -> Result<NativeHistogram, IngestError> {
+    let mut histogram = histogram.clone();
+    let schema = |histogram: &NativeHistogram| HistogramRef::from(histogram).schema();
+    if config.native_histogram_min_bucket_factor > 0.0 {
+        histogram.limit_resolution();
+        if (COARSEST_SCHEMA..=FINEST_SCHEMA).contains(&schema(&histogram)) {
+            histogram.reduce_resolution(finest_schema(config.native_histogram_min_bucket_factor));
+        }
+    }
+    let limit = config.native_histogram_bucket_limit;
+    while limit > 0 && histogram.bucket_count() as u64 > limit {
+        let before = schema(&histogram);
+        if before > COARSEST_SCHEMA && before <= FINEST_SCHEMA {
+            histogram.reduce_resolution(before - 1);
+        }
+        if schema(&histogram) == before {
+            metrics.bucket_limit.inc();
+            return Err(IngestError::BucketLimit);
+        }
+    }
+    Ok(histogram)
+}
+
+// The finest schema whose buckets grow by at least `factor`.
+fn finest_schema(factor: f64) -> i32 {
+    if factor <= 1.0 {
+        return FINEST_SCHEMA;
+    }
+    let schema = (-factor.log2().log2()).floor();
+    schema.clamp(f64::from(COARSEST_SCHEMA), f64::from(FINEST_SCHEMA)) as i32
 }
 
 impl Ingester {
     /// Appends one native histogram; what is asked of a float sample is asked of it, too.
-    #[expect(clippy::too_many_arguments, reason = "the facts of one sample, used in one place")]
-    pub(super) fn native(
-        &mut self,
-        config: &ScrapeConfig,
-        metrics: &Metrics,
-        entry: &NativeEntry<'_>,
-        ts: i64,
-        seen: &mut Seen,
-        counts: &mut Counts,
-        appender: &mut dyn Appender,
-    ) -> Result<(), IngestError> {
-        counts.scraped += 1;
-        let hash = self.lines.hash(entry.series.raw());
-        // The storage wants the labels with each histogram.
-        let own_labels = labels(config, &self.target, &entry.series)?;
-        let scrape = self.scrape;
-        let known = match self.lines.find(hash) {
-            Some(known) => known,
-            None => {
-                counts.added += usize::from(own_labels.is_some());
-                self.lines.insert(Known {
-                    hash,
-                    series: SeriesRef(0),
-                    has_series: false,
-                    seen: 0,
-                    seen_before: 0,
-                    dropped: own_labels.is_none(),
-                    tracked: false,
-                })
-            }
+    pub(super) fn native(&mut self, pass: &mut Pass<'_>, entry: &NativeEntry<'_>) -> Result<(), IngestError> {
+        pass.counts.scraped += 1;
+        let (at, fresh) = self.place(pass, &entry.series)?;
+        let Some(known) = self.lines.all.get_mut(at) else {
+            return Ok(());
         };
-        known.see(scrape);
+        let Some(time) = pass.time(known, entry.timestamp_ms)? else {
+            return Ok(());
+        };
+        // The storage wants the labels with each histogram.
+        let own_labels = match fresh {
+            Some(labels) => Some(labels),
+            None => labels(pass.config, &self.target, &entry.series)?,
+        };
         let Some(own_labels) = own_labels else { return Ok(()) };
-        counts.kept += 1;
-        let limit = config.defaults.limits.sample_limit;
-        if limit > 0 && counts.kept as u64 > limit {
-            metrics.sample_limit.inc();
-            return Err(IngestError::SampleLimit(limit));
-        }
-        let own = entry.timestamp_ms.filter(|_| config.honor_timestamps);
-        known.tracked = own.is_none() || config.track_timestamps_staleness;
-        let at = own.unwrap_or(ts);
-        if at > ts + MAX_AHEAD_MS {
-            metrics.out_of_bounds.inc();
-            return Ok(());
-        }
-        if own.is_none() && known.series().is_some_and(|series| seen.contains(&series)) {
-            metrics.duplicate.inc();
-            return Ok(());
-        }
-        match appender.append_histogram(None, &own_labels, at, entry.histogram.clone()) {
+        let histogram = limited(pass.config, pass.metrics, entry.histogram)?;
+        match pass.appender.append_histogram(None, &own_labels, time, histogram) {
             Ok(series) => {
                 known.set_series(series);
-                seen.insert(series);
+                pass.took(series);
                 if let Some(start) = entry.start_ms {
-                    appender.append_start(series, at, start);
+                    pass.appender.append_start(series, time, start);
                 }
                 for exemplar in &entry.exemplars {
-                    append_exemplar(appender, series, exemplar, at, metrics);
+                    append_exemplar(pass.appender, series, exemplar, time, pass.metrics);
                 }
             }
-            Err(AppendError::OutOfOrder) => metrics.out_of_order.inc(),
-            Err(AppendError::Duplicate) => metrics.duplicate.inc(),
-            // The storage counts them and says whose they are.
-            Err(AppendError::TooManySeries(_)) => {}
-            // A histogram that contradicts itself is lost alone; the others count.
-            Err(_) => metrics.out_of_bounds.inc(),
+            Err(error) => pass.refused(&error),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_factor_chooses_the_schema() {
+        for (factor, schema) in [
+            (0.5, 8),
+            (1.0, 8),
+            (1.002, 8),
+            (1.00271, 8),
+            (1.01, 6),
+            (1.1, 2),
+            (1.5, 0),
+            (2.0, 0),
+            (4.0, -1),
+            (65536.0, -4),
+            (1e9, -4),
+            (f64::INFINITY, -4),
+        ] {
+            assert_eq!(finest_schema(factor), schema, "{factor}");
+        }
     }
 }

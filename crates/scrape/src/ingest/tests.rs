@@ -101,9 +101,11 @@ struct Bench {
 
 impl Bench {
     fn new(more: &str) -> Self {
+        let config = config(more);
+        let target = Labels::from_pairs([("job", "j"), ("instance", "t:1")]);
         Self {
-            config: config(more),
-            ingester: Ingester::new(Labels::from_pairs([("job", "j"), ("instance", "t:1")]), Arc::default()),
+            ingester: Ingester::new(target, Histograms::of(&config), Arc::default()),
+            config,
             recorder: Recorder::default(),
             metrics: Metrics::new(&Registry::default()),
         }
@@ -373,4 +375,89 @@ fn protobuf_brings_native_histograms_where_they_are_asked_for() {
         error.to_string(),
         "protobuf: family 2 \"\": the message ends in the middle of a field"
     );
+}
+
+// As upstream: buckets are merged until they fit, and where they cannot the whole scrape fails.
+#[test]
+fn native_histograms_are_made_as_coarse_as_the_configuration_wants() {
+    let native = |more: &str| format!("  scrape_native_histograms: true\n{more}");
+    let body = families();
+    for (more, is_ok) in [
+        ("  native_histogram_bucket_limit: 100\n", true),
+        ("  native_histogram_bucket_limit: 1\n", true),
+        ("  native_histogram_min_bucket_factor: 4\n", true),
+    ] {
+        assert_eq!(scrape_protobuf(&native(more), &body).is_ok(), is_ok, "{more}");
+    }
+    let nhcb = "  convert_classic_histograms_to_nhcb: true\n  native_histogram_bucket_limit: 1\n";
+    let mut bench = Bench::new(nhcb);
+    let error = bench.scrape(1000, LATENCY).unwrap_err();
+    assert_eq!(error.to_string(), "histogram bucket limit exceeded");
+    assert_eq!(bench.metrics.bucket_limit.get(), 1.0);
+}
+
+const LATENCY: &str =
+    "# TYPE lat histogram\nlat_bucket{le=\"0.5\"} 1\nlat_bucket{le=\"+Inf\"} 4\nlat_sum 2.5\nlat_count 4\nother 1\n";
+
+#[test]
+fn classic_histograms_become_native_ones_and_end_like_them() {
+    let mut bench = Bench::new("  convert_classic_histograms_to_nhcb: true\n");
+    let line = |name: &str, rest: &str| format!("{{__name__=\"{name}\", instance=\"t:1\", job=\"j\"}} {rest}");
+    assert_eq!(
+        bench.scrape(1000, LATENCY).unwrap(),
+        [line("other", "1 @1000"), line("lat", "2.5 @1000")]
+    );
+    assert_eq!(
+        bench.scrape(2000, "other 2\n").unwrap(),
+        [line("other", "2 @2000"), line("lat", "stale @2000")]
+    );
+    let both = "  convert_classic_histograms_to_nhcb: true\n  always_scrape_classic_histograms: true\n";
+    assert_eq!(Bench::new(both).scrape(1000, LATENCY).unwrap().len(), 6);
+}
+
+#[test]
+fn names_that_legacy_validation_does_not_know_fail_the_scrape() {
+    let legacy = "  metric_name_validation_scheme: legacy\n";
+    for body in ["{\"a.b\"} 1\n", "a{\"c.d\"=\"x\"} 1\n"] {
+        assert!(Bench::new("").scrape(1000, body).is_ok());
+        let error = Bench::new(legacy).scrape(1000, body).unwrap_err();
+        assert!(
+            error.to_string().starts_with("invalid metric name or label names: {"),
+            "{error}"
+        );
+    }
+    assert!(Bench::new(legacy).scrape(1000, "a:b{c=\"é\"} 1\n").is_ok());
+    // Relabelling may make a name good.
+    let renamed = "  metric_name_validation_scheme: legacy\n  metric_relabel_configs:\n  - {target_label: __name__, replacement: ab}\n";
+    assert!(Bench::new(renamed).scrape(1000, "{\"a.b\"} 1\n").is_ok());
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_known_layout_changes_nothing_but_the_cost(
+        bodies in proptest::collection::vec(
+            proptest::collection::vec("(a|b|c\\{x=\"[1-3]\"\\}|c\\{x=\"1\",\\}|d\\{) [1-3]( 9)?", 0..7), 1..8
+        ),
+    ) {
+        let (mut quick, mut slow) = (Bench::new("  track_timestamps_staleness: true\n"), Bench::new("  track_timestamps_staleness: true\n"));
+        for (n, body) in bodies.iter().enumerate() {
+            let mut text = body.join("\n");
+            text.push('\n');
+            let ts = 1000 * (n as i64 + 1);
+            slow.ingester.lines.forget_layout();
+            let shown = [&mut quick, &mut slow].map(|bench| {
+                let scraped = bench.scrape(ts, &text).map_err(|e| e.to_string());
+                if scraped.is_err() {
+                    batch(&bench.recorder, |appender| {
+                        bench.ingester.end(ts, appender);
+                        Ok::<(), std::convert::Infallible>(())
+                    }).unwrap().unwrap();
+                }
+                let mut ended: Vec<String> = bench.recorder.samples.lock().clone();
+                ended.sort();
+                (scraped, ended, bench.metrics.duplicate.get())
+            });
+            proptest::prop_assert_eq!(&shown[0], &shown[1], "{}", text);
+        }
+    }
 }

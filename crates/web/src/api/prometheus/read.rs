@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
+use cupola_metrics::Gauge;
 use cupola_remote::{ReadError, ReadQuestion};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -36,11 +37,28 @@ const CHUNKS: HeaderValue =
 
 type Piece = Result<Bytes, ReadError>;
 
+// A question that waits or is answered.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.add(1.0);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.add(-1.0);
+    }
+}
+
 /// Answers a question with samples or with a stream of chunks. The texts are Prometheus 3.14's.
 pub(super) async fn read(State(ctx): State<Arc<Ctx>>, request: Request) -> Response {
     if !ctx.app.ready.is_ready() {
         return not_ready(&ctx);
     }
+    let counted = Counted::new(&ctx.telemetry.remote_reads);
     let Ok(place) = ctx.reads.clone().acquire_owned().await else {
         return not_ready(&ctx);
     };
@@ -58,7 +76,10 @@ pub(super) async fn read(State(ctx): State<Arc<Ctx>>, request: Request) -> Respo
     let (send, mut pieces) = mpsc::channel(WAITING);
     let is_wanted = Wanted(Arc::new(AtomicBool::new(true)));
     let wanted = is_wanted.0.clone();
-    tokio::task::spawn_blocking(move || answer(&ctx, &question, &wanted, &send, place));
+    tokio::task::spawn_blocking(move || {
+        answer(&ctx, &question, &wanted, &send, place);
+        drop(counted);
+    });
     // What goes wrong before the first piece can still be told.
     let first = match pieces.recv().await {
         Some(Ok(first)) => first,
