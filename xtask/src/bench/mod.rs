@@ -9,6 +9,7 @@
 mod agree;
 mod alerting;
 mod client;
+mod edges;
 mod exporter;
 mod host;
 mod machine;
@@ -61,6 +62,11 @@ pub(crate) fn run(root: &Path, target: &Path, args: &[String]) -> Result<()> {
     if bench.options.wants(Measure::PromQl) {
         let mut report = Report::new(Part::PromQl, &bench, args);
         let measured = promql::run(&bench, &mut report).context("measuring PromQL");
+        finish(root, &bench, &report, measured)?;
+    }
+    if edges::MEASURES.into_iter().any(|measure| bench.options.wants(measure)) {
+        let mut report = Report::new(Part::Edges, &bench, args);
+        let measured = edges::run(&bench, &mut report).context("measuring the edges");
         finish(root, &bench, &report, measured)?;
     }
     if bench.options.wants(Measure::Storage) {

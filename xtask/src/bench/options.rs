@@ -28,9 +28,15 @@ pub(crate) enum Measure {
     Alerts,
     /// Rules replayed over the past.
     Backtest,
+    /// Parsing pages of metrics, without a network and a storage.
+    Parse,
+    /// A large answer in JSON.
+    Json,
+    /// Ten thousand targets that are down.
+    Down,
 }
 
-const MEASURES: [(&str, Measure); 10] = [
+const MEASURES: [(&str, Measure); 13] = [
     ("start", Measure::Start),
     ("scrape", Measure::Scrape),
     ("queries", Measure::Queries),
@@ -41,9 +47,12 @@ const MEASURES: [(&str, Measure); 10] = [
     ("rules", Measure::Rules),
     ("alerts", Measure::Alerts),
     ("backtest", Measure::Backtest),
+    ("parse", Measure::Parse),
+    ("json", Measure::Json),
+    ("down", Measure::Down),
 ];
 
-const USAGE: &str = "bench [start|scrape|queries|restart|host|promql|storage|rules|alerts|backtest ...]
+const USAGE: &str = "bench [start|scrape|queries|restart|host|promql|storage|rules|alerts|backtest|parse|json|down ...]
                    (default: all; queries and restart scrape first)
   --targets=N      synthetic targets (50)
   --series=N       series of each target (1000)

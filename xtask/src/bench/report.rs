@@ -16,6 +16,7 @@ pub(crate) enum Part {
     PromQl,
     Storage,
     Alerting,
+    Edges,
 }
 
 impl Part {
@@ -36,6 +37,10 @@ impl Part {
             Self::Alerting => (
                 "<!-- alerting figures: written by `make bench ARGS=\"rules alerts backtest --save\"` -->",
                 "<!-- end of alerting figures -->",
+            ),
+            Self::Edges => (
+                "<!-- edges figures: written by `make bench ARGS=\"parse json down --save\"` -->",
+                "<!-- end of edges figures -->",
             ),
         }
     }
@@ -285,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_report_replaces_the_one_before() {
-        for part in [Part::General, Part::PromQl, Part::Storage, Part::Alerting] {
+        for part in [Part::General, Part::PromQl, Part::Storage, Part::Alerting, Part::Edges] {
             let marks @ (begin, end) = part.marks();
             let old = format!("a\n{begin}\nold\n{end}\nb\n");
             let new = replaced(&old, "new\n", marks).unwrap();

@@ -16,17 +16,17 @@ const LIMIT: Duration = Duration::from_mins(1);
 const RECEIVE: &str = "--web.enable-remote-write-receiver";
 
 /// The servers of one measure; they and their data go with it.
-pub(super) struct Fleet {
-    pub(super) servers: Vec<Server>,
+pub(in crate::bench) struct Fleet {
+    pub(in crate::bench) servers: Vec<Server>,
     /// In the order of `servers`.
-    pub(super) running: Vec<Running>,
+    pub(in crate::bench) running: Vec<Running>,
     dirs: Vec<PathBuf>,
     keep: bool,
 }
 
 impl Fleet {
     /// Prepares all servers with folders that begin with `name`; `config` makes the prometheus.yml of each.
-    pub(super) fn prepare(bench: &Bench, name: &str, config: impl Fn(usize) -> String) -> Result<Self> {
+    pub(in crate::bench) fn prepare(bench: &Bench, name: &str, config: impl Fn(usize) -> String) -> Result<Self> {
         let mut fleet = Self {
             servers: Vec::new(),
             running: Vec::new(),
@@ -50,7 +50,7 @@ impl Fleet {
     }
 
     /// Starts all servers without targets and waits until they answer.
-    pub(super) fn start(bench: &Bench, name: &str) -> Result<Self> {
+    pub(in crate::bench) fn start(bench: &Bench, name: &str) -> Result<Self> {
         let mut fleet = Self::prepare(bench, name, |_| NO_TARGETS.to_owned())?;
         for server in &fleet.servers {
             fleet.running.push(ready(server)?);
@@ -59,22 +59,22 @@ impl Fleet {
     }
 
     /// CPU seconds of each so far.
-    pub(super) fn cpu(&self) -> Result<Vec<f64>> {
+    pub(in crate::bench) fn cpu(&self) -> Result<Vec<f64>> {
         self.running.iter().map(Running::cpu_seconds).collect()
     }
 
     /// Bytes in the log of each; None where it has none.
-    pub(super) fn log_bytes(&self) -> Vec<Option<u64>> {
+    pub(in crate::bench) fn log_bytes(&self) -> Vec<Option<u64>> {
         self.servers.iter().map(log_bytes).collect()
     }
 
     /// A connection to each.
-    pub(super) fn clients(&self) -> Result<Vec<Client>> {
+    pub(in crate::bench) fn clients(&self) -> Result<Vec<Client>> {
         self.running.iter().map(Running::client).collect()
     }
 
     /// One figure of each server, by its place.
-    pub(super) fn each(&self, figure: impl Fn(usize) -> Option<f64>) -> Vec<Option<f64>> {
+    pub(in crate::bench) fn each(&self, figure: impl Fn(usize) -> Option<f64>) -> Vec<Option<f64>> {
         (0..self.servers.len()).map(figure).collect()
     }
 }
@@ -93,14 +93,14 @@ impl Drop for Fleet {
 }
 
 /// Starts a server and waits until it answers.
-pub(super) fn ready(server: &Server) -> Result<Running> {
+pub(in crate::bench) fn ready(server: &Server) -> Result<Running> {
     let mut running = server.start()?;
     running.first_answer("/-/ready", LIMIT)?;
     Ok(running)
 }
 
 /// Sends one message to each server; all of them have to take it.
-pub(super) fn send(clients: &mut [Client], message: &[u8]) -> Result<()> {
+pub(in crate::bench) fn send(clients: &mut [Client], message: &[u8]) -> Result<()> {
     for client in clients {
         let answer = client.write(message)?;
         if !(200..300).contains(&answer.status) {
@@ -112,7 +112,7 @@ pub(super) fn send(clients: &mut [Client], message: &[u8]) -> Result<()> {
 }
 
 /// Bytes of the files of a server's log; None where it has none.
-pub(super) fn log_bytes(server: &Server) -> Option<u64> {
+pub(in crate::bench) fn log_bytes(server: &Server) -> Option<u64> {
     match server.kind {
         Kind::Cupola => Some(file_bytes(&server.data().join("cupola-wal"))),
         Kind::Prometheus => Some(file_bytes(&server.data().join("wal"))),
@@ -133,7 +133,7 @@ fn file_bytes(dir: &Path) -> u64 {
 }
 
 /// What the blocks of a server take on disk, and what the rest of its folder does.
-pub(super) fn blocks_and_rest(server: &Server) -> (u64, u64) {
+pub(in crate::bench) fn blocks_and_rest(server: &Server) -> (u64, u64) {
     let data = server.data();
     let entries = fs::read_dir(&data).into_iter().flatten().flatten();
     let is_block = |name: &str| match server.kind {
@@ -148,7 +148,7 @@ pub(super) fn blocks_and_rest(server: &Server) -> (u64, u64) {
 }
 
 /// A metric of the server itself that has no labels.
-pub(super) fn metric(running: &Running, name: &str) -> Result<Option<f64>> {
+pub(in crate::bench) fn metric(running: &Running, name: &str) -> Result<Option<f64>> {
     // A connection that was idle for a minute may have been closed.
     let page = running.client()?.fetch("/metrics").context("cannot read its metrics")?;
     let page = String::from_utf8_lossy(&page);

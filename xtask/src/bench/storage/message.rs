@@ -113,6 +113,26 @@ pub(in crate::bench) fn acknowledged(series: usize, ts: i64) -> Result<Vec<u8>> 
     compressed(&message)
 }
 
+/// Series `points{n="..."}`, each with a sample at each of `ticks`, a time and a number: half of the series as whole
+/// numbers, half with all digits of a float.
+pub(in crate::bench) fn points(series: usize, ticks: impl Iterator<Item = (i64, i64)> + Clone) -> Result<Vec<u8>> {
+    let mut message = Vec::new();
+    for number in 0..series {
+        let pairs = vec![
+            ("__name__".to_owned(), "points".to_owned()),
+            ("n".to_owned(), format!("{number:03}")),
+        ];
+        let mut one = encoded_labels(pairs);
+        for (ts, tick) in ticks.clone() {
+            let whole = tick as f64 * 3.0 + number as f64;
+            let value = if number % 2 == 0 { whole } else { whole.sqrt() };
+            put_sample(&mut one, ts, value);
+        }
+        put_bytes(&mut message, 1, &one);
+    }
+    compressed(&message)
+}
+
 fn compressed(message: &[u8]) -> Result<Vec<u8>> {
     let compressed = snap::raw::Encoder::new().compress_vec(message);
     compressed.context("a message cannot be compressed")

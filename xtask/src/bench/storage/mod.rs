@@ -13,6 +13,9 @@ mod held;
 pub(super) mod message;
 mod write;
 
+pub(super) use fleet::{Fleet, send};
+pub(super) use message::points;
+
 use anyhow::{Context as _, Result};
 
 use super::report::{Report, Table};
