@@ -22,7 +22,9 @@ mod world;
 pub use child::{Background, Finished, run};
 pub use fake::{FakeServer, FakeTarget, Reply, Request};
 pub use http::{Response, get, request, url_encode};
-pub use neighbours::{NodeExporter, Prometheus, VictoriaMetrics, free_address, neighbour, otlp_python, skip, tell};
+pub use neighbours::{
+    Neighbour, NodeExporter, Prometheus, VictoriaMetrics, free_address, neighbour, otlp_python, skip, tell,
+};
 pub use server::{Sample, Server, cupola};
 pub use wait::{eventually, now_ms};
 pub use world::{Home, TinyDisk, binary, repository};

@@ -56,8 +56,8 @@ pub fn neighbour(program: &str) -> Option<PathBuf> {
     found
 }
 
-/// A Python that has OpenTelemetry's SDK and its exporter for OTLP over HTTP, which `cargo run -p xtask -- test` puts
-/// below the target folder.
+/// A Python that has OpenTelemetry's SDK, its exporter for OTLP over HTTP, and Prometheus's client library, which
+/// `cargo run -p xtask -- test` puts below the target folder.
 ///
 /// # Panics
 /// In CI, where it must be there.
@@ -231,4 +231,44 @@ impl VictoriaMetrics {
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address")
+}
+
+/// A program that listens on a loopback port which it is told.
+#[derive(Debug)]
+pub struct Neighbour {
+    child: Background,
+    address: SocketAddr,
+}
+
+impl Neighbour {
+    /// Starts `program` with the arguments that `args` makes of its address, and waits until it answers 200 to `ready`;
+    /// `None` where it is not installed.
+    ///
+    /// # Panics
+    /// Where it does not come up, and in CI where it is missing.
+    #[must_use]
+    pub fn start(program: &str, ready: &str, args: impl Fn(SocketAddr) -> Vec<String>) -> Option<Self> {
+        let path = neighbour(program)?;
+        let address = free_address();
+        let mut command = Command::new(path);
+        command.args(args(address));
+        let mut child = Background::start(program, &mut command);
+        eventually(30, &format!("{program} answers"), || {
+            assert!(child.ended().is_none(), "{program} ended");
+            http::get(address, ready).ok().filter(|r| r.status == 200)
+        });
+        Some(Self { child, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Log lines so far.
+    #[must_use]
+    pub fn log(&self) -> Vec<String> {
+        self.child.stderr()
+    }
 }

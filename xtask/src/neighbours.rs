@@ -9,11 +9,13 @@ use anyhow::{Result, bail};
 /// A program and the Debian package that brings it.
 pub(crate) type Neighbour = (&'static str, &'static str);
 
-const NEIGHBOURS: [Neighbour; 9] = [
+const NEIGHBOURS: [Neighbour; 11] = [
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("prometheus-blackbox-exporter", "prometheus-blackbox-exporter"),
+    ("vmagent", "victoria-metrics"),
     ("chromium", "chromium"),
     ("aiosmtpd", "python3-aiosmtpd"),
     ("openssl", "openssl"),
@@ -32,7 +34,9 @@ pub(crate) fn install(ci: bool, target: &Path) -> Result<Vec<&'static str>> {
     }
     let mut missing: Vec<&str> = still.into_iter().map(|(program, _)| program).collect();
     if !has_opentelemetry(target) {
-        println!("MISSING: {OPENTELEMETRY} ({SDK}, {EXPORTER} for Python): the tests that need it are SKIPPED");
+        println!(
+            "MISSING: {OPENTELEMETRY} ({SDK}, {EXPORTER}, {CLIENT} for Python): the tests that need it are SKIPPED"
+        );
         missing.push(OPENTELEMETRY);
     }
     if ci && !missing.is_empty() {
@@ -44,13 +48,14 @@ pub(crate) fn install(ci: bool, target: &Path) -> Result<Vec<&'static str>> {
 const OPENTELEMETRY: &str = "opentelemetry";
 const SDK: &str = "opentelemetry-sdk";
 const EXPORTER: &str = "opentelemetry-exporter-otlp-proto-http";
+const CLIENT: &str = "prometheus-client";
 
-// OpenTelemetry's SDK in a Python of its own below the target folder; made where it is absent.
+// OpenTelemetry's SDK and Prometheus's client library in a Python of its own below the target folder; made where it is absent.
 fn has_opentelemetry(target: &Path) -> bool {
     let folder = target.join("neighbours").join(OPENTELEMETRY);
     let python = folder.join("bin/python");
     let works = || {
-        let import = "import opentelemetry.sdk.metrics, opentelemetry.exporter.otlp.proto.http.metric_exporter";
+        let import = "import prometheus_client, opentelemetry.sdk.metrics, opentelemetry.exporter.otlp.proto.http.metric_exporter";
         let status = Command::new(&python)
             .args(["-c", import])
             .stderr(Stdio::null())
@@ -60,7 +65,7 @@ fn has_opentelemetry(target: &Path) -> bool {
     if works() {
         return true;
     }
-    println!("== installing {SDK}, {EXPORTER}");
+    println!("== installing {SDK}, {EXPORTER}, {CLIENT}");
     let venv = || {
         let made = Command::new("python3").args(["-m", "venv"]).arg(&folder).status();
         made.is_ok_and(|status| status.success())
@@ -83,6 +88,7 @@ fn has_opentelemetry(target: &Path) -> bool {
                 "--disable-pip-version-check",
                 SDK,
                 EXPORTER,
+                CLIENT,
             ])
             .status();
     }
