@@ -251,6 +251,11 @@ impl Group {
         samples
     }
 
+    /// Seconds that all rules took in the last evaluation.
+    pub(crate) fn rules_seconds(&self) -> f64 {
+        self.rules.iter().map(|state| state.seconds).sum()
+    }
+
     /// Seconds the last evaluation took.
     pub(crate) fn last_seconds(&self) -> f64 {
         self.last_seconds

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use cupola_config::rules::RuleGroup;
@@ -310,7 +310,10 @@ fn evaluate(ctx: &Arc<Context>, group: &Mutex<Group>, key: &str, ts: i64) {
     match group.restore_in {
         // By the second evaluation the targets have been scraped again and alerts are active that may be restored.
         Some(0 | 1) => {
+            let begun = Instant::now();
             restore::restore(ctx, &mut group, ts);
+            let seconds = begun.elapsed().as_secs_f64();
+            ctx.metrics.last_restore_seconds.with(&[key]).set(seconds);
             group.restore_in = None;
         }
         Some(n) => group.restore_in = Some(n - 1),
@@ -318,6 +321,7 @@ fn evaluate(ctx: &Arc<Context>, group: &Mutex<Group>, key: &str, ts: i64) {
     }
     ctx.metrics.last_samples.with(&[key]).set(samples as f64);
     ctx.metrics.last_seconds.with(&[key]).set(group.last_seconds());
+    ctx.metrics.last_rules_seconds.with(&[key]).set(group.rules_seconds());
     ctx.metrics.group_seconds.observe(group.last_seconds());
     ctx.metrics.last_evaluation.with(&[key]).set(ts as f64 / 1000.0);
 }

@@ -1,6 +1,6 @@
 //! What rule evaluation counts, under the names Prometheus 3.14 gives. A group is called `file;name` there.
 
-use cupola_metrics::{Counter, CounterVec, GaugeVec, Histogram, Registry, Summary};
+use cupola_metrics::{Counter, CounterVec, GaugeVec, Registry, Summary};
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -11,9 +11,11 @@ pub(crate) struct Metrics {
     pub last_seconds: GaugeVec,
     pub last_evaluation: GaugeVec,
     pub last_samples: GaugeVec,
+    pub last_rules_seconds: GaugeVec,
+    pub last_restore_seconds: GaugeVec,
     pub interval: GaugeVec,
     pub rules: GaugeVec,
-    pub rule_seconds: Histogram,
+    pub rule_seconds: Summary,
     pub group_seconds: Summary,
     pub expansions: Counter,
     pub expansion_failures: Counter,
@@ -51,12 +53,21 @@ impl Metrics {
                 "group_last_evaluation_samples",
                 "The number of samples returned during the last rule group evaluation.",
             ),
+            last_rules_seconds: gauge(
+                "group_last_rule_duration_sum_seconds",
+                "The sum of time in seconds it took to evaluate each rule in the group regardless of concurrency. This should be \
+                 higher than the group duration if rules are evaluated concurrently.",
+            ),
+            last_restore_seconds: gauge(
+                "group_last_restore_duration_seconds",
+                "The duration of the last alert rules alerts restoration using the `ALERTS_FOR_STATE` series.",
+            ),
             interval: gauge("group_interval_seconds", "The interval of a rule group."),
             rules: gauge("group_rules", "The number of rules."),
-            rule_seconds: registry.histogram(
+            rule_seconds: registry.summary(
                 "prometheus_rule_evaluation_duration_seconds",
                 "The duration for a rule to execute.",
-                &[0.0001, 0.001, 0.01, 0.1, 1.0, 10.0],
+                &[0.5, 0.9, 0.99],
             ),
             group_seconds: registry.summary(
                 "prometheus_rule_group_duration_seconds",
@@ -89,6 +100,8 @@ impl Metrics {
             &self.last_seconds,
             &self.last_evaluation,
             &self.last_samples,
+            &self.last_rules_seconds,
+            &self.last_restore_seconds,
             &self.interval,
             &self.rules,
         ] {
