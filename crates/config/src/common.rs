@@ -212,6 +212,12 @@ pub enum GrantType {
     ClientCredentials,
     /// `urn:ietf:params:oauth:grant-type:jwt-bearer`
     JwtBearer,
+    /// `client_credentials` with a token of another identity instead of a secret; that is in `client_secret`. What Azure calls
+    /// a workload identity; cannot be written in `oauth2:`.
+    ClientAssertion,
+    /// A plain GET of `token_url`, which only this machine can make. What Azure calls a managed identity; cannot be written in
+    /// `oauth2:`.
+    OfMachine,
 }
 
 /// `sigv4:`; what is empty is taken from the environment.

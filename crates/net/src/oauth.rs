@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
+use bytes::Bytes;
 use cupola_config::common::{GrantType, HttpClientConfig, OAuth2Config};
 use cupola_model::query_escape;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
@@ -148,7 +149,8 @@ impl TokenSource {
 
     fn secret(&self) -> Result<String, NetError> {
         let (source, what) = match self.config.grant_type {
-            GrantType::ClientCredentials => (&self.config.client_secret, "client secret"),
+            GrantType::ClientCredentials | GrantType::OfMachine => (&self.config.client_secret, "client secret"),
+            GrantType::ClientAssertion => (&self.config.client_secret, "client assertion"),
             GrantType::JwtBearer => (&self.config.client_certificate_key, "client certificate key"),
         };
         let text = source.as_ref().map(expose).transpose();
@@ -177,11 +179,26 @@ impl TokenSource {
         timeout: Duration,
     ) -> Result<(Token, Style), String> {
         let config = &self.config;
-        if config.grant_type == GrantType::JwtBearer {
-            let assertion = assertion::signed(config, secret)?;
-            let form = self.form(&[("assertion", &assertion)])?;
-            let token = self.post(form, None, agent, timeout).await.map_err(Failure::told)?;
-            return Ok((token, Style::InBody));
+        let signed;
+        let more: Option<Vec<(&str, &str)>> = match config.grant_type {
+            GrantType::ClientCredentials => None,
+            GrantType::JwtBearer => {
+                signed = assertion::signed(config, secret)?;
+                Some(vec![("assertion", &signed)])
+            }
+            GrantType::ClientAssertion => Some(vec![
+                ("client_id", &config.client_id),
+                (
+                    "client_assertion_type",
+                    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+                ),
+                ("client_assertion", secret),
+            ]),
+            GrantType::OfMachine => Some(Vec::new()),
+        };
+        if let Some(more) = more {
+            let token = self.post(self.form(&more)?, None, agent, timeout).await;
+            return Ok((token.map_err(Failure::told)?, Style::InBody));
         }
         // RFC 6749 wants both escaped before they become basic authentication.
         let pair = format!("{}:{}", query_escape(&config.client_id), query_escape(secret));
@@ -205,13 +222,13 @@ impl TokenSource {
 
     fn form(&self, more: &[(&str, &str)]) -> Result<String, String> {
         let grant = match self.config.grant_type {
-            GrantType::ClientCredentials => "client_credentials",
+            GrantType::ClientCredentials | GrantType::ClientAssertion | GrantType::OfMachine => "client_credentials",
             GrantType::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         };
         let scope = self.config.scopes.join(" ");
         let mut fields = BTreeMap::from([("grant_type", grant)]);
         // The assertion has it already.
-        if !scope.is_empty() && self.config.grant_type == GrantType::ClientCredentials {
+        if !scope.is_empty() && self.config.grant_type != GrantType::JwtBearer {
             fields.insert("scope", &scope);
         }
         for (name, value) in &self.config.endpoint_params {
@@ -237,8 +254,14 @@ impl TokenSource {
         let no_url = || Failure::Other("token_url is no URL".to_owned());
         let url: Uri = self.config.token_url.trim().parse().map_err(|_| no_url())?;
         let mut headers = HeaderMap::new();
-        let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        headers.insert(CONTENT_TYPE, form_type);
+        let is_get = self.config.grant_type == GrantType::OfMachine;
+        if is_get {
+            // Shows that no proxy and no redirect has led here.
+            headers.insert("metadata", HeaderValue::from_static("true"));
+        } else {
+            let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+            headers.insert(CONTENT_TYPE, form_type);
+        }
         if let Some(agent) = agent {
             headers.insert(USER_AGENT, agent.clone());
         }
@@ -249,17 +272,18 @@ impl TokenSource {
             tls: self.config.tls.clone(),
             proxy: self.config.proxy.clone(),
             enable_http2: false,
+            follow_redirects: !is_get,
             ..HttpClientConfig::default()
         };
         let request = Request {
-            method: Method::POST,
+            method: if is_get { Method::GET } else { Method::POST },
             url: &url,
             headers,
-            body: form.into(),
+            body: if is_get { Bytes::new() } else { form.into() },
             timeout,
             max_body: MAX_ANSWER,
             gzip: false,
-            follow_redirects: true,
+            follow_redirects: !is_get,
         };
         let mut peer = Peer::new(&http);
         let asked = Instant::now();

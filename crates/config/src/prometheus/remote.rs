@@ -443,9 +443,8 @@ fn read_azuread(reader: &Reader<'_>, node: &Node) -> Option<AzureAdConfig> {
             ))
         })
         .collect();
-    for kind in kinds.into_iter().filter(|kind| *kind != "oauth") {
-        section.not_yet_given(kind);
-    }
+    // A chain of a dozen ways, each with its own settings.
+    section.not_yet_given("sdk");
     let scope = section.text("scope").unwrap_or_default();
     if given.len() > 1 {
         reader.error(

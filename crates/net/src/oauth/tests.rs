@@ -377,6 +377,46 @@ async fn an_assertion_is_signed_with_the_clients_key() {
     );
 }
 
+#[tokio::test]
+async fn azures_identities_are_asked_for_as_azure_wants() {
+    let (port, tokens) = server(|_| json(r#"{"access_token": "t", "expires_in": "86399", "token_type": "Bearer"}"#));
+    let (target, asked) = target();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "a.b.c\n").unwrap();
+    let workload = OAuth2Config {
+        grant_type: GrantType::ClientAssertion,
+        client_secret: Some(SecretSource::File(file)),
+        endpoint_params: BTreeMap::new(),
+        ..config(port)
+    };
+    let machine = OAuth2Config {
+        grant_type: GrantType::OfMachine,
+        client_secret: None,
+        scopes: Vec::new(),
+        endpoint_params: BTreeMap::new(),
+        token_url: format!("http://127.0.0.1:{port}/token?resource=r"),
+        ..config(port)
+    };
+    let body = "client_assertion=a.b.c&\
+                client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&\
+                client_id=me%26you&grant_type=client_credentials&scope=a+b";
+    for (config, begin, end) in [
+        (workload, "POST /token HTTP/1.1\r\n", body),
+        (
+            machine,
+            "GET /token?resource=r HTTP/1.1\r\nmetadata: true\r\n",
+            "\r\n\r\n",
+        ),
+    ] {
+        ask(&config, target).await.unwrap();
+        assert!(asked.try_recv().unwrap().contains("authorization: Bearer t\r\n"));
+        let request = tokens.try_recv().unwrap();
+        assert!(request.starts_with(begin) && request.ends_with(end), "{request}");
+        assert!(!request.contains("authorization"), "{request}");
+    }
+}
+
 #[test]
 fn no_answer_makes_it_panic() {
     let corpus = [
