@@ -18,7 +18,8 @@ const WRITE_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn open(settings: &Settings) -> AlertHistory {
     let history = AlertHistory::default();
     history.keep_for(settings.history_retention_ms);
-    if settings.history_retention_ms <= 0 {
+    // An agent has no rules.
+    if settings.history_retention_ms <= 0 || settings.agent.is_some() {
         return history;
     }
     let (opened, dir) = (history.clone(), settings.data.join(FOLDER));
