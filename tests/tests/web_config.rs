@@ -183,6 +183,8 @@ fn client_certificates_are_asked_for_in_all_five_ways() {
             [false, false, false],
         ),
         ("RequireAnyClientCert", sans, [false, true, false]),
+        // The system's authorities have issued neither.
+        ("VerifyClientCertIfGiven", "", [true, false, false]),
         (
             "RequireAndVerifyClientCert",
             "  client_allowed_sans: []\n",

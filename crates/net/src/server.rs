@@ -212,6 +212,7 @@ fn group_of(curve: Curve) -> &'static dyn SupportedKxGroup {
         Curve::P256 => kx_group::SECP256R1,
         Curve::P384 => kx_group::SECP384R1,
         Curve::X25519 => kx_group::X25519,
+        Curve::X25519MlKem768 => kx_group::X25519MLKEM768,
     }
 }
 
@@ -238,34 +239,38 @@ fn clients(
     provider: Arc<CryptoProvider>,
     read: ReadFile<'_>,
 ) -> Result<Option<Arc<dyn ClientCertVerifier>>, ConfigError> {
-    let verified = match tls.client_auth {
+    let trust = match tls.client_auth {
         ClientAuth::None => return Ok(None),
         // As in Go, the authorities do not matter here, and are read all the same.
         ClientAuth::Request | ClientAuth::RequireAny => {
             if let Some(ca) = &tls.client_ca {
                 authorities(ca, read)?;
             }
-            None
+            Trust::Anybodys
         }
         ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify => {
             let (roots, blamed) = match &tls.client_ca {
                 Some(ca) => (authorities(ca, read)?, ca),
-                // As in Go: without authorities of its own the system's count.
+                // As in Go: without authorities of its own the system's count, and there may be none.
                 None => {
                     let mut roots = RootCertStore::empty();
                     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                     (roots, &tls.cert)
                 }
             };
-            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-            let verifier = builder
-                .build()
-                .map_err(|e| blamed.error(format!("client certificates: {e}")))?;
-            Some(verifier)
+            if roots.is_empty() {
+                Trust::Nobodys
+            } else {
+                let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+                let verifier = builder
+                    .build()
+                    .map_err(|e| blamed.error(format!("client certificates: {e}")))?;
+                Trust::IssuedBy(verifier)
+            }
         }
     };
     Ok(Some(Arc::new(Clients {
-        verified,
+        trust,
         is_mandatory: tls.client_auth.is_mandatory(),
         allowed: tls.client_allowed_sans.clone(),
         provider,
@@ -285,10 +290,17 @@ fn authorities(ca: &WebPem, read: ReadFile<'_>) -> Result<RootCertStore, ConfigE
     Ok(roots)
 }
 
+// Whose certificates count, where the client has their key.
+#[derive(Debug)]
+enum Trust {
+    Anybodys,
+    IssuedBy(Arc<dyn ClientCertVerifier>),
+    Nobodys,
+}
+
 #[derive(Debug)]
 struct Clients {
-    // Checks who issued it; `None` takes any certificate whose key the client has.
-    verified: Option<Arc<dyn ClientCertVerifier>>,
+    trust: Trust,
     is_mandatory: bool,
     allowed: Option<Vec<String>>,
     provider: Arc<CryptoProvider>,
@@ -300,9 +312,10 @@ impl ClientCertVerifier for Clients {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.verified
-            .as_ref()
-            .map_or(&[], |verified| verified.root_hint_subjects())
+        match &self.trust {
+            Trust::IssuedBy(verifier) => verifier.root_hint_subjects(),
+            Trust::Anybodys | Trust::Nobodys => &[],
+        }
     }
 
     fn verify_client_cert(
@@ -311,8 +324,12 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if let Some(verified) = &self.verified {
-            verified.verify_client_cert(end_entity, intermediates, now)?;
+        match &self.trust {
+            Trust::IssuedBy(verifier) => {
+                verifier.verify_client_cert(end_entity, intermediates, now)?;
+            }
+            Trust::Anybodys => {}
+            Trust::Nobodys => return Err(CertificateError::UnknownIssuer.into()),
         }
         if let Some(allowed) = &self.allowed {
             let names = subject_alt_names(end_entity).unwrap_or_default();

@@ -204,13 +204,20 @@ fn what_our_tls_cannot_do_is_a_warning_or_a_mistake() {
         &format!("{FILES}  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA]\n"),
         &["4:19: cipher TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA is not supported by this version"],
     );
+    let all = "[CurveP256, CurveP384, CurveP521, X25519, X25519MLKEM768]";
+    let config = warned(
+        &format!("{FILES}  curve_preferences: {all}\n"),
+        &["4:45: curve CurveP521 is not supported by this version and never used"],
+    );
+    let curves = [Curve::P256, Curve::P384, Curve::X25519, Curve::X25519MlKem768];
+    assert_eq!(config.tls.unwrap().curves.unwrap(), curves);
     refused(
         &format!("{FILES}  curve_preferences: [CurveP521]\n"),
         &["4:23: curve CurveP521 is not supported by this version"],
     );
     refused(
         &format!("{FILES}  curve_preferences: [CurveP257]\n"),
-        &["4:23: unknown curve: CurveP257 (one of CurveP256, CurveP384, X25519)"],
+        &["4:23: unknown curve: CurveP257 (one of CurveP256, CurveP384, X25519, X25519MLKEM768)"],
     );
 }
 

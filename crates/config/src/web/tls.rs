@@ -128,6 +128,8 @@ pub enum Curve {
     P384,
     /// `X25519`
     X25519,
+    /// `X25519MLKEM768`, which is of TLS 1.3 only.
+    X25519MlKem768,
 }
 
 // What Go's name stands for here.
@@ -174,11 +176,12 @@ const CIPHER_SUITES: [(&str, Known<CipherSuite>); 13] = [
         Known::Usable(CipherSuite::EcdsaChaCha20),
     ),
 ];
-const CURVES: [(&str, Known<Curve>); 4] = [
+const CURVES: [(&str, Known<Curve>); 5] = [
     ("CurveP256", Known::Usable(Curve::P256)),
     ("CurveP384", Known::Usable(Curve::P384)),
     ("CurveP521", Known::Absent),
     ("X25519", Known::Usable(Curve::X25519)),
+    ("X25519MLKEM768", Known::Usable(Curve::X25519MlKem768)),
 ];
 
 /// Reads the section, which begins at `pos`; `None` where it asks for no TLS, or for nothing that can be done.
