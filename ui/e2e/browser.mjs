@@ -317,7 +317,7 @@ async function alertmanagerWithin() {
   await checks.run('alerts: tabs lead to the pages of the Alertmanager inside', async () => {
     await page.goto(`${base}/alerts`);
     for (const [tab, ready] of [
-      ['As sent', '[data-alert="Watchdog"]'],
+      ['Alertmanager', '[data-alert="Watchdog"]'],
       ['Notifications', '[data-test="message"]:has-text("Watchdog")'],
       ['Status', '[data-test="am-config"]'],
       ['Silences', 'a:has-text("New silence")'],
@@ -339,6 +339,23 @@ async function alertmanagerWithin() {
       (await page.locator('[data-test="life"]').count()) === 1,
       'its rule and its messages are two lives',
     );
+    seen.quiet();
+  });
+  await checks.run('alertmanager: where there is none inside, the page says so', async () => {
+    await page.route('**/api/ui/bootstrap', async (route) => {
+      const answer = await (await route.fetch()).json();
+      answer.alertmanager.running = false;
+      await route.fulfill({ json: answer });
+    });
+    await page.goto(`${base}/#/silences`);
+    await page.waitForSelector('text=No Alertmanager runs inside this server');
+    await page.click('main a:has-text("Alerts")');
+    await page.waitForSelector('[data-alert="Watchdog"]');
+    assert(
+      (await page.locator('nav[aria-label="Alerts"]').count()) === 0,
+      'there are tabs that lead to nothing',
+    );
+    await page.unroute('**/api/ui/bootstrap');
     seen.quiet();
   });
   await checks.run('targets: what is open is in the address', async () => {

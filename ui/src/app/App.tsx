@@ -5,6 +5,7 @@ import { NotFound } from '../pages/NotFound';
 import { OverviewPage } from '../pages/overview/OverviewPage';
 import { ErrorNote } from '../ui/parts';
 import { lazyPage } from './lazy';
+import { Managed } from '../pages/alertmanager/Managed';
 import { openOldAddress } from './oldAddress';
 import { BASE, IS_ALERTMANAGER } from './places';
 import { Shell } from './Shell';
@@ -50,31 +51,55 @@ function Pages() {
       <Switch>
         <Route path="/">{IS_ALERTMANAGER ? <Routed /> : <OverviewPage />}</Route>
         <Route path="/alertmanager">
-          <Routed />
+          <Managed>
+            <Routed />
+          </Managed>
         </Route>
         <Route path="/alertmanager/silences">
-          <Silences />
+          <Managed>
+            <Silences />
+          </Managed>
         </Route>
         <Route path="/alertmanager/silences/new">
-          <SilenceForm />
+          <Managed>
+            <SilenceForm />
+          </Managed>
         </Route>
         <Route path="/alertmanager/silences/:id">
-          {(params) => <Silence key={params.id} id={params.id} />}
+          {(params) => (
+            <Managed>
+              <Silence key={params.id} id={params.id} />
+            </Managed>
+          )}
         </Route>
         <Route path="/alertmanager/silences/:id/edit">
-          {(params) => <SilenceForm key={params.id} id={params.id} />}
+          {(params) => (
+            <Managed>
+              <SilenceForm key={params.id} id={params.id} />
+            </Managed>
+          )}
         </Route>
         <Route path="/alertmanager/recurring/:id/edit">
-          {(params) => <SilenceForm key={params.id} recurring={params.id} />}
+          {(params) => (
+            <Managed>
+              <SilenceForm key={params.id} recurring={params.id} />
+            </Managed>
+          )}
         </Route>
         <Route path="/alertmanager/notifications">
-          <Told />
+          <Managed>
+            <Told />
+          </Managed>
         </Route>
         <Route path="/alertmanager/why">
-          <WhyTold />
+          <Managed>
+            <WhyTold />
+          </Managed>
         </Route>
         <Route path="/alertmanager/status">
-          <ManagerStatus />
+          <Managed>
+            <ManagerStatus />
+          </Managed>
         </Route>
         <Route path="/dashboards">
           <DashboardList />

@@ -16,7 +16,7 @@ import css from './am.module.css';
 import { joined, type Told } from './attempts';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import { whyPage } from './hash';
-import { NoManager, Tabs } from './Tabs';
+import { Tabs } from './Tabs';
 
 const PAGE = 100;
 const MOST = 2_000;
@@ -59,7 +59,6 @@ export function NotificationsPage() {
   return (
     <div class={css.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
       <Tabs />
-      <NoManager />
       <FilterBox
         label="Filter messages"
         placeholder='Filter: words, or matchers like alertname="TargetDown"'

@@ -24,7 +24,7 @@ import {
 } from './grouping';
 import { silencePage } from './hash';
 import css from './am.module.css';
-import { NoManager, Tabs } from './Tabs';
+import { Tabs } from './Tabs';
 
 /** So many alerts are drawn at first: all of a storm would take the browser seconds. */
 const FIRST = 200;
@@ -75,7 +75,6 @@ export function RoutedPage() {
   return (
     <div class={css.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
       <Tabs />
-      <NoManager />
       <FilterBox
         label="Filter alerts"
         placeholder='Filter: words, or matchers like severity="critical", job=~"node.*"'

@@ -19,7 +19,7 @@ import { MatcherRows } from './MatcherRows';
 import { fromApi, parseMatchers, toApi, writeMatchers, type Matcher } from './matchers';
 import { PreviewPanel, usePreview } from './Preview';
 import { ownComments, ownName, rememberComment, rememberName } from './remembered';
-import { NoManager, Tabs } from './Tabs';
+import { Tabs } from './Tabs';
 import { DAYS, fromLocalInput, localInput, shortDay } from './times';
 
 const HOUR = 3_600_000;
@@ -49,7 +49,6 @@ export function SilenceFormPage({ id, recurring }: { id?: string; recurring?: st
   return (
     <div class={css.page}>
       <Tabs />
-      <NoManager />
       {error && <ErrorNote what="The silence could not be asked for." error={error} />}
       {key !== null && !data && !error && (
         <div class={parts.sheet}>

@@ -14,7 +14,7 @@ import { distinct } from './grouping';
 import { alertsPage } from './hash';
 import { fromApi, writeMatcher } from './matchers';
 import { Matchers, STATES, Sure, When } from './SilencesPage';
-import { NoManager, Tabs } from './Tabs';
+import { Tabs } from './Tabs';
 import { windowWords } from './times';
 
 /** One silence, and what it mutes now. */
@@ -36,7 +36,6 @@ export function SilencePage({ id }: { id: string }) {
   return (
     <div class={css.page}>
       <Tabs />
-      <NoManager />
       {error && <ErrorNote what="The silence could not be asked for." error={error} />}
       {data === undefined && !error && (
         <div class={parts.sheet}>

@@ -23,7 +23,7 @@ import css from './am.module.css';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import { distinct } from './grouping';
 import { fromApi, writeMatcher, type ApiMatcher } from './matchers';
-import { NoManager, Tabs } from './Tabs';
+import { Tabs } from './Tabs';
 import { windowWords } from './times';
 
 type Shown = 'current' | 'active' | 'pending' | 'expired' | 'weekly';
@@ -69,7 +69,6 @@ export function SilencesPage() {
   return (
     <div class={css.page}>
       <Tabs />
-      <NoManager />
       <FilterBox
         label="Filter silences"
         placeholder="Filter: words of the comment or the name, or a matcher"

@@ -9,7 +9,7 @@ import { exactTime, parseTime } from '../../ui/words';
 import pages from '../pages.module.css';
 import { fetchReceivers, fetchStatus } from './api';
 import css from './am.module.css';
-import { NoManager, Tabs } from './Tabs';
+import { Tabs } from './Tabs';
 
 const CLUSTER: Record<string, { state: State; word: string }> = {
   ready: { state: 'ok', word: 'ready' },
@@ -32,7 +32,6 @@ export function StatusPage() {
   return (
     <div class={css.page}>
       <Tabs />
-      <NoManager />
       {error && <ErrorNote what="The status could not be asked for." error={error} />}
       {!data && !error && (
         <div class={parts.sheet}>

@@ -12,7 +12,7 @@ import { fetchEvents, fetchRuleEvents } from './api';
 import css from './am.module.css';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import { lives, type Life, type Step } from './steps';
-import { NoManager, Tabs } from './Tabs';
+import { Tabs } from './Tabs';
 
 const MOST_EVENTS = 2_000;
 const MOST_LIVES = 40;
@@ -40,7 +40,6 @@ export function WhyPage() {
   return (
     <div class={css.page}>
       <Tabs />
-      <NoManager />
       <FilterBox
         label="Which alerts"
         placeholder='Which alerts: words, or matchers like alertname="TargetDown"'
