@@ -4,14 +4,28 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use cupola_config::prometheus::ScrapeConfig;
 use http::Uri;
+use tracing::debug;
+
+use crate::metrics::Metrics;
+
+/// Logs a failed scrape where its job wants that; where it cannot be logged, that is counted.
+pub(crate) fn tell(config: &ScrapeConfig, target: &Uri, ts: i64, error: &str, metrics: &Metrics) {
+    if let Some(file) = &config.defaults.scrape_failure_log_file
+        && let Err(broken) = log(file, ts, &config.job_name, target, error)
+    {
+        metrics.failure_log_failed.inc();
+        debug!(file = %file.display(), error = %broken, "a failed scrape could not be logged");
+    }
+}
 
 /// Appends one line to `file`, which is made where it is absent. It is opened each time, so that it may be moved away
 /// without telling us.
 ///
 /// # Errors
 /// Where the file cannot be written.
-pub(crate) fn log(file: &Path, ts: i64, job: &str, target: &Uri, error: &str) -> io::Result<()> {
+fn log(file: &Path, ts: i64, job: &str, target: &Uri, error: &str) -> io::Result<()> {
     let time = jiff::Timestamp::from_millisecond(ts).map_or_else(|_| String::new(), |time| format!("{time:.3}"));
     let line = serde_json::json!({
         "time": time,

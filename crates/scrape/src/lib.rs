@@ -12,6 +12,7 @@ mod ingest;
 mod manager;
 mod metadata;
 mod metrics;
+mod misses;
 mod pool;
 mod runner;
 mod status;

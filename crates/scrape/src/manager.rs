@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use crate::metadata::MetadataSize;
 use crate::metrics::Metrics;
+use crate::misses::Misses;
 use crate::pool::{Pool, Running};
 use crate::runner::{Runner, Source};
 use crate::status::{ForcedError, TargetStatus};
@@ -61,6 +62,7 @@ pub struct ScrapeManager {
     storage: Arc<dyn Appendable>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    misses: Arc<Misses>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -76,12 +78,15 @@ impl ScrapeManager {
     ) -> Self {
         let (metrics, state) = (Metrics::new(registry), Arc::default());
         register_metadata(registry, &state);
+        let tasks = TaskTracker::new();
+        let misses = Misses::new(storage.clone(), metrics.clone(), tasks.clone());
         Self {
             state,
             storage,
             clock,
             metrics,
-            tasks: TaskTracker::new(),
+            misses,
+            tasks,
             stop,
         }
     }
@@ -297,6 +302,8 @@ impl Starter<'_> {
             storage: manager.storage.clone(),
             clock: manager.clock.clone(),
             metrics: manager.metrics.clone(),
+            misses: manager.misses.clone(),
+            headers: None,
             interval: manager.metrics.interval_of(running.target.interval_ms),
             source: match source {
                 Some(local) => Source::Local(local.clone()),

@@ -13,13 +13,14 @@ use cupola_storage::Appendable;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use crate::failures;
 use crate::ingest::{Counts, Ingester, batch};
 use crate::manager::LocalTarget;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
+use crate::misses::{Missed, Misses};
 use crate::status::{ForcedError, Health, LastScrape, StatusCell};
 use crate::target::Target;
 
@@ -28,6 +29,9 @@ const MAX_BODY: usize = 256 << 20;
 // A scrape that begins within this much of its slot is stamped with the slot, so that the distances between samples are
 // equal and compress well (Prometheus: `scrapeTimestampTolerance`).
 const TOLERANCE_MS: i64 = 2;
+
+// The moments of an interval at which targets are scraped, at most 32 ms apart.
+const GRID: u64 = 2048;
 
 /// Where a target's text comes from.
 pub(crate) enum Source {
@@ -46,9 +50,13 @@ pub(crate) struct Runner {
     pub storage: Arc<dyn Appendable>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    /// Where scrapes are reported that brought nothing.
+    pub misses: Arc<Misses>,
     /// The distances between scrapes of this interval.
     pub interval: Summary,
     pub source: Source,
+    /// What each request says of us; made once.
+    pub headers: Option<HeaderMap>,
     pub stop: CancellationToken,
     /// Whether the series end when the task stops: the target is gone, not the server.
     pub end_series: CancellationToken,
@@ -145,7 +153,10 @@ impl Runner {
     fn offset_ms(&self) -> i64 {
         let mut labels = self.target.labels.to_builder();
         labels.set("__url__", &self.target.url.to_string());
-        (labels.build().fingerprint() % self.target.interval_ms.unsigned_abs().max(1)) as i64
+        let interval = self.target.interval_ms.unsigned_abs().max(1);
+        // Some of thousands of targets share a moment, and with it a wake-up.
+        let grid = (interval / GRID).clamp(1, 32);
+        (labels.build().fingerprint() % interval / grid * grid) as i64
     }
 
     async fn fetch(&mut self) -> Result<Fetched, Unfetched> {
@@ -177,7 +188,10 @@ impl Runner {
         let request = Request {
             method: Method::GET,
             url: &self.target.url,
-            headers: headers(&self.config, timeout),
+            headers: self
+                .headers
+                .get_or_insert_with(|| headers(&self.config, timeout))
+                .clone(),
             body: Bytes::new(),
             timeout,
             max_body,
@@ -219,23 +233,38 @@ impl Runner {
         ts: i64,
         started: Instant,
     ) -> Option<Ingester> {
-        let (config, storage, metrics) = (self.config.clone(), self.storage.clone(), self.metrics.clone());
-        let url = self.target.url.clone();
-        let done = tokio::task::spawn_blocking(move || {
-            let outcome = ingest(&config, &*storage, &metrics, &mut ingester, fetched, ts, started);
-            if let (Err(error), Some(file)) = (&outcome, &config.defaults.scrape_failure_log_file)
-                && let Err(broken) = failures::log(file, ts, &config.job_name, &url, error)
-            {
-                metrics.failure_log_failed.inc();
-                debug!(file = %file.display(), error = %broken, "a failed scrape could not be logged");
+        let (config, url) = (self.config.clone(), self.target.url.clone());
+        let (ingester, outcome) = match fetched {
+            Err(Unfetched { error, is_too_large }) => {
+                let missed = Missed {
+                    config,
+                    url,
+                    ingester,
+                    ts,
+                    seconds: started.elapsed().as_secs_f64(),
+                    // Upstream's sign for a body that was larger than allowed; all other failures have none.
+                    bytes: if is_too_large { -1.0 } else { 0.0 },
+                    error,
+                };
+                let (ingester, error) = self.misses.store(missed).await?;
+                (ingester, Err(error))
             }
-            (ingester, outcome)
-        });
-        let (ingester, outcome) = match done.await {
-            Ok(done) => done,
-            Err(broken) => {
-                error!(target = %self.target.url, error = %broken, "ingesting broke off");
-                return None;
+            Ok(fetched) => {
+                let (storage, metrics) = (self.storage.clone(), self.metrics.clone());
+                let done = tokio::task::spawn_blocking(move || {
+                    let outcome = ingest(&config, &*storage, &metrics, &mut ingester, &fetched, ts, started);
+                    if let Err(error) = &outcome {
+                        failures::tell(&config, &url, ts, error, &metrics);
+                    }
+                    (ingester, outcome)
+                });
+                match done.await {
+                    Ok(done) => done,
+                    Err(broken) => {
+                        error!(target = %self.target.url, error = %broken, "ingesting broke off");
+                        return None;
+                    }
+                }
             }
         };
         let before = self.status.get();
@@ -278,7 +307,7 @@ fn ingest(
     storage: &dyn Appendable,
     metrics: &Metrics,
     ingester: &mut Ingester,
-    fetched: Result<Fetched, Unfetched>,
+    fetched: &Fetched,
     ts: i64,
     started: Instant,
 ) -> Result<Counts, String> {
@@ -286,57 +315,41 @@ fn ingest(
         metrics.commit_failed.inc();
         format!("the samples could not be stored: {error}")
     };
-    let unfetched = match fetched {
-        Ok(fetched) => {
-            let stored = batch(storage, |appender| {
-                let counts = ingester.body(config, metrics, fetched.format, &fetched.body, ts, appender)?;
-                report(
-                    ingester,
-                    config,
-                    true,
-                    counts,
-                    fetched.body.len() as f64,
-                    ts,
-                    started,
-                    appender,
-                );
-                Ok::<Counts, crate::ingest::IngestError>(counts)
-            });
-            match stored {
-                Ok(Ok(counts)) => return Ok(counts),
-                Ok(Err(error)) => error.to_string().into(),
-                Err(error) => return Err(failed(metrics, error)),
-            }
-        }
-        Err(error) => error,
+    let seconds = || started.elapsed().as_secs_f64();
+    let stored = batch(storage, |appender| {
+        let counts = ingester.body(config, metrics, fetched.format, &fetched.body, ts, appender)?;
+        let what = (true, counts, fetched.body.len() as f64, seconds());
+        report(ingester, config, what, ts, appender);
+        Ok::<Counts, crate::ingest::IngestError>(counts)
+    });
+    let bad = match stored {
+        Ok(Ok(counts)) => return Ok(counts),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => return Err(failed(metrics, error)),
     };
-    // Upstream's sign for a body that was larger than allowed; all other failures have none.
-    let bytes = if unfetched.is_too_large { -1.0 } else { 0.0 };
     let stored = batch(storage, |appender| {
         ingester.end(ts, appender);
-        report(ingester, config, false, Counts::default(), bytes, ts, started, appender);
+        let what = (false, Counts::default(), 0.0, seconds());
+        report(ingester, config, what, ts, appender);
         Ok::<(), std::convert::Infallible>(())
     });
     match stored {
-        Ok(_) => Err(unfetched.error),
+        Ok(_) => Err(bad),
         Err(error) => Err(failed(metrics, error)),
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the facts of one scrape, written in one place")]
-fn report(
+/// Appends what every scrape says about itself: whether it worked, what it brought, the bytes of its body and its seconds.
+pub(crate) fn report(
     ingester: &mut Ingester,
     config: &ScrapeConfig,
-    up: bool,
-    counts: Counts,
-    bytes: f64,
+    (up, counts, bytes, seconds): (bool, Counts, f64, f64),
     ts: i64,
-    started: Instant,
     appender: &mut dyn cupola_storage::Appender,
 ) {
     let mut all = vec![
         ("up", f64::from(u8::from(up))),
-        ("scrape_duration_seconds", started.elapsed().as_secs_f64()),
+        ("scrape_duration_seconds", seconds),
         ("scrape_samples_scraped", counts.scraped as f64),
         ("scrape_samples_post_metric_relabeling", counts.kept as f64),
         ("scrape_series_added", counts.added as f64),
