@@ -3,7 +3,7 @@
 //!
 //! Series are kept as what they do not share with one before: a neighbour, which differs in a label or two, or one of
 //! another family with the same labels. So a line is compared with another line of the same body, which was compared
-//! before, and with the bytes that are its own: some twenty of two hundred.
+//! before, and with the bytes that are its own: some twenty of two hundred. Of many own bytes a hash is kept instead.
 
 use std::hash::BuildHasher as _;
 
@@ -16,6 +16,11 @@ use crate::{Entry, Format, ParseError, Parser};
 const LONGEST: usize = u16::MAX as usize;
 // Labels that begin with as many equal bytes probably share more.
 const BEGINNING: usize = 48;
+// Of more own bytes than this only a hash is kept, in 16 bytes.
+const MOST_KEPT: usize = 24;
+const HASHED: usize = 16;
+// A series with so few own bytes is not looked at for fewer.
+const FEW: u16 = 16;
 
 /// What one series shares with another, front and back, and how long its own part between them is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +33,14 @@ struct Shape {
 }
 
 impl Shape {
+    // How many bytes are kept of it.
+    fn kept(self) -> usize {
+        match usize::from(self.own) {
+            own if own > MOST_KEPT => HASHED,
+            own => own,
+        }
+    }
+
     fn of(raw: &[u8], other: &[u8], distance: u16) -> Self {
         let front = shared_front(raw, other);
         let (rest, other) = (raw.get(front..).unwrap_or(&[]), other.get(front..).unwrap_or(&[]));
@@ -47,6 +60,7 @@ impl Shape {
 pub struct Layout {
     shapes: Vec<Shape>,
     own: Vec<u8>,
+    hashers: (foldhash::quality::RandomState, foldhash::quality::RandomState),
     // A series was too long: what follows is not kept.
     is_cut: bool,
 }
@@ -67,8 +81,8 @@ impl Layout {
     /// Keeps the first `count` series.
     pub fn truncate(&mut self, count: usize) {
         self.shapes.truncate(count);
-        let own: usize = self.shapes.iter().map(|shape| usize::from(shape.own)).sum();
-        self.own.truncate(own);
+        let kept: usize = self.shapes.iter().map(|shape| shape.kept()).sum();
+        self.own.truncate(kept);
         self.is_cut = false;
     }
 
@@ -94,6 +108,12 @@ impl Layout {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.shapes.capacity() * size_of::<Shape>() + self.own.capacity()
+    }
+
+    // What is kept of many bytes.
+    fn hash(&self, own: &[u8]) -> [u8; HASHED] {
+        let (a, b) = (self.hashers.0.hash_one(own), self.hashers.1.hash_one(own));
+        (u128::from(a) << 64 | u128::from(b)).to_le_bytes()
     }
 
     fn shrink(&mut self) {
@@ -142,10 +162,17 @@ impl<'a> Follower<'a, '_> {
             usize::from(shape.back),
         );
         let line = rest.get(..front + own + back)?;
-        let own_end = self.own_at + own;
-        let is_here = line.get(front..front + own)? == self.layout.own.get(self.own_at..own_end)?
-            && line.get(..front)? == other.get(..front)?
-            && line.get(front + own..)? == other.get(other.len().checked_sub(back)?..)?;
+        let own_end = self.own_at + shape.kept();
+        let (own_bytes, kept) = (
+            line.get(front..front + own)?,
+            self.layout.own.get(self.own_at..own_end)?,
+        );
+        let is_here = line.get(..front)? == other.get(..front)?
+            && line.get(front + own..)? == other.get(other.len().checked_sub(back)?..)?
+            && match own > MOST_KEPT {
+                true => self.layout.hash(own_bytes) == *kept,
+                false => own_bytes == kept,
+            };
         is_here.then_some((line.len(), own_end))
     }
 
@@ -162,6 +189,7 @@ impl<'a> Follower<'a, '_> {
         self.is_following = false;
         self.layout.truncate(self.raws.len());
         self.parser.cursor().check_rest();
+        self.likely.reserve(2 * self.raws.capacity());
         for (number, raw) in self.raws.iter().enumerate() {
             for key in keys(raw).into_iter().flatten() {
                 self.likely.insert(key, number);
@@ -180,22 +208,31 @@ impl<'a> Follower<'a, '_> {
             let distance = u16::try_from(number - other).ok()?;
             Some(Shape::of(raw, self.raws.get(other)?, distance))
         };
-        let mut best = number
-            .checked_sub(1)
-            .and_then(against)
-            .unwrap_or(Shape::of(raw, &[], 0));
-        for key in keys(raw).into_iter().flatten() {
-            if let Some(other) = self.likely.insert(key, number)
-                && other + 1 < number
-                && let Some(shape) = against(other)
-                && shape.own < best.own
-            {
-                best = shape;
-            }
+        // The same labels in another family are as much as there can be; else a neighbour, else what begins like it.
+        let [labels, beginning] = keys(raw);
+        let mut likely = |key: Option<u64>| {
+            let other = self.likely.insert(key?, number)?;
+            (other + 1 < number).then_some(other)
+        };
+        let same_labels = likely(labels);
+        let mut best = same_labels.and_then(against);
+        if best.is_none_or(|shape| shape.own > FEW) {
+            let neighbour = number.checked_sub(1).and_then(against);
+            let similar = likely(beginning).and_then(against);
+            best = [best, neighbour, similar]
+                .into_iter()
+                .flatten()
+                .min_by_key(|shape| shape.own);
         }
+        let best = best.unwrap_or(Shape::of(raw, &[], 0));
         let from = usize::from(best.front);
         let own = raw.get(from..from + usize::from(best.own)).unwrap_or(&[]);
-        layout.own.extend_from_slice(own);
+        if own.len() > MOST_KEPT {
+            let hash = layout.hash(own);
+            layout.own.extend_from_slice(&hash);
+        } else {
+            layout.own.extend_from_slice(own);
+        }
         layout.shapes.push(best);
         self.raws.push(raw);
     }
