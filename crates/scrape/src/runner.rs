@@ -118,7 +118,8 @@ impl Runner {
             let stop = self.stop.clone();
             let fetched = tokio::select! {
                 () = stop.cancelled() => break,
-                fetched = self.fetch() => fetched,
+                // In a box: what a request needs is kept only while it is on its way.
+                fetched = Box::pin(self.fetch()) => fetched,
             };
             ingester = match self.store(ingester, fetched, ts, started).await {
                 Some(ingester) => ingester,
