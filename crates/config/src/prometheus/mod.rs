@@ -1,6 +1,7 @@
 //! prometheus.yml (Prometheus 3.14).
 
 mod discovery;
+mod marshal;
 mod read;
 mod remote;
 mod scrape;
@@ -69,13 +70,14 @@ pub struct PrometheusConfig {
     pub not_yet: Vec<ConfigError>,
     /// Accepted settings without effect in this version, each with its place.
     pub warnings: Vec<ConfigWarning>,
-    /// The main file's text with every secret replaced by `<secret>`.
+    /// What is in force, secrets replaced by `<secret>`, without the jobs of included files.
     pub(crate) shown_text: String,
 }
 
 impl PrometheusConfig {
-    /// The configuration for `/api/v1/status/config`: the file's own text, comments removed, secrets shown as
-    /// `<secret>`.
+    /// The configuration for `/api/v1/status/config`, as Prometheus 3.14 writes it: what is in force, with defaults and
+    /// what jobs inherit, secrets shown as `<secret>`. Jobs of included files are not in it. What this version does not
+    /// have a type for (see [`PrometheusConfig::not_yet`]) is left out.
     #[must_use]
     pub fn to_yaml(&self) -> &str {
         &self.shown_text

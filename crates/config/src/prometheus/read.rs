@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cupola_model::go_quote;
 
+use super::marshal::marshal;
 use super::remote::{read_remote_reads, read_remote_writes};
 use super::scrape::{Env, read_global, read_scrape_config};
 use super::sections::{read_alerting, read_otlp, read_storage};
@@ -12,8 +13,7 @@ use super::{GlobalConfig, PrometheusConfig, ScrapeConfig, ServerMode};
 use crate::error::ConfigErrors;
 use crate::files::{Files, read_text};
 use crate::read::{Reader, Section};
-use crate::redact::show;
-use crate::yaml::{Node, Pos};
+use crate::yaml::Pos;
 
 /// Reads prometheus.yml from a text, without the files that `scrape_config_files` names. `path` is used in messages
 /// and to resolve relative paths; `external_labels` are expanded from the process's environment.
@@ -114,7 +114,8 @@ fn read_main(reader: &Reader<'_>, text: &str, mode: ServerMode, env: Env<'_>) ->
     // An empty file is a valid configuration: all defaults.
     let root = document.root.as_deref();
     let section = root.map_or_else(|| reader.no_section(), |root| reader.section(root, "config.plain"));
-    let config = read_sections(&section, env, root);
+    let mut config = read_sections(&section, env);
+    config.shown_text = marshal(&config);
     if mode == ServerMode::Agent {
         refuse_in_agent(&section, &config);
     }
@@ -138,7 +139,7 @@ fn refuse_in_agent(section: &Section<'_>, config: &PrometheusConfig) {
     }
 }
 
-fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> PrometheusConfig {
+fn read_sections(section: &Section<'_>, env: Env<'_>) -> PrometheusConfig {
     let reader = section.reader;
     let open = |name: &'static str, type_name: &'static str| {
         section
@@ -173,7 +174,7 @@ fn read_sections(section: &Section<'_>, env: Env<'_>, root: Option<&Node>) -> Pr
         tracing,
         not_yet: reader.take_not_yet(),
         warnings: reader.take_warnings(),
-        shown_text: root.map(|root| show(root, reader)).unwrap_or_default(),
+        shown_text: String::new(),
         global,
     }
 }

@@ -226,7 +226,7 @@ impl ScrapeProtocol {
     }
 }
 
-fn default_protocols(native_histograms: bool) -> Vec<ScrapeProtocol> {
+pub(super) fn default_protocols(native_histograms: bool) -> Vec<ScrapeProtocol> {
     let mut protocols = vec![
         ScrapeProtocol::OpenMetricsText100,
         ScrapeProtocol::OpenMetricsText001,
