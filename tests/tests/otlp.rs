@@ -97,6 +97,92 @@ fn metrics_are_taken_where_the_receiver_is_enabled() {
     });
 }
 
+#[test]
+fn json_is_taken_like_protobuf() {
+    let home = Home::new();
+    let config = home.write("prometheus.yml", "otlp: {promote_resource_attributes: [zone]}\n");
+    let server = Server::prometheus(&home, &config, &["--web.enable-otlp-receiver"]);
+    let (start, ts) = ((now_ms() - 60_000) * 1_000_000, now_ms() * 1_000_000);
+    let times = format!("\"startTimeUnixNano\":\"{start}\",\"timeUnixNano\":\"{ts}\"");
+    let metrics = [
+        format!(
+            r#"{{"name":"http.requests","unit":"1","sum":{{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{{{times},"asInt":"7","attributes":[{{"key":"http.method","value":{{"stringValue":"GET"}}}}]}}]}}}}"#
+        ),
+        format!(
+            r#"{{"name":"took","unit":"s","histogram":{{"aggregationTemporality":"AGGREGATION_TEMPORALITY_CUMULATIVE","dataPoints":[{{{times},"count":"3","sum":4.5,"bucketCounts":["1","2"],"explicitBounds":[0.5]}}]}}}}"#
+        ),
+        format!(
+            r#"{{"name":"sizes","exponential_histogram":{{"aggregation_temporality":2,"data_points":[{{{times},"count":2,"sum":3,"scale":0,"positive":{{"offset":0,"bucketCounts":[1,"1"]}}}}]}}}}"#
+        ),
+    ];
+    let body = format!(
+        r#"{{"resourceMetrics":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"shop"}}}},{{"key":"zone","value":{{"stringValue":"eu"}}}}]}},"scopeMetrics":[{{"metrics":[{}]}}]}}]}}"#,
+        metrics.join(",")
+    );
+    let response = post(&server, "application/json", body.as_bytes());
+    assert_eq!((response.status, response.text().as_str()), (200, ""));
+    for (query, value) in [
+        (r#"http_requests_total{job="shop",http_method="GET",zone="eu"}"#, 7.0),
+        (r#"took_seconds_bucket{le="0.5"}"#, 1.0),
+        ("took_seconds_sum", 4.5),
+        ("histogram_count(sizes)", 2.0),
+        (r#"target_info{zone="eu"}"#, 1.0),
+    ] {
+        assert_eq!(server.value(query), Some(value), "{query}");
+    }
+    let response = post(&server, "application/json", b"{\"resourceMetrics\":[{]}");
+    assert_eq!(response.status, 400);
+    assert!(response.text().contains("line 1 column"), "{}", response.text());
+    let response = post(&server, "text/json", b"{}");
+    assert_eq!(
+        (response.status, response.text().as_str()),
+        (
+            400,
+            "unsupported content type: text/json, supported: [application/json, application/x-protobuf]\n"
+        )
+    );
+}
+
+// What OpenTelemetry's own encoder makes, as JSON by Google's own library, but for ids, of which there are none.
+const JSON_SENDER: &str = r#"
+import sys, urllib.request
+from google.protobuf.json_format import MessageToJson
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+
+reader = InMemoryMetricReader()
+views = [View(instrument_name="sizes", aggregation=ExponentialBucketHistogramAggregation())]
+resource = Resource({"service.name": "shop", "zone": "eu", "list": ["a", "b"], "number": 5, "true": True})
+meter = MeterProvider(metric_readers=[reader], resource=resource, views=views).get_meter("sender", "1.0")
+meter.create_counter("sold.things", unit="1").add(5, {"kind": "x"})
+meter.create_histogram("took", unit="s", explicit_bucket_boundaries_advisory=[0.5, 2.0]).record(1.0)
+meter.create_histogram("sizes", unit="By").record(3.0)
+body = MessageToJson(encode_metrics(reader.get_metrics_data())).encode()
+urllib.request.urlopen(urllib.request.Request(sys.argv[1], body, {"Content-Type": "application/json"})).read()
+"#;
+
+#[test]
+fn what_opentelemetrys_encoder_makes_is_taken_as_json() {
+    let Some(python) = otlp_python() else { return };
+    let home = Home::new();
+    let config = home.write("prometheus.yml", "otlp: {promote_resource_attributes: [zone]}\n");
+    let server = Server::prometheus(&home, &config, &["--web.enable-otlp-receiver"]);
+    let url = format!("{}/api/v1/otlp/v1/metrics", server.url());
+    let sent = Command::new(python).args(["-c", JSON_SENDER, &url]).output().unwrap();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    for (query, value) in [
+        (r#"sold_things_total{job="shop",kind="x",zone="eu"}"#, 5.0),
+        (r#"took_seconds_bucket{le="2.0"} or took_seconds_bucket{le="2"}"#, 1.0),
+        ("histogram_sum(sizes_bytes)", 3.0),
+        (r#"target_info{list="[\"a\",\"b\"]",number="5",true="true"}"#, 1.0),
+    ] {
+        assert_eq!(server.value(query), Some(value), "{query}");
+    }
+}
+
 // Every instrument of OpenTelemetry's SDK, one histogram of which is exponential.
 const SENDER: &str = r#"
 import sys

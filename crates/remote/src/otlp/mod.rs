@@ -1,6 +1,7 @@
 //! OpenTelemetry's metrics (OTLP), received: an `ExportMetricsServiceRequest` becomes one batch, translated as Prometheus
 //! 3.14 does.
 
+mod json;
 mod names;
 mod points;
 mod values;
@@ -40,6 +41,9 @@ pub enum OtlpError {
     /// It is no message of OTLP.
     #[error("proto: {0}")]
     Message(String),
+    /// It is no message of OTLP in JSON.
+    #[error("json: {0}")]
+    Json(String),
     /// The storage does not take some of its samples: what is sent again later is not taken either.
     #[error("{0}")]
     Samples(String),
@@ -77,6 +81,15 @@ impl OtlpReceiver {
                 "The total number of received OTLP exemplars which were rejected because they were out of order.",
             ),
         }
+    }
+
+    /// An `ExportMetricsServiceRequest` in OTLP's JSON as the same in protobuf, which [`OtlpReceiver::write`] takes. It
+    /// takes no more than some times the memory of `text`.
+    ///
+    /// # Errors
+    /// [`OtlpError::Json`].
+    pub fn from_json(text: &[u8]) -> Result<Vec<u8>, OtlpError> {
+        json::to_protobuf(text).map_err(|error| OtlpError::Json(error.to_string()))
     }
 
     /// Writes one message, an `ExportMetricsServiceRequest` in protobuf, as one batch. Metadata and start times go

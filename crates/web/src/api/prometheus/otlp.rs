@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
-use cupola_remote::OtlpError;
+use cupola_remote::{OtlpError, OtlpReceiver};
 use flate2::read::MultiGzDecoder;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -24,7 +24,18 @@ const LARGEST_MESSAGE: u64 = 128 << 20;
 // OpenTelemetry's exporters give up after 10 s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+// JSON is some times as long as what it says, and what is made of it may be some times as long again.
+const LARGEST_JSON: usize = 32 << 20;
+
 const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+// How the body is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Encoding {
+    is_gzip: bool,
+    is_json: bool,
+}
 
 /// Takes a message and answers when it is in the log. The texts are Prometheus 3.14's.
 pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Response {
@@ -36,8 +47,8 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
         return not_ready(&ctx);
     }
     let (parts, body) = request.into_parts();
-    let is_gzip = match check_headers(&parts.headers) {
-        Ok(is_gzip) => is_gzip,
+    let encoding = match check_headers(&parts.headers) {
+        Ok(encoding) => encoding,
         Err(text) => return plain(StatusCode::BAD_REQUEST, &text),
     };
     // A sender that is slow holds no place.
@@ -51,13 +62,13 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
     };
     let written = tokio::task::spawn_blocking(move || {
         let _place = place;
-        take(&ctx, body, is_gzip)
+        take(&ctx, body, encoding)
     });
     match written.await {
         Ok(Ok(())) => Response::new(Body::empty()),
         Ok(Err(error)) => {
             let status = match &error {
-                OtlpError::Message(_) | OtlpError::Samples(_) => StatusCode::BAD_REQUEST,
+                OtlpError::Message(_) | OtlpError::Json(_) | OtlpError::Samples(_) => StatusCode::BAD_REQUEST,
                 OtlpError::Translation(_) | OtlpError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             error!(%error, "receiving OTLP metrics");
@@ -73,41 +84,58 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
     }
 }
 
-fn take(ctx: &Ctx, body: Bytes, is_gzip: bool) -> Result<(), OtlpError> {
+fn take(ctx: &Ctx, body: Bytes, encoding: Encoding) -> Result<(), OtlpError> {
     let Some(receiver) = &ctx.app.otlp else {
         return Ok(());
     };
-    let mut message = Vec::new();
-    let message = match is_gzip {
+    let mut inflated_to = Vec::new();
+    let mut message = match encoding.is_gzip {
         false => &body[..],
         true => {
             let mut inflated = MultiGzDecoder::new(&body[..]).take(LARGEST_MESSAGE + 1);
             inflated
-                .read_to_end(&mut message)
+                .read_to_end(&mut inflated_to)
                 .map_err(|error| OtlpError::Message(format!("gzip: {error}")))?;
-            if message.len() as u64 > LARGEST_MESSAGE {
+            if inflated_to.len() as u64 > LARGEST_MESSAGE {
                 let text = format!("the message takes more than {LARGEST_MESSAGE} bytes");
                 return Err(OtlpError::Message(text));
             }
-            &message[..]
+            &inflated_to[..]
         }
     };
+    let made;
+    if encoding.is_json {
+        if message.len() > LARGEST_JSON {
+            let text = format!("the message takes more than {LARGEST_JSON} bytes");
+            return Err(OtlpError::Json(text));
+        }
+        made = OtlpReceiver::from_json(message)?;
+        message = &made;
+    }
     let config = ctx.app.config.load();
     receiver.write(&ctx.app.tsdb, message, &config.otlp, ctx.app.clock.now_ms())
 }
 
-// Whether the body is compressed.
-fn check_headers(headers: &HeaderMap) -> Result<bool, String> {
+fn check_headers(headers: &HeaderMap) -> Result<Encoding, String> {
     let header = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").trim();
     let kind = header(CONTENT_TYPE);
-    if kind != PROTOBUF {
-        return Err(format!("unsupported content type: {kind}, supported: [{PROTOBUF}]"));
-    }
-    match header(CONTENT_ENCODING) {
-        "" => Ok(false),
-        "gzip" => Ok(true),
-        other => Err(format!(
-            "unsupported compression: {other}. Only \"gzip\" or no compression supported"
-        )),
-    }
+    let is_json = match kind.split(';').next().unwrap_or_default().trim() {
+        PROTOBUF => false,
+        JSON => true,
+        _ => {
+            return Err(format!(
+                "unsupported content type: {kind}, supported: [{JSON}, {PROTOBUF}]"
+            ));
+        }
+    };
+    let is_gzip = match header(CONTENT_ENCODING) {
+        "" => false,
+        "gzip" => true,
+        other => {
+            return Err(format!(
+                "unsupported compression: {other}. Only \"gzip\" or no compression supported"
+            ));
+        }
+    };
+    Ok(Encoding { is_gzip, is_json })
 }
