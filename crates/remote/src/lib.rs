@@ -20,6 +20,6 @@ mod write;
 
 pub use otlp::{OtlpError, OtlpReceiver};
 pub use read::{LocalStart, ReadError, ReadQuestion, RemoteReads, read_mistakes};
-pub use send::{RemoteWriter, Sources, mistakes};
+pub use send::{PushedMetrics, RemoteWriter, Sources, mistakes};
 pub use write::v2::Written;
 pub use write::{WriteError, WriteReceiver};

@@ -21,4 +21,4 @@ mod target;
 pub use feed::Feed;
 pub use manager::{LocalJob, LocalTarget, ScrapeManager, Synced};
 pub use status::{Health, TargetStatus};
-pub use target::{DroppedTarget, Histograms, Target, TargetError};
+pub use target::{DroppedTarget, Histograms, Target, TargetError, TargetTrial};

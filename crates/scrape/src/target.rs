@@ -160,7 +160,53 @@ fn discovered(config: &ScrapeConfig, group: &TargetGroup, found: &Labels) -> Lab
     labels.build()
 }
 
+/// What becomes of one discovered target, for those who want to know without scraping it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetTrial {
+    /// The labels before relabelling.
+    pub discovered: Labels,
+    /// What relabelling leaves, those that begin with `__` included but for `__meta_`; `None` where it drops the target.
+    pub labels: Result<Option<Labels>, TargetError>,
+}
+
+impl TargetTrial {
+    /// Relabels a target of `group` as the job would. Touches nothing.
+    #[must_use]
+    pub fn of(config: &ScrapeConfig, group: &TargetGroup, found: &Labels) -> Self {
+        let discovered = discovered(config, group, found);
+        let labels = populate(config, &discovered);
+        let labels = labels.map(|populated| populated.map(|populated| populated.labels.build()));
+        Self { discovered, labels }
+    }
+}
+
+// A target whose labels still have those that begin with `__`.
+struct Populated {
+    labels: LabelsBuilder,
+    url: Uri,
+    socket: Option<PathBuf>,
+    interval_ms: i64,
+    timeout_ms: i64,
+    histograms: Histograms,
+}
+
 fn target(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Target>, TargetError> {
+    let Some(mut populated) = populate(config, discovered)? else {
+        return Ok(None);
+    };
+    populated.labels.retain(|name, _| !name.starts_with("__"));
+    Ok(Some(Target {
+        discovered: discovered.clone(),
+        labels: populated.labels.build(),
+        url: populated.url,
+        socket: populated.socket,
+        interval_ms: populated.interval_ms,
+        timeout_ms: populated.timeout_ms,
+        histograms: populated.histograms,
+    }))
+}
+
+fn populate(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Populated>, TargetError> {
     let mut labels = discovered.to_builder();
     if !relabel(&config.relabel_configs, &mut labels) {
         return Ok(None);
@@ -196,10 +242,8 @@ fn target(config: &ScrapeConfig, discovered: &Labels) -> Result<Option<Target>, 
     if labels.get("instance").is_empty() {
         labels.set("instance", &address);
     }
-    labels.retain(|name, _| !name.starts_with("__"));
-    Ok(Some(Target {
-        discovered: discovered.clone(),
-        labels: labels.build(),
+    Ok(Some(Populated {
+        labels,
         url,
         socket,
         interval_ms,

@@ -10,6 +10,7 @@ mod describe;
 mod desired;
 mod destination;
 mod holds;
+mod message;
 mod metrics;
 pub(crate) mod post;
 pub(crate) mod proto;
@@ -33,6 +34,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+
+pub use message::PushedMetrics;
 
 use cursor::{Cursor, Place};
 use destination::Destination;

@@ -70,7 +70,12 @@ impl ApiServer {
     /// Posts a form to `path` and gives the whole answer. The API's own errors are told as its clients tell them.
     pub(super) fn post(&mut self, path: &str, form: &[(&str, &str)]) -> Result<Value, String> {
         let url = format!("{}{path}", self.base);
-        let (status, body) = self.send("Post", &url, form_text(form).into_bytes())?;
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-www-form-urlencoded"),
+        );
+        let (status, body) = self.send("Post", &url, headers, form_text(form).into_bytes())?;
         answer(&format!("Post \"{url}\""), status, &body)
     }
 
@@ -80,29 +85,34 @@ impl ApiServer {
         if !params.is_empty() {
             url = format!("{url}?{}", form_text(params));
         }
-        let (status, body) = self.send("Get", &url, Vec::new())?;
+        let (status, body) = self.send("Get", &url, HeaderMap::new(), Vec::new())?;
         answer(&format!("Get \"{url}\""), status, &body)
     }
 
     /// Gets `path`, whatever is answered: the status and the body.
     pub(super) fn get_raw(&mut self, path: &str) -> Result<(StatusCode, Vec<u8>), String> {
         let url = format!("{}{path}", self.base);
-        self.send("Get", &url, Vec::new())
+        self.send("Get", &url, HeaderMap::new(), Vec::new())
+    }
+
+    /// Posts `body` to the server's URL itself, whatever is answered: the status and the body.
+    pub(super) fn post_raw(&mut self, headers: HeaderMap, body: Vec<u8>) -> Result<(StatusCode, Vec<u8>), String> {
+        let url = self.base.clone();
+        self.send("Post", &url, headers, body)
     }
 
     // `word` is the method as Go's client tells it in errors.
-    fn send(&mut self, word: &str, url: &str, body: Vec<u8>) -> Result<(StatusCode, Vec<u8>), String> {
+    fn send(
+        &mut self,
+        word: &str,
+        url: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
         let uri: Uri = url
             .parse()
             .map_err(|error| format!("invalid URL {}: {error}", go_quote(url)))?;
         let is_post = word == "Post";
-        let mut headers = HeaderMap::new();
-        if is_post {
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/x-www-form-urlencoded"),
-            );
-        }
         let request = Request {
             method: if is_post { Method::POST } else { Method::GET },
             url: &uri,

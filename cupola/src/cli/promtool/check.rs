@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use cupola_promql::ParseOptions;
 
-use super::{Io, config, metrics, ready, rules, web_config};
+use super::{Io, config, discovery, metrics, ready, rules, web_config};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Check {
@@ -22,6 +22,8 @@ pub(super) enum Check {
         #[arg(long)]
         extended: bool,
     },
+    /// Look for the targets of a job and tell what relabelling makes of them.
+    ServiceDiscovery(discovery::DiscoveryArgs),
     /// Check whether rule files are valid.
     Rules(rules::RuleArgs),
     /// Check whether web configuration files are valid, and the certificates and keys that they name.
@@ -39,6 +41,7 @@ pub(super) fn run(check: &Check, options: ParseOptions, io: &mut Io<'_>) -> io::
         Check::Healthy(args) => ready::check(args, "/-/healthy", io),
         Check::Ready(args) => ready::check(args, "/-/ready", io),
         Check::Metrics { extended } => metrics::check(*extended, io),
+        Check::ServiceDiscovery(args) => discovery::check(args, io),
         Check::Rules(args) => rules::check(args, options, io),
         Check::WebConfig { files } => web_config::check(files, io),
     }

@@ -60,7 +60,9 @@ fn families(body: &[u8]) -> Result<Families, String> {
             Entry::Sample(sample) => {
                 let labels = sample.series.labels();
                 let name = labels.value(cupola_model::METRIC_NAME);
-                let family = all.entry(family_of(&all, name).to_owned()).or_default();
+                let family = all
+                    .entry(family_of(name, |name| all.get(name).map(|family| family.kind)).to_owned())
+                    .or_default();
                 family.series += 1;
                 let is_part = |label: &str| match family.kind {
                     MetricType::Histogram => label == "le",
@@ -78,12 +80,12 @@ fn families(body: &[u8]) -> Result<Families, String> {
     Ok(all)
 }
 
-// The family that a series of this name belongs to.
-fn family_of<'n>(all: &Families, name: &'n str) -> &'n str {
-    if all.contains_key(name) {
+/// The family that a series of this name belongs to; `kind_of` is what is known of families so far.
+pub(super) fn family_of(name: &str, kind_of: impl Fn(&str) -> Option<MetricType>) -> &str {
+    if kind_of(name).is_some() {
         return name;
     }
-    let is = |name: &str, kind| all.get(name).is_some_and(|family| family.kind == kind);
+    let is = |name: &str, kind| kind_of(name) == Some(kind);
     for suffix in ["_count", "_sum", "_bucket"] {
         if let Some(stem) = name.strip_suffix(suffix)
             && (is(stem, MetricType::Histogram) || (suffix != "_bucket" && is(stem, MetricType::Summary)))

@@ -1,12 +1,17 @@
 //! `cupola promtool`: what Prometheus's promtool does for people who write queries and rules and look after data.
 
+mod analyze;
 mod api;
+mod archive;
 mod backtest;
 mod check;
 mod config;
+mod debug;
+mod discovery;
 mod explain;
 mod metrics;
 mod promql;
+mod push;
 mod query;
 mod ready;
 mod rules;
@@ -58,23 +63,37 @@ enum Tool {
     /// Check files before a server reads them.
     #[command(subcommand)]
     Check(check::Check),
+    /// Fetch what a server tells about itself, for who is to find out what ails it.
+    #[command(subcommand)]
+    Debug(debug::Debug),
     /// Say why something is as it is. Ours; Prometheus's promtool has none.
     #[command(subcommand)]
     Explain(explain::Explain),
     /// Format, look into and change queries.
     #[command(subcommand)]
     Promql(promql::Promql),
+    /// Push to a server.
+    #[command(subcommand)]
+    Push(push::Push),
     /// Ask a server.
     Query(query::QueryArgs),
     /// Try rules on past data.
     #[command(subcommand)]
     Rules(backtest::Rules),
     /// Run tests.
-    #[command(subcommand)]
-    Test(Test),
+    Test(TestArgs),
     /// Look into data folders and make blocks.
     #[command(subcommand)]
     Tsdb(tsdb::Tsdb),
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Write the results of rule tests to this file, too, as JUnit XML.
+    #[arg(long, global = true, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    #[command(subcommand)]
+    what: Test,
 }
 
 #[derive(Debug, Subcommand)]
@@ -146,12 +165,16 @@ impl Promtool {
         let options = self.options(io)?;
         match &self.tool {
             Tool::Check(check) => check::run(check, options, io),
+            Tool::Debug(what) => debug::run(what, io),
+            Tool::Push(what) => push::run(what, io),
             Tool::Explain(what) => explain::run(what, io),
             Tool::Query(args) => query::run(args, io),
             Tool::Promql(command) => promql::run(command, &options, io),
             Tool::Rules(backtest::Rules::Backtest(args)) => backtest::run(args, options, io),
-            Tool::Test(Test::Promql { files }) => scripts::test(files, io),
-            Tool::Test(Test::Rules(args)) => unit_tests::test(args, options, io),
+            Tool::Test(args) => match &args.what {
+                Test::Promql { files } => scripts::test(files, io),
+                Test::Rules(rules) => unit_tests::test(rules, args.junit.as_deref(), options, io),
+            },
             Tool::Tsdb(command) => tsdb::run(command, &options, io),
         }
     }

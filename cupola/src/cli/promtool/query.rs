@@ -10,8 +10,9 @@ use cupola_env::{Clock as _, SystemClock};
 use cupola_model::go_quote;
 use serde_json::Value;
 
+use super::analyze::AnalyzeArgs;
 use super::api::{ApiServer, HttpArgs};
-use super::{FAILURE, Io};
+use super::{FAILURE, Io, analyze};
 
 // As upstream.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -90,6 +91,8 @@ enum Question {
         /// The label.
         name: String,
     },
+    /// Tell how the buckets of histograms change.
+    Analyze(AnalyzeArgs),
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +112,7 @@ impl Question {
             | Self::Range { server, .. }
             | Self::Series { server, .. }
             | Self::Labels { server, .. } => server,
+            Self::Analyze(args) => &args.server,
         }
     }
 }
@@ -152,14 +156,15 @@ fn ask(args: &QueryArgs, server: &mut ApiServer, io: &mut Io<'_>) -> io::Result<
         Question::Labels {
             matchers, times, name, ..
         } => labels(matchers, times, server, name, args.format, io)?,
+        Question::Analyze(args) => analyze::ask(args, server),
     })
 }
 
-fn now() -> f64 {
+pub(super) fn now() -> f64 {
     SystemClock.now_ms() as f64 / 1000.0
 }
 
-fn moment(what: &str, text: Option<&str>, default: f64) -> Result<f64, String> {
+pub(super) fn moment(what: &str, text: Option<&str>, default: f64) -> Result<f64, String> {
     let Some(text) = text else { return Ok(default) };
     if let Ok(seconds) = text.parse::<f64>()
         && seconds.is_finite()
@@ -181,7 +186,7 @@ fn instant(time: Option<&str>, server: &mut ApiServer, expr: &str, format: Forma
     value(&answer.map_err(query_error)?, format)
 }
 
-fn query_error(error: String) -> String {
+pub(super) fn query_error(error: String) -> String {
     format!("query error: {error}")
 }
 
@@ -274,11 +279,11 @@ fn labels(
     }))
 }
 
-fn list(value: Option<&Value>) -> &[Value] {
+pub(super) fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn text_of(value: &Value) -> &str {
+pub(super) fn text_of(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -333,7 +338,7 @@ fn label_set(metric: &Value) -> String {
 }
 
 // `name{a="b", c="d"}`
-fn metric(value: &Value) -> String {
+pub(super) fn metric(value: &Value) -> String {
     let mut pairs = pairs(value);
     let name = pairs.remove("__name__").unwrap_or_default();
     if pairs.is_empty() && !name.is_empty() {

@@ -1,5 +1,8 @@
 //! `promtool test rules`: rules and expressions over series that the test gives.
 
+mod diff;
+mod junit;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use cupola_config::rules::RuleOptions;
 use cupola_config::rules::unit_tests::{AlertTest, ExpressionTest, UnitTest, UnitTests, parse_unit_tests};
 use cupola_engine::script::{Item, MemoryStore, parse_labels, parse_series};
 use cupola_engine::{Engine, EngineOptions, Query, QueryValue};
-use cupola_env::ManualClock;
+use cupola_env::{Clock as _, ManualClock, SystemClock};
 use cupola_goregex::Regex;
 use cupola_histogram::NativeHistogram;
 use cupola_metrics::Registry;
@@ -21,9 +24,11 @@ use cupola_rules::{Context, GroupSource, Parts, Rehearsal};
 use cupola_storage::{
     AppendError, Appendable, Appender, CommitError, Queryable, SampleValue, Selection, Series, StorageError,
 };
+use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use super::{FAILURE, Io};
+use junit::{Case, Suite};
 
 /// What is tested, and how.
 #[derive(Debug, Args)]
@@ -37,10 +42,33 @@ pub(super) struct RuleTestArgs {
     /// Accept fields that Prometheus does not know.
     #[arg(long)]
     ignore_unknown_fields: bool,
+    /// Show what differs line by line and in colours, instead of what was expected and what came.
+    #[arg(long)]
+    diff: bool,
+    /// Tell what is done, and all samples at the end of each test.
+    #[arg(long)]
+    debug: bool,
 }
 
-/// Runs all files. What fails is told on the standard error.
-pub(super) fn test(args: &RuleTestArgs, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+// How the tests of a file are run.
+struct How {
+    promql: ParseOptions,
+    is_fuzzy: bool,
+    shows_diff: bool,
+    // What is told while they run.
+    debug: Option<String>,
+}
+
+impl How {
+    fn debug(&mut self, line: impl FnOnce() -> String) {
+        if let Some(told) = &mut self.debug {
+            *told += &format!("DEBUG: {}\n", line());
+        }
+    }
+}
+
+/// Runs all files. What fails is told on the standard error, and written to the file `junit`.
+pub(super) fn test(args: &RuleTestArgs, junit: Option<&Path>, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
     if io.tell_missing(&args.files)? {
         return Ok(FAILURE);
     }
@@ -53,20 +81,17 @@ pub(super) fn test(args: &RuleTestArgs, promql: ParseOptions, io: &mut Io<'_>) -
         }
     };
     let mut is_failed = false;
+    let mut suites = Vec::new();
     for file in &args.files {
         writeln!(io.out, "Unit Testing:  {}", file.display())?;
-        let mut warnings = Vec::new();
-        let errors = run_file(
-            file,
-            args.ignore_unknown_fields,
-            run.as_ref(),
-            promql,
-            &mut warnings,
-            io,
-        );
-        for warning in warnings {
-            writeln!(io.err, "{warning}")?;
-        }
+        let mut suite = Suite {
+            name: file.display().to_string(),
+            cases: Vec::new(),
+            error: None,
+            started: now(),
+        };
+        let errors = run_file(file, args, run.as_ref(), promql, &mut suite, io)?;
+        suites.push(suite);
         if errors.is_empty() {
             writeln!(io.out, "  SUCCESS")?;
         } else {
@@ -79,33 +104,72 @@ pub(super) fn test(args: &RuleTestArgs, promql: ParseOptions, io: &mut Io<'_>) -
         }
         writeln!(io.out)?;
     }
+    if let Some(file) = junit
+        && let Err(error) = std::fs::write(file, junit::document(&suites))
+    {
+        writeln!(io.err, "failed to write JUnit XML: {}: {error}", file.display())?;
+        is_failed = true;
+    }
     Ok(if is_failed { FAILURE } else { 0 })
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millisecond(SystemClock.now_ms()).unwrap_or_default()
 }
 
 fn run_file(
     path: &Path,
-    ignore_unknown: bool,
+    args: &RuleTestArgs,
     run: Option<&Regex>,
     promql: ParseOptions,
-    warnings: &mut Vec<String>,
-    io: &Io<'_>,
-) -> Vec<String> {
+    suite: &mut Suite,
+    io: &mut Io<'_>,
+) -> io::Result<Vec<String>> {
+    let ignore_unknown = args.ignore_unknown_fields;
+    let mut warnings = Vec::new();
     let read = super::read(path, io).map_err(|error| vec![error]);
     let file = read.and_then(|text| {
         let told = |errors: cupola_config::ConfigErrors| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
         let file = parse_unit_tests(&text, path, ignore_unknown).map_err(told)?;
-        let groups = groups(&file, ignore_unknown, promql, warnings, io)?;
+        let groups = groups(&file, ignore_unknown, promql, &mut warnings, io)?;
         Ok((file, groups))
     });
+    for warning in warnings {
+        writeln!(io.err, "{warning}")?;
+    }
     let (file, groups) = match file {
         Ok(read) => read,
-        Err(errors) => return errors,
+        Err(errors) => {
+            suite.error = Some(errors.join("\n"));
+            return Ok(errors);
+        }
     };
-    let chosen = file
-        .tests
-        .iter()
-        .filter(|test| run.is_none_or(|run| run.is_match(&test.name)));
-    chosen.flat_map(|test| run_test(&file, test, &groups, promql)).collect()
+    let mut all = Vec::new();
+    for (number, test) in file.tests.iter().enumerate() {
+        if run.is_some_and(|run| !run.is_match(&test.name)) {
+            continue;
+        }
+        let name = match test.name.as_str() {
+            "" => format!("unnamed#{number}"),
+            name => name.to_owned(),
+        };
+        let mut how = How {
+            promql,
+            is_fuzzy: file.fuzzy_compare,
+            shows_diff: args.diff,
+            debug: args.debug.then(String::new),
+        };
+        how.debug(|| format!("Starting test {name}"));
+        let errors = run_test(&file, test, &groups, &mut how);
+        how.debug(|| format!("Test {name} finished"));
+        io.out.write_all(how.debug.unwrap_or_default().as_bytes())?;
+        suite.cases.push(Case {
+            name,
+            failures: errors.clone(),
+        });
+        all.extend(errors);
+    }
+    Ok(all)
 }
 
 // The groups of all rule files, in the order in which they are evaluated.
@@ -149,7 +213,7 @@ fn groups(
     Ok(groups)
 }
 
-fn run_test(file: &UnitTests, test: &UnitTest, groups: &[GroupSource], promql: ParseOptions) -> Vec<String> {
+fn run_test(file: &UnitTests, test: &UnitTest, groups: &[GroupSource], how: &mut How) -> Vec<String> {
     let store = Store::default();
     let mut input = Vec::new();
     for (series, values) in &test.input_series {
@@ -203,7 +267,7 @@ fn run_test(file: &UnitTests, test: &UnitTest, groups: &[GroupSource], promql: P
             return errors;
         }
         while let Some(test_of_alert) = alerts.next_if(|test| ms(test.eval_time) < at + step) {
-            errors.extend(compare_alerts(&test.name, test_of_alert, &mut rehearsal));
+            errors.extend(compare_alerts(&test.name, test_of_alert, &mut rehearsal, how));
         }
         if at >= last {
             break;
@@ -218,11 +282,45 @@ fn run_test(file: &UnitTests, test: &UnitTest, groups: &[GroupSource], promql: P
     }
     for case in &test.expressions {
         let ts = test.start_ms + ms(case.eval_time);
-        if let Err(error) = compare_samples(case, ts, &engine, &store, promql, file.fuzzy_compare) {
+        if let Err(error) = compare_samples(case, ts, &engine, &store, how) {
             errors.push(error);
         }
     }
+    if how.debug.is_some() {
+        let dumped = dump(&store, &engine, test.start_ms, last);
+        how.debug(|| dumped);
+    }
     errors
+}
+
+// All samples of the input and of rules, as upstream shows them.
+fn dump(store: &Store, engine: &Engine, start_ms: i64, last_ms: i64) -> String {
+    // Up to the next whole second.
+    let range = (last_ms / 1000 + 1) * 1000;
+    let time = show_ms(range);
+    let query = format!("{{__name__=~\".+\"}}[{time}]");
+    let expr = match cupola_promql::parse_with(&query, &ParseOptions::default()) {
+        Ok(expr) => expr,
+        Err(errors) => return format!("Failed querying: {}", cupola_promql::render_errors(&query, &errors)),
+    };
+    let all = match engine.query(store, &Query::instant(&query, &expr, start_ms + range)) {
+        Ok(result) => match result.value {
+            QueryValue::Matrix(all) => all,
+            other => return format!("Got unexpected type {}", other.type_name()),
+        },
+        Err(error) => return format!("Failed query exec, expr: {query}, err: {error}"),
+    };
+    let mut out = format!("Dump of all data (input_series and rules) at {time}:");
+    for (labels, samples) in all {
+        out += &format!("\n{labels} =>");
+        for (ts, value) in samples.ts.iter().zip(&samples.values) {
+            out += &format!("\n{} @[{ts}]", cupola_model::fmt_f64(*value));
+        }
+        for (ts, histogram) in samples.histograms.ts.iter().zip(&samples.histograms.values) {
+            out += &format!("\n{histogram} @[{ts}]");
+        }
+    }
+    out
 }
 
 fn alerts_and_expressions(test: &UnitTest) -> Vec<i64> {
@@ -248,7 +346,7 @@ fn named(name: &str) -> String {
     }
 }
 
-fn compare_alerts(name: &str, test: &AlertTest, rehearsal: &mut Rehearsal) -> Option<String> {
+fn compare_alerts(name: &str, test: &AlertTest, rehearsal: &mut Rehearsal, how: &How) -> Option<String> {
     let mut expected: Vec<(Labels, Labels)> = test
         .expected
         .iter()
@@ -262,16 +360,18 @@ fn compare_alerts(name: &str, test: &AlertTest, rehearsal: &mut Rehearsal) -> Op
     let mut got: Vec<(Labels, Labels)> = firing.map(|alert| (alert.labels, alert.annotations)).collect();
     expected.sort();
     got.sort();
-    (expected != got).then(|| {
-        format!(
-            "{}    alertname: {}, time: {}, \n        exp:{}, \n        got:{}",
-            named(name),
-            test.alertname,
-            show_ms(ms(test.eval_time)),
-            show_alerts(&expected),
-            show_alerts(&got)
-        )
-    })
+    if expected == got {
+        return None;
+    }
+    let (name, alertname, time) = (named(name), &test.alertname, show_ms(ms(test.eval_time)));
+    let (exp, got) = (show_alerts(&expected), show_alerts(&got));
+    let differs = match how.shows_diff {
+        true => format!("diff: {}", diff::lines(&exp, &got, "            ")),
+        false => format!("exp:{exp}, \n        got:{got}"),
+    };
+    Some(format!(
+        "{name}    alertname: {alertname}, time: {time}, \n        {differs}"
+    ))
 }
 
 fn show_alerts(all: &[(Labels, Labels)]) -> String {
@@ -332,14 +432,7 @@ fn show(all: &[Shown]) -> String {
     if text.is_empty() { "nil".to_owned() } else { text }
 }
 
-fn compare_samples(
-    case: &ExpressionTest,
-    ts: i64,
-    engine: &Engine,
-    store: &Store,
-    promql: ParseOptions,
-    is_fuzzy: bool,
-) -> Result<(), String> {
+fn compare_samples(case: &ExpressionTest, ts: i64, engine: &Engine, store: &Store, how: &How) -> Result<(), String> {
     let time = show_ms(ms(case.eval_time));
     let what = format!("    expr: {}, time: {time}", cupola_model::go_quote(&case.expr));
     let told = |error: String| format!("{what}, err: {error}");
@@ -364,7 +457,7 @@ fn compare_samples(
         };
         expected.push(Shown::of(labels, &value));
     }
-    let expr = cupola_promql::parse_with(&case.expr, &promql)
+    let expr = cupola_promql::parse_with(&case.expr, &how.promql)
         .map_err(|errors| told(cupola_promql::render_errors(&case.expr, &errors)))?;
     let result = engine
         .query(store, &Query::instant(&case.expr, &expr, ts))
@@ -379,16 +472,22 @@ fn compare_samples(
     };
     expected.sort_by(|a, b| a.labels.cmp(&b.labels));
     got.sort_by(|a, b| a.labels.cmp(&b.labels));
-    let is_same = expected.len() == got.len() && expected.iter().zip(&got).all(|(a, b)| a.is(b, is_fuzzy));
+    let is_same = expected.len() == got.len() && expected.iter().zip(&got).all(|(a, b)| a.is(b, how.is_fuzzy));
     if is_same {
-        Ok(())
-    } else {
-        Err(format!(
-            "{what},\n        exp: {}\n        got: {}",
-            show(&expected),
-            show(&got)
-        ))
+        return Ok(());
     }
+    let differs = match how.shows_diff {
+        true => {
+            let each = |all: &[Shown]| {
+                all.iter()
+                    .map(|one| show(std::slice::from_ref(one)) + "\n")
+                    .collect::<String>()
+            };
+            format!("diff: {}", diff::lines(&each(&expected), &each(&got), "            "))
+        }
+        false => format!("exp: {}\n        got: {}", show(&expected), show(&got)),
+    };
+    Err(format!("{what},\n        {differs}"))
 }
 
 // Alerts are looked at where they are made.
@@ -481,8 +580,10 @@ mod tests {
             files: vec![dir.join(file)],
             run: run.iter().map(ToString::to_string).collect(),
             ignore_unknown_fields: false,
+            diff: false,
+            debug: false,
         };
-        let code = test(&args, ParseOptions::default(), &mut io).unwrap();
+        let code = test(&args, None, ParseOptions::default(), &mut io).unwrap();
         let text = |bytes: Vec<u8>| {
             String::from_utf8(bytes)
                 .unwrap()
