@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
+use tokio::sync::Semaphore;
 
 use crate::dial::{Dialer, Sender};
 use crate::proxy::Kind;
@@ -31,6 +32,8 @@ const SENSITIVE: [HeaderName; 6] = [
 
 // Some 300 microseconds of inflating.
 const INFLATED_AT_ONCE: usize = 32 << 10;
+// So many large bodies are inflated at a time, also those for which nobody waits any more: each may fill its limit.
+static INFLATING: Semaphore = Semaphore::const_new(2);
 
 /// One request.
 #[derive(Debug, Clone)]
@@ -295,8 +298,16 @@ async fn inflate(
     if bytes.len() < INFLATED_AT_ONCE {
         return inflate(&bytes, limit);
     }
-    let inflated = tokio::task::spawn_blocking(move || inflate(&bytes, limit)).await;
-    inflated.unwrap_or(Err(NetError::Gzip("inflating broke off")))
+    let broken = || Err(NetError::Gzip("inflating broke off"));
+    let Ok(place) = INFLATING.acquire().await else {
+        return broken();
+    };
+    let inflated = tokio::task::spawn_blocking(move || {
+        let done = inflate(&bytes, limit);
+        drop(place);
+        done
+    });
+    inflated.await.unwrap_or_else(|_| broken())
 }
 
 // Whether `to` is the host that was asked for or one below it. The port does not matter, as in Go.
