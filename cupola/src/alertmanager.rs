@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::cli::AlertmanagerSettings;
-use crate::{listen, load};
+use crate::{cluster, listen, load};
 
 // How long parts may take to end once they are told to.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -30,6 +30,7 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
     let loaded =
         Loaded::read(&settings).map_err(|mistakes| anyhow!("the configuration cannot be used:\n{mistakes}"))?;
     let web = listen::web_config(settings.web_config_file.as_deref())?;
+    let cluster = cluster::Bound::new(settings.cluster.as_ref())?;
     let listeners = listen::bind(&settings.listen, "--web.listen-address", "alertmanager")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -38,7 +39,7 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(settings, loaded, listeners, web, clock))
+    runtime.block_on(serve(settings, loaded, listeners, web, cluster, clock))
 }
 
 // A configuration with the templates that it names.
@@ -131,6 +132,7 @@ async fn serve(
     loaded: Loaded,
     listeners: Vec<StdListener>,
     web: Option<WebConfigFile>,
+    cluster: Option<cluster::Bound>,
     clock: Arc<dyn Clock>,
 ) -> Result<()> {
     let started_ms = clock.now_ms();
@@ -146,6 +148,11 @@ async fn serve(
     )?;
     let registry = Registry::default();
     let stop = CancellationToken::new();
+    let cluster = match cluster {
+        Some(bound) => Some(bound.member(&*clock, &registry).await?),
+        None => None,
+    };
+    let is_clustered = cluster.is_some();
     let options = Options {
         external_url: external_url.clone(),
         state: Some((Arc::new(RealFs), settings.storage.clone())),
@@ -160,6 +167,7 @@ async fn serve(
         start_delay: settings.start_delay,
         legacy_names: settings.matcher_mode == cupola_config::matchers::MatcherMode::Classic,
         history_retention: settings.history_retention,
+        cluster,
     };
     warn_of(&loaded.config);
     let manager = Alertmanager::new(
@@ -189,7 +197,8 @@ async fn serve(
         ),
         running: Mutex::new(()),
     });
-    gauge("cluster_enabled", "Indicates whether the clustering is enabled or not.").set(0.0);
+    let enabled = gauge("cluster_enabled", "Indicates whether the clustering is enabled or not.");
+    enabled.set(f64::from(u8::from(is_clustered)));
     parts.in_force(loaded.hash);
     let ready = Readiness::default();
     let reload = parts.clone();

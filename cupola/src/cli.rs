@@ -18,6 +18,7 @@ pub(crate) use remote::RemoteSettings;
 mod agent;
 mod alertmanager;
 mod amtool;
+mod cluster;
 mod prometheus;
 mod promtool;
 mod remote;
@@ -28,6 +29,7 @@ mod why;
 pub(crate) use agent::Agent;
 pub(crate) use alertmanager::AlertmanagerSettings;
 pub(crate) use amtool::Amtool;
+pub(crate) use cluster::ClusterSettings;
 pub(crate) use promtool::Promtool;
 pub(crate) use tsdb::TsdbTool;
 

@@ -5,6 +5,7 @@ mod alertmanager;
 mod auto_reload;
 mod builtin;
 mod cli;
+mod cluster;
 mod discovery;
 mod listen;
 mod load;

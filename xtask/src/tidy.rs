@@ -25,13 +25,25 @@ const LAYERS: [(u8, &[&str]); 5] = [
         ],
     ),
     (1, &["storage", "block", "wlog", "tsdb", "engine", "node"]),
-    (2, &["net", "discovery", "remote", "scrape", "rules", "alert", "notify"]),
+    (
+        2,
+        &[
+            "net",
+            "discovery",
+            "remote",
+            "scrape",
+            "rules",
+            "alert",
+            "cluster",
+            "notify",
+        ],
+    ),
     (3, &["web"]),
     (4, &["cupola"]),
 ];
 
 // What a crate must not depend on, and why that is a wall. `*` stands for every crate of the layers given.
-const NEVER: [(&str, &str, &str); 9] = [
+const NEVER: [(&str, &str, &str); 10] = [
     ("engine", "cupola-tsdb", "the engine knows the storage traits only"),
     ("engine", "cupola-block", "the engine knows the storage traits only"),
     ("promql", "cupola-storage", "the language knows nothing of storage"),
@@ -46,6 +58,11 @@ const NEVER: [(&str, &str, &str); 9] = [
         "rules",
         "cupola-alert",
         "alerts are handed on as data, whoever takes them",
+    ),
+    (
+        "cluster",
+        "cupola-alert",
+        "members share bytes by key, whatever they mean",
     ),
     ("scrape", "cupola-tsdb", "scraping knows the storage traits only"),
     ("remote", "cupola-tsdb", "sending knows the storage traits only"),
@@ -62,6 +79,7 @@ const ONLY: [(&str, &[&str]); 12] = [
             "scrape",
             "rules",
             "alert",
+            "cluster",
             "notify",
             "web",
             "cupola",

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use cupola_cluster::Cluster;
 use cupola_config::AlertmanagerConfig;
 use cupola_env::{Clock, Vfs};
 use cupola_metrics::Registry;
@@ -27,6 +28,7 @@ use crate::inhibit::Inhibitor;
 use crate::metrics::Metrics;
 use crate::nflog::{NotificationLog, alert_hash};
 use crate::recurring::Recurring;
+use crate::replicate;
 use crate::route::Tree;
 use crate::silences::{SilenceLimits, Silences};
 use crate::state::{Disk, StateError};
@@ -75,6 +77,8 @@ pub struct Options {
     pub legacy_names: bool,
     /// How long it can be asked why something was told.
     pub history_retention: Duration,
+    /// The other members; none, unless it is one of several.
+    pub cluster: Option<Cluster>,
 }
 
 impl Default for Options {
@@ -90,6 +94,7 @@ impl Default for Options {
             start_delay: Duration::ZERO,
             legacy_names: false,
             history_retention: Duration::from_secs(120 * 3600),
+            cluster: None,
         }
     }
 }
@@ -179,6 +184,7 @@ pub(crate) struct Inner {
     pub silences: Mutex<Silences>,
     pub nflog: Mutex<NotificationLog>,
     pub disk: Option<Disk>,
+    pub cluster: Option<Cluster>,
     pub events: EventLog,
     pub acks: Acks,
     pub recurring: Recurring,
@@ -242,6 +248,7 @@ impl Alertmanager {
             )),
             nflog: Mutex::default(),
             disk,
+            cluster: options.cluster.clone(),
             events: EventLog::new(ms(options.history_retention)),
             acks: Acks::default(),
             recurring: Recurring::default(),
@@ -265,6 +272,9 @@ impl Alertmanager {
             manager.inner.make_recurring();
         }
         manager.inner.spawn_upkeep(&options);
+        if let Some(cluster) = &options.cluster {
+            replicate::join(cluster, &manager.inner);
+        }
         Ok(manager)
     }
 
@@ -308,7 +318,7 @@ impl Alertmanager {
     }
 
     /// Ends when all groups have ended and the state is on disk; cancel the token given to [`Alertmanager::new`] first.
-    /// Messages that are on their way get a few seconds to arrive.
+    /// Messages that are on their way get a few seconds to arrive; the other members are told what arrived, and goodbye.
     pub async fn stopped(&self) {
         self.inner.tasks.close();
         let _ = tokio::time::timeout(group::LAST_WORDS, self.inner.tasks.wait()).await;
@@ -317,7 +327,11 @@ impl Alertmanager {
             inner.write_events();
             inner.write_state();
         };
-        let _ = tokio::task::spawn_blocking(write).await;
+        let written = tokio::task::spawn_blocking(write);
+        if let Some(cluster) = &self.inner.cluster {
+            cluster.leave().await;
+        }
+        let _ = written.await;
     }
 }
 

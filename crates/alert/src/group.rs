@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::acks::Acknowledgement;
 use crate::dedup::{self, News};
-use crate::deliver::{Context, deliver};
+use crate::deliver::{Channel, Context, deliver};
 use crate::dispatch::{GroupId, Inner, Loaded};
 use crate::events::{Event, Happening, Message, Suppression};
 use crate::nflog::{Entry, alert_hash, note};
 use crate::order::by_labels;
+use crate::replicate;
 use crate::store::StoredAlert;
 
 // A flush may take the group's interval, but at least this.
@@ -59,6 +60,31 @@ struct Plan {
     over: HashMap<u64, i64>,
     /// Of the alerts that fire, where all of them are acknowledged.
     acks: Vec<Arc<Acknowledgement>>,
+    /// Whether other members of a cluster had the time to tell it.
+    has_waited: bool,
+}
+
+impl Plan {
+    fn news(&self, channel: &Channel, repeat_ms: i64) -> News<'_> {
+        News {
+            now: self.now,
+            firing: &self.firing,
+            resolved: &self.resolved,
+            send_resolved: channel.send_resolved(),
+            repeat_ms,
+        }
+    }
+
+    // Whether everything that fires was told at some time, be it that it does or that it does no more.
+    fn is_covered_by(&self, told: Option<&Entry>) -> bool {
+        let Some(told) = told else { return false };
+        let mut firing = self.heard.iter().filter(|a| !a.is_resolved(self.now));
+        firing.all(|alert| {
+            let hash = alert_hash(&alert.labels);
+            let knows = |hashes: &[u64]| hashes.binary_search(&hash).is_ok();
+            told.at >= alert.starts_at && (knows(&told.firing) || knows(&told.resolved))
+        })
+    }
 }
 
 /// Lives as long as the group.
@@ -98,19 +124,20 @@ impl Inner {
     // Tells a group's receiver what is new. True where everything due was delivered.
     async fn flush(self: &Arc<Self>, group: &Arc<Group>) -> bool {
         self.metrics.flushes.inc();
+        if let Some(cluster) = &self.cluster {
+            // Before it is known who else is there, and what they have told, everything would be told again.
+            cluster.settled().await;
+        }
         let loaded = self.loaded.lock().clone();
-        let count = group.alerts.lock().len();
-        let plan = if count <= PLANNED_AT_ONCE {
-            self.plan(group, &loaded)
-        } else {
-            let (inner, group, loaded) = (self.clone(), group.clone(), loaded.clone());
-            // Sorting and matching thousands of alerts is no work for a thread that serves sockets.
-            let planning = move || inner.plan(&group, &loaded);
-            let Ok(plan) = self.runtime.spawn_blocking(planning).await else {
-                return false;
-            };
-            plan
+        let Some(mut plan) = self.planned(group, &loaded).await else {
+            return false;
         };
+        if let Some(cluster) = &self.cluster {
+            // Whoever comes before this member tells, and lets it know; where nothing comes this one tells.
+            let begin = Instant::now();
+            cluster.turn().await;
+            plan.has_waited = begin.elapsed() > Duration::ZERO;
+        }
         let plan = Arc::new(plan);
         let deadline = Instant::now() + group.interval.max(SHORTEST_FLUSH);
         let mut turns = Vec::new();
@@ -138,6 +165,16 @@ impl Inner {
         all_sent
     }
 
+    // Sorting and matching thousands of alerts is no work for a thread that serves sockets.
+    async fn planned(self: &Arc<Self>, group: &Arc<Group>, loaded: &Arc<Loaded>) -> Option<Plan> {
+        if group.alerts.lock().len() <= PLANNED_AT_ONCE {
+            return Some(self.plan(group, loaded));
+        }
+        let (inner, group, loaded) = (self.clone(), group.clone(), loaded.clone());
+        let planning = move || inner.plan(&group, &loaded);
+        self.runtime.spawn_blocking(planning).await.ok()
+    }
+
     fn plan(&self, group: &Group, loaded: &Loaded) -> Plan {
         let now = self.clock.now_ms();
         let mut alerts: Vec<Arc<StoredAlert>> = group.alerts.lock().values().cloned().collect();
@@ -160,6 +197,7 @@ impl Inner {
             heard,
             over,
             acks,
+            has_waited: false,
         }
     }
 
@@ -259,16 +297,23 @@ impl Inner {
             // Alertmanager counts what it does not find as failed.
             self.metrics.nflog.query_errors.inc();
         }
-        let news = News {
-            now: plan.now,
-            firing: &plan.firing,
-            resolved: &plan.resolved,
-            send_resolved: channel.send_resolved(),
-            repeat_ms: group.repeat_ms,
-        };
-        let Some(reason) = dedup::reason(told.as_deref(), &news) else {
+        let reason = |plan: &Plan| dedup::reason(told.as_deref(), &plan.news(channel, group.repeat_ms));
+        let (mut plan, Some(mut reason_of)) = (plan.clone(), reason(&plan)) else {
             return true;
         };
+        if plan.has_waited
+            && let Some(fresh) = self.planned(&group, &loaded).await
+        {
+            // Whoever told meanwhile, or by a clock that is ahead, may know better than the plan from before the wait.
+            // Alertmanager sticks to that, and tells once more that something fires of which the end has been told.
+            match reason(&fresh) {
+                Some(now) => (plan, reason_of) = (Arc::new(fresh), now),
+                None if plan.is_covered_by(told.as_deref()) => return true,
+                // It was over before this member's turn came, and nobody has told of it.
+                None => {}
+            }
+        }
+        let reason = reason_of;
         if reason == dedup::REMINDER
             && !plan.acks.is_empty()
             && let Some(told) = &told
@@ -317,6 +362,7 @@ impl Inner {
             if let Some(disk) = &inner.disk {
                 disk.keep_entry(&entry);
             }
+            inner.share(replicate::NFLOG, &entry.encode());
         };
         // A panic there would have been told; the message has been sent all the same.
         let _ = self.runtime.spawn_blocking(keeping).await;

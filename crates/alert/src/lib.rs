@@ -4,6 +4,9 @@
 //! the first message, `group_interval` for changes, `repeat_interval` for reminders. What was sent is remembered per
 //! group and integration, so that nobody is told twice.
 //!
+//! Several of them can be members of a cluster (`cupola_cluster`): they share silences and the notification log, each
+//! waits for its turn before it tells, and what one has told the others do not tell again.
+//!
 //! [`AlertmanagerClients`] is the other side: it posts alerts to Alertmanagers elsewhere.
 //!
 //! *Invariant:* alerts are data; who found them, this crate does not know.
@@ -21,6 +24,7 @@ mod nflog;
 mod order;
 mod recurring;
 mod rehearsal;
+mod replicate;
 mod route;
 mod silences;
 mod state;
@@ -31,12 +35,14 @@ mod views;
 
 pub use acks::{AcknowledgeError, Acknowledgement};
 pub use client::{AlertmanagerClients, Observer, Posted, Posting};
+pub use cupola_cluster::ClusterStatus;
 pub use cupola_notify::{Saying, Tested};
 pub use deliver::{Delivery, Outcome};
 pub use dispatch::{Alertmanager, LoadError, Options};
 pub use events::{Event, Happening, Message, Suppression};
 pub use recurring::{RECURRING_ANNOTATION, RecurringRequest, RecurringSilence, Schedule};
 pub use rehearsal::{PastAlert, Rehearsed, RehearsedIntegration, rehearse};
+pub use replicate::CLUSTER_KEYS;
 pub use silences::{Silence, SilenceError, SilenceLimits, SilenceRequest, SilenceState};
 pub use state::StateError;
 pub use store::StoredAlert;

@@ -67,6 +67,8 @@ pub(crate) struct StateMetrics {
     pub query_seconds: Histogram,
     pub maintenance: Counter,
     pub maintenance_errors: Counter,
+    /// What came from other members, was news, and was passed on.
+    pub propagated: Counter,
 }
 
 impl StateMetrics {
@@ -104,6 +106,10 @@ impl StateMetrics {
             maintenance_errors: counter(
                 "maintenance_errors_total",
                 format!("How many maintenances were executed for {part} that failed."),
+            ),
+            propagated: counter(
+                "gossip_messages_propagated_total",
+                "Number of received gossip messages that have been further gossiped.".to_owned(),
             ),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use cupola_cluster::{Cluster, ClusterStatus};
 use cupola_goregex::Regex;
 use cupola_model::{Alert, Labels, Matcher};
 
@@ -11,6 +12,7 @@ use crate::deliver::Delivery;
 use crate::dispatch::{Alertmanager, Inner, Loaded};
 use crate::events::{Event, Suppression};
 use crate::order::{by_labels, by_size};
+use crate::replicate;
 use crate::silences::{Silence, SilenceError, SilenceRequest};
 use crate::store::StoredAlert;
 
@@ -326,6 +328,12 @@ impl Alertmanager {
         self.inner.events.latest(limit, wanted)
     }
 
+    /// The cluster that it is a member of, if it is.
+    #[must_use]
+    pub fn cluster(&self) -> Option<ClusterStatus> {
+        self.inner.cluster.as_ref().map(Cluster::status)
+    }
+
     /// All silences that have exactly these matchers among theirs: active ones by their end, pending ones by their begin,
     /// expired ones by their end, the latest first.
     #[must_use]
@@ -366,7 +374,7 @@ impl Alertmanager {
     /// [`SilenceError`]; then nothing has changed.
     pub fn set_silence(&self, request: SilenceRequest) -> Result<Arc<str>, SilenceError> {
         let now = self.now_ms();
-        let mut keep = |messages: &[Vec<u8>]| self.keep_silences(messages);
+        let mut keep = |messages: &[Vec<u8>]| self.inner.keep_silences(messages);
         self.inner.silences.lock().set(request, now, &mut keep)
     }
 
@@ -376,19 +384,26 @@ impl Alertmanager {
     /// [`SilenceError::NotFound`], and [`SilenceError::Disk`]; then nothing has changed.
     pub fn expire_silence(&self, id: &str) -> Result<(), SilenceError> {
         let now = self.now_ms();
-        let mut keep = |messages: &[Vec<u8>]| self.keep_silences(messages);
+        let mut keep = |messages: &[Vec<u8>]| self.inner.keep_silences(messages);
         self.inner.silences.lock().expire(id, now, &mut keep)
-    }
-
-    fn keep_silences(&self, messages: &[Vec<u8>]) -> Result<(), String> {
-        match &self.inner.disk {
-            Some(disk) => disk.keep_silences(messages),
-            None => Ok(()),
-        }
     }
 }
 
 impl Inner {
+    /// Writes silences, then tells the other members of the cluster.
+    ///
+    /// # Errors
+    /// What the disk says; then nobody is told.
+    pub(crate) fn keep_silences(&self, messages: &[Vec<u8>]) -> Result<(), String> {
+        if let Some(disk) = &self.disk {
+            disk.keep_silences(messages)?;
+        }
+        for message in messages {
+            self.share(replicate::SILENCES, message);
+        }
+        Ok(())
+    }
+
     // Finds out what suppresses each.
     fn look(&self, all: &mut [AlertStatus], now: i64) {
         {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use cupola_config::matchers::MatcherMode;
 use cupola_model::parse_duration;
 
+use super::cluster::{self, ClusterSettings};
 use super::{Command, Exit};
 use crate::logging::LogFormat;
 
@@ -16,6 +17,8 @@ use crate::logging::LogFormat;
 pub(crate) struct AlertmanagerSettings {
     pub config_file: PathBuf,
     pub storage: PathBuf,
+    /// Absent where there are no other members.
+    pub cluster: Option<ClusterSettings>,
     pub listen: Vec<SocketAddr>,
     pub external_url: Option<String>,
     pub route_prefix: Option<String>,
@@ -38,7 +41,7 @@ pub(crate) struct AlertmanagerSettings {
 }
 
 // Name, default (`true` and `false` mark a switch), and what it is for; empty where it does nothing here.
-type Flag = (&'static str, &'static str, &'static str);
+pub(super) type Flag = (&'static str, &'static str, &'static str);
 
 const FLAGS: &[Flag] = &[
     (
@@ -127,24 +130,11 @@ const FLAGS: &[Flag] = &[
     ("dispatch.maintenance-interval", "30s", ""),
     ("log.silences", "false", ""),
     ("auto-gomemlimit.ratio", "0.9", ""),
-    ("cluster.listen-address", "0.0.0.0:9094", ""),
-    ("cluster.advertise-address", "", ""),
-    ("cluster.peer", "", ""),
-    ("cluster.peer-name", "", ""),
-    ("cluster.peer-timeout", "15s", ""),
-    ("cluster.peers-resolve-timeout", "15s", ""),
-    ("cluster.gossip-interval", "200ms", ""),
-    ("cluster.pushpull-interval", "1m0s", ""),
-    ("cluster.tcp-timeout", "10s", ""),
-    ("cluster.probe-timeout", "500ms", ""),
-    ("cluster.probe-interval", "1s", ""),
-    ("cluster.settle-timeout", "1m0s", ""),
-    ("cluster.reconnect-interval", "10s", ""),
-    ("cluster.reconnect-timeout", "6h0m0s", ""),
-    ("cluster.tls-config", "", ""),
-    ("cluster.label", "", ""),
-    ("cluster.allow-insecure-public-advertise-address-discovery", "false", ""),
 ];
+
+fn flags() -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().chain(cluster::FLAGS)
+}
 
 /// Reads the flags, without the program's name.
 pub(crate) fn parse(args: &[String]) -> Result<Command, Exit> {
@@ -170,7 +160,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, Exit> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (name, None),
         };
-        let find = |name: &str| FLAGS.iter().find(|f| f.0 == name);
+        let find = |name: &str| flags().find(|f| f.0 == name);
         let is_switch = |flag: &&Flag| matches!(flag.1, "true" | "false");
         let negated = name.strip_prefix("no-").and_then(find).filter(is_switch);
         let (flag, value) = match (find(name), negated) {
@@ -197,7 +187,7 @@ fn shown(text: String) -> Exit {
 
 fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerSettings, Exit> {
     let text = |name: &str| {
-        let default = FLAGS.iter().find(|f| f.0 == name).map_or("", |f| f.1);
+        let default = flags().find(|f| f.0 == name).map_or("", |f| f.1);
         let last = given.get(name).and_then(|v| v.last());
         last.map_or(default, String::as_str).to_owned()
     };
@@ -228,11 +218,11 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
     let listen = addresses.collect::<Result<Vec<_>, _>>()?;
     let mut ignored: Vec<String> = given
         .keys()
-        .filter(|name| FLAGS.iter().any(|f| f.0 == **name && f.2.is_empty()))
-        // Without members there is nothing to switch off.
-        .filter(|name| **name != "cluster.listen-address" || !text(name).is_empty())
+        .filter(|name| flags().any(|f| f.0 == **name && f.2.is_empty()))
         .map(|name| (*name).to_owned())
         .collect();
+    let peers = given.get("cluster.peer").map_or(&[][..], Vec::as_slice);
+    let cluster = cluster::settings(&text, peers, &duration, &bad)?;
     let mut matcher_mode = MatcherMode::Fallback;
     let features = given.get("enable-feature").into_iter().flatten();
     for feature in features.flat_map(|v| v.split(',')).filter(|f| !f.is_empty()) {
@@ -248,6 +238,7 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
     Ok(AlertmanagerSettings {
         config_file: text("config.file").into(),
         storage: text("storage.path").into(),
+        cluster,
         listen,
         external_url: optional("web.external-url"),
         route_prefix: optional("web.route-prefix"),
@@ -275,10 +266,10 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
 
 fn help() -> String {
     let mut out = String::from("An Alertmanager, as Cupola is one.\n\nUsage: cupola alertmanager [FLAGS]\n\nFlags:\n");
-    for (name, default, what) in FLAGS.iter().filter(|f| !f.2.is_empty()) {
+    for (name, default, what) in flags().filter(|f| !f.2.is_empty()) {
         out.push_str(&format!("  --{name}={default:?}\n      {what}\n"));
     }
-    let ignored: Vec<&str> = FLAGS.iter().filter(|f| f.2.is_empty()).map(|f| f.0).collect();
+    let ignored: Vec<&str> = flags().filter(|f| f.2.is_empty()).map(|f| f.0).collect();
     out.push_str(&format!(
         "\nAccepted without effect in this version:\n  {}\n",
         ignored.join(" ")
@@ -311,21 +302,31 @@ mod tests {
         assert_eq!(settings.retention, Duration::from_secs(960 * 3600));
         assert_eq!(settings.listen, ["0.0.0.0:9093".parse().unwrap()]);
         assert_eq!(settings.matcher_mode, MatcherMode::Utf8);
-        assert_eq!(
-            settings.ignored,
-            [
-                "cluster.label",
-                "cluster.peer-timeout",
-                "cluster.reconnect-timeout",
-                "log.silences",
-                "enable-feature=auto-gomemlimit"
-            ]
-        );
+        assert_eq!(settings.ignored, ["log.silences", "enable-feature=auto-gomemlimit"]);
+        assert!(settings.cluster.is_none(), "an empty address switches the cluster off");
         let settings = parsed("").unwrap();
         assert_eq!(settings.config_file, PathBuf::from("alertmanager.yml"));
         assert!(settings.ignored.is_empty() && settings.timeout.is_zero());
         let two = parsed("--web.listen-address=127.0.0.1:1 --web.listen-address=[::1]:2").unwrap();
         assert_eq!(two.listen.len(), 2);
+    }
+
+    #[test]
+    fn the_cluster_is_on_unless_its_address_is_empty() {
+        let cluster = parsed("").unwrap().cluster.unwrap();
+        assert_eq!(cluster.listen, "0.0.0.0:9094".parse().unwrap());
+        assert_eq!(cluster.options.peer_timeout, Duration::from_secs(15));
+        assert!(cluster.peers.is_empty() && !cluster.allow_public);
+        let cluster = parsed(
+            "--cluster.listen-address=[::]:1 --cluster.peer=am-0.am:9094 --cluster.peer=[::1]:2 --cluster.label=x \
+             --cluster.peer-name=a --cluster.reconnect-timeout=5m --cluster.advertise-address=10.0.0.1:3 \
+             --cluster.allow-insecure-public-advertise-address-discovery",
+        );
+        let cluster = cluster.unwrap().cluster.unwrap();
+        assert_eq!(cluster.peers, ["am-0.am:9094", "[::1]:2"]);
+        assert_eq!((cluster.name.as_deref(), cluster.allow_public), (Some("a"), true));
+        assert_eq!(cluster.options.reconnect_timeout, Duration::from_secs(300));
+        assert_eq!(cluster.options.label, "x");
     }
 
     #[test]
@@ -337,6 +338,13 @@ mod tests {
             ("--data.retention=0s", "must be more than zero"),
             ("--enable-feature=classic-mode,utf8-strict-mode", "cannot have both"),
             ("stray", "unexpected stray"),
+            ("--cluster.peer=am-0", "\"am-0\" is not HOST:PORT"),
+            (
+                "--cluster.listen-address=9094",
+                "--cluster.listen-address=9094: is not ADDRESS:PORT",
+            ),
+            ("--cluster.advertise-address=x", "is not HOST:PORT"),
+            ("--cluster.probe-interval=0s", "must be more than zero"),
         ] {
             let text = parsed(flags).unwrap_err();
             assert!(text.contains(part), "{flags}: {text}");

@@ -220,10 +220,6 @@ fn write(disk: Option<&Disk>, all: &All) -> Result<(), SilenceError> {
 }
 
 impl Inner {
-    fn keep_silences(&self) -> impl FnMut(&[Vec<u8>]) -> Result<(), String> {
-        |messages| self.disk.as_ref().map_or(Ok(()), |disk| disk.keep_silences(messages))
-    }
-
     /// Makes the silences that are due, and ends those of older shapes. What cannot be done now is tried again.
     pub(crate) fn make_recurring(&self) {
         let mut all = self.recurring.all.lock();
@@ -231,7 +227,7 @@ impl Inner {
             return;
         }
         let now = self.clock.now_ms();
-        let mut keep = self.keep_silences();
+        let mut keep = |messages: &[Vec<u8>]| self.keep_silences(messages);
         let mut changed = false;
         for one in all.values_mut() {
             let mut silences = self.silences.lock();
@@ -340,7 +336,7 @@ impl Alertmanager {
         let now = self.now_ms();
         let mut all = inner.recurring.all.lock();
         let old = all.get(id).ok_or(SilenceError::NotFound)?.clone();
-        let mut keep = inner.keep_silences();
+        let mut keep = |messages: &[Vec<u8>]| inner.keep_silences(messages);
         {
             let mut silences = inner.silences.lock();
             let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;

@@ -265,6 +265,12 @@ impl Silences {
         self.cache.retain(|fingerprint, _| is_known(*fingerprint));
     }
 
+    /// Whether a silence of this id that was changed at `updated_at` is younger than what is known of it.
+    pub(crate) fn is_younger(&self, id: &str, updated_at: i64) -> bool {
+        let known = self.all.get(id);
+        known.is_none_or(|kept| kept.silence.updated_at < updated_at)
+    }
+
     /// Takes a silence from elsewhere: from disk, or from another member of a cluster. The younger one stays. Returns
     /// whether it is news.
     pub(crate) fn merge(&mut self, silence: Silence, expires_at: i64, now: i64) -> bool {

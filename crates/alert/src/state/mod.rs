@@ -154,6 +154,14 @@ impl Disk {
         self.keep(&journal::records([(Kind::Entry, entry.encode().as_slice())]));
     }
 
+    /// Writes what other members have told, each a `MeshEntry`; as durable as [`Disk::keep_entry`].
+    pub(crate) fn keep_entries<'a>(&self, messages: impl Iterator<Item = &'a [u8]>) {
+        let records = journal::records(messages.map(|message| (Kind::Entry, message)));
+        if !records.is_empty() {
+            self.keep(&records);
+        }
+    }
+
     /// Writes alerts; as durable as [`Disk::keep_entry`].
     pub(crate) fn keep_alerts<'a>(&self, alerts: impl Iterator<Item = &'a StoredAlert>) {
         let messages: Vec<Vec<u8>> = alerts.map(StoredAlert::encode).collect();

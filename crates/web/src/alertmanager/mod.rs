@@ -164,7 +164,9 @@ fn finished(computed: Result<Response, tokio::task::JoinError>) -> Response {
 }
 
 fn status(v2: &V2, _: &Params) -> Result<Answer, Refusal> {
-    let mut out = String::from("{\"cluster\":{\"peers\":[],\"status\":\"disabled\"},\"config\":{\"original\":");
+    let mut out = String::from("{\"cluster\":");
+    write::cluster(&mut out, v2.manager.cluster().as_ref());
+    out.push_str(",\"config\":{\"original\":");
     write_str(&mut out, &v2.manager.config_yaml());
     out.push_str("},\"uptime\":");
     write::time(&mut out, v2.started_ms);

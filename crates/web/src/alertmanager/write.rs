@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use cupola_alert::{AlertStatus, Event, GroupStatus, Happening, Outcome, Silence, Suppression, Tested};
+use cupola_alert::{AlertStatus, ClusterStatus, Event, GroupStatus, Happening, Outcome, Silence, Suppression, Tested};
 use cupola_model::{Labels, MatchOp, Matcher};
 
 use crate::api::json::{Answer, write_labels, write_list, write_pairs, write_str, write_strs, write_time};
@@ -63,6 +63,28 @@ fn name(out: &mut String, name: &str) {
 }
 
 /// A receiver with its labels.
+/// `status.cluster`.
+pub(super) fn cluster(out: &mut String, status: Option<&ClusterStatus>) {
+    let Some(status) = status else {
+        out.push_str("{\"peers\":[],\"status\":\"disabled\"}");
+        return;
+    };
+    out.push_str("{\"name\":");
+    write_str(out, &status.name);
+    out.push_str(",\"peers\":");
+    write_list(out, &status.peers, |out, (name, address)| {
+        out.push_str("{\"address\":");
+        write_str(out, address);
+        out.push_str(",\"name\":");
+        write_str(out, name);
+        out.push('}');
+    });
+    let is_ready = if status.is_ready { "ready" } else { "settling" };
+    out.push_str(",\"status\":");
+    write_str(out, is_ready);
+    out.push('}');
+}
+
 pub(super) fn receiver(out: &mut String, name: &str, labels: &Labels) {
     out.push_str("{\"labels\":");
     write_labels(out, labels);
