@@ -82,7 +82,16 @@ impl FakeServer {
     /// Where no port is to be had.
     #[must_use]
     pub fn start(reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        Self::on(Ipv4Addr::LOCALHOST, reply)
+    }
+
+    /// The same on another address of this machine or network namespace.
+    ///
+    /// # Panics
+    /// Where the address has no free port.
+    #[must_use]
+    pub fn on(address: Ipv4Addr, reply: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind((address, 0)).expect("the address has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (requests, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (kept, stopping, reply) = (requests.clone(), stop.clone(), Arc::new(reply));

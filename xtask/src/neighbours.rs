@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 /// A program and the Debian package that brings it.
 pub(crate) type Neighbour = (&'static str, &'static str);
 
-const NEIGHBOURS: [Neighbour; 11] = [
+const NEIGHBOURS: [Neighbour; 12] = [
     ("prometheus", "prometheus"),
     ("promtool", "prometheus"),
     ("prometheus-node-exporter", "prometheus-node-exporter"),
@@ -19,6 +19,7 @@ const NEIGHBOURS: [Neighbour; 11] = [
     ("chromium", "chromium"),
     ("aiosmtpd", "python3-aiosmtpd"),
     ("openssl", "openssl"),
+    ("ip", "iproute2"),
     ("curl", "curl"),
     ("amtool", "prometheus-alertmanager"),
 ];
