@@ -298,7 +298,8 @@ fn dump(store: &Store, engine: &Engine, start_ms: i64, last_ms: i64) -> String {
     // Up to the next whole second.
     let range = (last_ms / 1000 + 1) * 1000;
     let time = show_ms(range);
-    let query = format!("{{__name__=~\".+\"}}[{time}]");
+    // A range is open at its left end, where the first samples are.
+    let query = format!("{{__name__=~\".+\"}}[{}]", show_ms(range + 1));
     let expr = match cupola_promql::parse_with(&query, &ParseOptions::default()) {
         Ok(expr) => expr,
         Err(errors) => return format!("Failed querying: {}", cupola_promql::render_errors(&query, &errors)),
