@@ -1,14 +1,48 @@
 //! Inflating a gzip body whole: the whole of it is there, so the fastest inflater applies.
 
+use std::io::Read as _;
+
+use flate2::read::MultiGzDecoder;
 use libdeflater::{DecompressionError, Decompressor};
 
 use crate::NetError;
 
-/// Inflates one gzip member; `limit` bounds the result.
+// Of a gzip member: its mark and the one method that there is.
+const BEGIN: [u8; 3] = [0x1f, 0x8b, 8];
+
+/// Inflates one or more gzip members; `limit` bounds the result.
 pub(crate) fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, NetError> {
-    if !body.starts_with(&[0x1f, 0x8b]) {
+    if !body.starts_with(&BEGIN) {
         return Err(NetError::Gzip("invalid header"));
     }
+    match may_have_members(body) {
+        true => inflate_members(body, limit),
+        false => inflate_one(body, limit),
+    }
+}
+
+// Whether another member may begin behind the first one; by chance once in sixteen million bytes.
+fn may_have_members(body: &[u8]) -> bool {
+    let from = |at: usize| body.get(BEGIN.len() + at..).unwrap_or(&[]).iter();
+    let all = from(0).zip(from(1)).zip(from(2));
+    // Without stopping at the first, which takes sixteen bytes at a time.
+    all.fold(false, |found, ((a, b), c)| found | ([*a, *b, *c] == BEGIN))
+}
+
+fn inflate_members(body: &[u8], limit: usize) -> Result<Vec<u8>, NetError> {
+    let mut out = Vec::new();
+    // One more tells that there is more.
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let read = MultiGzDecoder::new(body).take(most).read_to_end(&mut out);
+    read.map_err(|_| NetError::Gzip("invalid data"))?;
+    match out.len() > limit {
+        true => Err(NetError::BodyLimit { limit }),
+        false => Ok(out),
+    }
+}
+
+// The inflater does not tell where it stopped.
+fn inflate_one(body: &[u8], limit: usize) -> Result<Vec<u8>, NetError> {
     // The trailer tells the size modulo 2^32; it is a hint that a liar may set, so it is bounded.
     let hint = body.last_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n) as usize);
     let mut size = hint
@@ -52,6 +86,24 @@ mod tests {
     }
 
     #[test]
+    fn all_members_of_a_body_are_read() {
+        let (a, b) = (gzip(b"a 1\n"), gzip(b"b 2\n"));
+        let read = |members: &[&[u8]]| inflate(&members.concat(), 1000).unwrap();
+        assert_eq!(read(&[&a, &b]), b"a 1\nb 2\n");
+        assert_eq!(read(&[&a, &a, &b, &a]), b"a 1\na 1\nb 2\na 1\n");
+        assert_eq!(read(&[&a, &gzip(b"")]), b"a 1\n");
+        let both = [a.clone(), b].concat();
+        assert!(matches!(inflate(&both, 7), Err(NetError::BodyLimit { .. })));
+        assert!(inflate(&both[..both.len() - 3], 1000).is_err());
+        // A mark that is none lies in the data.
+        let stored = [0x1f, 0x8b, 8].repeat(20);
+        let mut compressor = Compressor::new(CompressionLvl::new(0).unwrap());
+        let mut body = vec![0; compressor.gzip_compress_bound(stored.len())];
+        let len = compressor.gzip_compress(&stored, &mut body).unwrap();
+        assert_eq!(inflate(&body[..len], 1000).unwrap(), stored);
+    }
+
+    #[test]
     fn a_trailer_that_lies_about_the_size_changes_nothing() {
         let mut body = gzip(&vec![b'a'; 50_000]);
         let at = body.len() - 4;
@@ -69,7 +121,11 @@ mod tests {
 
     #[test]
     fn no_body_makes_it_panic_or_grow_past_the_limit() {
-        let corpus = vec![gzip(b"hello hello hello"), gzip(&vec![b'a'; 10_000])];
+        let corpus = vec![
+            gzip(b"hello hello hello"),
+            gzip(&vec![b'a'; 10_000]),
+            [gzip(b"a"), gzip(b"b")].concat(),
+        ];
         cupola_testkit::fuzz(5_000, &corpus, &[], |bytes| {
             if let Ok(out) = inflate(bytes, 20_000) {
                 assert!(out.len() <= 20_000);
