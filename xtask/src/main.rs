@@ -72,8 +72,9 @@ fn test(root: &Path) -> Result<()> {
             "--workspace",
             "--locked",
             "--quiet",
-            "--lib",
-            "--bins",
+            "--no-fail-fast",
+            // Also those below a crate's `tests/`, the storage's simulation among them; what needs the binary comes last.
+            "--tests",
             "--exclude",
             "cupola-tests",
         ]),
@@ -96,7 +97,7 @@ fn test(root: &Path) -> Result<()> {
     )?;
     let mut end_to_end = Command::new(&cargo);
     end_to_end
-        .args(["test", "--locked", "--quiet", "-p", "cupola-tests"])
+        .args(["test", "--locked", "--quiet", "--no-fail-fast", "-p", "cupola-tests"])
         .env("CUPOLA_BINARY", target.join("release/cupola"))
         .env("CUPOLA_MISSING", missing.join(","));
     run("end to end, with real neighbours and a browser", &mut end_to_end, root)?;
