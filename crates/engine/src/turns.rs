@@ -274,11 +274,11 @@ mod tests {
             });
             drop(rules);
             until("the slots do not come back", || turns.state.lock().running == 4);
+            until("the slots are not handed on", || turns.state.lock().handed >= 64);
             stop.cancel();
         });
         let state = turns.state.lock();
         assert_eq!((state.running, state.rules, state.waiting.len()), (0, 0, 0));
-        assert!(state.handed >= 64);
     }
 
     #[test]
