@@ -170,6 +170,8 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>, stop: &AtomicBool, r
                     "HTTP/1.1 {code} Told\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
                     body.len()
                 );
+                // A body after the answer to HEAD (a Docker client's ping) would be read as the start of the next answer.
+                let body = if request.method == "HEAD" { "" } else { &body };
                 if stream
                     .write_all(head.as_bytes())
                     .and_then(|()| stream.write_all(body.as_bytes()))
