@@ -237,6 +237,40 @@ fn sighup_adds_and_removes_targets_and_leaves_the_others_alone() {
 }
 
 #[test]
+fn a_reload_that_changes_a_jobs_settings_leaves_no_hole_in_its_series() {
+    let target = FakeTarget::start("x 1\n");
+    let home = Home::new();
+    let text = |timeout: &str| {
+        yml("first", target.address()).replace(
+            "scrape_interval: 500ms, scrape_timeout: 500ms",
+            &format!("scrape_interval: 2s, scrape_timeout: {timeout}"),
+        )
+    };
+    let config = home.write("prometheus.yml", &text("1s"));
+    let server = Server::prometheus(&home, &config, &[]);
+    eventually(20, "the series is there", || server.value("x"));
+    // Right behind a scrape, so that there is time until the next one.
+    let before = target.scrapes();
+    let before = eventually(20, "the target is scraped once more", || {
+        Some(target.scrapes()).filter(|scrapes| *scrapes > before)
+    });
+    home.write("prometheus.yml", &text("700ms"));
+    server.hang_up();
+    let has_changed = || active(&server)[0]["scrapeTimeout"] == "700ms";
+    eventually(20, "the settings have changed", || has_changed().then_some(()));
+    // Longer than the server waits to see whether the target goes on.
+    eventually(30, "the target was scraped with the new settings", || {
+        for series in ["x", "up{job=\"first\"}"] {
+            assert!(
+                !server.query(series).is_empty(),
+                "{series} has ended although its target goes on"
+            );
+        }
+        (target.scrapes() > before + 4).then_some(())
+    });
+}
+
+#[test]
 fn a_bad_configuration_on_sighup_is_refused_whole_and_told() {
     let target = FakeTarget::start("x 1\n");
     let home = Home::new();

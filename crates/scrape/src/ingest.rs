@@ -13,7 +13,7 @@ use cupola_config::relabel;
 use cupola_exposition::protobuf::Decoded;
 use cupola_exposition::{Entry, Format, LabelPairs, Layout, SampleEntry, Series};
 use cupola_model::{
-    Labels, LabelsBuilder, METRIC_NAME, STALE_NAN, SeriesRef, is_valid_legacy_label_name, is_valid_legacy_metric_name,
+    Labels, LabelsBuilder, METRIC_NAME, SeriesRef, is_valid_legacy_label_name, is_valid_legacy_metric_name,
 };
 use cupola_storage::{AppendError, Appendable, Appender, Exemplar, ExemplarError};
 use foldhash::HashMap;
@@ -377,7 +377,7 @@ impl Ingester {
             if !seen.contains(&series) {
                 // Refused only where something newer is there: then the series has not ended. What the storage has
                 // forgotten has ended long ago.
-                let _ = appender.append_known(series, ts, STALE_NAN);
+                let _ = appender.append_end(series, ts);
             }
         }
     }
@@ -406,8 +406,9 @@ impl Ingester {
 
     /// Ends the report series, too: the target is gone.
     pub(crate) fn end_reports(&mut self, ts: i64, appender: &mut dyn Appender) {
-        for (labels, series) in self.reports.values() {
-            let _ = appender.append(*series, labels, ts, STALE_NAN);
+        for (_, series) in self.reports.values() {
+            // As with the lines: refused where the target goes on elsewhere.
+            let _ = series.map(|series| appender.append_end(series, ts));
         }
     }
 }

@@ -313,6 +313,7 @@ impl Starter<'_> {
                 })),
             },
             stop: running.stop.clone(),
+            shutdown: manager.stop.clone(),
             end_series: running.end_series.clone(),
         };
         manager.tasks.spawn(runner.run());

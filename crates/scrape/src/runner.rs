@@ -58,6 +58,8 @@ pub(crate) struct Runner {
     /// What each request says of us; made once.
     pub headers: Option<HeaderMap>,
     pub stop: CancellationToken,
+    /// Ends the process; `stop` is cancelled then, too.
+    pub shutdown: CancellationToken,
     /// Whether the series end when the task stops: the target is gone, not the server.
     pub end_series: CancellationToken,
 }
@@ -127,8 +129,20 @@ impl Runner {
             };
             slot = aligned(self.clock.now_ms()).max(slot) + interval;
         }
-        if self.end_series.is_cancelled() {
-            let (storage, ts) = (self.storage.clone(), self.clock.now_ms());
+        if self.end_series.is_cancelled() && last.is_some() {
+            // The series end when the next scrape would have been. Whether they do, is known only later: a target that
+            // was removed may come back, and after a reload it may go on with other settings. By then it has been
+            // scraped, and no series that it still has ends. A server that stops ends none. All as upstream.
+            let now = self.clock.now_ms();
+            let ts = slot.max(now);
+            let wait = (ts - now) + interval + interval / 10;
+            // What a connection takes is not kept so long.
+            drop(self.source);
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())) => {}
+            }
+            let storage = self.storage.clone();
             let ended = tokio::task::spawn_blocking(move || {
                 batch(&*storage, |appender| {
                     ingester.end(ts, appender);

@@ -16,7 +16,7 @@ mod tiers;
 use std::fmt;
 
 use cupola_histogram::{Invalid, NativeHistogram};
-use cupola_model::{Labels, Matcher, SeriesRef};
+use cupola_model::{Labels, Matcher, STALE_NAN, SeriesRef};
 use thiserror::Error;
 
 pub use changes::{ChangeLog, Changes, Version};
@@ -293,6 +293,16 @@ pub trait Appender: Send {
     /// # Errors
     /// As [`Appender::append`].
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError>;
+
+    /// Marks that a series has ended at `ts`, as [`Appender::append_known`] does with [`STALE_NAN`], but never behind a
+    /// newer sample, also where samples may come late: whoever goes on with the series has not ended it (upstream's
+    /// `DiscardOutOfOrder`).
+    ///
+    /// # Errors
+    /// As [`Appender::append_known`]; [`AppendError::OutOfOrder`] where something newer is there.
+    fn append_end(&mut self, series: SeriesRef, ts: i64) -> Result<bool, AppendError> {
+        self.append_known(series, ts, STALE_NAN)
+    }
 
     /// Says of the metric family `metric` what it is; what was said before is forgotten. Kept where the storage keeps
     /// such things, else nothing happens.

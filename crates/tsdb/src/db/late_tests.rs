@@ -63,6 +63,28 @@ fn a_late_sample_finds_its_place_within_the_window_and_is_refused_beyond_it() {
     assert_eq!(times(&open(&dir, 0)), expected);
 }
 
+#[test]
+fn a_series_does_not_end_behind_what_goes_on_with_it_even_where_samples_may_come_late() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir, HOUR);
+    let mut appender = tsdb.appender();
+    let series = appender.append(None, &name("a"), 10 * HOUR, 1.0).unwrap();
+    appender.commit().unwrap();
+    let end = |ts| {
+        let mut appender = tsdb.appender();
+        let ended = appender.append_end(series, ts);
+        appender.commit().unwrap();
+        ended
+    };
+    assert_eq!(end(10 * HOUR - MINUTE), Err(AppendError::OutOfOrder));
+    assert_eq!(end(10 * HOUR), Err(AppendError::Duplicate));
+    assert_eq!(end(10 * HOUR + MINUTE), Ok(true));
+    let times: Vec<i64> = dump(&tsdb)[&name("a")].iter().map(|(ts, _)| *ts).collect();
+    assert_eq!(times, [10 * HOUR, 10 * HOUR + MINUTE]);
+    let nobody = cupola_model::SeriesRef(u64::MAX);
+    assert_eq!(tsdb.appender().append_end(nobody, 11 * HOUR), Ok(false));
+}
+
 // One step: a batch of samples, or something that must not change any answer.
 #[derive(Debug, Clone)]
 enum Step {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use cupola_histogram::{HistogramRef, NativeHistogram};
-use cupola_model::{Labels, SeriesRef};
+use cupola_model::{Labels, STALE_NAN, SeriesRef};
 use cupola_storage::{AppendError, Appender, CommitError, Exemplar, ExemplarError, Metadata, StorageError};
 use foldhash::{HashMap, HashSet};
 use tracing::error;
@@ -388,6 +388,14 @@ impl Appender for HeadAppender {
         };
         self.take(place, LoggedSample { series, ts, value });
         Ok(true)
+    }
+
+    fn append_end(&mut self, series: SeriesRef, ts: i64) -> Result<bool, AppendError> {
+        let newest = self.head.inner.read().get(series.0).and_then(MemSeries::last);
+        if newest.is_some_and(|newest| newest > ts) {
+            return Err(AppendError::OutOfOrder);
+        }
+        self.append_known(series, ts, STALE_NAN)
     }
 
     fn append_histogram(
