@@ -3,14 +3,19 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, LOCATION, PROXY_AUTHORIZATION,
+};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::Semaphore;
 
 use crate::dial::{Dialer, Sender};
-use crate::proxy::Kind;
+use crate::peer::secret_value;
+use crate::proxy::{Kind, percent_decode};
 use crate::sigv4::Signer;
 use crate::{NetError, Tls, gzip, zstd};
 
@@ -184,7 +189,7 @@ impl Connection {
     async fn ask(&mut self, hop: &Hop, request: &Request<'_>) -> Result<Response, NetError> {
         let url = &hop.url;
         let bad = |reason| NetError::Url {
-            url: url.to_string(),
+            url: shown(url),
             reason,
         };
         let host = url.host().ok_or_else(|| bad("has no host"))?;
@@ -218,6 +223,11 @@ impl Connection {
         if !out.headers().contains_key(HOST) {
             let value = HeaderValue::from_str(authority).map_err(|_| bad("host is no header value"))?;
             out.headers_mut().insert(HOST, value);
+        }
+        if !out.headers().contains_key(AUTHORIZATION)
+            && let Some(value) = user_of(url)
+        {
+            out.headers_mut().insert(AUTHORIZATION, value);
         }
         if let Some(signer) = self.signer.as_ref().filter(|_| !hop.has_left) {
             signer.sign(&request.method, url, &request.body, out.headers_mut())?;
@@ -287,6 +297,20 @@ impl Connection {
             wire_bytes,
         })
     }
+}
+
+// Name and password of a URL, as Go's client sends them where the request says nothing else.
+pub(crate) fn user_of(url: &Uri) -> Option<HeaderValue> {
+    let (user, _) = url.authority()?.as_str().rsplit_once('@')?;
+    let (name, password) = user.split_once(':').unwrap_or((user, ""));
+    let pair = [&*percent_decode(name), b":", &*percent_decode(password)].concat();
+    secret_value(&format!("Basic {}", STANDARD.encode(pair)))
+}
+
+// What of a URL is no secret: webhooks have theirs in the path.
+fn shown(url: &Uri) -> String {
+    let (scheme, host) = (url.scheme_str().unwrap_or(""), url.host().unwrap_or(""));
+    format!("{scheme}://{host}")
 }
 
 // What takes long is done where it holds up nobody else; the hand-over costs more than a small body does.

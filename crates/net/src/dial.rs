@@ -1,7 +1,10 @@
 //! Opening a connection: to the peer or through a proxy, with TLS where it is asked for, and which HTTP is then spoken.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -14,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -23,6 +27,8 @@ use crate::{NetError, Tls};
 
 // What a peer may send of a body before it was read; Go's client lets it send as much.
 const HTTP2_WINDOW: u32 = 4 << 20;
+// How long an address may take before the next one is tried beside it: Go's fallback delay (RFC 6555).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(300);
 
 /// How connections are opened.
 #[derive(Debug, Default)]
@@ -137,33 +143,79 @@ async fn connect_socket(path: &Path) -> Result<UnixStream, NetError> {
     })
 }
 
-/// Tries one address of the name after the other.
+/// Tries the addresses of the name, one after the other; the next one also where the one before has not answered soon,
+/// so that an address to which packets vanish does not keep the others from being tried.
 pub(crate) async fn connect(name: &str, port: u16) -> Result<TcpStream, NetError> {
     let lookup = tokio::net::lookup_host((name, port)).await;
     let addresses = lookup.map_err(|source| NetError::Resolve {
         host: name.to_owned(),
         source,
     })?;
-    let mut failed = NetError::Resolve {
-        host: name.to_owned(),
-        source: std::io::ErrorKind::NotFound.into(),
+    let stream = match first_of(addresses, TcpStream::connect).await {
+        Ok(stream) => stream,
+        Err(Some((address, source))) => {
+            return Err(NetError::Connect {
+                address: address.to_string(),
+                source,
+            });
+        }
+        Err(None) => {
+            return Err(NetError::Resolve {
+                host: name.to_owned(),
+                source: std::io::ErrorKind::NotFound.into(),
+            });
+        }
     };
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Requests are small and each waits for its answer; a failure here costs only latency.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
-            }
-            Err(source) => {
-                failed = NetError::Connect {
-                    address: address.to_string(),
-                    source,
+    // Requests are small and each waits for its answer; a failure here costs only latency.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+// The first that connects. Where none does it is the first one's error that is told, as Go's dialer tells it; nothing where
+// there is no address.
+async fn first_of<S: Send + 'static, C>(
+    addresses: impl Iterator<Item = SocketAddr>,
+    connect: impl Fn(SocketAddr) -> C,
+) -> Result<S, Option<(SocketAddr, io::Error)>>
+where
+    C: Future<Output = io::Result<S>> + Send + 'static,
+{
+    let mut addresses = addresses.peekable();
+    let Some(first) = addresses.next() else {
+        return Err(None);
+    };
+    // Most names have one, which needs no task.
+    if addresses.peek().is_none() {
+        return connect(first).await.map_err(|error| Some((first, error)));
+    }
+    let mut next = Some(first);
+    let mut failed: Option<(usize, SocketAddr, io::Error)> = None;
+    let mut trying = JoinSet::new();
+    let mut place = 0;
+    loop {
+        if let Some(address) = next.take() {
+            let connecting = connect(address);
+            trying.spawn(async move { (place, address, connecting.await) });
+            place += 1;
+        }
+        let has_more = addresses.peek().is_some();
+        tokio::select! {
+            tried = trying.join_next() => match tried {
+                Some(Ok((_, _, Ok(stream)))) => return Ok(stream),
+                Some(Ok((place, address, Err(error)))) => {
+                    if failed.as_ref().is_none_or(|(before, ..)| place < *before) {
+                        failed = Some((place, address, error));
+                    }
+                    next = addresses.next();
                 }
-            }
+                // It panicked, which is told where it did.
+                Some(Err(_)) => next = addresses.next(),
+                None if has_more => next = addresses.next(),
+                None => return Err(failed.map(|(_, address, error)| (address, error))),
+            },
+            () = tokio::time::sleep(NEXT_ADDRESS_AFTER), if has_more => next = addresses.next(),
         }
     }
-    Err(failed)
 }
 
 async fn encrypt(
@@ -201,4 +253,47 @@ async fn speak_http2(stream: TlsStream<Box<dyn Stream>>) -> Result<Sender, NetEr
         let _ = driver.await;
     });
     Ok(Sender::Http2(sender))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn at(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 1))
+    }
+
+    // Address 1 never answers, 2 refuses at once, 3 refuses after a second; the others connect at once.
+    async fn connect(address: SocketAddr) -> io::Result<SocketAddr> {
+        match address {
+            one if one == at(1) => std::future::pending().await,
+            two if two == at(2) => Err(io::ErrorKind::ConnectionRefused.into()),
+            three if three == at(3) => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Err(io::ErrorKind::HostUnreachable.into())
+            }
+            other => Ok(other),
+        }
+    }
+
+    async fn tried(last: &[u8]) -> (Result<SocketAddr, Option<SocketAddr>>, u128) {
+        let begun = Instant::now();
+        let found = first_of(last.iter().map(|last| at(*last)), connect).await;
+        let found = found.map_err(|failed| failed.map(|(address, _)| address));
+        (found, begun.elapsed().as_millis())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_never_answers_does_not_hold_up_the_others() {
+        assert_eq!(tried(&[1, 4]).await, (Ok(at(4)), 300));
+        assert_eq!(tried(&[1, 2, 1, 4]).await, (Ok(at(4)), 600));
+        assert_eq!(tried(&[2, 4]).await, (Ok(at(4)), 0));
+        assert_eq!(tried(&[4, 1]).await, (Ok(at(4)), 0));
+        // The first one's error, also where it comes last.
+        assert_eq!(tried(&[3, 2, 2]).await, (Err(Some(at(3))), 1000));
+        assert_eq!(tried(&[2]).await, (Err(Some(at(2))), 0));
+        assert_eq!(tried(&[]).await, (Err(None), 0));
+    }
 }

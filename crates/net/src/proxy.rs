@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use base64::Engine as _;
 use cupola_config::common::ProxyConfig;
 use http::Uri;
 use http::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::NetError;
+use crate::connection::user_of;
 
 mod socks;
 
@@ -126,13 +126,6 @@ impl ProxyServer {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
             (percent_decode(name), percent_decode(password))
         });
-        let authorization = user.as_ref().map(|(name, password)| {
-            let pair = [name.as_slice(), b":", password].concat();
-            let value = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-            let mut value = HeaderValue::from_str(&value).map_err(|_| "user is no header value")?;
-            value.set_sensitive(true);
-            Ok::<_, &'static str>(value)
-        });
         let port = match kind {
             Kind::Http => 80,
             Kind::Https => 443,
@@ -142,7 +135,7 @@ impl ProxyServer {
             host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
             port: url.port_u16().unwrap_or(port),
             kind,
-            authorization: authorization.transpose()?,
+            authorization: user_of(&url),
             user,
             connect_headers: connect_headers.to_vec(),
         })

@@ -170,6 +170,32 @@ async fn credentials_stay_with_the_host_they_are_for_also_when_it_comes_back_to_
 }
 
 #[tokio::test]
+async fn name_and_password_of_a_url_are_sent_and_not_told() {
+    let (port, got) = serve(None, Arc::new(|_: &Got| ok("end"))).await;
+    let url = format!("http://al%40ice:p%3Aw@127.0.0.1:{port}/hook");
+    let mut peer = Peer::new(&HttpClientConfig::default());
+    send(&mut peer, Method::POST, &url, "{}").await.unwrap();
+    let got_one = got.try_recv().unwrap();
+    assert_eq!(got_one.uri, "/hook");
+    assert_eq!(got_one.headers["host"], format!("127.0.0.1:{port}"));
+    // al@ice:p:w
+    assert_eq!(got_one.headers["authorization"], "Basic YWxAaWNlOnA6dw==");
+    // What is configured comes first, as with Go's client.
+    let mut bearer = Peer::new(&HttpClientConfig {
+        auth: Some(Auth::Authorization {
+            kind: "Bearer".to_owned(),
+            credentials: Some(SecretSource::Inline(Secret::new("hunter2"))),
+        }),
+        ..HttpClientConfig::default()
+    });
+    send(&mut bearer, Method::POST, &url, "{}").await.unwrap();
+    assert_eq!(got.try_recv().unwrap().headers["authorization"], "Bearer hunter2");
+    let url = format!("ftp://al:pw@127.0.0.1:{port}/services/T0KEN?key=T0KEN");
+    let error = send(&mut peer, Method::POST, &url, "{}").await.unwrap_err().to_string();
+    assert_eq!(error, "url \"ftp://127.0.0.1\": scheme must be http or https");
+}
+
+#[tokio::test]
 async fn what_is_posted_goes_on_only_where_the_peer_asks_for_just_that() {
     let (port, got) = serve(
         None,
