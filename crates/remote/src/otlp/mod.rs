@@ -27,6 +27,8 @@ const MAX_AHEAD_MS: i64 = 10 * 60_000;
 const MOST_MISTAKES: usize = 100;
 // Times of one message lie close together; one that tells of years does not make a million samples.
 const MOST_TARGET_INFOS: i64 = 1000;
+// Of all resources of a message; beyond it each has its newest one.
+const MOST_TARGET_INFOS_IN_ALL: i64 = 100_000;
 
 const DELTA: u64 = 1;
 const CUMULATIVE: u64 = 2;
@@ -123,6 +125,7 @@ impl OtlpReceiver {
             namer,
             appender: storage.appender(),
             latest: now_ms.saturating_add(MAX_AHEAD_MS),
+            infos: MOST_TARGET_INFOS_IN_ALL,
             mistakes: Vec::new(),
             refused: false,
             broken: false,
@@ -142,6 +145,8 @@ struct Batch<'a> {
     namer: Namer,
     appender: Box<dyn Appender + 'a>,
     latest: i64,
+    // So many samples of `target_info` may still be made.
+    infos: i64,
     mistakes: Vec<String>,
     // Whether the storage refused some of it, or something could not be translated.
     refused: bool,
@@ -579,10 +584,11 @@ impl Batch<'_> {
         self.appender.describe("target_info", &metadata);
         let every = (self.receiver.lookback_ms / 2).max(1);
         let first = newest
-            .saturating_sub(every.saturating_mul(MOST_TARGET_INFOS))
+            .saturating_sub(every.saturating_mul(MOST_TARGET_INFOS.min(self.infos)))
             .max(oldest);
         let mut ts = first;
         while ts < newest {
+            self.infos -= 1;
             self.one(&labels, ts)?;
             ts = ts.saturating_add(every);
         }

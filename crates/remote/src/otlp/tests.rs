@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use cupola_config::prometheus::OtlpConfig;
 use cupola_storage::Queryable as _;
 
@@ -149,6 +151,44 @@ impl Bench {
     }
 }
 
+// Takes everything and counts the samples of `target_info`.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Appendable for Counted {
+    fn appender(&self) -> Box<dyn Appender + '_> {
+        Box::new(CountedBatch(self))
+    }
+}
+
+struct CountedBatch<'a>(&'a Counted);
+
+impl Appender for CountedBatch<'_> {
+    fn append(&mut self, _: Option<SeriesRef>, labels: &Labels, _: i64, _: f64) -> Result<SeriesRef, AppendError> {
+        let is_info = labels.metric_name() == "target_info";
+        self.0.0.fetch_add(usize::from(is_info), Ordering::Relaxed);
+        Ok(SeriesRef(0))
+    }
+
+    fn append_known(&mut self, _: SeriesRef, _: i64, _: f64) -> Result<bool, AppendError> {
+        Ok(true)
+    }
+
+    fn append_histogram(
+        &mut self,
+        _: Option<SeriesRef>,
+        _: &Labels,
+        _: i64,
+        _: NativeHistogram,
+    ) -> Result<SeriesRef, AppendError> {
+        Ok(SeriesRef(0))
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), CommitError> {
+        Ok(())
+    }
+}
+
 const START: i64 = NOW - 60_000;
 
 #[test]
@@ -295,6 +335,18 @@ fn target_info_is_there_all_along_and_deltas_are_taken_where_they_may() {
     let metadata = bench.db.metadata();
     let kind = |name: &str| metadata.iter().find(|(other, _)| other == name).unwrap().1.kind;
     assert_eq!(kind("sold_things_total"), MetricType::Unknown);
+}
+
+#[test]
+fn a_message_of_many_resources_does_not_make_a_thousand_target_infos_of_each() {
+    let bench = Bench::new();
+    let counted = Counted::default();
+    let one = request(&[gauge(0), gauge(NOW)]);
+    bench
+        .receiver
+        .write(&counted, &one.repeat(300), &bench.config, NOW)
+        .unwrap();
+    assert_eq!(counted.0.load(Ordering::Relaxed), 100_300);
 }
 
 #[test]

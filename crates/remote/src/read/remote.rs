@@ -1,7 +1,6 @@
 //! One server that is asked.
 
 use bytes::Bytes;
-use cupola_config::common::{Auth, Secret, SecretSource};
 use cupola_config::prometheus::RemoteReadConfig;
 use cupola_model::{Labels, MatchOp, Matcher};
 use cupola_net::{Peer, Request};
@@ -11,7 +10,7 @@ use http::{Method, Uri};
 use parking_lot::Mutex;
 
 use super::codec::{Hints, Query, read_frame, read_response, take_frame, whole, write_request};
-use crate::send::post::split_url;
+use crate::send::post::checked_url;
 
 // An answer is in memory as a whole.
 const LARGEST_ANSWER: usize = 256 << 20;
@@ -23,6 +22,8 @@ const VERSION: HeaderName = HeaderName::from_static("x-prometheus-remote-read-ve
 pub(super) struct Remote {
     config: RemoteReadConfig,
     url: Uri,
+    // Without a password.
+    shown_url: String,
     headers: HeaderMap,
     external: Labels,
     peers: Mutex<Vec<Peer>>,
@@ -30,7 +31,9 @@ pub(super) struct Remote {
 
 impl std::fmt::Debug for Remote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Remote").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Remote")
+            .field("url", &self.shown_url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -47,15 +50,7 @@ impl Remote {
     /// # Errors
     /// Why nothing can be asked there.
     pub(super) fn new(config: &RemoteReadConfig, external: &Labels) -> Result<Self, String> {
-        let mut config = config.clone();
-        let (url, userinfo) = split_url(&config.url)?;
-        if let Some((username, password)) = userinfo {
-            let inline = |text| Some(SecretSource::Inline(Secret::new(text)));
-            config.http.auth.get_or_insert(Auth::Basic {
-                username: inline(username),
-                password: inline(password),
-            });
-        }
+        let (url, shown_url) = checked_url(&config.url)?;
         let mut headers = HeaderMap::new();
         let agent = concat!("Prometheus/3.14.0 (Cupola/", env!("CARGO_PKG_VERSION"), ")");
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
@@ -68,8 +63,9 @@ impl Remote {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         headers.insert(VERSION, HeaderValue::from_static("0.1.0"));
         Ok(Self {
-            config,
+            config: config.clone(),
             url,
+            shown_url,
             headers,
             external: external.clone(),
             peers: Mutex::default(),
@@ -80,7 +76,7 @@ impl Remote {
     pub(super) fn shown(&self) -> String {
         match &self.config.name {
             Some(name) => name.clone(),
-            None => self.url.to_string(),
+            None => self.shown_url.clone(),
         }
     }
 
@@ -164,7 +160,7 @@ impl Remote {
                 .collect();
             return Err(format!(
                 "remote server {} returned http status {}: {}",
-                self.url,
+                self.shown_url,
                 response.status,
                 text.trim()
             ));

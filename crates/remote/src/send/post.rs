@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cupola_config::common::{Auth, HttpClientConfig, Secret, SecretSource};
+use cupola_config::common::HttpClientConfig;
 use cupola_config::prometheus::{RemoteWriteConfig, RemoteWriteMessage};
 use cupola_env::Clock;
 use cupola_net::{Peer, Request};
@@ -47,16 +47,7 @@ impl Target {
     /// Why nothing can be sent there.
     pub(super) fn new(config: &RemoteWriteConfig, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let mut http = config.http.clone();
-        let (url, userinfo) = split_url(&config.url)?;
-        let mut shown_url = url.to_string();
-        if let Some((username, password)) = userinfo {
-            shown_url = shown_url.replacen("://", &format!("://{username}:xxxxx@"), 1);
-            let inline = |text| Some(SecretSource::Inline(Secret::new(text)));
-            http.auth.get_or_insert(Auth::Basic {
-                username: inline(username),
-                password: inline(password),
-            });
-        }
+        let (url, shown_url) = checked_url(&config.url)?;
         if let Some(auth) = config.auth.as_ref().and_then(auth_of) {
             http.auth = Some(auth);
         }
@@ -155,26 +146,26 @@ pub(super) fn is_too_many(why: &str) -> bool {
     why.starts_with("server returned HTTP status 429 ")
 }
 
-// Splits user and password off, which are no part of what is asked for.
-pub(crate) fn split_url(text: &str) -> Result<(Uri, Option<(String, String)>), String> {
+// A URL that can be asked, and how it is shown: without its password.
+pub(crate) fn checked_url(text: &str) -> Result<(Uri, String), String> {
     let bad = |why: &str| format!("url is no URL: {why}");
     let url: Uri = text.parse().map_err(|e: http::uri::InvalidUri| bad(&e.to_string()))?;
     if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
         return Err(bad("it must begin with http:// or https:// and a host"));
     }
-    let Some((userinfo, host)) = url
+    let user = url
         .authority()
-        .and_then(|authority| authority.as_str().rsplit_once('@'))
-    else {
-        return Ok((url, None));
+        .and_then(|authority| authority.as_str().rsplit_once('@'));
+    let shown = match user {
+        None => url.to_string(),
+        Some((user, host)) => {
+            let name = user.split(':').next().unwrap_or(user);
+            let scheme = url.scheme_str().unwrap_or("http");
+            let path = url.path_and_query().map_or("/", |path| path.as_str());
+            format!("{scheme}://{name}:xxxxx@{host}{path}")
+        }
     };
-    let (username, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
-    let userinfo = (username.to_owned(), password.to_owned());
-    let scheme = url.scheme_str().unwrap_or("http");
-    let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let url = format!("{scheme}://{host}{path}");
-    let url = url.parse().map_err(|e: http::uri::InvalidUri| bad(&e.to_string()))?;
-    Ok((url, Some(userinfo)))
+    Ok((url, shown))
 }
 
 // What a receiver of the second version says it has written.
@@ -259,11 +250,13 @@ mod tests {
 
     #[test]
     fn a_password_of_the_url_is_not_shown() {
-        let (url, userinfo) = split_url("http://u:p%40@h:1/a?b=c").unwrap();
-        assert_eq!(url.to_string(), "http://h:1/a?b=c");
-        assert_eq!(userinfo, Some(("u".to_owned(), "p%40".to_owned())));
+        let (url, shown) = checked_url("http://u:p%40@h:1/a?b=c").unwrap();
+        // The connection sends them.
+        assert_eq!(url.to_string(), "http://u:p%40@h:1/a?b=c");
+        assert_eq!(shown, "http://u:xxxxx@h:1/a?b=c");
+        assert_eq!(checked_url("https://h/").unwrap().1, "https://h/");
         for odd in ["", "h:1/x", "ftp://h", "/write", "http://"] {
-            assert!(split_url(odd).is_err(), "{odd}");
+            assert!(checked_url(odd).is_err(), "{odd}");
         }
     }
 }

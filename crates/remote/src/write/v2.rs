@@ -31,6 +31,11 @@ const METADATA_UNIT: u64 = 4;
 
 // Upstream joins the mistakes of all series; the answer is to end nevertheless.
 const LONGEST_TEXT: usize = 64 << 10;
+// Of the labels of one series or exemplar, written out. A symbol comes once and may be named a million times: what is made
+// of a message must not be larger than it by orders of magnitude.
+const LONGEST_LABELS: usize = 1 << 20;
+// What a text takes besides its bytes.
+const PER_TEXT: usize = 24;
 
 /// How much of a message of the second version is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,8 +101,21 @@ impl<'a> Symbols<'a> {
         self.all.get(usize::try_from(number).ok()?).copied()
     }
 
+    // Ours: upstream has no limit.
+    fn check_length(&self, numbers: &[u64]) -> Result<(), String> {
+        let lengths = numbers.iter().map(|number| self.get(*number).map_or(0, <[u8]>::len));
+        let length = lengths.fold(0_usize, |sum, length| sum.saturating_add(length + PER_TEXT));
+        match length > LONGEST_LABELS {
+            true => Err(format!(
+                "labels of {length} bytes, more than {LONGEST_LABELS} are not taken"
+            )),
+            false => Ok(()),
+        }
+    }
+
     // Numbers of names and values in turn, in the sender's order. `Err` is upstream's text.
     fn pairs(&self, numbers: &[u64]) -> Result<Vec<(String, String)>, String> {
+        self.check_length(numbers)?;
         let (pairs, rest) = numbers.as_chunks::<2>();
         if !rest.is_empty() {
             return Err(format!("invalid labelRefs length {}", numbers.len()));
@@ -226,6 +244,12 @@ impl WriteReceiver {
         latest: i64,
         outcome: &mut Outcome,
     ) -> bool {
+        if let Err(mistake) = symbols.check_length(&series.labels) {
+            self.invalid_labels
+                .add((series.samples.len() + series.histograms.len()) as f64);
+            outcome.mistake(mistake);
+            return false;
+        }
         // A number outside of the table hashes as nothing, but is never noted, so that nothing is found by it.
         let is_whole = series.labels.iter().all(|number| symbols.get(*number).is_some());
         let texts = series

@@ -56,6 +56,32 @@ fn write(db: &cupola_tsdb::Tsdb, receiver: &WriteReceiver, message: &[u8]) -> (W
 }
 
 #[test]
+fn symbols_that_are_named_again_and_again_do_not_fill_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = crate::testing::open(dir.path(), NOW);
+    let receiver = WriteReceiver::new(&Registry::default());
+    let many: Vec<u8> = [1, 2].into_iter().chain([3, 4].repeat(40_000)).collect();
+    let (written, result) = write(&db, &receiver, &request(&[(&many, &[(2, sample(NOW, 1.0, 0))])]));
+    assert_eq!(written, Written::default());
+    let told = result.unwrap_err();
+    assert!(
+        told.starts_with("labels of ") && told.ends_with("more than 1048576 are not taken"),
+        "{told}"
+    );
+    // An exemplar's are refused, too; its sample is written.
+    let mut exemplar = Vec::new();
+    bytes(&mut exemplar, 1, &many);
+    exemplar.extend([3 << 3, 1]);
+    let (written, result) = write(
+        &db,
+        &receiver,
+        &request(&[(&[1, 2], &[(2, sample(NOW, 1.0, 0)), (4, exemplar)])]),
+    );
+    assert_eq!((written.samples, written.exemplars), (1, 0));
+    assert!(result.unwrap_err().contains("labels of "));
+}
+
+#[test]
 fn what_can_be_written_is_and_the_rest_is_told() {
     use cupola_storage::Queryable as _;
     let dir = tempfile::tempdir().unwrap();
