@@ -39,6 +39,8 @@ pub const ALERTMANAGER_VERSION: &str = "0.34.0";
 
 // What one request may bring.
 const LARGEST_BODY: usize = 64 << 20;
+// In which it must have come, so that one that never does holds no connection for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 // Of events in one answer, unless the request says otherwise, and at most.
 const SOME_EVENTS: usize = 1_000;
 const MOST_EVENTS: usize = 20_000;
@@ -349,8 +351,12 @@ async fn body_of(parts: &Parts, body: Body, what: &str) -> Result<Bytes, Refusal
         let message = format!("unsupported media type {quoted}, only [application/json] are allowed");
         return Err(Refusal::schema(415, message));
     }
-    axum::body::to_bytes(body, LARGEST_BODY).await.map_err(|error| {
-        let message = format!("parsing {what} body from \"\" failed, because {error} (at most {LARGEST_BODY} bytes)");
-        Refusal::schema(400, message)
-    })
+    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, LARGEST_BODY)).await;
+    let reason = match read {
+        Ok(Ok(body)) => return Ok(body),
+        Ok(Err(error)) => format!("{error} (at most {LARGEST_BODY} bytes)"),
+        Err(_) => format!("it did not come within {BODY_TIMEOUT:?}"),
+    };
+    let message = format!("parsing {what} body from \"\" failed, because {reason}");
+    Err(Refusal::schema(400, message))
 }

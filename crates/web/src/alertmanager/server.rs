@@ -220,14 +220,13 @@ async fn around(State(server): State<Arc<Server>>, request: Request, next: Next)
     let began = Instant::now();
     let path = request.extensions().get::<MatchedPath>();
     let handler = path.map_or("other", MatchedPath::as_str).replace("{id}", "{silenceID}");
-    let method = request.method().as_str().to_lowercase();
+    let method = counted_method(request.method());
     let is_get = request.method() == Method::GET;
     let is_api = request.uri().path().starts_with("/api/v2/");
     let has_origin = request.headers().contains_key(header::ORIGIN);
     let telemetry = &server.telemetry;
-    if is_get {
-        telemetry.in_flight.add(1.0);
-    }
+    // Also where the client goes away, which ends this future.
+    let in_flight = is_get.then(|| InFlight::begin(&telemetry.in_flight));
     let is_preflight =
         request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     let mut response = if is_api && is_preflight {
@@ -240,22 +239,52 @@ async fn around(State(server): State<Arc<Server>>, request: Request, next: Next)
     } else {
         next.run(request).await
     };
-    if is_get {
-        telemetry.in_flight.add(-1.0);
-        if is_api && response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            telemetry.refused.inc();
-        }
+    drop(in_flight);
+    if is_get && is_api && response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        telemetry.refused.inc();
     }
     harden(response.headers_mut(), is_api, has_origin);
     let code = response.status();
     telemetry
         .seconds
-        .with(&[&handler, &method, code.as_str()])
+        .with(&[&handler, method, code.as_str()])
         .observe(began.elapsed().as_secs_f64());
     if let Some(size) = response.body().size_hint().exact() {
-        telemetry.bytes.with(&[&handler, &method]).observe(size as f64);
+        telemetry.bytes.with(&[&handler, method]).observe(size as f64);
     }
     response
+}
+
+// As Go's client library names methods: whoever invents some makes no series.
+fn counted_method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "get",
+        "PUT" => "put",
+        "HEAD" => "head",
+        "POST" => "post",
+        "DELETE" => "delete",
+        "CONNECT" => "connect",
+        "OPTIONS" => "options",
+        "NOTIFY" => "notify",
+        "TRACE" => "trace",
+        "PATCH" => "patch",
+        _ => "unknown",
+    }
+}
+
+struct InFlight<'a>(&'a Gauge);
+
+impl<'a> InFlight<'a> {
+    fn begin(gauge: &'a Gauge) -> Self {
+        gauge.add(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.add(-1.0);
+    }
 }
 
 fn harden(headers: &mut HeaderMap, is_api: bool, has_origin: bool) {

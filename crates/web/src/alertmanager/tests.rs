@@ -382,3 +382,62 @@ async fn bad_bodies_are_refused_and_never_panic() {
 }
 
 mod own;
+
+#[tokio::test]
+async fn methods_that_do_not_exist_make_no_series_each() {
+    let server = start(YAML, MatcherMode::Fallback, "", Ok(()));
+    for method in ["AAA", "AAB", "GET"] {
+        server.request(method, "/api/v2/status", "", "").await;
+    }
+    let metrics = server.get("/metrics").await.text;
+    assert!(!metrics.contains("aaa") && !metrics.contains("AAB"), "{metrics}");
+    let unknown = "alertmanager_http_request_duration_seconds_count{handler=\"/api/v2/status\",method=\"unknown\",code=\"405\"} 2";
+    assert!(metrics.contains(unknown), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_no_longer_counted_as_in_flight() {
+    let server = start(YAML, MatcherMode::Fallback, "", Ok(()));
+    let asking = Box::pin(server.get("/metrics"));
+    // It is asked, waits for another thread, and is dropped.
+    tokio::select! {
+        biased;
+        _ = asking => panic!("answered at once"),
+        () = std::future::ready(()) => {}
+    }
+    let metrics = server.get("/metrics").await.text;
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("alertmanager_http_requests_in_flight"));
+    assert_eq!(line, Some("alertmanager_http_requests_in_flight{method=\"get\"} 1"));
+}
+
+struct NeverComes;
+
+impl hyper::body::Body for NeverComes {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_comes_holds_no_connection_for_ever() {
+    let server = start(YAML, MatcherMode::Fallback, "", Ok(()));
+    for path in ["/api/v2/alerts", "/api/v2/silences", "/api/v2/receivers/test"] {
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .body(Body::new(NeverComes))
+            .unwrap();
+        let response = server.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}");
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("did not come within 60s"), "{text}");
+    }
+}
