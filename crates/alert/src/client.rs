@@ -35,6 +35,17 @@ struct Metrics {
     discovered: Gauge,
 }
 
+impl Metrics {
+    // Addresses come and go with discovery; their series go with them, as upstream.
+    fn forget(&self, name: &str) {
+        for counters in [&self.sent, &self.errors, &self.dropped] {
+            counters.remove(&[name]);
+        }
+        self.queue_length.remove(&[name]);
+        self.latency.remove(&[name]);
+    }
+}
+
 /// An alert on its way, and what it is called where it comes from.
 #[derive(Debug, Clone)]
 pub struct Posted {
@@ -253,6 +264,9 @@ impl AlertmanagerClients {
         }
         for gone in old {
             gone.stop.cancel();
+            if !state.clients.iter().any(|client| client.name == gone.name) {
+                self.metrics.forget(&gone.name);
+            }
         }
         self.metrics.discovered.set(state.clients.len() as f64);
     }
@@ -416,7 +430,9 @@ impl Sender {
             let batch: Vec<Posted> = {
                 let mut alerts = queue.alerts.lock();
                 let take = alerts.len().min(BATCH);
-                metrics.queue_length.with(&[&name]).set((alerts.len() - take) as f64);
+                if !stop.is_cancelled() {
+                    metrics.queue_length.with(&[&name]).set((alerts.len() - take) as f64);
+                }
                 alerts.drain(..take).collect()
             };
             if batch.is_empty() {
@@ -427,8 +443,12 @@ impl Sender {
             }
             let begun = Instant::now();
             let sent = post(&mut peer, &url, config.timeout, &batch).await;
-            metrics.latency.with(&[&name]).observe(begun.elapsed().as_secs_f64());
-            metrics.sent.with(&[&name]).add(batch.len() as f64);
+            // For an Alertmanager that is gone nothing is counted any more; what was queued for it is sent all the same.
+            let counts = !stop.is_cancelled();
+            if counts {
+                metrics.latency.with(&[&name]).observe(begun.elapsed().as_secs_f64());
+                metrics.sent.with(&[&name]).add(batch.len() as f64);
+            }
             let posting = match &sent {
                 Ok(()) => Posting::Taken,
                 Err(error) => Posting::Failed(error),
@@ -438,8 +458,10 @@ impl Sender {
                 Ok(()) => failing = false,
                 Err(error) => {
                     // Firing alerts come again by themselves, so nothing is queued anew, as upstream.
-                    metrics.errors.with(&[&name]).add(batch.len() as f64);
-                    metrics.dropped.with(&[&name]).add(batch.len() as f64);
+                    if counts {
+                        metrics.errors.with(&[&name]).add(batch.len() as f64);
+                        metrics.dropped.with(&[&name]).add(batch.len() as f64);
+                    }
                     if !failing {
                         warn!(alertmanager = %name, alerts = batch.len(), error, "cannot send alerts");
                     }
@@ -497,5 +519,40 @@ impl<'a> PostedAlert<'a> {
             ends_at: rfc3339(alert.ends_at),
             generator_url: &alert.generator_url,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cupola_config::parse_prometheus;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_alertmanager_that_is_gone_leaves_no_series() {
+        let (registry, stop) = (Registry::default(), CancellationToken::new());
+        let clients = AlertmanagerClients::new(&registry, stop.clone());
+        let apply = |targets: &str| {
+            let yaml = format!("alerting:\n  alertmanagers:\n  - static_configs: [{{targets: [{targets}]}}]\n");
+            let config = parse_prometheus(&yaml, Path::new("p.yml")).unwrap();
+            clients.apply(&config.alerting.alertmanagers);
+            clients.send(&[]);
+        };
+        let series = |address: &str| {
+            let families = registry.snapshot();
+            let series = families.iter().flat_map(|family| &family.series);
+            let labels = series.flat_map(|(labels, _)| labels);
+            labels.filter(|(_, value)| value.contains(address)).count()
+        };
+        apply("'a.invalid:1', 'b.invalid:1'");
+        let of_one = series("//b.invalid:1/");
+        assert!(of_one >= 4, "{of_one} series");
+        apply("'b.invalid:1'");
+        assert_eq!((series("//a.invalid:1/"), series("//b.invalid:1/")), (0, of_one));
+        stop.cancel();
+        clients.stopped().await;
+        assert_eq!(series("//a.invalid:1/"), 0);
     }
 }

@@ -110,7 +110,10 @@ pub(crate) async fn run(inner: Arc<Inner>, group: Arc<Group>, id: GroupId, wait:
         }
         let mut state = inner.state.lock();
         if group.alerts.lock().is_empty() {
-            state.groups.remove(&id);
+            // After a reload another one may be in its place.
+            if state.groups.get(&id).is_some_and(|known| Arc::ptr_eq(known, &group)) {
+                state.groups.remove(&id);
+            }
             return;
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -19,6 +20,8 @@ pub struct FaultyFs {
     reading: Arc<Mutex<()>>,
     // How large the disk is; None is not known.
     capacity: Arc<Mutex<Option<u64>>>,
+    // Whether syncing a folder fails.
+    failing_folders: Arc<AtomicBool>,
 }
 
 impl FaultyFs {
@@ -33,6 +36,11 @@ impl FaultyFs {
     /// Says how large the disk is, in bytes; nothing comes of it otherwise. Not known at first.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         *self.capacity.lock() = bytes;
+    }
+
+    /// Lets syncing folders fail, or not any more.
+    pub fn set_failing_folder_syncs(&self, fail: bool) {
+        self.failing_folders.store(fail, Ordering::Release);
     }
 
     /// Lets `bytes` more be appended, then fails; `None` lifts the limit.
@@ -148,6 +156,9 @@ impl Vfs for FaultyFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.failing_folders.load(Ordering::Acquire) {
+            return Err(io::Error::other("the folder cannot be synced"));
+        }
         RealFs.sync_dir(dir)
     }
 

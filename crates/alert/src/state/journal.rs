@@ -162,8 +162,9 @@ impl Journal {
                 self.replaceable.push(self.number);
             }
             self.file = Some(begun?);
-            vfs.sync_dir(dir)?;
+            // Before anything else can fail: what is torn later is cut off behind so many bytes.
             self.bytes = MAGIC.len() as u64;
+            vfs.sync_dir(dir)?;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         if let Err(error) = file.append(records) {

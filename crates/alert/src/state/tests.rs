@@ -116,6 +116,25 @@ fn a_journal_is_read_to_its_torn_end() {
 }
 
 #[test]
+fn a_torn_record_takes_nothing_before_it_away_where_the_journal_began_badly() {
+    let dir = tempfile::tempdir().unwrap();
+    let faulty = Arc::new(FaultyFs::default());
+    let vfs: Arc<dyn Vfs> = faulty.clone();
+    let (disk, _) = Disk::open(vfs.clone(), dir.path().to_owned()).unwrap();
+    // The file is there, and nobody knows whether its name will be after a power cut.
+    faulty.set_failing_folder_syncs(true);
+    disk.keep_alerts([alert("A", 1)].iter());
+    faulty.set_failing_folder_syncs(false);
+    disk.keep_alerts([alert("B", 2)].iter());
+    faulty.set_budget(Some(3));
+    disk.keep_alerts([alert("C", 3)].iter());
+    faulty.set_budget(None);
+    disk.keep_alerts([alert("D", 4)].iter());
+    let found = Disk::open(vfs, dir.path().to_owned()).unwrap().1;
+    assert_eq!(found.alerts, [alert("B", 2), alert("D", 4)]);
+}
+
+#[test]
 fn a_snapshot_replaces_the_journals_and_keeps_what_comes_meanwhile() {
     let vfs = disk();
     let (disk, _) = open(&vfs).unwrap();
