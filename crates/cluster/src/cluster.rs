@@ -293,12 +293,15 @@ impl Inner {
         }
         let name = &hello.own.name;
         let now = Instant::now();
-        let (joined, known) = {
+        let (joined, known, replaced) = {
             let mut table = self.table.lock();
             let joined = table.join(hello, from, outbox.clone(), now)?;
             let address = table.alive().into_iter().find(|p| p.name == *name);
-            (joined, address)
+            (joined, address, table.take_replaced())
         };
+        for gone in replaced {
+            self.metrics.pings.remove(&[&gone]);
+        }
         if joined.is_new {
             self.metrics.joined.inc();
             let address = known.as_ref().map(|p| p.address.to_string()).unwrap_or_default();
@@ -441,8 +444,8 @@ async fn dial(inner: Arc<Inner>, address: SocketAddr) {
     loop {
         changes.mark_unchanged();
         let (is_candidate, is_reached) = {
-            let table = inner.table.lock();
-            (table.is_candidate(address), table.is_reached(address))
+            let mut table = inner.table.lock();
+            (table.is_dialled(address), table.is_reached(address))
         };
         if !is_candidate || inner.leaving.is_cancelled() {
             return;

@@ -1,6 +1,6 @@
 //! Who is there. No input and output, no clock of its own: the same calls give the same table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +78,10 @@ pub(crate) struct Table {
     label: String,
     members: BTreeMap<String, Member>,
     candidates: HashMap<SocketAddr, Candidate>,
+    // Where a task looks for a member: until it notices that the candidate is gone it needs no second one beside it.
+    dialled: HashSet<SocketAddr>,
+    // Members in whose place another one came.
+    replaced: Vec<String>,
     next_link: u64,
     /// Whether the named peers have been looked up.
     pub is_resolved: bool,
@@ -91,6 +95,8 @@ impl Table {
             label,
             members: BTreeMap::new(),
             candidates: HashMap::new(),
+            dialled: HashSet::new(),
+            replaced: Vec::new(),
             next_link: 0,
             is_resolved: false,
         }
@@ -147,8 +153,14 @@ impl Table {
             self.members.remove(&name);
         }
         // So it is where a member of another name has been and is no more.
-        self.members
-            .retain(|other, old| *other == name || old.address != address || !old.links.is_empty());
+        let replaced = &mut self.replaced;
+        self.members.retain(|other, old| {
+            let stays = *other == name || old.address != address || !old.links.is_empty();
+            if !stays {
+                replaced.push(other.clone());
+            }
+            stays
+        });
         self.next_link += 1;
         let link = self.next_link;
         let member = self.members.entry(name).or_insert_with(|| Member {
@@ -337,7 +349,7 @@ impl Table {
                 useful: now,
             },
         );
-        true
+        self.dialled.insert(address)
     }
 
     /// Only these addresses are named from now on.
@@ -345,6 +357,20 @@ impl Table {
         for (address, candidate) in &mut self.candidates {
             candidate.is_named = named.contains(address);
         }
+    }
+
+    /// Whether a task that looks for a member at this address goes on. Where not, the next one may begin.
+    pub(crate) fn is_dialled(&mut self, address: SocketAddr) -> bool {
+        let goes_on = self.candidates.contains_key(&address);
+        if !goes_on {
+            self.dialled.remove(&address);
+        }
+        goes_on
+    }
+
+    /// Members that are no more because another one came in their place, once each.
+    pub(crate) fn take_replaced(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.replaced)
     }
 
     /// Whether somebody still has to look after an address.
@@ -491,6 +517,32 @@ mod tests {
         assert_eq!(table.failed(), 1);
         table.sweep(after(90), PATIENCE, FORGET);
         assert_eq!(table.failed(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_member_that_goes_and_comes_back_is_looked_for_by_one_task_only() {
+        let (mut table, now) = (table(), Instant::now());
+        let a = at("10.0.0.2:9094");
+        assert!(table.add_candidate(a, false, now));
+        let who = hello("a", 2, "10.0.0.2:9094");
+        let joined = table.join(&who, at(FROM), Arc::default(), now).unwrap();
+        assert!(table.leave("a", joined.link) && !table.is_candidate(a));
+        // The task of before has not noticed yet, and goes on.
+        assert!(!table.add_candidate(a, false, now));
+        assert!(table.is_dialled(a));
+        // Where it has, there is another one.
+        let joined = table.join(&who, at(FROM), Arc::default(), now).unwrap();
+        assert!(table.leave("a", joined.link) && !table.is_dialled(a));
+        assert!(table.add_candidate(a, false, now));
+        // Of one that comes back under another name the old one's is told, so that its series end.
+        let joined = table.join(&who, at(FROM), Arc::default(), now).unwrap();
+        table.unlink("a", joined.link);
+        assert!(table.take_replaced().is_empty());
+        table
+            .join(&hello("b", 3, "10.0.0.2:9094"), at(FROM), Arc::default(), now)
+            .unwrap();
+        assert_eq!(table.take_replaced(), ["a"]);
+        assert!(table.take_replaced().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
