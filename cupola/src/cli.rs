@@ -413,6 +413,12 @@ mod tests {
     }
 
     #[test]
+    fn a_feature_that_works_is_not_said_to_have_no_effect() {
+        let settings = parsed("prometheus --enable-feature=st-storage,use-start-timestamps,no-such-thing").unwrap();
+        assert_eq!(settings.ignored, ["enable-feature=no-such-thing"]);
+    }
+
+    #[test]
     fn prometheus_listens_on_as_many_addresses_as_wanted() {
         let flags = "--web.listen-address=:1 --web.listen-address 127.0.0.1:2 --web.config.file=web.yml";
         let settings = parsed(&format!("prometheus {flags}")).unwrap();

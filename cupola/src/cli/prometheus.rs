@@ -365,6 +365,8 @@ const FEATURES: &[&str] = &[
     "promql-per-step-stats",
     "type-and-unit-labels",
     "otlp-native-delta-ingestion",
+    "st-storage",
+    "use-start-timestamps",
 ];
 
 // Blocks of seconds would be folders by the thousand.
