@@ -1,14 +1,17 @@
 //! `--cluster.*`: the members of a cluster of Alertmanagers, wired together.
 
+mod tls;
+
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use cupola_alert::CLUSTER_KEYS;
-use cupola_cluster::{Cluster, ClusterOptions, TcpNetwork, advertised, random_name};
+use cupola_cluster::{Cluster, ClusterOptions, Network, TcpNetwork, advertised, random_name};
 use cupola_env::Clock;
 use cupola_metrics::Registry;
+use cupola_net::MemberTls;
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -21,19 +24,14 @@ const LOOK_UP: Duration = Duration::from_secs(2);
 pub(crate) struct Bound {
     settings: ClusterSettings,
     listener: StdListener,
+    tls: Option<MemberTls>,
 }
 
 impl Bound {
     /// Takes the port; nothing, where no cluster is wanted.
     pub(crate) fn new(settings: Option<&ClusterSettings>) -> Result<Option<Self>> {
         let Some(settings) = settings else { return Ok(None) };
-        if let Some(file) = &settings.tls_config {
-            bail!(
-                "--cluster.tls-config={}: this version cannot encrypt what the members say to each other; leave the flag \
-                 out and keep the cluster's port to a private network",
-                file.display()
-            );
-        }
+        let tls = settings.tls_config.as_deref().map(tls::load).transpose()?;
         let address = settings.listen;
         let listener = StdListener::bind(address).with_context(|| {
             format!(
@@ -47,6 +45,7 @@ impl Bound {
         Ok(Some(Self {
             settings: settings.clone(),
             listener,
+            tls,
         }))
     }
 
@@ -78,6 +77,7 @@ impl Bound {
             listen = %listen,
             advertise = %advertise,
             peers = settings.peers.join(","),
+            tls = self.tls.is_some(),
             "member of a cluster"
         );
         let options = ClusterOptions {
@@ -86,12 +86,12 @@ impl Bound {
             peers: settings.peers,
             ..settings.options
         };
-        Ok(Cluster::new(
-            options,
-            Arc::new(TcpNetwork::new(listener)),
-            registry,
-            &CLUSTER_KEYS,
-        ))
+        let tcp = TcpNetwork::new(listener);
+        let network: Arc<dyn Network> = match self.tls {
+            None => Arc::new(tcp),
+            Some(tls) => Arc::new(tls::TlsNetwork::new(tcp, tls, registry)),
+        };
+        Ok(Cluster::new(options, network, registry, &CLUSTER_KEYS))
     }
 }
 

@@ -32,7 +32,7 @@ const SUSPICION_PROBES: u32 = 4;
 const SETTLED_LOOKS: u32 = 3;
 // Connections of others at once.
 const MOST_INBOUND: usize = 128;
-// Addresses whose refusal was logged.
+// Refusals that were logged: addresses and reasons.
 const MOST_REFUSED: usize = 64;
 // How long leaving may take.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -133,7 +133,7 @@ pub(crate) struct Inner {
     // Goes up with every change of the members.
     changes: watch::Sender<u64>,
     settled: watch::Sender<bool>,
-    refused: Mutex<HashSet<IpAddr>>,
+    refused: Mutex<HashSet<(IpAddr, String)>>,
     tasks: TaskTracker,
 }
 
@@ -338,8 +338,8 @@ impl Inner {
     pub(crate) fn refused(&self, from: SocketAddr, reason: &str) {
         self.metrics.refused.inc();
         let mut refused = self.refused.lock();
-        if refused.len() < MOST_REFUSED && refused.insert(from.ip()) {
-            warn!(from = %from, reason, "a connection to the cluster's port was refused; further ones from there are only counted");
+        if refused.len() < MOST_REFUSED && refused.insert((from.ip(), reason.to_owned())) {
+            warn!(from = %from, reason, "a connection to the cluster's port was refused; further ones from there for that reason are only counted");
         } else {
             debug!(from = %from, reason, "a connection to the cluster's port was refused");
         }

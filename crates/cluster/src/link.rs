@@ -21,6 +21,9 @@ use crate::wire::{self, Frame, HEAD, Hello, LARGEST_FRAME, LARGEST_HELLO, MAGIC}
 const BATCH_BYTES: usize = 256 << 10;
 // How much is taken from a stream at once, whatever it says will come.
 const STEP: usize = 64 << 10;
+// How somebody begins who speaks TLS, and how he refuses somebody who does not: records of TLS 1.0 to 1.3.
+const TLS_HANDSHAKE: &[u8] = &[0x16, 3];
+const TLS_REFUSAL: [u8; HEAD] = [0x15, 3, 3, 0];
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -84,6 +87,9 @@ pub(crate) async fn accepted(inner: &Arc<Inner>, stream: Box<dyn Stream>, from: 
         let mut stream = inner.network.welcome(stream).await?;
         let mut magic = [0; MAGIC.len()];
         stream.read_exact(&mut magic).await?;
+        if magic.starts_with(TLS_HANDSHAKE) {
+            return Err(invalid("it speaks TLS, and this member has no --cluster.tls-config"));
+        }
         if magic != *MAGIC {
             return Err(invalid(
                 "what comes is not this protocol; only Cupola's members understand each other",
@@ -315,7 +321,11 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin), largest: usize) -> io
         body.reserve(step);
         let mut part = (&mut *stream).take(step as u64);
         if part.read_buf(&mut body).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            // As a length it would be 200 KB, of which nothing comes.
+            return Err(match head {
+                TLS_REFUSAL => invalid("it speaks TLS, and this member has no --cluster.tls-config"),
+                _ => io::ErrorKind::UnexpectedEof.into(),
+            });
         }
     }
     let frame = Frame::decode(body.freeze());
@@ -365,5 +375,8 @@ mod tests {
         let error = read_frame(&mut bytes, LARGEST_FRAME).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert!(matches!(read_frame(&mut &[][..], 10).await, Ok(None)));
+        let mut refused: &[u8] = &[0x15, 3, 3, 0, 2, 2, 40];
+        let error = read_frame(&mut refused, LARGEST_HELLO).await.unwrap_err().to_string();
+        assert!(error.contains("--cluster.tls-config"), "{error}");
     }
 }

@@ -11,6 +11,7 @@
 //! [`PrometheusConfig::not_yet`], never silently dropped.
 
 pub mod alertmanager;
+mod cluster;
 pub mod common;
 mod error;
 mod files;
@@ -27,6 +28,7 @@ pub mod web;
 mod yaml;
 
 pub use alertmanager::{AlertmanagerConfig, load_alertmanager, parse_alertmanager};
+pub use cluster::{ClusterTls, parse_cluster_tls};
 pub use common::{ByteSize, NameScheme, Secret};
 pub use error::{ConfigError, ConfigErrors, ConfigWarning};
 pub use files::{DiskFiles, Files, MemoryFiles};

@@ -238,26 +238,31 @@ fn stamps(tls: &TlsConfig) -> Vec<Stamp> {
 /// # Errors
 /// [`NetError::Certificate`] names the file that cannot be used.
 pub fn tls_of(config: &TlsConfig) -> Result<Tls, NetError> {
-    Tls::new(&read_tls(config)?)
+    tls_with(config, &|path| read(path).map(String::into_bytes))
 }
 
-fn read_tls(tls: &TlsConfig) -> Result<TlsOptions, NetError> {
+/// As [`tls_of`], its files read by `read`.
+pub(crate) fn tls_with(config: &TlsConfig, read: &dyn Fn(&Path) -> Result<Vec<u8>, NetError>) -> Result<Tls, NetError> {
+    Tls::new(&read_tls(config, read)?)
+}
+
+fn read_tls(tls: &TlsConfig, read: &dyn Fn(&Path) -> Result<Vec<u8>, NetError>) -> Result<TlsOptions, NetError> {
     let pem = |source: &PemSource| match source {
         PemSource::Inline(text) => Ok(("inline".to_owned(), text.clone().into_bytes())),
-        PemSource::File(path) => Ok((path.display().to_string(), read(path)?.into_bytes())),
+        PemSource::File(path) => Ok((path.display().to_string(), read(path)?)),
     };
     let client = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
             let (cert_file, cert) = pem(cert)?;
-            let key_file = match key {
-                SecretSource::Inline(_) => "inline".to_owned(),
-                SecretSource::File(path) => path.display().to_string(),
+            let (key_file, key) = match key {
+                SecretSource::Inline(secret) => ("inline".to_owned(), secret.expose().as_bytes().to_vec()),
+                SecretSource::File(path) => (path.display().to_string(), read(path)?),
             };
             Some(ClientPem {
                 cert_file,
                 cert,
                 key_file,
-                key: expose(key)?.into_bytes(),
+                key,
             })
         }
         _ => None,

@@ -2,9 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cupola_config::common::{SecretSource, TlsVersion};
@@ -21,14 +19,13 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, RootCertStore, ServerConfig,
     SignatureScheme, SupportedCipherSuite,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
+use crate::encrypted::{Encrypted, HTTP2};
 use crate::san::subject_alt_names;
 
-const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 // What Go's server says to whoever speaks HTTP where it expects TLS.
 const PLAIN_HTTP: &[u8] = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
@@ -102,7 +99,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// Where the client gives up, is refused, or speaks no TLS that we do.
-    pub async fn accept(&self, mut stream: TcpStream) -> io::Result<ServerStream> {
+    pub async fn accept(&self, mut stream: TcpStream) -> io::Result<Encrypted<TcpStream>> {
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -116,8 +113,13 @@ impl ServerTls {
                 "client sent an HTTP request to an HTTPS server",
             ));
         }
+        self.shake(stream).await
+    }
+
+    /// As [`ServerTls::accept`] for any stream; who speaks no TLS is told nothing.
+    pub(crate) async fn shake<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<Encrypted<S>> {
         match self.0.accept(stream).into_fallible().await {
-            Ok(stream) => Ok(ServerStream(stream)),
+            Ok(stream) => Ok(Encrypted::new(stream)),
             Err((error, stream)) => {
                 // The alert that says why is written by now.
                 linger(stream).await;
@@ -129,7 +131,7 @@ impl ServerTls {
 
 // Ends a connection so that the client hears what was said last: closing one whose bytes were not read takes that away. In TLS
 // 1.3 a client that is refused for its certificate has sent its request already.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let ending = async {
         stream.shutdown().await?;
         let mut rest = [0; 4096];
@@ -147,38 +149,6 @@ async fn linger(mut stream: TcpStream) {
 impl std::fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerTls").finish_non_exhaustive()
-    }
-}
-
-/// A client's connection, after the handshake.
-#[derive(Debug)]
-pub struct ServerStream(TlsStream<TcpStream>);
-
-impl ServerStream {
-    /// Whether the two agreed on HTTP/2; else it is HTTP/1.1.
-    #[must_use]
-    pub fn is_http2(&self) -> bool {
-        self.0.get_ref().1.alpn_protocol() == Some(HTTP2)
-    }
-}
-
-impl AsyncRead for ServerStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for ServerStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) const FLAGS: &[Flag] = &[
     (
         "cluster.tls-config",
         "",
-        "Not supported by this version: a file named here is refused.",
+        "Path to the file that has the members speak TLS to each other.",
     ),
     (
         "cluster.label",

@@ -1,7 +1,7 @@
 //! The file of `--web.config.file` (Prometheus's exporter-toolkit): TLS, passwords and headers of our own listeners.
 
 mod bcrypt;
-mod tls;
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::path::Path;

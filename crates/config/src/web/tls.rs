@@ -185,7 +185,7 @@ const CURVES: [(&str, Known<Curve>); 5] = [
 ];
 
 /// Reads the section, which begins at `pos`; `None` where it asks for no TLS, or for nothing that can be done.
-pub(super) fn read(reader: &Reader<'_>, pos: Pos, node: &Node, http2: bool) -> Option<WebTls> {
+pub(crate) fn read(reader: &Reader<'_>, pos: Pos, node: &Node, http2: bool) -> Option<WebTls> {
     let section = reader.section(node, "web.TLSConfig");
     if let Some(node) = section.get("key") {
         reader.mark_secret(node);

@@ -6,40 +6,29 @@
 
 mod bucket;
 mod passwords;
-mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use cupola_config::{ConfigErrors, ConfigWarning, WebConfig, parse_web_config};
-use cupola_net::ServerTls;
+use cupola_net::{ServerTls, Snapshot, Watched};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use tracing::{error, info, warn};
 
 use bucket::Bucket;
 use passwords::{Credentials, Passwords, Verdict};
-use watch::{Snapshot, Watch};
-
-// A file that was written in this time is perhaps not yet whole.
-const SETTLE: Duration = Duration::from_millis(20);
-// A disk that hangs delays a request by this much, and no further one.
-const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// The file of `--web.config.file`, in force. Cloning shares it.
 #[derive(Clone)]
 pub struct WebConfigFile(Arc<Inner>);
 
 struct Inner {
-    path: PathBuf,
-    current: ArcSwap<Front>,
-    watch: Watch,
+    files: Watched<Front>,
     passwords: Passwords,
 }
 
@@ -57,12 +46,8 @@ impl WebConfigFile {
     /// # Errors
     /// Every mistake with its place, in exporter-toolkit's words where it has some.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let mut snapshot = Snapshot::default();
-        let front = Front::read(path, &mut snapshot, None)?;
         Ok(Self(Arc::new(Inner {
-            path: path.to_path_buf(),
-            current: ArcSwap::from_pointee(front),
-            watch: Watch::new(snapshot),
+            files: Watched::load(path, Front::read, Box::new(tell))?,
             passwords: Passwords::default(),
         })))
     }
@@ -70,18 +55,18 @@ impl WebConfigFile {
     /// What of the file in force has no effect, or another one than may be expected.
     #[must_use]
     pub fn warnings(&self) -> Vec<ConfigWarning> {
-        self.0.current.load().config.warnings.clone()
+        self.0.files.last().config.warnings.clone()
     }
 
     /// Whether it asks for TLS; this does not change while the server runs.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        self.0.current.load().tls.is_some()
+        self.0.files.last().tls.is_some()
     }
 
     /// Whether it offers HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
-        let front = self.0.current.load();
+        let front = self.0.files.last();
         front.tls.is_some() && front.config.http2
     }
 
@@ -91,47 +76,19 @@ impl WebConfigFile {
     }
 
     async fn current(&self) -> Arc<Front> {
-        if let Some(turn) = self.0.watch.turn() {
-            let inner = self.0.clone();
-            let looking = tokio::task::spawn_blocking(move || {
-                inner.look(|| std::thread::sleep(SETTLE));
-                drop(turn);
-            });
-            // Where it takes longer it goes on by itself, and nobody looks meanwhile.
-            let _ = tokio::time::timeout(LONGEST_LOOK, looking).await;
-        }
-        self.0.current.load_full()
+        self.0.files.current().await
     }
 }
 
-impl Inner {
-    // `settle` lets some time pass. Half a file may be a valid one, which asks for less: only what stays as it is counts.
-    fn look(&self, settle: impl FnOnce()) {
-        let mut seen = self.watch.seen();
-        if seen.is_current() {
-            return;
-        }
-        let old = self.current.load_full();
-        let mut snapshot = Snapshot::default();
-        let read = Front::read(&self.path, &mut snapshot, Some(&old));
-        settle();
-        if !snapshot.is_current() {
-            return;
-        }
-        // Whatever came of it: it is told once, and not again before something changes.
-        *seen = snapshot;
-        match read {
-            Ok(front) => {
-                for warning in &front.config.warnings {
-                    warn!(warning = %warning, "web configuration");
-                }
-                info!(file = %self.path.display(), "web configuration loaded");
-                self.current.store(Arc::new(front));
+fn tell(path: &Path, came: Result<&Front, &ConfigErrors>) {
+    match came {
+        Ok(front) => {
+            for warning in &front.config.warnings {
+                warn!(warning = %warning, "web configuration");
             }
-            Err(mistakes) => {
-                error!(%mistakes, "the web configuration cannot be used; the old one stays in force");
-            }
+            info!(file = %path.display(), "web configuration loaded");
         }
+        Err(mistakes) => error!(%mistakes, "the web configuration cannot be used; the old one stays in force"),
     }
 }
 

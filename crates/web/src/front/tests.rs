@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use axum::routing::get;
 use base64::Engine as _;
@@ -148,7 +150,7 @@ async fn a_file_that_breaks_opens_nothing_and_is_mended() {
         let began = std::time::Instant::now();
         loop {
             guarded.file.current().await;
-            if guarded.file.0.watch.seen().is_current() {
+            if guarded.file.0.files.is_seen() {
                 break;
             }
             assert!(began.elapsed() < LONGEST, "the file is not read again");
@@ -164,20 +166,17 @@ async fn a_file_that_breaks_opens_nothing_and_is_mended() {
 #[tokio::test]
 async fn a_file_that_is_being_written_does_not_count_yet() {
     let guarded = Guarded::new(&user("alice", "one"));
-    let look = |settle: &dyn Fn()| guarded.file.0.look(settle);
+    let look = |settle: &dyn Fn()| guarded.file.0.files.look(settle);
     let half = "http_server_config: {headers: {X-Frame-Options: deny}}\n";
     guarded.write(half);
     look(&|| guarded.write(&format!("{half}{}", user("alice", "two"))));
-    assert_eq!(guarded.file.0.current.load().config.users.len(), 1);
+    assert_eq!(guarded.file.0.files.last().config.users.len(), 1);
     assert!(
-        guarded.file.0.current.load().headers.is_empty(),
+        guarded.file.0.files.last().headers.is_empty(),
         "half a file is in force"
     );
     look(&|| {});
-    assert!(
-        !guarded.file.0.current.load().headers.is_empty(),
-        "the whole one is not"
-    );
+    assert!(!guarded.file.0.files.last().headers.is_empty(), "the whole one is not");
     assert_eq!(guarded.ask(None).await.status, 401);
     assert_eq!(guarded.ask(Some("alice:two")).await.status, 200);
 }
