@@ -250,7 +250,7 @@ impl Alertmanager {
             disk,
             cluster: options.cluster.clone(),
             events: EventLog::new(ms(options.history_retention)),
-            acks: Acks::default(),
+            acks: Acks::new(retention_ms, options.cluster.is_some()),
             recurring: Recurring::default(),
             history: Mutex::default(),
             sending: Mutex::default(),
@@ -397,7 +397,7 @@ impl Inner {
         self.metrics.received.with(&["firing", "v2"]).add(f64::from(firing));
         self.metrics.received.with(&["resolved", "v2"]).add(f64::from(resolved));
         if !over.is_empty() {
-            self.acks.end(over);
+            self.end_acknowledgements(over, now);
         }
         self.events.note(events);
         // In memory first: a snapshot that begins now has them, and what goes to the journal later comes once more.

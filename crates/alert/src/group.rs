@@ -136,6 +136,10 @@ impl Inner {
             return false;
         };
         if let Some(cluster) = &self.cluster {
+            if self.rests(group, &loaded, &plan).await {
+                Self::forget(group, &plan);
+                return true;
+            }
             // Whoever comes before this member tells, and lets it know; where nothing comes this one tells.
             let begin = Instant::now();
             cluster.turn().await;
@@ -160,12 +164,42 @@ impl Inner {
             all_sent &= turn.await.unwrap_or(false);
         }
         if all_sent {
-            // Resolved and told: forgotten, unless it was posted again meanwhile.
-            let mut alerts = group.alerts.lock();
-            alerts.retain(|id, alert| plan.over.get(id) != Some(&alert.updated_at));
-            group.suppressed.lock().retain(|id, _| alerts.contains_key(id));
+            Self::forget(group, &plan);
         }
         all_sent
+    }
+
+    // Resolved and told: forgotten, unless it was posted again meanwhile.
+    fn forget(group: &Group, plan: &Plan) {
+        let mut alerts = group.alerts.lock();
+        alerts.retain(|id, alert| plan.over.get(id) != Some(&alert.updated_at));
+        group.suppressed.lock().retain(|id, _| alerts.contains_key(id));
+    }
+
+    // Whether there is nothing to tell, so that no turn has to be waited for. What comes up meanwhile has not been waited
+    // for: told at the end of this wait it might come beside the message of another member.
+    async fn rests(self: &Arc<Self>, group: &Group, loaded: &Loaded, plan: &Plan) -> bool {
+        let channels = match plan.heard.is_empty() {
+            true => &[][..],
+            false => loaded.integrations.get(&*group.receiver).map_or(&[][..], Vec::as_slice),
+        };
+        let mut held = Vec::new();
+        for channel in channels {
+            let log = self.nflog.lock();
+            let told = log.get(&group.key, &group.receiver, channel.kind(), channel.index());
+            drop(log);
+            let reason = dedup::reason(told.as_deref(), &plan.news(channel, group.repeat_ms));
+            match (reason, told) {
+                (None, _) => {}
+                (Some(dedup::REMINDER), Some(told)) if !plan.acks.is_empty() => held.push(told),
+                _ => return false,
+            }
+        }
+        self.metrics.nflog.queries.add(channels.len() as f64);
+        for told in held {
+            self.hold(group, plan, &told).await;
+        }
+        true
     }
 
     // Sorting and matching thousands of alerts is no work for a thread that serves sockets.
@@ -304,6 +338,14 @@ impl Inner {
         let (mut plan, Some(mut reason_of)) = (plan.clone(), reason(&plan)) else {
             return true;
         };
+        let is_held = |plan: &Plan, reason| reason == dedup::REMINDER && !plan.acks.is_empty();
+        if is_held(&plan, reason_of)
+            && let Some(told) = &told
+        {
+            // See `rests`; here another integration has had something to tell.
+            self.hold(&group, &plan, told).await;
+            return true;
+        }
         if plan.has_waited
             && let Some(fresh) = self.planned(&group, &loaded).await
         {
@@ -317,8 +359,7 @@ impl Inner {
             }
         }
         let reason = reason_of;
-        if reason == dedup::REMINDER
-            && !plan.acks.is_empty()
+        if is_held(&plan, reason)
             && let Some(told) = &told
         {
             self.hold(&group, &plan, told).await;
@@ -362,13 +403,17 @@ impl Inner {
         let inner = self.clone();
         let keeping = move || {
             let entry = inner.nflog.lock().record(entry, repeat_ms);
-            if let Some(disk) = &inner.disk {
-                disk.keep_entry(&entry);
-            }
-            inner.share(replicate::NFLOG, &entry.encode());
+            inner.keep_and_share(&entry);
         };
         // A panic there would have been told; the message has been sent all the same.
         let _ = self.runtime.spawn_blocking(keeping).await;
+    }
+
+    fn keep_and_share(&self, entry: &Entry) {
+        if let Some(disk) = &self.disk {
+            disk.keep_entry(entry);
+        }
+        self.share(replicate::NFLOG, &entry.encode());
     }
 
     // Leaves out a reminder, as all that fires is acknowledged.
@@ -376,11 +421,13 @@ impl Inner {
         // What was told must not be forgotten meanwhile, or it would be told as something new.
         let keep_ms = self.retention_ms.min(group.repeat_ms.saturating_mul(2));
         if told.expires_at.saturating_sub(plan.now) < keep_ms / 2 {
-            let entry = Entry {
-                expires_at: plan.now.saturating_add(keep_ms),
-                ..told.clone()
+            let (inner, told, until) = (self.clone(), told.clone(), plan.now.saturating_add(keep_ms));
+            let keeping = move || {
+                if let Some(entry) = inner.nflog.lock().prolong(&told, until) {
+                    inner.keep_and_share(&entry);
+                }
             };
-            self.record(entry, group.repeat_ms).await;
+            let _ = self.runtime.spawn_blocking(keeping).await;
         }
         let held_at = group.held_at.load(Ordering::Relaxed);
         if plan.now.saturating_sub(held_at) >= group.repeat_ms {

@@ -139,6 +139,22 @@ impl NotificationLog {
         entry
     }
 
+    /// Keeps an entry for longer, where it is still the one that counts. Returns what there is then.
+    pub(crate) fn prolong(&mut self, told: &Entry, expires_at: i64) -> Option<Arc<Entry>> {
+        let index = usize::try_from(told.index).ok()?;
+        let get = |log: &Self| log.get(&told.group_key, &told.receiver, &told.integration, index);
+        if get(self)?.at != told.at {
+            return None;
+        }
+        let entry = Entry {
+            // So that other members take it for the younger one.
+            at: told.at.saturating_add(1),
+            expires_at,
+            ..told.clone()
+        };
+        self.merge(entry, i64::MIN).then(|| get(self)).flatten()
+    }
+
     /// Forgets entries that have expired. Returns how many.
     pub(crate) fn collect_garbage(&mut self, now: i64) -> usize {
         let before = self.count;
@@ -255,6 +271,19 @@ mod tests {
         assert!(!log.merge(entry(20, &[]), 5000), "expired");
         assert_eq!((log.collect_garbage(1010), log.collect_garbage(1011)), (0, 1));
         assert!(log.get("{}:{}", "r", "webhook", 0).is_none());
+    }
+
+    #[test]
+    fn what_was_told_is_kept_for_longer_unless_something_else_has_been_told() {
+        let mut log = NotificationLog::default();
+        log.merge(entry(10, &[1]), 0);
+        let told = log.get("{}:{}", "r", "webhook", 0).unwrap();
+        let longer = log.prolong(&told, 5000).unwrap();
+        assert_eq!((longer.at, longer.expires_at, &*longer.firing), (11, 5000, &[1][..]));
+        // By another member: that its end was told.
+        log.merge(entry(20, &[]), 0);
+        assert_eq!(log.prolong(&longer, 9000), None);
+        assert!(log.get("{}:{}", "r", "webhook", 0).unwrap().firing.is_empty());
     }
 
     #[test]

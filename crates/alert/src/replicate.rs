@@ -1,5 +1,5 @@
-//! What the members of a cluster share: silences and the notification log. Alerts they do not share: whoever has alerts
-//! posts them to every member.
+//! What the members of a cluster share: silences, the notification log, definitions of recurring silences and
+//! acknowledgements. Alerts they do not share: whoever has alerts posts them to every member.
 
 use std::sync::{Arc, Weak};
 
@@ -9,13 +9,16 @@ use tracing::warn;
 
 use crate::dispatch::Inner;
 use crate::nflog::Entry;
+use crate::recurring::RECURRING_ANNOTATION;
 use crate::silences;
 
-/// The keys under which members of a cluster share silences and the notification log, Alertmanager's own.
-pub const CLUSTER_KEYS: [&str; 2] = [SILENCES, NFLOG];
+/// The keys under which members of a cluster share what they share. The first two are Alertmanager's own.
+pub const CLUSTER_KEYS: [&str; 4] = [SILENCES, NFLOG, RECURRING, ACKNOWLEDGEMENTS];
 
 pub(crate) const SILENCES: &str = "sil";
 pub(crate) const NFLOG: &str = "nfl";
+pub(crate) const RECURRING: &str = "rec";
+pub(crate) const ACKNOWLEDGEMENTS: &str = "ack";
 
 // The cluster lives in what it shares, so neither may hold the other for ever.
 struct Shared {
@@ -38,17 +41,32 @@ impl Replicated for Shared {
 
 /// Begins to share.
 pub(crate) fn join(cluster: &Cluster, inner: &Arc<Inner>) {
-    let silences = Shared {
-        inner: Arc::downgrade(inner),
-        snapshot: |inner| inner.silences.lock().snapshot(),
-        merge: Inner::merge_silences,
-    };
-    let nflog = Shared {
-        inner: Arc::downgrade(inner),
-        snapshot: |inner| inner.nflog.lock().snapshot(),
-        merge: Inner::merge_entries,
-    };
-    cluster.join(vec![(SILENCES, Arc::new(silences)), (NFLOG, Arc::new(nflog))]);
+    type Snapshot = fn(&Inner) -> Vec<Vec<u8>>;
+    type Merge = fn(&Inner, &[Bytes]) -> Vec<usize>;
+    // In this order they are sent: who hears which silences a definition has led to has them.
+    let channels: [(&'static str, Snapshot, Merge); 4] = [
+        (
+            SILENCES,
+            |inner| inner.silences.lock().snapshot(),
+            Inner::merge_silences,
+        ),
+        (NFLOG, |inner| inner.nflog.lock().snapshot(), Inner::merge_entries),
+        (RECURRING, |inner| inner.recurring.snapshot(), Inner::merge_recurring),
+        (
+            ACKNOWLEDGEMENTS,
+            |inner| inner.acks.snapshot(),
+            Inner::merge_acknowledgements,
+        ),
+    ];
+    let channels = channels.map(|(key, snapshot, merge)| {
+        let shared = Shared {
+            inner: Arc::downgrade(inner),
+            snapshot,
+            merge,
+        };
+        (key, Arc::new(shared) as Arc<dyn Replicated>)
+    });
+    cluster.join(channels.into());
 }
 
 impl Inner {
@@ -66,7 +84,7 @@ impl Inner {
             for (place, message) in messages.iter().enumerate() {
                 match silences::decode(message) {
                     // Most of what comes is known; its regular expressions are not looked at.
-                    Ok((raw, expires_at)) if known.is_younger(&raw.id, raw.updated_at) => {
+                    Ok((raw, expires_at)) if known.is_younger(&raw.id, raw.updated_at, raw.starts_at, raw.ends_at) => {
                         found.push((place, raw, expires_at));
                     }
                     Ok(_) => {}
@@ -84,10 +102,12 @@ impl Inner {
         }
         let now = self.clock.now_ms();
         let mut all = self.silences.lock();
-        let mut news = Vec::new();
+        let (mut news, mut has_recurring) = (Vec::new(), false);
         for (place, silence, expires_at) in usable {
+            let is_recurring = silence.annotations.contains_key(RECURRING_ANNOTATION);
             if all.merge(silence, expires_at, now) {
                 news.push(place);
+                has_recurring |= is_recurring;
             }
         }
         if let Some(disk) = &self.disk
@@ -99,6 +119,10 @@ impl Inner {
             let _ = disk.keep_silences(&messages);
         }
         drop(all);
+        if has_recurring {
+            // One may be of a shape that does not count any more.
+            self.make_recurring();
+        }
         self.metrics.silences.propagated.add(news.len() as f64);
         news
     }

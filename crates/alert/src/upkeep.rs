@@ -39,7 +39,7 @@ impl Inner {
                 log.merge(entry, now);
             }
         }
-        self.recurring.restore(found.recurring);
+        self.recurring.restore(found.recurring, now);
         let timeout = ms(self.loaded.lock().config.resolve_timeout);
         let mut restored = Vec::new();
         {

@@ -3,21 +3,29 @@
 //! What somebody asks for is kept beside the silences, and ordinary silences are made of it ahead of time: the one that is
 //! on and the next one. So whatever knows silences sees them: the API, amtool, the pages, other members of a cluster. One
 //! that somebody ends by hand stays ended; the next window makes another.
+//!
+//! Members of a cluster share the definitions, and each makes the silences: all of one window are the same to the byte,
+//! so whoever is there makes it, and it is never there twice.
 
+mod definition;
 mod schedule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use cupola_model::{MatchOp, Matcher};
 use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::dispatch::{Alertmanager, Inner};
+use crate::replicate;
 use crate::silences::{self, Silence, SilenceError, SilenceRequest, SilenceState};
 use crate::state::Disk;
 use cupola_wire::{Fields, Message, WireError};
 
+pub(crate) use definition::Definition;
+use definition::{Definitions, Removed};
 pub use schedule::Schedule;
 
 /// The annotation of a silence that names the recurring silence it was made of.
@@ -44,10 +52,15 @@ pub struct RecurringSilence {
     pub comment: String,
     /// When it was made or changed.
     pub updated_at: i64,
-    /// Counts its changes.
+    /// Grows with every change; of two shapes the one with the larger revision counts.
     revision: u64,
     /// The begin of the latest window of which a silence was made.
     made_until: i64,
+}
+
+// The id of the recurring silence of which one was made.
+fn maker(silence: &Silence) -> Option<&str> {
+    silence.annotations.get(RECURRING_ANNOTATION).map(String::as_str)
 }
 
 /// What somebody asks for: a new one, or another shape of one that exists.
@@ -72,8 +85,9 @@ impl RecurringSilence {
         self.schedule.windows(now)
     }
 
-    // The silence of one window. Its id follows from what it is made of, so that it cannot be made twice.
-    fn silence(&self, (starts_at, ends_at): (i64, i64), now: i64) -> Silence {
+    // The silence of one window. All of it follows from what it is made of, so that it cannot be made twice, not by another
+    // member of a cluster either; and whatever is done to it later is younger.
+    fn silence(&self, (starts_at, ends_at): (i64, i64)) -> Silence {
         let name = format!("{}/{}/{starts_at}", self.id, self.revision);
         let annotations = [
             (RECURRING_ANNOTATION.to_owned(), self.id.to_string()),
@@ -82,9 +96,9 @@ impl RecurringSilence {
         Silence {
             id: silences::named_uuid(&name).into(),
             matchers: self.matchers.clone(),
-            starts_at: starts_at.max(now),
+            starts_at: starts_at.max(self.updated_at),
             ends_at,
-            updated_at: now,
+            updated_at: self.updated_at,
             created_by: self.created_by.clone(),
             comment: self.comment.clone(),
             annotations: BTreeMap::from(annotations),
@@ -93,8 +107,7 @@ impl RecurringSilence {
 
     // Whether a silence was made of this one, in this shape or an older one.
     fn made(&self, silence: &Silence) -> bool {
-        let annotation = |name: &str| silence.annotations.get(name);
-        annotation(RECURRING_ANNOTATION).is_some_and(|id| **id == *self.id)
+        maker(silence).is_some_and(|id| *id == *self.id)
     }
 
     fn is_stale(&self, silence: &Silence) -> bool {
@@ -136,7 +149,8 @@ impl RecurringSilence {
     /// Reads one; what is inside may be of no use.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Result<Self, String>, WireError> {
         let mut matchers = Vec::new();
-        let (mut id, mut time_zone, mut created_by, mut comment) = Default::default();
+        let (mut id, mut time_zone, mut created_by, mut comment) =
+            (String::new(), String::new(), String::new(), String::new());
         let (mut bits, mut from, mut to, mut revision) = (0, 0, 0, 0);
         let (mut starts_at, mut ends_at, mut updated_at, mut made_until) = (0, 0, 0, 0);
         for field in Fields(bytes) {
@@ -157,6 +171,9 @@ impl RecurringSilence {
                 13 => made_until = value.time(number)?,
                 _ => {}
             }
+        }
+        if id.is_empty() {
+            return Ok(Err("it has no id".to_owned()));
         }
         let matchers = matchers
             .into_iter()
@@ -194,44 +211,59 @@ impl RecurringSilence {
     }
 }
 
-type All = BTreeMap<Arc<str>, Arc<RecurringSilence>>;
-
 /// All of them. Lock order: these, then the silences.
 #[derive(Default)]
 pub(crate) struct Recurring {
-    all: Mutex<All>,
+    all: Mutex<Definitions>,
 }
 
 impl Recurring {
     /// Takes what an earlier process left.
-    pub(crate) fn restore(&self, found: Vec<RecurringSilence>) {
+    pub(crate) fn restore(&self, found: Vec<Definition>, now: i64) {
         let mut all = self.all.lock();
         for one in found {
-            all.insert(one.id.clone(), Arc::new(one));
+            all.merge(one, now);
         }
+    }
+
+    /// All of them, also those that were deleted, as members of a cluster send them.
+    pub(crate) fn snapshot(&self) -> Vec<Vec<u8>> {
+        self.all.lock().encode()
     }
 }
 
-fn write(disk: Option<&Disk>, all: &All) -> Result<(), SilenceError> {
+fn write(disk: Option<&Disk>, all: &Definitions) -> Result<(), SilenceError> {
     let Some(disk) = disk else { return Ok(()) };
-    let messages: Vec<Vec<u8>> = all.values().map(|one| one.encode()).collect();
-    disk.write_recurring(&messages)
+    disk.write_recurring(&all.encode())
         .map_err(|error| SilenceError::Disk(error.to_string()))
 }
 
 impl Inner {
-    /// Makes the silences that are due, and ends those of older shapes. What cannot be done now is tried again.
+    /// Makes the silences that are due, and ends those of older shapes and of recurring silences that were deleted. What
+    /// cannot be done now is tried again.
     pub(crate) fn make_recurring(&self) {
         let mut all = self.recurring.all.lock();
+        let now = self.clock.now_ms();
+        let mut changed = all.forget(now);
         if all.is_empty() {
             return;
         }
-        let now = self.clock.now_ms();
         let mut keep = |messages: &[Vec<u8>]| self.keep_silences(messages);
-        let mut changed = false;
-        for one in all.values_mut() {
+        let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
+        {
             let mut silences = self.silences.lock();
-            let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
+            let is_orphan =
+                |silence: &Silence| maker(silence).is_some_and(|id| all.is_removed(id)) && !is_over(silence);
+            let orphans = silences.iter().filter(|s| is_orphan(s)).map(|s| s.id.clone());
+            let orphans: Vec<Arc<str>> = orphans.collect();
+            for id in orphans {
+                if let Err(error) = silences.expire(&id, now, &mut keep) {
+                    warn!(%id, %error, "the silence of a recurring silence that was deleted cannot be ended");
+                }
+            }
+        }
+        for one in all.there_mut() {
+            let mut silences = self.silences.lock();
             let stale = silences.iter().filter(|s| one.is_stale(s) && !is_over(s));
             let stale: Vec<Arc<str>> = stale.map(|s| s.id.clone()).collect();
             let ended = stale.iter().try_for_each(|id| silences.expire(id, now, &mut keep));
@@ -239,23 +271,61 @@ impl Inner {
             let due: Vec<_> = due.filter(|(begin, _)| *begin > one.made_until).collect();
             let mut until = one.made_until;
             let made = due.into_iter().try_for_each(|window| {
-                silences.make(one.silence(window, now), &mut keep)?;
+                silences.make(one.silence(window), &mut keep)?;
                 until = window.0;
                 Ok::<_, SilenceError>(())
             });
             drop(silences);
             if until != one.made_until {
                 Arc::make_mut(one).made_until = until;
+                // After the silences, so that whoever hears it has them.
+                self.share(replicate::RECURRING, &one.encode());
                 changed = true;
             }
             if let Err(error) = ended.and(made) {
                 warn!(id = %one.id, %error, "the silences of a recurring silence cannot be made");
             }
         }
-        // Where it fails, the ids of the silences keep them from being made again.
-        if changed && let Err(error) = write(self.disk.as_ref(), &all) {
-            warn!(%error, "the recurring silences cannot be written");
+        if changed || all.is_dirty {
+            self.write_recurring(&mut all);
         }
+    }
+
+    // Where it fails, the ids of the silences keep them from being made again, and the next turn tries it again.
+    fn write_recurring(&self, all: &mut Definitions) {
+        let written = write(self.disk.as_ref(), all);
+        if let Err(error) = &written
+            && !all.is_dirty
+        {
+            warn!(%error, "the recurring silences cannot be written; it is tried again");
+        }
+        all.is_dirty = written.is_err();
+    }
+
+    /// Takes definitions of another member, and makes what follows from them. Returns the places of those that are news.
+    pub(crate) fn merge_recurring(&self, messages: &[Bytes]) -> Vec<usize> {
+        let mut found = Vec::new();
+        for (place, message) in messages.iter().enumerate() {
+            match Definition::decode(message) {
+                Ok(Ok(definition)) => found.push((place, definition)),
+                Ok(Err(reason)) => warn!(reason, "a recurring silence of another member cannot be used"),
+                Err(error) => warn!(%error, "a recurring silence of another member cannot be read"),
+            }
+        }
+        let now = self.clock.now_ms();
+        let mut all = self.recurring.all.lock();
+        let news = found
+            .into_iter()
+            .filter_map(|(place, one)| all.merge(one, now).then_some(place));
+        let news: Vec<usize> = news.collect();
+        if !news.is_empty() {
+            self.write_recurring(&mut all);
+        }
+        drop(all);
+        if !news.is_empty() {
+            self.make_recurring();
+        }
+        news
     }
 }
 
@@ -263,7 +333,7 @@ impl Alertmanager {
     /// All recurring silences, the latest first; those that are over, too.
     #[must_use]
     pub fn recurring_silences(&self) -> Vec<Arc<RecurringSilence>> {
-        let mut all: Vec<_> = self.inner.recurring.all.lock().values().cloned().collect();
+        let mut all: Vec<_> = self.inner.recurring.all.lock().there().cloned().collect();
         all.sort_by(|a, b| (b.updated_at, &b.id).cmp(&(a.updated_at, &a.id)));
         all
     }
@@ -312,15 +382,16 @@ impl Alertmanager {
                 created_by: request.created_by,
                 comment: request.comment,
                 updated_at: now,
-                revision: old.as_ref().map_or(1, |old| old.revision + 1),
+                revision: revision(old.as_ref().map(|old| old.revision), now),
                 made_until: 0,
             });
-            let sample = made.silence((now, now), now);
+            let sample = made.silence((now, now));
             inner.silences.lock().check_size(&sample)?;
             let mut changed = all.clone();
-            changed.insert(made.id.clone(), made.clone());
+            changed.insert(made.clone());
             write(inner.disk.as_ref(), &changed)?;
             *all = changed;
+            inner.share(replicate::RECURRING, &made.encode());
             made
         };
         inner.make_recurring();
@@ -346,12 +417,23 @@ impl Alertmanager {
                 silences.expire(&id, now, &mut keep)?;
             }
         }
+        let removed = Removed {
+            revision: revision(Some(old.revision), now),
+            updated_at: now,
+            until: old.schedule.ends_at.max(now).saturating_add(inner.retention_ms),
+        };
         let mut changed = all.clone();
-        changed.remove(id);
+        changed.remove(&old.id, inner.cluster.is_some().then_some(removed));
         write(inner.disk.as_ref(), &changed)?;
         *all = changed;
+        inner.share(replicate::RECURRING, &removed.encode(&old.id));
         Ok(())
     }
+}
+
+// What is changed at two members at once has two revisions, unless that is in one millisecond.
+fn revision(old: Option<u64>, now: i64) -> u64 {
+    old.map_or(1, |old| old.saturating_add(1)).max(now.unsigned_abs())
 }
 
 #[cfg(test)]

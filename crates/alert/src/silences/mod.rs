@@ -2,6 +2,7 @@
 
 mod wire;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
@@ -265,10 +266,14 @@ impl Silences {
         self.cache.retain(|fingerprint, _| is_known(*fingerprint));
     }
 
-    /// Whether a silence of this id that was changed at `updated_at` is younger than what is known of it.
-    pub(crate) fn is_younger(&self, id: &str, updated_at: i64) -> bool {
-        let known = self.all.get(id);
-        known.is_none_or(|kept| kept.silence.updated_at < updated_at)
+    /// Whether a silence of this id in that shape takes the place of what is known of it: it was changed later, or in the
+    /// same millisecond and ends earlier, so that all members of a cluster choose the same.
+    pub(crate) fn is_younger(&self, id: &str, updated_at: i64, starts_at: i64, ends_at: i64) -> bool {
+        let rank = |updated_at, ends_at, starts_at| (updated_at, Reverse(ends_at), Reverse(starts_at));
+        let known = self.all.get(id).map(|kept| &kept.silence);
+        known.is_none_or(|known| {
+            rank(updated_at, ends_at, starts_at) > rank(known.updated_at, known.ends_at, known.starts_at)
+        })
     }
 
     /// Takes a silence from elsewhere: from disk, or from another member of a cluster. The younger one stays. Returns
@@ -277,8 +282,7 @@ impl Silences {
         if expires_at <= now {
             return false;
         }
-        let old = self.all.get(&silence.id).map(|kept| kept.silence.updated_at);
-        if old.is_some_and(|old| old >= silence.updated_at) {
+        if !self.is_younger(&silence.id, silence.updated_at, silence.starts_at, silence.ends_at) {
             return false;
         }
         self.put(silence, expires_at);

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{error, warn};
 
-use crate::acks::Acknowledgement;
+use crate::acks::Said;
 use crate::events::Event;
 use crate::nflog::Entry;
-use crate::recurring::RecurringSilence;
+use crate::recurring::Definition;
 use crate::silences;
 use crate::store::StoredAlert;
 use cupola_wire::{Fields, Message, WireError};
@@ -64,8 +64,8 @@ pub(crate) struct Found {
     pub entries: Vec<Entry>,
     pub alerts: Vec<StoredAlert>,
     pub events: Vec<Event>,
-    pub recurring: Vec<RecurringSilence>,
-    pub acks: Vec<Acknowledgement>,
+    pub recurring: Vec<Definition>,
+    pub acks: Vec<Said>,
 }
 
 /// The folder.
@@ -310,7 +310,7 @@ impl Found {
     }
 
     fn recurring(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        match RecurringSilence::decode(bytes)? {
+        match Definition::decode(bytes)? {
             Ok(recurring) => self.recurring.push(recurring),
             Err(reason) => warn!(reason, "a recurring silence of the state folder cannot be used"),
         }
@@ -318,7 +318,7 @@ impl Found {
     }
 
     fn acknowledgement(&mut self, bytes: &[u8]) -> Result<(), WireError> {
-        self.acks.push(Acknowledgement::decode(bytes)?);
+        self.acks.push(Said::decode(bytes)?);
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 //! The model: whoever has alerts posts them to every member that lives. Each alert's beginning and end is told at least
 //! once, whatever happens; exactly once where nothing does.
 
+mod shared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -30,8 +32,8 @@ impl Seeded {
 
 type Incoming = channel::UnboundedSender<(Box<dyn Stream>, SocketAddr)>;
 
-// A member's silences and its notification log, as bytes.
-type Known = (BTreeSet<Vec<u8>>, BTreeSet<Vec<u8>>);
+// A member's silences, its notification log, recurring silences and acknowledgements, as bytes.
+type Known = [BTreeSet<Vec<u8>>; 4];
 
 /// The links between hosts.
 struct World {
@@ -226,6 +228,7 @@ struct Member {
 }
 
 struct Run {
+    yaml: &'static str,
     world: Arc<World>,
     begin: Instant,
     skews: [i64; HOSTS as usize],
@@ -234,13 +237,20 @@ struct Run {
     processes: u64,
     // What was told, by the alert's name and whether it had begun (+) or ended (-).
     told: BTreeMap<String, usize>,
+    // The same, by whom and why.
+    log: Vec<String>,
     // Beginning and, where it has come, end of each alert, in true time.
     alerts: BTreeMap<String, (i64, Option<i64>)>,
 }
 
 impl Run {
     fn new(seed: u64, delay: u64, skews: [i64; HOSTS as usize]) -> Self {
+        Self::with(YAML, seed, delay, skews)
+    }
+
+    fn with(yaml: &'static str, seed: u64, delay: u64, skews: [i64; HOSTS as usize]) -> Self {
         let mut run = Self {
+            yaml,
             world: World::new(seed, delay),
             begin: Instant::now(),
             skews,
@@ -248,6 +258,7 @@ impl Run {
             members: BTreeMap::new(),
             processes: 0,
             told: BTreeMap::new(),
+            log: Vec::new(),
             alerts: BTreeMap::new(),
         };
         for host in 1..=HOSTS {
@@ -283,7 +294,7 @@ impl Run {
             skew_ms: self.skews[place],
         });
         let stop = CancellationToken::new();
-        let manager = Alertmanager::new(parsed(YAML), &[], options, clock, &registry, stop).unwrap();
+        let manager = Alertmanager::new(parsed(self.yaml), &[], options, clock, &registry, stop).unwrap();
         let sinks = fakes(&manager);
         let member = Member {
             manager,
@@ -313,6 +324,8 @@ impl Run {
                 for alert in &notification.alerts {
                     let mark = if alert.ends_at.is_some() { "-" } else { "+" };
                     let name = format!("{mark}{}", alert.labels.value("alertname"));
+                    let by = member.cluster.status().name;
+                    self.log.push(format!("{by} {name}: {}", notification.reason));
                     *self.told.entry(name).or_default() += 1;
                 }
             }
@@ -374,13 +387,42 @@ impl Run {
     fn states(&self) -> Vec<Known> {
         let of = |member: &Member| {
             let inner = &member.manager.inner;
-            let silences = inner.silences.lock().snapshot();
-            (
-                silences.into_iter().collect(),
-                inner.nflog.lock().snapshot().into_iter().collect(),
-            )
+            let all = [
+                inner.silences.lock().snapshot(),
+                inner.nflog.lock().snapshot(),
+                inner.recurring.snapshot(),
+                inner.acks.snapshot(),
+            ];
+            all.map(|messages| messages.into_iter().collect())
         };
         self.members.values().map(of).collect()
+    }
+
+    // All know the same.
+    #[track_caller]
+    fn assert_same(&self, when: &str) {
+        let states = self.states();
+        let kinds = ["silences", "entries", "recurring silences", "acknowledgements"];
+        for two in states.windows(2) {
+            for (kind, (a, b)) in kinds.iter().zip(two[0].iter().zip(&two[1])) {
+                let others: Vec<_> = a.symmetric_difference(b).map(|m| String::from_utf8_lossy(m)).collect();
+                assert!(others.is_empty(), "{when}: {kind} differ: {others:?}");
+            }
+        }
+    }
+
+    // What every member does twice a minute.
+    fn sweep(&self) {
+        for member in self.members.values() {
+            member.manager.inner.sweep_acknowledgements();
+            member.manager.inner.make_recurring();
+        }
+    }
+
+    // A member that lives.
+    fn any(&self, random: &mut Seeded) -> &Member {
+        let place = random.below(self.members.len() as u64) as usize;
+        self.members.values().nth(place).unwrap()
     }
 }
 
@@ -404,9 +446,8 @@ async fn three_members_tell_everything_once() {
             .flat_map(|n| [(format!("+a{n}"), 1), (format!("-a{n}"), 1)])
             .collect();
         assert_eq!(run.told, once, "seed {seed}");
-        let states = run.states();
-        assert!(states.windows(2).all(|two| two[0] == two[1]), "seed {seed}: {states:?}");
-        assert_eq!(states[0].1.len(), 8);
+        run.assert_same(&format!("seed {seed}"));
+        assert_eq!(run.states()[0][1].len(), 8);
     }
 }
 
@@ -416,14 +457,14 @@ async fn nothing_is_lost_whatever_happens_to_members_and_links() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(12);
-    let mut twice = 0;
+    let (mut twice, mut acked, mut recurred) = (0, 0, 0);
     for seed in 0..seeds {
         let mut random = Seeded(seed * 7919 + 11);
         let mut run = Run::new(seed, 300, [0, 700, -700]);
         run.go_on(5).await;
         let mut made = 0_usize;
         for _ in 0..40 {
-            match random.below(9) {
+            match random.below(12) {
                 0 => {
                     let (a, b) = (1 + random.below(3) as u8, 1 + random.below(3) as u8);
                     run.world.change(|links| {
@@ -449,10 +490,15 @@ async fn nothing_is_lost_whatever_happens_to_members_and_links() {
                         }
                     }
                 }
+                7 => acked += usize::from(shared::acknowledge_something(&run, &mut random)),
+                8 => recurred += usize::from(shared::recur_somehow(&run, &mut random)),
                 _ => {
                     run.fire(&format!("a{made}"));
                     made += 1;
                 }
+            }
+            if random.below(4) == 0 {
+                run.sweep();
             }
             run.go_on(1 + random.below(12)).await;
             if made > 3 && random.below(3) == 0 {
@@ -469,6 +515,8 @@ async fn nothing_is_lost_whatever_happens_to_members_and_links() {
             }
         }
         run.go_on(90).await;
+        run.sweep();
+        run.go_on(5).await;
         for (name, (_, ends_at)) in &run.alerts {
             assert!(
                 run.count(&format!("+{name}")) > 0,
@@ -486,12 +534,13 @@ async fn nothing_is_lost_whatever_happens_to_members_and_links() {
         assert!(made > 0, "seed {seed} tests nothing");
         twice += run.told.values().filter(|count| **count > 1).count();
         // All know the same again, and from now on everything is told once.
-        let states = run.states();
-        assert!(states.windows(2).all(|two| two[0] == two[1]), "seed {seed}: {states:?}");
+        run.assert_same(&format!("seed {seed}"));
+        shared::no_window_is_silenced_twice(&run);
         run.fire("last");
         run.go_on(60).await;
         assert_eq!(run.count("+last"), 1, "seed {seed}");
     }
+    assert!(acked > 0 && recurred > 0, "{acked} {recurred}");
     // Otherwise nothing was ever cut.
     assert!(twice > 0, "no schedule led to anything being told twice");
 }
@@ -606,5 +655,7 @@ async fn bytes_that_are_no_state_change_nothing() {
     cupola_testkit::fuzz(4_000, &corpus, &["b|c"], |message| {
         inner.merge_silences(&[bytes::Bytes::copy_from_slice(message)]);
         inner.merge_entries(&[bytes::Bytes::copy_from_slice(message)]);
+        inner.merge_recurring(&[bytes::Bytes::copy_from_slice(message)]);
+        inner.merge_acknowledgements(&[bytes::Bytes::copy_from_slice(message)]);
     });
 }
