@@ -120,6 +120,32 @@ impl Labels {
         Self { text: text.into() }
     }
 
+    /// The labels whose name `keep` accepts, with those of `own` in place of what has their names; an empty value of
+    /// `own` removes a label. The names of `own` ascend, each once.
+    #[must_use]
+    pub fn overlaid(&self, keep: impl Fn(&str) -> bool, own: &[Label<'_>]) -> Self {
+        let mut text = String::with_capacity(self.text.len() + 64);
+        let mut put = |(name, value): Label<'_>| {
+            if !value.is_empty() {
+                push_text(&mut text, name);
+                push_text(&mut text, value);
+            }
+        };
+        let mut own = own.iter().copied().peekable();
+        for (name, value) in self {
+            while let Some(before) = own.next_if(|(own_name, _)| *own_name < name) {
+                put(before);
+            }
+            match own.next_if(|(own_name, _)| *own_name == name) {
+                Some(instead) => put(instead),
+                None if keep(name) => put((name, value)),
+                None => {}
+            }
+        }
+        own.for_each(put);
+        Self { text: text.into() }
+    }
+
     /// The labels named in `names`, as `by (...)` groups.
     #[must_use]
     pub fn keeping<S: AsRef<str>>(&self, names: &[S]) -> Self {
@@ -165,7 +191,20 @@ fn push_text(out: &mut String, part: &str) {
     out.push_str(part);
 }
 
+#[inline]
 fn take_text<'a>(rest: &mut &'a str) -> Option<&'a str> {
+    let first = *rest.as_bytes().first()?;
+    if first & 64 == 0 {
+        // Almost all are shorter than 64 bytes.
+        let (part, after) = rest.get(1..)?.split_at_checked(usize::from(first))?;
+        *rest = after;
+        return Some(part);
+    }
+    take_long_text(rest)
+}
+
+#[cold]
+fn take_long_text<'a>(rest: &mut &'a str) -> Option<&'a str> {
     let mut len = 0_usize;
     let mut shift = 0;
     let mut used = 0;
@@ -191,6 +230,7 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = Label<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Label<'a>> {
         if self.rest.is_empty() {
             return None;
@@ -355,6 +395,43 @@ pub fn is_valid_legacy_metric_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn labels_laid_over_others_take_the_place_of_those_of_their_names() {
+        let sets = [
+            vec![],
+            vec![("a", "1")],
+            vec![("Z", "1"), ("__name__", "old"), ("job", "x"), ("zone", "z")],
+            vec![("__name__", "old"), ("a", "1"), ("b", "2"), ("c", "3")],
+        ];
+        let all = [
+            vec![],
+            vec![("__name__", "new")],
+            vec![("A", "0"), ("__name__", "new"), ("b", ""), ("job", "y"), ("zz", "9")],
+        ];
+        for labels in sets.map(Labels::from_pairs) {
+            for own in &all {
+                for keep in [|_: &str| true, |name: &str| name != "a" && name != METRIC_NAME] {
+                    let mut expected = labels.to_builder();
+                    expected.retain(|name, _| keep(name));
+                    for (name, value) in own {
+                        expected.set(name, value);
+                    }
+                    assert_eq!(labels.overlaid(keep, own), expected.build(), "{labels} {own:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_texts_come_back() {
+        let long = |n: usize| "é".repeat(n);
+        for n in [31, 32, 33, 63, 64, 2048, 5000] {
+            let labels = Labels::from_pairs([("a", long(n).as_str()), (long(n).as_str(), "b")]);
+            let back: Vec<_> = labels.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+            assert_eq!(back, [("a".to_owned(), long(n)), (long(n), "b".to_owned())]);
+        }
+    }
 
     #[test]
     fn labels_are_sorted_and_empty_values_are_left_out() {

@@ -1,6 +1,5 @@
 //! One group: its rules, evaluated one after another at one timestamp.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
@@ -121,11 +120,19 @@ pub(crate) struct Group {
 struct RuleState {
     alerts: Alerts,
     // What the last evaluation wrote; what is missing next time ends with a staleness marker.
-    written: LabelMap<Option<SeriesRef>>,
+    written: LabelMap<Written>,
     health: RuleHealth,
     error: Option<String>,
     seconds: f64,
     at: Option<i64>,
+}
+
+// One series that an evaluation wrote.
+#[derive(Clone, Copy)]
+struct Written {
+    series: Option<SeriesRef>,
+    // Whether the evaluation that goes on just now wrote it, too.
+    is_new: bool,
 }
 
 impl Group {
@@ -352,7 +359,7 @@ fn record_rule(
     let own: Vec<(&str, &str)> = own.into_iter().collect();
     let mut out: LabelMap<SampleValue> = HashMap::with_capacity_and_hasher(given.len(), RandomState::default());
     for (labels, value) in given {
-        if out.insert(with_labels(&labels, &own), value).is_some() {
+        if out.insert(labels.overlaid(|_| true, &own), value).is_some() {
             return Err("vector contains metrics with the same labelset after applying rule labels".to_owned());
         }
     }
@@ -410,17 +417,16 @@ pub(crate) fn hits(
     let RuleKind::Alerting { annotations, .. } = &rule.kind else {
         return Ok(HashMap::new());
     };
-    let mut hits: HashMap<Labels, Hit> = HashMap::new();
+    let mut hits = HashMap::new();
     let expander = template::Expander::new(ctx, alert, ts - offset_ms);
     for (labels, value) in ctx.query_floats(&rule.expr_text, &rule.expr, ts - offset_ms)? {
         let series = labels.without_name();
         let expand = |text: &str| expander.expand(text, &series, value);
-        let mut labels = series.to_builder();
-        for (name, value) in &rule.labels {
-            labels.set(name, &expand(value));
-        }
-        labels.set(ALERTNAME, alert);
-        let labels = labels.build();
+        let mut own: BTreeMap<&str, String> = BTreeMap::new();
+        own.extend(rule.labels.iter().map(|(name, value)| (name.as_str(), expand(value))));
+        own.insert(ALERTNAME, alert.to_owned());
+        let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let labels = series.overlaid(|_| true, &own);
         let annotations = Labels::from_pairs(annotations.iter().map(|(name, text)| (name, expand(text))));
         if hits
             .insert(
@@ -439,29 +445,6 @@ pub(crate) fn hits(
     Ok(hits)
 }
 
-/// `labels` with those of `own`, which are in order of their names, in place of what has their names; an empty value
-/// removes a label.
-fn with_labels(labels: &Labels, own: &[(&str, &str)]) -> Labels {
-    let (mut labels, mut own) = (labels.iter().peekable(), own.iter().copied().peekable());
-    Labels::from_pairs(
-        std::iter::from_fn(move || {
-            Some(match (labels.peek(), own.peek()) {
-                (Some((name, _)), Some((own_name, _))) => match name.cmp(own_name) {
-                    Ordering::Less => labels.next()?,
-                    Ordering::Greater => own.next()?,
-                    Ordering::Equal => {
-                        labels.next();
-                        own.next()?
-                    }
-                },
-                (Some(_), None) => labels.next()?,
-                (None, _) => own.next()?,
-            })
-        })
-        .filter(|(_, value)| !value.is_empty()),
-    )
-}
-
 pub(crate) fn check_limit(limit: u64, count: usize, what: &str) -> Result<(), String> {
     if limit > 0 && count as u64 > limit {
         return Err(format!("exceeded limit of {limit} with {count} {what}"));
@@ -478,12 +461,12 @@ fn write(
     ts: i64,
 ) -> Result<Option<String>, String> {
     let mut appender = ctx.storage.appender();
-    let mut written: LabelMap<Option<SeriesRef>> =
-        HashMap::with_capacity_and_hasher(series.len(), RandomState::default());
     let mut refused = 0_usize;
     let mut reason = None;
     for (labels, value) in series {
-        let known = state.written.remove(&labels).flatten();
+        // Where nothing comes or goes, a series costs one look-up.
+        let before = state.written.get_mut(&labels);
+        let known = before.as_ref().and_then(|before| before.series);
         let appended = match value {
             SampleValue::Float(value) => appender.append(known, &labels, ts, value),
             SampleValue::Histogram(histogram) => {
@@ -491,20 +474,28 @@ fn write(
                 appender.append_histogram(known, &labels, ts, histogram)
             }
         };
-        match appended {
-            Ok(series) => drop(written.insert(labels, Some(series))),
+        let series = match appended {
+            Ok(series) => Some(series),
             Err(error) => {
                 refused += 1;
                 reason = Some(error);
-                written.insert(labels, known);
+                known
             }
+        };
+        let now = Written { series, is_new: true };
+        match before {
+            Some(before) => *before = now,
+            None => drop(state.written.insert(labels, now)),
         }
     }
-    for (labels, known) in state.written.drain() {
-        // Refused only where something newer is there already: then the series has not ended.
-        let _ = appender.append(known, &labels, ts, STALE_NAN);
-    }
-    state.written = written;
+    state.written.retain(|labels, written| {
+        let goes_on = std::mem::take(&mut written.is_new);
+        if !goes_on {
+            // Refused only where something newer is there already: then the series has not ended.
+            let _ = appender.append(written.series, labels, ts, STALE_NAN);
+        }
+        goes_on
+    });
     appender.commit().map_err(|e| format!("cannot write the result: {e}"))?;
     Ok(reason.map(|reason| format!("{refused} samples of the result were refused: {reason}")))
 }

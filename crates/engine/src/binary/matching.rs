@@ -2,6 +2,7 @@
 
 use cupola_model::{Labels, is_stale_nan};
 use cupola_promql::{Binary, Expr, MatchCard, VectorMatching};
+use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::elements::{Element, Findings, Operand, Outcome};
@@ -21,6 +22,16 @@ pub(crate) fn match_key(matching: Option<&VectorMatching>) -> LabelKey {
     }
 }
 
+fn included(matching: Option<&VectorMatching>) -> Vec<&str> {
+    let mut names: Vec<&str> = matching
+        .into_iter()
+        .flat_map(|m| m.include.iter().map(String::as_str))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
 // Stands for "no series": the place of a fill value.
 const NONE: u32 = u32::MAX;
 
@@ -35,7 +46,8 @@ struct Group {
 struct Matcher<'m> {
     binary: &'m Binary,
     card: MatchCard,
-    include: &'m [String],
+    // In order, each once.
+    include: Vec<&'m str>,
     key: LabelKey,
     fill_one: Option<f64>,
     fill_many: Option<f64>,
@@ -49,7 +61,7 @@ struct Matcher<'m> {
 // The rows made so far, by labels.
 struct Output {
     rows: Vec<Row>,
-    by_labels: HashMap<Labels, usize>,
+    by_labels: HashMap<Labels, usize, RandomState>,
     steps: usize,
     // What the histograms of the rows occupy.
     bytes: usize,
@@ -86,7 +98,7 @@ impl Evaluator<'_> {
         let matcher = Matcher {
             binary,
             card,
-            include: matching.map_or(&[], |m| m.include.as_slice()),
+            include: included(matching),
             key: match_key(matching),
             // Upstream does not swap the fill values of `group_right` back: they go by the swapped sides.
             fill_one: matching.and_then(|m| m.fill_right),
@@ -133,7 +145,7 @@ impl Evaluator<'_> {
     ) -> Result<Output, QueryError> {
         let mut out = Output {
             rows: Vec::new(),
-            by_labels: HashMap::new(),
+            by_labels: HashMap::default(),
             steps: matcher.steps,
             bytes: 0,
         };
@@ -237,7 +249,15 @@ impl Matcher<'_> {
         };
         let (op, return_bool) = (self.binary.op, self.binary.return_bool);
         for many in group.many.iter().copied() {
-            let at = self.result_row(many, one, pairs, out);
+            let at = match (
+                group.many.as_slice(),
+                self.labels(&self.many, many),
+                self.labels(&self.one, one),
+            ) {
+                // Nothing of this group can be the same again.
+                ([_], Some(many), Some(one)) => out.row(self.result_labels(many, one), self.binary.return_bool),
+                _ => self.result_row(many, one, pairs, out),
+            };
             let is_shared = pairs.sources.get(&at).is_some_and(|sources| sources.len() > 1);
             let (Some(row), Some(result)) = (self.many.rows.get(many as usize), out.rows.get_mut(at)) else {
                 continue;
@@ -398,17 +418,21 @@ impl Matcher<'_> {
     }
 
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
-        let mut builder = many.to_builder();
-        if changes_metric(self.binary.op) {
-            builder.retain(|name, _| !is_metadata_label(name));
+        let matching = self
+            .binary
+            .matching
+            .as_ref()
+            .filter(|_| self.card == MatchCard::OneToOne);
+        let changes_metric = changes_metric(self.binary.op);
+        if matching.is_none() && !changes_metric && self.include.is_empty() {
+            return many.clone();
         }
-        if let (MatchCard::OneToOne, Some(matching)) = (self.card, &self.binary.matching) {
-            builder.retain(|name, _| matching.on == matching.labels.iter().any(|label| label == name));
-        }
-        for name in self.include {
-            builder.set(name, one.value(name));
-        }
-        builder.build()
+        let keep = |name: &str| {
+            let is_kept = matching.is_none_or(|m| m.on == m.labels.iter().any(|label| label == name));
+            is_kept && !(changes_metric && is_metadata_label(name))
+        };
+        let included: Vec<(&str, &str)> = self.include.iter().map(|name| (*name, one.value(name))).collect();
+        many.overlaid(keep, &included)
     }
 }
 

@@ -313,26 +313,3 @@ fn an_alert_fires_on_after_a_restart_as_keep_firing_for_says() {
         }
     }
 }
-
-#[test]
-fn a_rules_labels_take_the_place_of_those_of_the_series() {
-    let sets = [
-        vec![],
-        vec![("a", "1")],
-        vec![("Z", "1"), ("__name__", "old"), ("job", "x"), ("zone", "z")],
-        vec![("__name__", "old"), ("a", "1"), ("b", "2"), ("c", "3")],
-    ];
-    let all = [
-        vec![("__name__", "new")],
-        vec![("A", "0"), ("__name__", "new"), ("b", ""), ("job", "y"), ("zz", "9")],
-    ];
-    for labels in sets.map(Labels::from_pairs) {
-        for own in &all {
-            let mut expected = labels.to_builder();
-            for (name, value) in own {
-                expected.set(name, value);
-            }
-            assert_eq!(super::with_labels(&labels, own), expected.build(), "{labels}");
-        }
-    }
-}
