@@ -11,9 +11,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use cupola_tests::{
-    FakeTarget, Finished, Home, Prometheus, cupola, eventually, get, neighbour, repository, request, run, skip,
+    FakeTarget, Finished, Home, Pki, Prometheus, cupola, eventually, get, neighbour, repository, request, run, skip,
 };
-use https::{Https, Pki, USER, curl, listening, user};
+use https::{Https, USER, curl, listening, user};
 use serde_json::Value;
 
 const EMPTY: &str = "global: {scrape_interval: 1h}\n";

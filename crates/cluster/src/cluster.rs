@@ -133,6 +133,8 @@ pub(crate) struct Inner {
     // Goes up with every change of the members.
     changes: watch::Sender<u64>,
     settled: watch::Sender<bool>,
+    // When this process was last seen to run.
+    pulse: Mutex<Instant>,
     refused: Mutex<HashSet<(IpAddr, String)>>,
     tasks: TaskTracker,
 }
@@ -160,6 +162,7 @@ impl Cluster {
             channels: OnceLock::new(),
             changes: watch::Sender::new(0),
             settled: watch::Sender::new(false),
+            pulse: Mutex::new(Instant::now()),
             refused: Mutex::default(),
             tasks: TaskTracker::new(),
             options,
@@ -175,6 +178,7 @@ impl Cluster {
         if inner.channels.set(channels).is_err() {
             return;
         }
+        *inner.pulse.lock() = Instant::now();
         let tasks = &inner.tasks;
         tasks.spawn(inner.clone().until_stopped(accept(inner.clone())));
         tasks.spawn(inner.clone().until_stopped(refresh(inner.clone())));
@@ -208,7 +212,12 @@ impl Cluster {
         loop {
             let due = begin + self.wait();
             if Instant::now() >= due {
-                return;
+                // It may have been a long sleep.
+                if !self.inner.check_pulse() {
+                    return;
+                }
+                self.settled().await;
+                continue;
             }
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
@@ -218,8 +227,10 @@ impl Cluster {
         }
     }
 
-    /// Ends when the members are known and have sent what they have, at the latest after the settle timeout.
+    /// Ends when the members are known and have sent what they have, at the latest after the settle timeout. That is so
+    /// again after this process has stood still for so long that the others went on without it.
     pub async fn settled(&self) {
+        self.inner.check_pulse();
         let mut settled = self.inner.settled.subscribe();
         // An error is impossible, as the sender lives as long as this handle.
         let _ = settled.wait_for(|is| *is).await;
@@ -267,6 +278,29 @@ impl Inner {
 
     pub(crate) fn channels(&self) -> &[(&'static str, Arc<dyn Replicated>)] {
         self.channels.get().map_or(&[], Vec::as_slice)
+    }
+
+    // Whether this process has stood still (it was stopped, or the machine was) for so long that the others took it for
+    // failed. Then what they have told meanwhile is asked for anew before anything else is told.
+    fn check_pulse(self: &Arc<Self>) -> bool {
+        let slept = {
+            let mut pulse = self.pulse.lock();
+            let slept = pulse.elapsed();
+            if slept < self.options.patience() || self.channels.get().is_none() || self.leaving.is_cancelled() {
+                return false;
+            }
+            *pulse = Instant::now();
+            slept
+        };
+        warn!("this process has stood still for {slept:?}; it asks the other members for what they have");
+        self.settled.send_replace(false);
+        let boxes = self.table.lock().begin_anew(Instant::now());
+        for outbox in boxes {
+            outbox.close(None);
+        }
+        self.changed();
+        self.tasks.spawn(self.clone().until_stopped(settle_again(self.clone())));
+        true
     }
 
     /// The members, or what is known of them, are others than before.
@@ -554,6 +588,9 @@ async fn sweep(inner: Arc<Inner>) {
     let options = &inner.options;
     loop {
         tokio::time::sleep(options.probe_interval).await;
+        if !inner.check_pulse() {
+            *inner.pulse.lock() = Instant::now();
+        }
         let swept = |table: &mut Table| table.sweep(Instant::now(), options.patience(), options.reconnect_timeout);
         let failed = swept(&mut inner.table.lock());
         for name in &failed {
@@ -607,6 +644,20 @@ async fn settle(inner: Arc<Inner>) {
     } else {
         info!(elapsed = elapsed(), "gossip not settled but continuing anyway");
     }
+    inner.settled.send_replace(true);
+    inner.changed();
+}
+
+// Waits until whoever was there has sent what it has, or has failed.
+async fn settle_again(inner: Arc<Inner>) {
+    let mut changes = inner.changes.subscribe();
+    let settling = async {
+        while !inner.table.lock().is_whole() {
+            // An error is impossible, as the sender lives as long as `inner`.
+            let _ = changes.changed().await;
+        }
+    };
+    let _ = timeout(inner.options.settle_timeout, settling).await;
     inner.settled.send_replace(true);
     inner.changed();
 }

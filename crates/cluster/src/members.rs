@@ -431,6 +431,23 @@ impl Table {
         self.is_resolved && named().next().is_some() && named().all(is_there)
     }
 
+    /// Forgets all connections and returns their queues, which are to be closed. Members that were there get the time to
+    /// come back that they would have had from now on.
+    pub(crate) fn begin_anew(&mut self, now: Instant) -> Vec<Arc<Outbox>> {
+        let boxes = self.all_outboxes().cloned().collect();
+        for member in self.members.values_mut().filter(|m| m.failed_at.is_none()) {
+            member.links.clear();
+            member.heard = now;
+        }
+        boxes
+    }
+
+    /// Whether all members that are there are connected and have sent what they have.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut alive = self.members.values().filter(|m| m.failed_at.is_none());
+        alive.all(|m| m.links.iter().any(|l| l.is_synced))
+    }
+
     /// Whether all connections have brought what the other side has.
     pub(crate) fn is_synced(&self) -> bool {
         let mut linked = self.members.values().filter(|m| !m.links.is_empty());

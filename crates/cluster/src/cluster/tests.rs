@@ -281,6 +281,56 @@ async fn the_turn_comes_a_peer_timeout_after_each_member_before_and_sooner_when_
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_stood_still_asks_anew_before_it_goes_on() {
+    let cluster = alone(&[]);
+    cluster.join(Vec::new());
+    cluster.settled().await;
+    let address = SocketAddr::from(([10, 0, 0, 2], 9094));
+    let hello = Hello {
+        label: String::new(),
+        instance: 2,
+        own: Peer {
+            name: "a".to_owned(),
+            address,
+        },
+        members: Vec::new(),
+    };
+    let outbox = Arc::<Outbox>::default();
+    let link = cluster.inner.take_in(&hello, address, &outbox).unwrap();
+    cluster.inner.table.lock().synced("a", link);
+    // As long as the others would have waited for it.
+    *cluster.inner.pulse.lock() -= cluster.inner.options.patience();
+    let waiting = tokio::spawn({
+        let cluster = cluster.clone();
+        async move { cluster.settled().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!cluster.status().is_ready && !waiting.is_finished());
+    // Of the old connection nothing more is expected, and the member is still one.
+    assert_eq!(outbox.next().await, crate::outbox::Work::Last(None));
+    assert_eq!(cluster.status().peers.len(), 2);
+    cluster.inner.table.lock().synced("a", link);
+    cluster.inner.changed();
+    tokio::task::yield_now().await;
+    assert!(
+        !waiting.is_finished(),
+        "what came over the old connection does not count"
+    );
+    let again = cluster.inner.take_in(&hello, address, &Arc::default()).unwrap();
+    cluster.inner.table.lock().synced("a", again);
+    cluster.inner.changed();
+    waiting.await.unwrap();
+    assert!(cluster.status().is_ready);
+
+    // One that does not come back has failed after a while, and is not waited for.
+    *cluster.inner.pulse.lock() -= cluster.inner.options.patience();
+    let begin = Instant::now();
+    cluster.settled().await;
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(cluster.status().peers.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn settling_ends_by_itself() {
     let begin = Instant::now();
     let cluster = alone(&[]);

@@ -188,18 +188,20 @@ pub(super) fn cluster(env: &mut Env<'_>) -> Result<(), Failure> {
             .map(|peer| vec![text(&peer["address"]), text(&peer["name"])])
             .collect();
         peers.sort();
-        peers.insert(0, vec!["Address".to_owned(), "Name".to_owned()]);
-        let width = peers
-            .iter()
-            .filter_map(|row| row.first())
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-            + 2;
+        let widest = |column: usize| {
+            peers
+                .iter()
+                .filter_map(|row| row.get(column)?.chars().count().into())
+                .max()
+        };
+        let address_width = widest(0).unwrap_or(0).max("Address".len()) + 2;
+        // Padded behind, unlike the head.
+        let name_width = widest(1).unwrap_or(0) + 2;
         writeln!(env.out)?;
+        writeln!(env.out, "{:<address_width$}Name", "Address")?;
         for row in &peers {
             if let [address, name] = row.as_slice() {
-                writeln!(env.out, "{address:<width$}{name}")?;
+                writeln!(env.out, "{address:<address_width$}{name:<name_width$}")?;
             }
         }
     }

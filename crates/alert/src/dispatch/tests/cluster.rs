@@ -452,6 +452,29 @@ async fn three_members_tell_everything_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clocks_that_are_far_off_lose_nothing_and_contradict_each_other_only_so_long() {
+    let mut run = Run::new(9, 100, [0, 90_000, -90_000]);
+    run.go_on(10).await;
+    for n in 0..4 {
+        run.fire(&format!("a{n}"));
+        run.go_on(20).await;
+    }
+    for n in 0..4 {
+        run.resolve(&format!("a{n}"));
+        run.go_on(20).await;
+    }
+    // One member takes for over what fires for another one by its clock.
+    run.go_on(150).await;
+    for n in 0..4 {
+        let counts = [format!("+a{n}"), format!("-a{n}")].map(|what| run.count(&what));
+        assert!(counts.iter().all(|count| *count >= 1), "{counts:?}: {:?}", run.log);
+    }
+    let before = run.log.len();
+    run.go_on(60).await;
+    assert_eq!(run.log.len(), before, "{:?}", run.log);
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_is_lost_whatever_happens_to_members_and_links() {
     let seeds = std::env::var("CUPOLA_CLUSTER_SEEDS")
         .ok()

@@ -1,0 +1,513 @@
+//! Members of a cluster on loopback: with TLS, beside Debian's programs, and while one of them hangs, is slow or has a disk
+//! that is full. (`cluster.rs` has those that are cut apart and killed.)
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use cupola_tests::{
+    FakeServer, FakeTarget, Home, Pki, Prometheus, Reply, Request, Response, Server, TinyDisk, binary, cupola,
+    eventually, free_address, neighbour, request, run, skip,
+};
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+// Short enough that nobody waits long, and long enough for a machine that is busy with other tests.
+const QUICK: &str = "--cluster.gossip-interval=50ms --cluster.pushpull-interval=1s --cluster.probe-interval=500ms \
+                     --cluster.probe-timeout=1s --cluster.reconnect-interval=300ms --cluster.tcp-timeout=3s \
+                     --cluster.settle-timeout=20s";
+
+/// One member; `m0` comes first.
+struct Member {
+    server: Server,
+    gossip: SocketAddr,
+}
+
+impl Member {
+    fn get(&self, path: &str) -> Value {
+        self.server.get(path).json()
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        self.server.own_metric(name).unwrap_or(0.0)
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Response {
+        let headers = [("Content-Type", "application/json")];
+        request(
+            self.server.address(),
+            "POST",
+            path,
+            &headers,
+            body.to_string().as_bytes(),
+        )
+        .unwrap()
+    }
+
+    fn sees(&self) -> Option<Vec<String>> {
+        let status = self.get("/api/v2/status");
+        let peers = status["cluster"]["peers"].as_array()?.iter();
+        let names: Vec<String> = peers
+            .filter_map(|peer| Some(peer["name"].as_str()?.to_owned()))
+            .collect();
+        (status["cluster"]["status"] == "ready").then_some(names)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.server.pid()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    fn log_has(&self, part: &str) -> bool {
+        self.server.log().iter().any(|line| line.contains(part))
+    }
+
+    #[track_caller]
+    fn tells(&self, part: &str) {
+        eventually(30, &format!("the log has {part:?}"), || {
+            self.log_has(part).then_some(())
+        });
+    }
+}
+
+/// Members that have one configuration and one receiver.
+struct World {
+    home: Home,
+    sink: FakeServer,
+    peers: Vec<SocketAddr>,
+    flags: Vec<String>,
+}
+
+impl World {
+    fn new(count: usize, timing: &str, flags: &[&str]) -> Self {
+        Self::with(count, timing, flags, |_| Reply::status(200))
+    }
+
+    fn with(
+        count: usize,
+        timing: &str,
+        flags: &[&str],
+        reply: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let (home, sink) = (Home::new(), FakeServer::start(reply));
+        let yaml = format!(
+            "route: {{receiver: r, group_by: [alertname], {timing}, repeat_interval: 1h}}\n\
+             receivers:\n- name: r\n  webhook_configs: [{{url: '{}'}}]\n",
+            sink.url("/hook")
+        );
+        home.write("alertmanager.yml", &yaml);
+        Self {
+            home,
+            sink,
+            peers: (0..count).map(|_| free_address()).collect(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        }
+    }
+
+    fn storage(&self, member: usize) -> PathBuf {
+        self.home.path().join(format!("data{member}"))
+    }
+
+    fn member(&self, member: usize) -> Member {
+        self.start(&format!("m{member}"), self.peers[member], &self.storage(member), &[])
+    }
+
+    fn all(&self) -> Vec<Member> {
+        let members: Vec<Member> = (0..self.peers.len()).map(|member| self.member(member)).collect();
+        self.are_whole(&members);
+        members
+    }
+
+    fn start(&self, name: &str, gossip: SocketAddr, storage: &std::path::Path, flags: &[String]) -> Member {
+        let mut command = cupola(["alertmanager", "--web.listen-address=127.0.0.1:0"]);
+        command.args(QUICK.split_whitespace()).args(&self.flags).args(flags);
+        command.args(self.peers.iter().map(|peer| format!("--cluster.peer={peer}")));
+        command.args([
+            format!("--cluster.listen-address={gossip}"),
+            format!("--cluster.peer-name={name}"),
+            format!("--config.file={}", self.home.path().join("alertmanager.yml").display()),
+            format!("--storage.path={}", storage.display()),
+        ]);
+        let server = Server::start_reading(&mut command);
+        Member { server, gossip }
+    }
+
+    fn are_whole(&self, members: &[Member]) {
+        let names: Vec<String> = (0..members.len()).map(|member| format!("m{member}")).collect();
+        for member in members {
+            eventually(60, "every member knows the others", || {
+                (member.sees()? == names).then_some(())
+            });
+        }
+    }
+
+    // How often the beginning (+) and the end (-) of alerts were told.
+    fn told(&self, what: &str) -> usize {
+        let mut count = 0;
+        for message in self.sink.requests("/hook").iter().map(Request::json) {
+            for alert in message["alerts"].as_array().unwrap() {
+                let mark = if alert["status"] == "firing" { "+" } else { "-" };
+                count += usize::from(format!("{mark}{}", alert["labels"]["alertname"].as_str().unwrap()) == what);
+            }
+        }
+        count
+    }
+
+    fn is_told(&self, what: &str) {
+        eventually(60, &format!("{what} is told"), || (self.told(what) > 0).then_some(()));
+    }
+}
+
+fn fire<'a>(members: impl IntoIterator<Item = &'a Member>, name: &str) {
+    for member in members {
+        let posted = member.post("/api/v2/alerts", &json!([{"labels": {"alertname": name}}]));
+        assert_eq!(posted.status, 200, "{}", posted.text());
+    }
+}
+
+// Everybody has told of the ends, or seen that somebody has: the groups are gone.
+fn resolve(members: &[Member], names: &[&str]) {
+    for member in members {
+        let over = |name| json!({"labels": {"alertname": name}, "endsAt": "2020-01-01T00:00:00Z"});
+        let over: Vec<Value> = names.iter().map(over).collect();
+        assert_eq!(member.post("/api/v2/alerts", &Value::from(over)).status, 200);
+    }
+    are_idle(members);
+}
+
+fn are_idle(members: &[Member]) {
+    for member in members {
+        eventually(90, "nobody has anything left to tell", || {
+            (member.metric("alertmanager_dispatcher_aggregation_groups") == 0.0).then_some(())
+        });
+    }
+}
+
+fn silence(member: &Member, name: &str) -> Response {
+    let silence = json!({
+        "matchers": [{"name": "alertname", "value": name, "isRegex": false, "isEqual": true}],
+        "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z", "createdBy": "test", "comment": "cluster",
+    });
+    member.post("/api/v2/silences", &silence)
+}
+
+fn has_silence(member: &Member, id: &str) {
+    eventually(30, "the silence is there", || {
+        (member.server.get(&format!("/api/v2/silence/{id}")).status == 200).then_some(())
+    });
+}
+
+fn id_of(made: &Response) -> String {
+    assert_eq!(made.status, 200, "{}", made.text());
+    made.json()["silenceID"].as_str().unwrap().to_owned()
+}
+
+// A file of `--cluster.tls-config` that shows the certificate of `server`, and as a client that of `client`.
+fn tls(pki: &Pki, server: &str, client: Option<&str>) -> String {
+    let pair = |name: &str| {
+        let (cert, key) = (pki.path(&format!("{name}.crt")), pki.path(&format!("{name}.key")));
+        format!("  cert_file: {cert}\n  key_file: {key}\n")
+    };
+    let ca = pki.path("ca.crt");
+    let text = format!(
+        "tls_server_config:\n{}  client_ca_file: {ca}\n  client_auth_type: RequireAndVerifyClientCert\n\
+         tls_client_config:\n  ca_file: {ca}\n{}",
+        pair(server),
+        client.map(pair).unwrap_or_default()
+    );
+    pki.write(&format!("{server}-{}.yml", client.unwrap_or("none")), &text)
+}
+
+#[test]
+fn members_with_certificates_find_each_other_and_nobody_else_becomes_one() {
+    let Some(pki) = Pki::new() else { return };
+    let good = format!("--cluster.tls-config={}", tls(&pki, "server", Some("server")));
+    let world = World::new(2, "group_wait: 100ms, group_interval: 1s", &[&good]);
+    let members = world.all();
+    let id = id_of(&silence(&members[0], "quiet"));
+    has_silence(&members[1], &id);
+    let first = &members[0];
+    assert!(first.log_has("tls=true"), "{:?}", first.server.log());
+    let streams = "alertmanager_tls_transport_stream_connections_received_total";
+    let all: f64 = members.iter().map(|member| member.metric(streams)).sum();
+    assert!(all >= 1.0, "{all}");
+    let refused = || first.metric("cupola_cluster_connections_refused_total");
+
+    // Beside the flag that all have, the last one counts.
+    let stranger =
+        |name: &str, flags: &[String]| world.start(name, free_address(), &world.home.path().join(name), flags);
+    let config = |server: &str, client| vec![format!("--cluster.tls-config={}", tls(&pki, server, client))];
+    for (name, flags, at_first, at_stranger) in [
+        (
+            "no-certificate",
+            config("server", None),
+            "peer sent no certificates",
+            "CertificateRequired",
+        ),
+        (
+            "other-authority",
+            config("renewed", Some("stranger")),
+            "UnknownIssuer",
+            "UnknownCA",
+        ),
+        (
+            "no-tls",
+            vec!["--cluster.tls-config=".to_owned()],
+            "what comes is not TLS",
+            "--cluster.tls-config",
+        ),
+    ] {
+        let before = refused();
+        let stranger = stranger(name, &flags);
+        first.tells(at_first);
+        stranger.tells(at_stranger);
+        assert!(first.log_has("a connection to the cluster's port was refused"));
+        eventually(30, "it is counted", || (refused() > before).then_some(()));
+        let alone = eventually(60, "it has settled", || stranger.sees());
+        assert_eq!(alone, [name]);
+        assert!(stranger.metric("alertmanager_cluster_failed_peers") > 0.0);
+        assert_eq!(first.sees().unwrap(), ["m0", "m1"], "{name}");
+    }
+    // Whoever only looks whether the port is open has done nothing wrong.
+    let before = refused();
+    drop(TcpStream::connect(first.gossip).unwrap());
+    assert_eq!(id_of(&silence(&members[1], "later")).len(), 36);
+    assert_eq!(refused(), before);
+}
+
+#[test]
+fn a_cluster_without_tls_tells_a_member_with_it_what_is_wrong() {
+    let Some(pki) = Pki::new() else { return };
+    let world = World::new(1, "group_wait: 100ms, group_interval: 1s", &[]);
+    let plain = world.member(0);
+    let file = tls(&pki, "server", Some("server"));
+    let flags = [format!("--cluster.tls-config={file}")];
+    let encrypted = world.start("encrypted", free_address(), &world.home.path().join("e"), &flags);
+    plain.tells("it speaks TLS, and this member has no --cluster.tls-config");
+    encrypted.tells("a peer cannot be reached");
+    let alone = eventually(60, "it has settled", || plain.sees());
+    assert_eq!(alone, ["m0"]);
+}
+
+#[test]
+fn a_tls_configuration_that_cannot_be_used_stops_the_start_with_its_places() {
+    let Some(pki) = Pki::new() else { return };
+    let home = Home::new();
+    let config = home.write("alertmanager.yml", "route: {receiver: r}\nreceivers: [{name: r}]\n");
+    let (cert, key) = (pki.path("server.crt"), pki.path("client.key"));
+    let text = format!(
+        "tls_server_config:\n  cert_file: {cert}\n  key_file: {key}\ntls_client_config:\n  ca_file: none.crt\n"
+    );
+    let file = pki.write("bad.yml", &text);
+    let mut command = cupola(["alertmanager", "--web.listen-address=127.0.0.1:0"]);
+    command.args([
+        format!("--cluster.listen-address={}", free_address()),
+        format!("--cluster.tls-config={file}"),
+        format!("--config.file={}", config.display()),
+        format!("--storage.path={}", home.data().display()),
+    ]);
+    let done = run(&mut command, b"");
+    assert_eq!(done.code, Some(1), "{}", done.stderr);
+    let none = pki.path("none.crt");
+    for part in [
+        format!("{file}:3:3: failed to load X509KeyPair: tls: private key does not match public key"),
+        format!("{file}:5:3: open {none}: no such file or directory"),
+    ] {
+        assert!(done.stderr.contains(&part), "{part}: {}", done.stderr);
+    }
+    assert!(!home.data().exists(), "nothing was touched");
+}
+
+#[test]
+fn debians_prometheus_posts_to_all_members_and_one_message_arrives() {
+    let world = World::new(
+        3,
+        "group_wait: 100ms, group_interval: 1s",
+        &["--cluster.peer-timeout=6s"],
+    );
+    let members = world.all();
+    let target = FakeTarget::start("load 1\n");
+    let home = Home::new();
+    let rules = "groups:\n- name: g\n  interval: 250ms\n  rules:\n  - {alert: Load, expr: load > 10}\n";
+    let rules = home.write("rules.yml", rules);
+    let all: Vec<String> = members
+        .iter()
+        .map(|member| format!("'{}'", member.server.address()))
+        .collect();
+    let yaml = format!(
+        "global: {{scrape_interval: 250ms, evaluation_interval: 250ms}}\nrule_files: ['{}']\n\
+         alerting: {{alertmanagers: [{{static_configs: [{{targets: [{}]}}]}}]}}\n\
+         scrape_configs:\n- job_name: j\n  static_configs: [{{targets: ['{}']}}]\n",
+        rules.display(),
+        all.join(", "),
+        target.address()
+    );
+    let Some(_prometheus) = Prometheus::with_config(home, &yaml, &["--rules.alert.resend-delay=1s"]) else {
+        return;
+    };
+    target.set("load 20\n");
+    world.is_told("+Load");
+    for member in &members {
+        eventually(30, "every member has the alert", || {
+            let alerts = member.get("/api/v2/alerts");
+            (alerts[0]["labels"]["alertname"] == "Load").then_some(())
+        });
+    }
+    // Acknowledged at one, acknowledged at all.
+    let fingerprint = members[2].get("/api/v2/alerts")[0]["fingerprint"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let ack = json!({"fingerprint": fingerprint, "by": "ada", "note": "on it"});
+    let done = members[2].post("/api/v2/acknowledgements", &ack);
+    assert!(done.status < 300, "{}", done.text());
+    for member in &members {
+        eventually(30, "every member has the acknowledgement", || {
+            (member.get("/api/v2/acknowledgements")[0]["by"] == "ada").then_some(())
+        });
+    }
+    target.set("load 1\n");
+    world.is_told("-Load");
+    are_idle(&members);
+    for member in &members {
+        assert_eq!(member.get("/api/v2/acknowledgements"), json!([]));
+    }
+    assert_eq!((world.told("+Load"), world.told("-Load")), (1, 1));
+    assert_eq!(world.sink.requests("/hook").len(), 2);
+
+    // Who asks a member sees all of them, with Debian's amtool word for word as with ours.
+    let Some(amtool) = neighbour("amtool") else { return };
+    for output in ["simple", "extended", "json"] {
+        let args = ["cluster", "show", "-o", output];
+        let url = format!("--alertmanager.url={}", members[1].server.url());
+        let theirs = run(Command::new(&amtool).arg(&url).args(args), b"");
+        let ours = run(Command::new(binary()).args(["amtool", &url]).args(args), b"");
+        assert_eq!(
+            (theirs.code, ours.code),
+            (Some(0), Some(0)),
+            "{}{}",
+            theirs.stderr,
+            ours.stderr
+        );
+        assert_eq!(theirs.stdout, ours.stdout, "{output}");
+        if output == "extended" {
+            for (place, member) in members.iter().enumerate() {
+                let line = format!("{}  m{place}", member.gossip);
+                assert!(ours.stdout.contains(&line), "{line}: {}", ours.stdout);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_first_member_that_hangs_is_not_waited_for_long_and_does_not_repeat_what_was_told_meanwhile() {
+    let world = World::new(3, "group_wait: 2s, group_interval: 1s", &["--cluster.peer-timeout=10s"]);
+    let members = world.all();
+    // It has the alert already, and its group's timer runs out while it hangs.
+    fire(&members, "hung");
+    members[0].signal(Signal::STOP);
+    world.is_told("+hung");
+    for member in &members[1..] {
+        eventually(30, "the others have noticed", || {
+            (member.sees()? == ["m1", "m2"]).then_some(())
+        });
+    }
+    members[0].signal(Signal::CONT);
+    members[0].tells("stood still");
+    world.are_whole(&members);
+    resolve(&members, &["hung"]);
+    assert_eq!((world.told("+hung"), world.told("-hung")), (1, 1));
+    // It is the first again, and tells what comes now.
+    let before = members[0].metric("alertmanager_notifications_total");
+    fire(&members, "next");
+    world.is_told("+next");
+    assert!(members[0].metric("alertmanager_notifications_total") > before);
+}
+
+#[test]
+fn a_receiver_that_is_slow_for_the_first_member_is_told_by_the_next_and_not_by_the_third() {
+    // The first message is taken when the second one has come.
+    let (arrived, second) = mpsc::channel();
+    let (count, second) = (Mutex::new(0), Mutex::new(second));
+    let world = World::with(
+        3,
+        "group_wait: 100ms, group_interval: 30s",
+        &["--cluster.peer-timeout=4s"],
+        move |_| {
+            let place = {
+                let mut count = count.lock();
+                *count += 1;
+                *count
+            };
+            match place {
+                1 => drop(second.lock().recv_timeout(Duration::from_secs(60))),
+                _ => drop(arrived.send(())),
+            }
+            Reply::status(200)
+        },
+    );
+    let members = world.all();
+    fire(&members, "slow");
+    eventually(60, "the next one tells", || (world.told("+slow") == 2).then_some(()));
+    // The third one knows of it before its turn comes.
+    eventually(60, "the third one knows", || {
+        let heard = members[2].metric("alertmanager_nflog_gossip_messages_propagated_total");
+        (heard >= 1.0).then_some(())
+    });
+    // The third one's turn comes while its flush waits for it; when that is over it has told nothing.
+    eventually(60, "the third one has looked", || {
+        (members[2].metric("alertmanager_nflog_queries_total") >= 1.0).then_some(())
+    });
+    assert_eq!(members[2].metric("alertmanager_notifications_total"), 0.0);
+    assert_eq!(world.told("+slow"), 2);
+}
+
+#[test]
+fn a_member_whose_disk_is_full_tells_once_and_knows_what_the_others_know() {
+    let Some(disk) = TinyDisk::mount(2048) else {
+        return skip("mounting a file system needs root");
+    };
+    let world = World::new(
+        2,
+        "group_wait: 100ms, group_interval: 1s",
+        &["--cluster.peer-timeout=5s"],
+    );
+    let full = world.start("m0", world.peers[0], &disk.path().join("data"), &[]);
+    let members = [full, world.member(1)];
+    world.are_whole(&members);
+    disk.fill();
+    // What somebody asks of it cannot be kept, and is refused.
+    let refused = silence(&members[0], "mine");
+    assert!(
+        refused.status >= 400 && refused.text().contains("cannot be kept"),
+        "{}",
+        refused.text()
+    );
+    // What the other one has it has, too, in memory.
+    let id = id_of(&silence(&members[1], "quiet"));
+    has_silence(&members[0], &id);
+    for name in ["quiet", "loud"] {
+        fire(&members, name);
+    }
+    world.is_told("+loud");
+    resolve(&members, &["loud", "quiet"]);
+    assert_eq!(
+        (world.told("+loud"), world.told("-loud"), world.told("+quiet")),
+        (1, 1, 0)
+    );
+    assert!(
+        members[0].metric("alertmanager_notifications_total") >= 2.0,
+        "it is the first one all the same"
+    );
+    disk.free();
+    assert_eq!(
+        silence(&members[0], "mine").status,
+        200,
+        "it goes on once there is room"
+    );
+}
