@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cupola_metrics::Registry;
-use cupola_remote::{OtlpReceiver, RemoteReads};
+use cupola_remote::{OtlpDeltas, OtlpOptions, OtlpReceiver, RemoteReads};
 use cupola_storage::Queryable;
 use cupola_tsdb::Tsdb;
 use cupola_web::ReadLimits;
@@ -25,9 +25,19 @@ pub(crate) fn reads(tsdb: &Tsdb, own: Arc<dyn Queryable>, min_block_ms: i64) -> 
 /// Takes the metrics of OpenTelemetry, where that is enabled.
 pub(crate) fn otlp(settings: &Settings, registry: &Registry) -> Option<Arc<OtlpReceiver>> {
     let is_on = |name: &str| settings.features.iter().any(|feature| feature == name);
-    let native_delta = is_on("otlp-native-delta-ingestion");
+    let options = OtlpOptions {
+        lookback_ms: settings.lookback_ms,
+        deltas: if is_on("otlp-deltatocumulative") {
+            OtlpDeltas::Summed
+        } else if is_on("otlp-native-delta-ingestion") {
+            OtlpDeltas::Native
+        } else {
+            OtlpDeltas::Refused
+        },
+        type_and_unit_labels: is_on("type-and-unit-labels"),
+    };
     let enabled = settings.remote.otlp_receiver;
-    enabled.then(|| Arc::new(OtlpReceiver::new(registry, settings.lookback_ms, native_delta)))
+    enabled.then(|| Arc::new(OtlpReceiver::new(registry, options)))
 }
 
 /// How much others may read at once.

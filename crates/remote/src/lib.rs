@@ -18,7 +18,7 @@ mod send;
 mod testing;
 mod write;
 
-pub use otlp::{OtlpError, OtlpReceiver};
+pub use otlp::{OtlpDeltas, OtlpError, OtlpOptions, OtlpReceiver};
 pub use read::{LocalStart, ReadError, ReadQuestion, RemoteReads, read_mistakes};
 pub use send::{PushedMetrics, RemoteWriter, Sources, mistakes};
 pub use write::v2::Written;

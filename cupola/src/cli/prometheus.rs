@@ -367,6 +367,7 @@ const FEATURES: &[&str] = &[
     "otlp-native-delta-ingestion",
     "st-storage",
     "use-start-timestamps",
+    "otlp-deltatocumulative",
 ];
 
 // Blocks of seconds would be folders by the thousand.
@@ -501,6 +502,11 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         .flatten()
         .flat_map(|v| v.split(','));
     let features: Vec<String> = features.filter(|f| !f.is_empty()).map(str::to_owned).collect();
+    let both = ["otlp-deltatocumulative", "otlp-native-delta-ingestion"];
+    if both.iter().all(|name| features.iter().any(|feature| feature == name)) {
+        let text = "cannot enable otlp-deltatocumulative and otlp-native-delta-ingestion features at the same time";
+        return Err(Exit::mistake(text));
+    }
     let without_effect = features.iter().filter(|f| !FEATURES.contains(&f.as_str()));
     ignored.extend(without_effect.map(|f| format!("enable-feature={f}")));
     let is_agent = switch("agent")? || features.iter().any(|feature| feature == "agent");

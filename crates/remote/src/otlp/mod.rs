@@ -1,6 +1,7 @@
 //! OpenTelemetry's metrics (OTLP), received: an `ExportMetricsServiceRequest` becomes one batch, translated as Prometheus
 //! 3.14 does.
 
+mod cumulative;
 mod json;
 mod names;
 mod points;
@@ -13,10 +14,12 @@ use cupola_histogram::NativeHistogram;
 use cupola_metrics::{Counter, Registry};
 use cupola_model::{Labels, METRIC_NAME, MetricType, SeriesRef, go_quote};
 use cupola_storage::{AppendError, Appendable, Appender, CommitError, Exemplar, ExemplarError, Metadata};
+use cupola_wire::{Fields, Value, WireError};
+use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
 use tracing::debug;
 
-use cupola_wire::{Fields, Value, WireError};
+use cumulative::{Changes, Streams, Summed, stream_id};
 use names::{Kind, Namer};
 use points::{Point, Scope};
 use values::{attribute, text};
@@ -63,24 +66,52 @@ impl From<WireError> for OtlpError {
     }
 }
 
+/// How messages are received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OtlpOptions {
+    /// The engine's lookback, milliseconds: `target_info` gets a sample every half of it.
+    pub lookback_ms: i64,
+    /// What becomes of deltas.
+    pub deltas: OtlpDeltas,
+    /// Series get `__type__` and `__unit__` (feature `type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
+}
+
+/// What becomes of points that count since the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OtlpDeltas {
+    /// They are refused.
+    #[default]
+    Refused,
+    /// They are taken as they are (feature `otlp-native-delta-ingestion`).
+    Native,
+    /// They are summed up (feature `otlp-deltatocumulative`). The sums are not kept over a restart, and a stream of which
+    /// nothing is heard for five minutes begins anew; points that are older than those before are left out.
+    Summed,
+}
+
 /// Receives messages.
 pub struct OtlpReceiver {
-    lookback_ms: i64,
-    native_delta: bool,
+    options: OtlpOptions,
+    streams: Mutex<Streams>,
     late_exemplars: Counter,
+    late_deltas: Counter,
 }
 
 impl OtlpReceiver {
-    /// One for all senders. `target_info` gets a sample every half `lookback_ms`, the engine's lookback. `native_delta`
-    /// takes deltas as they are (feature `otlp-native-delta-ingestion`); they are refused else.
+    /// One for all senders.
     #[must_use]
-    pub fn new(registry: &Registry, lookback_ms: i64, native_delta: bool) -> Self {
+    pub fn new(registry: &Registry, options: OtlpOptions) -> Self {
         Self {
-            lookback_ms,
-            native_delta,
+            options,
+            streams: Mutex::default(),
             late_exemplars: registry.counter(
                 "prometheus_api_otlp_out_of_order_exemplars_total",
                 "The total number of received OTLP exemplars which were rejected because they were out of order.",
+            ),
+            late_deltas: registry.counter(
+                "cupola_otlp_late_deltas_total",
+                "Delta points that were left out because newer ones of their stream were there already.",
             ),
         }
     }
@@ -124,6 +155,10 @@ impl OtlpReceiver {
             config,
             namer,
             appender: storage.appender(),
+            // Messages with deltas are written one after the other: what one adds to, the other must see.
+            streams: (self.options.deltas == OtlpDeltas::Summed).then(|| self.streams.lock()),
+            changes: Changes::default(),
+            now_ms,
             latest: now_ms.saturating_add(MAX_AHEAD_MS),
             infos: MOST_TARGET_INFOS_IN_ALL,
             mistakes: Vec::new(),
@@ -144,6 +179,9 @@ struct Batch<'a> {
     config: &'a OtlpConfig,
     namer: Namer,
     appender: Box<dyn Appender + 'a>,
+    streams: Option<MutexGuard<'a, Streams>>,
+    changes: Changes,
+    now_ms: i64,
     latest: i64,
     // So many samples of `target_info` may still be made.
     infos: i64,
@@ -206,7 +244,11 @@ impl Batch<'_> {
         if self.broken {
             return Err(OtlpError::Translation(text));
         }
-        Ok(self.appender.commit()?)
+        self.appender.commit()?;
+        if let Some(mut streams) = self.streams {
+            streams.take(self.changes, self.now_ms);
+        }
+        Ok(())
     }
 
     fn resource_metrics(&mut self, message: &[u8]) -> Result<(), WireError> {
@@ -327,8 +369,8 @@ impl Batch<'_> {
             let (oldest, newest) = span.get_or_insert((point.ts, point.ts));
             (*oldest, *newest) = ((*oldest).min(point.ts), (*newest).max(point.ts));
         }
-        let is_delta = temporality == DELTA;
-        let is_taken = temporality == CUMULATIVE || (is_delta && self.receiver.native_delta);
+        let mut is_delta = temporality == DELTA;
+        let is_taken = temporality == CUMULATIVE || (is_delta && self.receiver.options.deltas != OtlpDeltas::Refused);
         if matches!(kind, 7 | 9 | 10) && !is_taken {
             let name = go_quote(&name);
             let text = format!("invalid temporality and type combination for metric {name}");
@@ -351,6 +393,14 @@ impl Batch<'_> {
             self.mistake(Mistake::Broken(format!("empty data points. {name} is dropped")));
             return Ok(());
         }
+        if is_delta && self.streams.is_some() {
+            let metric = (name.as_str(), unit.as_str(), kind, is_monotonic);
+            points = self.summed(points, resource, scope, metric);
+            is_delta = false;
+            if points.is_empty() {
+                return Ok(());
+            }
+        }
         let metadata = Metadata {
             kind: match kind {
                 7 | 9 | 10 if is_delta => MetricType::Unknown,
@@ -367,6 +417,7 @@ impl Batch<'_> {
         for point in points {
             let taken = self
                 .labels(&point.attributes, resource, Some(scope), &[])
+                .map(|base| self.typed(base, &metadata))
                 .and_then(|base| match kind {
                     5 | 7 => self.number(&made, &base, point, kind == 5),
                     9 if self.config.convert_histograms_to_nhcb => {
@@ -387,6 +438,47 @@ impl Batch<'_> {
             }
         }
         Ok(())
+    }
+
+    // The points as sums, where they are not late.
+    fn summed(
+        &mut self,
+        points: Vec<Point>,
+        resource: &Resource,
+        scope: &Scope,
+        metric: (&str, &str, u64, bool),
+    ) -> Vec<Point> {
+        let mut all = Vec::with_capacity(points.len());
+        for point in points {
+            let Some(streams) = &self.streams else { continue };
+            let id = stream_id(&resource.attributes, scope, metric, &point.attributes);
+            match self.changes.add(streams, id, point) {
+                Summed::Point(point) => all.push(*point),
+                Summed::Late => self.receiver.late_deltas.inc(),
+                Summed::TooMany => {
+                    let text = format!(
+                        "too many streams of deltas to be summed up, at metric {}",
+                        go_quote(metric.0)
+                    );
+                    self.mistake(Mistake::Refused(text));
+                    break;
+                }
+            }
+        }
+        all
+    }
+
+    // With the labels that tell type and unit, where they are wanted.
+    fn typed(&self, mut labels: BTreeMap<String, String>, metadata: &Metadata) -> BTreeMap<String, String> {
+        if self.receiver.options.type_and_unit_labels {
+            if metadata.kind != MetricType::Unknown {
+                labels.insert("__type__".to_owned(), metadata.kind.name().to_owned());
+            }
+            if !metadata.unit.is_empty() {
+                labels.insert("__unit__".to_owned(), metadata.unit.clone());
+            }
+        }
+        labels
     }
 
     // The labels of a point's series, but for its name.
@@ -582,7 +674,7 @@ impl Batch<'_> {
             unit: String::new(),
         };
         self.appender.describe("target_info", &metadata);
-        let every = (self.receiver.lookback_ms / 2).max(1);
+        let every = (self.receiver.options.lookback_ms / 2).max(1);
         let first = newest
             .saturating_sub(every.saturating_mul(MOST_TARGET_INFOS.min(self.infos)))
             .max(oldest);

@@ -18,7 +18,7 @@ const SMALL_GAP: i64 = 2;
 const EXEMPLAR_CHARS: usize = 128;
 
 /// A point of any kind; what its kind does not have is empty.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Point {
     pub attributes: Vec<(String, String)>,
     /// Milliseconds; 0 where it is not told.
@@ -26,24 +26,26 @@ pub(super) struct Point {
     /// Milliseconds.
     pub ts: i64,
     pub exemplars: Vec<Exemplar>,
-    flags: u64,
-    value: f64,
-    count: u64,
-    sum: Option<f64>,
-    counts: Vec<u64>,
-    bounds: Vec<f64>,
-    scale: i32,
-    zero_count: u64,
-    zero_threshold: f64,
-    positive: Buckets,
-    negative: Buckets,
-    quantiles: Vec<(f64, f64)>,
+    pub flags: u64,
+    pub value: f64,
+    pub count: u64,
+    pub sum: Option<f64>,
+    pub counts: Vec<u64>,
+    pub bounds: Vec<f64>,
+    pub scale: i32,
+    pub zero_count: u64,
+    pub zero_threshold: f64,
+    pub positive: Buckets,
+    pub negative: Buckets,
+    pub quantiles: Vec<(f64, f64)>,
 }
 
-#[derive(Default)]
-struct Buckets {
-    offset: i32,
-    counts: Vec<u64>,
+/// A dense run of buckets of an exponential histogram.
+#[derive(Clone, Default)]
+pub(super) struct Buckets {
+    /// The place of the first.
+    pub offset: i32,
+    pub counts: Vec<u64>,
 }
 
 fn ms(nanoseconds: u64) -> i64 {
@@ -155,12 +157,22 @@ impl Point {
         Ok(point)
     }
 
+    /// The same without attributes and exemplars.
+    pub(super) fn without_labels(&self) -> Self {
+        Self {
+            attributes: Vec::new(),
+            exemplars: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     // What the point says, or that there is nothing to say any more.
     fn or_stale(&self, value: f64) -> f64 {
         if self.is_stale() { STALE_NAN } else { value }
     }
 
-    fn is_stale(&self) -> bool {
+    /// Whether it only says that there is nothing to say any more.
+    pub(super) fn is_stale(&self) -> bool {
         self.flags & NO_RECORDED_VALUE != 0
     }
 

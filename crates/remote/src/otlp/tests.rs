@@ -119,6 +119,15 @@ fn summary() -> Vec<u8> {
     metric("waits", "s", 11, &[bytes(1, &point.concat())])
 }
 
+fn receiver(deltas: OtlpDeltas) -> OtlpReceiver {
+    let options = OtlpOptions {
+        lookback_ms: 300_000,
+        deltas,
+        type_and_unit_labels: false,
+    };
+    OtlpReceiver::new(&Registry::default(), options)
+}
+
 struct Bench {
     _dir: tempfile::TempDir,
     db: cupola_tsdb::Tsdb,
@@ -132,7 +141,7 @@ impl Bench {
         Self {
             db: open(dir.path(), NOW),
             _dir: dir,
-            receiver: OtlpReceiver::new(&Registry::default(), 300_000, false),
+            receiver: receiver(OtlpDeltas::Refused),
             config: OtlpConfig::default(),
         }
     }
@@ -325,7 +334,7 @@ fn what_cannot_be_taken_takes_the_whole_message_with_it() {
 #[test]
 fn target_info_is_there_all_along_and_deltas_are_taken_where_they_may() {
     let mut bench = Bench::new();
-    bench.receiver = OtlpReceiver::new(&Registry::default(), 300_000, true);
+    bench.receiver = receiver(OtlpDeltas::Native);
     bench.write(&request(&[gauge(NOW - 400_000), sum(1)])).unwrap();
     let info = &series(&bench.db, "target_info")[0].1;
     assert_eq!(info.ts, [NOW - 400_000, NOW - 250_000, NOW - 100_000, NOW]);
@@ -335,6 +344,65 @@ fn target_info_is_there_all_along_and_deltas_are_taken_where_they_may() {
     let metadata = bench.db.metadata();
     let kind = |name: &str| metadata.iter().find(|(other, _)| other == name).unwrap().1.kind;
     assert_eq!(kind("sold_things_total"), MetricType::Unknown);
+}
+
+// A monotonic sum since the point before, of the seconds given behind `START`.
+fn delta(from: i64, to: i64, value: u64) -> Vec<u8> {
+    let ns = |seconds: i64| (START + seconds * 1000) as u64 * 1_000_000;
+    let point = [word(2, ns(from)), word(3, ns(to)), word(6, value), pair(7, "a", "b")];
+    metric(
+        "sold.things",
+        "1",
+        7,
+        &[bytes(1, &point.concat()), vec![2 << 3, 1, 3 << 3, 1]],
+    )
+}
+
+#[test]
+fn deltas_are_summed_where_that_is_asked_for() {
+    let mut bench = Bench::new();
+    bench.receiver = receiver(OtlpDeltas::Summed);
+    bench.write(&request(&[delta(0, 10, 5), delta(10, 20, 2)])).unwrap();
+    // A message that is refused adds nothing to the sums.
+    bench.write(&request(&[delta(20, 30, 100), sum(0)])).unwrap_err();
+    bench.write(&request(&[delta(20, 30, 1), delta(20, 30, 1)])).unwrap();
+    // Cumulative points go their own way.
+    bench.write(&request(&[sum(2)])).unwrap();
+    let sums = bench.floats("sold_things_total");
+    let expected = format!("[5.0, 7.0, 8.0] [{START}, {START}, {START}]");
+    assert!(sums.iter().any(|series| series.ends_with(&expected)), "{sums:?}");
+    assert_eq!(sums.len(), 2);
+    assert_eq!(bench.receiver.late_deltas.get(), 1.0);
+    let metadata = bench.db.metadata();
+    let kind = metadata
+        .iter()
+        .find(|(name, _)| name == "sold_things_total")
+        .unwrap()
+        .1
+        .kind;
+    assert_eq!(kind, MetricType::Counter);
+}
+
+#[test]
+fn series_tell_type_and_unit_where_that_is_asked_for() {
+    let mut bench = Bench::new();
+    let options = OtlpOptions {
+        type_and_unit_labels: true,
+        ..bench.receiver.options
+    };
+    bench.receiver = OtlpReceiver::new(&Registry::default(), options);
+    bench.write(&request(&[gauge(NOW), sum(2), histogram()])).unwrap();
+    for (name, labels) in [
+        ("temp_celsius", r#"__type__="gauge", __unit__="celsius""#),
+        ("took_seconds_count", r#"__type__="histogram", __unit__="seconds""#),
+        ("took_seconds_bucket", r#"__type__="histogram", __unit__="seconds""#),
+        ("sold_things_total", r#"__type__="counter""#),
+    ] {
+        let found = bench.floats(name);
+        assert!(found.iter().all(|series| series.contains(labels)), "{found:?}");
+        assert!(!found.is_empty());
+    }
+    assert!(!bench.floats("target_info")[0].contains("__type__"));
 }
 
 #[test]
@@ -369,10 +437,14 @@ fn exponential_histograms_are_made_coarser_and_gaps_become_spans() {
 #[test]
 fn garbage_never_panics() {
     let mut bench = Bench::new();
-    bench.receiver = OtlpReceiver::new(&Registry::default(), 300_000, true);
+    bench.receiver = receiver(OtlpDeltas::Native);
     let message = request(&[gauge(NOW), sum(2), histogram(), exponential(0), summary()]);
+    let deltas = request(&[delta(0, 10, 5), sum(1), delta(10, 20, 2), exponential(0)]);
     let mut round = 0;
-    cupola_testkit::fuzz(3_000, &[message], &[], |bytes| {
+    cupola_testkit::fuzz(3_000, &[message, deltas], &[], |bytes| {
+        if round == 1_500 {
+            bench.receiver = receiver(OtlpDeltas::Summed);
+        }
         round += 1;
         let config = OtlpConfig {
             convert_histograms_to_nhcb: round % 2 == 0,
