@@ -36,6 +36,13 @@ pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: N
     } else {
         next.run(request).await
     };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.body().size_hint().exact() == Some(0) {
+        // The header that tells the allowed ones stays; the words are Go's.
+        *response.body_mut() = "Method Not Allowed\n".into();
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, text);
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     if is_api && let Some(origin) = origin {
         allow_origin(&ctx.app, &origin, response.headers_mut());
     }

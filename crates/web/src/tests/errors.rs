@@ -207,7 +207,12 @@ async fn addresses_that_do_not_exist() {
     )
     .await;
     assert_eq!(server.request("DELETE", "/api/v1/query", &[], "").await.status, 405);
-    assert_eq!(server.request("POST", "/api/v1/rules", &[], "").await.status, 405);
+    let reply = server.request("POST", "/api/v1/rules", &[], "").await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.text().as_str()),
+        (405, "Method Not Allowed\n")
+    );
+    assert_eq!(reply.header("allow"), "GET,HEAD");
 }
 
 #[tokio::test]

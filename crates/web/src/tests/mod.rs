@@ -3,6 +3,7 @@
 mod api;
 mod errors;
 mod fuzz;
+mod fuzz_routes;
 mod limits;
 mod living;
 mod openapi;

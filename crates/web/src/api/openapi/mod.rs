@@ -1,6 +1,7 @@
 //! The description of the API in OpenAPI 3.1, made from one table; a test asks every route and holds the answers against
 //! it.
 
+mod alertmanager;
 mod routes;
 mod schema;
 mod yaml;
@@ -21,7 +22,7 @@ pub(super) fn openapi(ask: &Ask<'_>) -> Result<Answer, ApiError> {
 /// The whole document; `prefix` is what stands before every path.
 pub(crate) fn document(version: &str, prefix: &str) -> Value {
     let mut paths = Map::new();
-    for route in ROUTES {
+    for route in ROUTES.iter().chain(alertmanager::ROUTES) {
         let mut operations = Map::new();
         for method in route.methods {
             operations.insert(method.to_lowercase(), operation(route, method));
@@ -37,7 +38,7 @@ pub(crate) fn document(version: &str, prefix: &str) -> Value {
         "info": {
             "title": "Cupola: the Prometheus API",
             "version": version,
-            "description": "What Prometheus answers, and a little more; fields that are not Prometheus's are said to be ours.",
+            "description": "What Prometheus answers, what Alertmanager answers below /api/v2, and a little more, which is said to be ours.",
         },
         "servers": [{ "url": if prefix.is_empty() { "/" } else { prefix } }],
         "paths": paths,
@@ -86,6 +87,7 @@ fn operation(route: &Route, method: &str) -> Value {
         ),
         Data::Json(data) => ("200", json!({ "application/json": { "schema": data() } })),
         Data::Text(kind) => ("200", labelled(kind, json!({ "schema": string() }))),
+        Data::Done => ("200", Value::Null),
         Data::Nothing => ("204", Value::Null),
     };
     let mut answer = json!({ "description": "What was asked for." });

@@ -25,6 +25,8 @@ pub(super) enum Data {
     Json(fn() -> Value),
     /// Text of this type.
     Text(&'static str),
+    /// No content, with the status 200.
+    Done,
     /// No content.
     Nothing,
 }
