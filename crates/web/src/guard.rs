@@ -12,9 +12,13 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Uri};
 
 use crate::agent;
+use crate::api::openapi;
 use crate::app::{App, Mode};
 use crate::assets::CONTENT_SECURITY_POLICY;
 use crate::router::Ctx;
+
+// The name of what has no route.
+const OTHER: &str = "other";
 
 /// The outermost layer.
 pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: Next) -> Response {
@@ -22,13 +26,17 @@ pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: N
     let handler = request
         .extensions()
         .get::<MatchedPath>()
-        .map_or("other".to_owned(), handler_name);
+        .map_or(OTHER.to_owned(), |path| handler_name(path.as_str()));
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_api = request.uri().path().starts_with("/api/v1/");
+    // Prometheus computes no answer that is not sent.
+    let is_for_head = !is_api && !matches!(handler.as_str(), "/metrics" | "/federate");
     let mut response = if let Some(refusal) = refuse_host(&ctx.app, request.headers()) {
         refusal
     } else if is_api && request.method() == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
+    } else if request.method() == Method::HEAD && !is_for_head && handler != OTHER {
+        StatusCode::METHOD_NOT_ALLOWED.into_response()
     } else if ctx.app.mode == Mode::Agent
         && let Some(refusal) = agent::refusal(request.uri().path(), ctx.app.route_prefix.trim_end_matches('/'))
     {
@@ -37,11 +45,7 @@ pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: N
         next.run(request).await
     };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && response.body().size_hint().exact() == Some(0) {
-        // The header that tells the allowed ones stays; the words are Go's.
-        *response.body_mut() = "Method Not Allowed\n".into();
-        let text = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(header::CONTENT_TYPE, text);
-        response.headers_mut().remove(header::CONTENT_LENGTH);
+        not_allowed(&handler, &mut response);
     }
     if is_api && let Some(origin) = origin {
         allow_origin(&ctx.app, &origin, response.headers_mut());
@@ -53,9 +57,30 @@ pub(crate) async fn guard(State(ctx): State<Arc<Ctx>>, request: Request, next: N
     response
 }
 
+// The answer to a method that a route does not have, as Prometheus's router words it.
+fn not_allowed(handler: &str, response: &mut Response) {
+    let mut methods = openapi::methods(|path| handler_name(path) == handler);
+    if methods.is_empty() {
+        methods.push("GET");
+    }
+    if handler.starts_with("/-/") {
+        methods.push("HEAD");
+    }
+    methods.push("OPTIONS");
+    methods.sort_unstable();
+    *response.body_mut() = "Method Not Allowed\n".into();
+    let headers = response.headers_mut();
+    if let Ok(allow) = HeaderValue::from_str(&methods.join(", ")) {
+        headers.insert(header::ALLOW, allow);
+    }
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, text);
+    headers.remove(header::CONTENT_LENGTH);
+}
+
 // As Prometheus names its handlers: `/api/v1/label/:name/values`.
-fn handler_name(path: &MatchedPath) -> String {
-    path.as_str().replace("{*", "*").replace('{', ":").replace('}', "")
+fn handler_name(path: &str) -> String {
+    path.replace("{*", "*").replace('{', ":").replace('}', "")
 }
 
 fn harden(headers: &mut HeaderMap) {

@@ -10,7 +10,6 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use tracing::{error, info};
 
-use crate::api;
 use crate::app::Mode;
 use crate::guard::is_cross_site;
 use crate::router::Ctx;
@@ -64,14 +63,12 @@ async fn file(State(ctx): State<Arc<Ctx>>, request: Request) -> Response {
     ctx.assets.file(path, request.headers()).unwrap_or_else(missing)
 }
 
-/// Everything without a route: a file, a mistaken API address, or a page that does not exist.
+/// Everything without a route: a file, a mistaken address, or a page that does not exist.
 pub(crate) async fn fallback(State(ctx): State<Arc<Ctx>>, request: Request) -> Response {
     let path = request.uri().path();
-    if path.starts_with("/api/") || path == "/api" {
-        return api::no_such_endpoint(path);
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "Only GET or HEAD requests allowed\n");
+    let is_for_pages = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_for_pages || path.starts_with("/api/") || path == "/api" {
+        return text(StatusCode::NOT_FOUND, "404 page not found\n");
     }
     let file = ctx.assets.file(path.trim_start_matches('/'), request.headers());
     file.unwrap_or_else(|| ctx.assets.index(request.headers(), StatusCode::NOT_FOUND))

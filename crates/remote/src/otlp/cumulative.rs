@@ -12,8 +12,9 @@ use super::points::{Buckets, Point, Scope};
 // A stream of which nothing has been heard for so long begins anew, as in the processor.
 const STALE_MS: i64 = 5 * 60_000;
 const SWEEP_EVERY_MS: i64 = 30_000;
-// The processor knows no bound; so many take some hundred megabytes.
-const MOST_STREAMS: usize = 1_000_000;
+// The processor knows no bound. This is of numbers held, eight bytes each; a stream without buckets counts as so many.
+const MOST_NUMBERS: usize = 40_000_000;
+const PER_STREAM: usize = 40;
 // As the processor: beyond it the buckets of an exponential histogram become coarser.
 const MOST_BUCKETS: i64 = 160;
 const COARSEST_SCALE: i32 = -10;
@@ -62,10 +63,17 @@ struct Sum {
     seen_ms: i64,
 }
 
+// How much room a stream takes, in numbers.
+fn numbers(point: &Point) -> usize {
+    let buckets = point.positive.counts.len() + point.negative.counts.len();
+    PER_STREAM + point.counts.len() + point.bounds.len() + buckets
+}
+
 /// The sums of all streams.
 #[derive(Default)]
 pub(super) struct Streams {
     sums: HashMap<StreamId, Sum>,
+    numbers: usize,
     swept_ms: i64,
 }
 
@@ -81,35 +89,43 @@ pub(super) enum Summed {
 
 /// The sums that a message would change; `None` where the stream ends.
 #[derive(Default)]
-pub(super) struct Changes(HashMap<StreamId, Option<Point>>);
+pub(super) struct Changes {
+    points: HashMap<StreamId, Option<Point>>,
+    // What the message adds at most.
+    numbers: usize,
+}
 
 impl Changes {
     /// Adds a point to its stream.
     pub(super) fn add(&mut self, streams: &Streams, id: StreamId, point: Point) -> Summed {
-        let known = match self.0.get(&id) {
+        let known = match self.points.get(&id) {
             Some(changed) => changed.as_ref(),
             None => streams.sums.get(&id).map(|sum| &sum.point),
         };
         if point.is_stale() {
-            self.0.insert(id, None);
+            self.points.insert(id, None);
             return Summed::Point(Box::new(point));
         }
-        let Some(known) = known else {
-            if streams.sums.len() + self.0.len() >= MOST_STREAMS {
-                return Summed::TooMany;
-            }
-            self.0.insert(id, Some(point.without_labels()));
-            return Summed::Point(Box::new(point));
-        };
-        if point.start < known.start || point.ts <= known.ts {
+        if known.is_some_and(|known| point.start < known.start || point.ts <= known.ts) {
             return Summed::Late;
         }
-        let mut sum = known.clone();
-        add(&mut sum, &point);
-        let mut told = sum.clone();
-        told.attributes = point.attributes;
-        told.exemplars = point.exemplars;
-        self.0.insert(id, Some(sum));
+        let (sum, told) = match known {
+            None => (point.without_labels(), point),
+            Some(known) => {
+                let mut sum = known.clone();
+                add(&mut sum, &point);
+                let mut told = sum.clone();
+                told.attributes = point.attributes;
+                told.exemplars = point.exemplars;
+                (sum, told)
+            }
+        };
+        let more = numbers(&sum).saturating_sub(known.map_or(0, numbers));
+        if streams.numbers + self.numbers + more > MOST_NUMBERS {
+            return Summed::TooMany;
+        }
+        self.numbers += more;
+        self.points.insert(id, Some(sum));
         Summed::Point(Box::new(told))
     }
 }
@@ -117,18 +133,19 @@ impl Changes {
 impl Streams {
     /// Makes the changes; the message is written.
     pub(super) fn take(&mut self, changes: Changes, now_ms: i64) {
-        for (id, point) in changes.0 {
-            match point {
-                Some(point) => {
-                    self.sums.insert(id, Sum { point, seen_ms: now_ms });
-                }
-                None => _ = self.sums.remove(&id),
-            }
+        for (id, point) in changes.points {
+            let added = point.as_ref().map_or(0, numbers);
+            let before = match point {
+                Some(point) => self.sums.insert(id, Sum { point, seen_ms: now_ms }),
+                None => self.sums.remove(&id),
+            };
+            self.numbers = (self.numbers + added).saturating_sub(before.map_or(0, |sum| numbers(&sum.point)));
         }
         if now_ms.saturating_sub(self.swept_ms) >= SWEEP_EVERY_MS {
             self.swept_ms = now_ms;
             self.sums
                 .retain(|_, sum| now_ms.saturating_sub(sum.seen_ms) <= STALE_MS);
+            self.numbers = self.sums.values().map(|sum| numbers(&sum.point)).sum();
         }
     }
 }
@@ -340,6 +357,40 @@ mod tests {
         // Both were heard of; much later neither is known.
         streams.take(Changes::default(), 1000 + 3 * STALE_MS);
         assert!(streams.sums.is_empty());
+        assert_eq!(streams.numbers, 0);
+    }
+
+    #[test]
+    fn what_is_held_has_a_bound() {
+        let mut streams = Streams::default();
+        let many = |ts| Point {
+            ts,
+            counts: vec![1; MOST_NUMBERS / 4 - PER_STREAM],
+            ..Point::default()
+        };
+        for id in 0..3 {
+            let mut changes = Changes::default();
+            assert!(matches!(changes.add(&streams, [id; 16], many(1)), Summed::Point(_)));
+            streams.take(changes, 1);
+        }
+        let mut changes = Changes::default();
+        assert!(matches!(changes.add(&streams, [3; 16], many(1)), Summed::Point(_)));
+        assert!(matches!(
+            changes.add(&streams, [4; 16], number(0, 1, 1.0)),
+            Summed::TooMany
+        ));
+        // What is there goes on.
+        assert!(matches!(changes.add(&streams, [0; 16], many(2)), Summed::Point(_)));
+        streams.take(changes, 2);
+        assert_eq!(streams.numbers, MOST_NUMBERS);
+        let mut changes = Changes::default();
+        let stale = Point {
+            flags: 1,
+            ..number(0, 3, 0.0)
+        };
+        changes.add(&streams, [0; 16], stale);
+        streams.take(changes, 3);
+        assert_eq!(streams.numbers, MOST_NUMBERS / 4 * 3);
     }
 
     #[test]

@@ -190,29 +190,38 @@ async fn queries_that_fail_say_of_what_kind_they_are() {
 #[tokio::test]
 async fn addresses_that_do_not_exist() {
     let server = start(|_| {});
-    check(
-        &server,
-        "/api/v1/nope",
-        404,
-        "not_found",
-        "no such endpoint: /api/v1/nope",
-    )
-    .await;
-    check(
-        &server,
-        "/api/v2/alerts",
-        404,
-        "not_found",
-        "no such endpoint: /api/v2/alerts",
-    )
-    .await;
-    assert_eq!(server.request("DELETE", "/api/v1/query", &[], "").await.status, 405);
-    let reply = server.request("POST", "/api/v1/rules", &[], "").await;
+    for (method, path) in [
+        ("GET", "/api/v1/nope"),
+        ("HEAD", "/api/v1/nope"),
+        ("GET", "/api/v2/alerts"),
+        ("POST", "/nope"),
+    ] {
+        let reply = server.request(method, path, &[], "").await;
+        let text = if method == "HEAD" { "" } else { "404 page not found\n" };
+        assert_eq!(
+            (reply.status.as_u16(), reply.text().as_str()),
+            (404, text),
+            "{method} {path}"
+        );
+    }
+    let reply = server.request("DELETE", "/api/v1/series", &[], "").await;
     assert_eq!(
-        (reply.status.as_u16(), reply.text().as_str()),
-        (405, "Method Not Allowed\n")
+        (reply.status.as_u16(), reply.json()["error"].as_str()),
+        (500, Some("not implemented"))
     );
-    assert_eq!(reply.header("allow"), "GET,HEAD");
+    for (method, path, allow) in [
+        ("DELETE", "/api/v1/query", "GET, OPTIONS, POST"),
+        ("HEAD", "/api/v1/query?query=1", "GET, OPTIONS, POST"),
+        ("POST", "/api/v1/rules", "GET, OPTIONS"),
+        ("GET", "/api/v1/admin/tsdb/snapshot", "OPTIONS, POST, PUT"),
+        ("HEAD", "/metrics", "GET, OPTIONS"),
+        ("POST", "/-/healthy", "GET, HEAD, OPTIONS"),
+    ] {
+        let reply = server.request(method, path, &[], "").await;
+        let text = if method == "HEAD" { "" } else { "Method Not Allowed\n" };
+        let answer = (reply.status.as_u16(), reply.text(), reply.header("allow"));
+        assert_eq!(answer, (405, text.to_owned(), allow), "{method} {path}");
+    }
 }
 
 #[tokio::test]

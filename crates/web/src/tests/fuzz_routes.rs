@@ -45,8 +45,16 @@ fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         samples: vec![(Labels::from_pairs([("__name__", "pushed"), ("a", "b")]), NOW, 1.0)],
         ..PushedMetrics::default()
     };
-    let query = [&[10, 10, 8, 0, 16, 5, 26, 4, 18, 1][..], b"a", &[26, 0]].concat();
+    let query = [&[10, 11, 8, 0, 16, 5, 26, 5, 18, 1][..], b"a", &[26, 0]].concat();
     let otlp = br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","sum":{"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{"timeUnixNano":"1000000000000000","asInt":"7"}]}}]}]}]}"#;
+    let point = [
+        &[25][..],
+        &1_000_000_000_000_000_u64.to_le_bytes(),
+        &[49],
+        &7_u64.to_le_bytes(),
+    ]
+    .concat();
+    let gauge = [&[10, 29, 18, 27, 18, 25, 10, 1, b'm', 42, 20, 10, 18][..], &point].concat();
     let silence = br#"{"matchers":[{"name":"a","value":"b","isRegex":false,"isEqual":true}],"startsAt":"1970-01-12T13:46:40Z","endsAt":"1970-01-13T13:46:40Z","createdBy":"me","comment":"c"}"#;
     let alerts = br#"[{"labels":{"alertname":"A","job":"x"},"annotations":{"s":"t"},"startsAt":"1970-01-12T13:46:40Z","endsAt":"1970-01-12T14:46:40Z","generatorURL":"http://x/"}]"#;
     let recurring = br#"{"matchers":[{"name":"a","value":"b","isRegex":false}],"days":["monday"],"from":"01:00","to":"02:00","timeZone":"UTC","startsAt":"1970-01-12T13:46:40Z","endsAt":"1970-02-12T13:46:40Z","createdBy":"me","comment":"c"}"#;
@@ -56,7 +64,7 @@ fn bodies() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("/api/v1/write", protobuf, pushed.to_write_request()),
         ("/api/v1/read", protobuf, snappy(&query)),
         ("/api/v1/otlp/v1/metrics", json, otlp.to_vec()),
-        ("/api/v1/otlp/v1/metrics", protobuf, vec![10, 4, 18, 2, 18, 0]),
+        ("/api/v1/otlp/v1/metrics", protobuf, gauge),
         ("/api/v2/alerts", json, alerts.to_vec()),
         ("/api/v2/silences", json, silence.to_vec()),
         ("/api/v2/silences/preview", json, silence.to_vec()),

@@ -25,7 +25,7 @@ async fn every_page_is_the_one_page() {
     let unknown = server.get("/no/such/page").await;
     assert_eq!(unknown.status, 404);
     assert!(unknown.text().contains("<title>Cupola"));
-    assert_eq!(server.request("POST", "/no/such/page", &[], "").await.status, 405);
+    assert_eq!(server.request("POST", "/no/such/page", &[], "").await.status, 404);
     let head = server.request("HEAD", "/", &[], "").await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
 }

@@ -19,6 +19,20 @@ pub(super) fn openapi(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     Ok(Answer::of("application/yaml; charset=utf-8", text.into_bytes()))
 }
 
+/// The methods of the routes whose path `is_it`, each once.
+pub(crate) fn methods(is_it: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let routes = ROUTES
+        .iter()
+        .chain(alertmanager::ROUTES)
+        .filter(|route| is_it(route.path));
+    let mut methods: Vec<&str> = routes.flat_map(|route| route.methods.iter().copied()).collect();
+    // Not described, because it does nothing.
+    if is_it("/api/v1/series") {
+        methods.push("DELETE");
+    }
+    methods
+}
+
 /// The whole document; `prefix` is what stands before every path.
 pub(crate) fn document(version: &str, prefix: &str) -> Value {
     let mut paths = Map::new();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::response::Response;
 use cupola_model::{Labels, Matcher, go_quote, is_valid_label_name};
 use cupola_promql::parse_match_param;
 use cupola_storage::{Selection, StorageError};
@@ -23,6 +24,11 @@ pub(super) fn series(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let asked = Asked::read(ask, |reason| ApiError::param("match[]", reason))?;
     let sets: BTreeSet<Labels> = asked.collect(|selection| ask.app.storage.series(selection))?;
     Ok(asked.answer(sets, |out, sets| write_list(out, sets, write_labels)))
+}
+
+/// `series`, deleted: an address that Prometheus keeps for what it once did.
+pub(super) async fn drop_series() -> Response {
+    Answer::from(ApiError::internal("not implemented")).into_response(None)
 }
 
 /// `labels`: the label names that occur.

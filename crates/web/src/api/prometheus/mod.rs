@@ -37,7 +37,10 @@ pub(crate) fn routes() -> Router<Arc<Ctx>> {
         .route("/api/v1/query_exemplars", on_get_or_post(exemplars::exemplars))
         .route("/api/v1/format_query", on_get_or_post(query::format))
         .route("/api/v1/parse_query", on_get_or_post(query::tree))
-        .route("/api/v1/series", on_get_or_post(labels::series))
+        .route(
+            "/api/v1/series",
+            on_get_or_post(labels::series).delete(labels::drop_series),
+        )
         .route("/api/v1/labels", on_get_or_post(labels::names))
         .route("/api/v1/label/{name}/values", on_get(labels::values))
         .route("/api/v1/targets", on_get(targets::targets))
