@@ -31,7 +31,10 @@ pub(crate) fn run(settings: AlertmanagerSettings) -> Result<()> {
         Loaded::read(&settings).map_err(|mistakes| anyhow!("the configuration cannot be used:\n{mistakes}"))?;
     let web = listen::web_config(settings.web_config_file.as_deref())?;
     let cluster = cluster::Bound::new(settings.cluster.as_ref())?;
-    let listeners = listen::bind(&settings.listen, "--web.listen-address", "alertmanager")?;
+    let listeners = match settings.systemd_socket {
+        true => listen::activated()?,
+        false => listen::bind(&settings.listen, "--web.listen-address", "alertmanager")?,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_keep_alive(Duration::from_secs(5))
@@ -168,6 +171,7 @@ async fn serve(
         legacy_names: settings.matcher_mode == cupola_config::matchers::MatcherMode::Classic,
         history_retention: settings.history_retention,
         cluster,
+        log_silences: settings.log_silences,
     };
     warn_of(&loaded.config);
     let manager = Alertmanager::new(

@@ -3,8 +3,9 @@
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use cupola_web::WebConfigFile;
+use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tracing::warn;
 
@@ -23,6 +24,33 @@ pub(crate) fn bind(addresses: &[SocketAddr], flag: &str, rival: &str) -> Result<
         Ok(listener)
     });
     bound.collect()
+}
+
+/// The sockets that systemd has opened for this process (`--web.systemd-socket`), in the order of its unit.
+pub(crate) fn activated() -> Result<Vec<StdListener>> {
+    let mut given = ListenFd::from_env();
+    // In the words of Prometheus's exporter toolkit.
+    ensure!(
+        given.len() > 0,
+        "no socket activation file descriptors found: --web.systemd-socket is for a service that systemd starts with a \
+         .socket unit beside it"
+    );
+    let mut listeners = Vec::with_capacity(given.len());
+    for index in 0..given.len() {
+        let taken = given.take_tcp_listener(index).with_context(|| {
+            format!(
+                "--web.systemd-socket: socket {} of the unit cannot be used: each ListenStream= must be a port, or an \
+                 address and a port",
+                index + 1
+            )
+        })?;
+        let Some(listener) = taken else { continue };
+        listener
+            .set_nonblocking(true)
+            .context("cannot prepare the listening socket")?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
 }
 
 /// The sockets, for use within the runtime, and their addresses.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
+use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -505,4 +506,147 @@ fn amtool_of_ours(server: &Server, args: &[&str]) -> String {
     let done = run(command.args(args), b"");
     assert_eq!(done.code, Some(0), "{}", done.stderr);
     done.stdout
+}
+
+// `varint` of a length, and a field of bytes, as protobuf has them.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut length = content.len();
+    while length >= 0x80 {
+        out.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(content);
+    out
+}
+
+fn moment(seconds: u64) -> Vec<u8> {
+    let mut out = vec![1 << 3];
+    let mut rest = seconds;
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+    out
+}
+
+#[test]
+fn a_silence_of_several_sets_is_taken_over_from_the_file_of_a_newer_alertmanager() {
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let id = "b9a6d8d0-5c1f-4c7c-9c0e-0e6a5d1c8f11";
+    let matcher = |name: &str, value: &str| [field(2, name.as_bytes()), field(3, value.as_bytes())].concat();
+    let set = |pairs: &[(&str, &str)]| {
+        let matchers = pairs.iter().map(|(name, value)| field(1, &matcher(name, value)));
+        field(11, &matchers.collect::<Vec<_>>().concat())
+    };
+    // To disk it writes the sets alone.
+    let silence = [
+        field(1, id.as_bytes()),
+        field(3, &moment(1_700_000_000)),
+        field(4, &moment(4_000_000_000)),
+        field(5, &moment(1_700_000_000)),
+        field(8, b"ada"),
+        field(9, b"both"),
+        set(&[("alertname", "Disk"), ("host", "a")]),
+        set(&[("alertname", "Cpu")]),
+    ]
+    .concat();
+    let mesh = [field(1, &silence), field(2, &moment(4_000_432_000))].concat();
+    std::fs::create_dir_all(home.data()).unwrap();
+    // The file's records have their length before them, like a field without its number.
+    std::fs::write(home.data().join("silences"), &field(1, &mesh)[1..]).unwrap();
+    let mut server = start(&home, &config(&home, &sink), &["--log.silences"]);
+    let alerts = json!([
+        {"labels": {"alertname": "Disk", "host": "a"}},
+        {"labels": {"alertname": "Disk", "host": "b"}},
+        {"labels": {"alertname": "Cpu", "host": "b"}},
+    ]);
+    post(&server, "/api/v2/alerts", &alerts);
+    let quiet: Value = server.get("/api/v2/alerts?active=false").json();
+    assert_eq!(quiet.as_array().unwrap().len(), 2, "{quiet}");
+    let shown = server.get("/api/v2/silences?filter=alertname%3D%22Cpu%22").json();
+    assert_eq!(shown[0]["id"], id, "{shown}");
+    assert_eq!(shown[0]["matchers"].as_array().unwrap().len(), 2, "{shown}");
+    assert_eq!(shown[0]["matcherSets"][1][0]["value"], "Cpu", "{shown}");
+    // Whoever changes it sends back what was shown; the id shows that it is the same silence still.
+    let done = amtool_of_ours(&server, &["silence", "update", "-c", "longer", "-d", "50000h", id]);
+    assert!(done.contains(id), "{done}");
+    assert!(
+        done.contains("alertname=\"Disk\" host=\"a\" or alertname=\"Cpu\""),
+        "{done}"
+    );
+    let mut mixed = shown[0].clone();
+    mixed["matchers"][0]["value"] = "Other".into();
+    let headers = [("Content-Type", "application/json")];
+    let refused = request(
+        server.address(),
+        "POST",
+        "/api/v2/silences",
+        &headers,
+        mixed.to_string().as_bytes(),
+    )
+    .unwrap();
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    // What becomes of it is in the log, but not that it was read.
+    amtool_of_ours(&server, &["silence", "expire", id]);
+    let told: Vec<String> = eventually(20, "the log tells both", || {
+        let lines: Vec<String> = server
+            .log()
+            .into_iter()
+            .filter(|line| line.contains("event=set"))
+            .collect();
+        (lines.len() == 2).then_some(lines)
+    });
+    assert!(
+        told[0].contains("state=active") && told[0].contains("created_by=ada"),
+        "{told:?}"
+    );
+    assert!(
+        told[1].contains("state=expired") && told[1].contains(" or "),
+        "{told:?}"
+    );
+    // A restart keeps all of it.
+    server.stop(Signal::TERM);
+    let server = start(&home, &home.path().join("alertmanager.yml"), &[]);
+    let again = server.get("/api/v2/silences").json();
+    assert_eq!(again[0]["matcherSets"], shown[0]["matcherSets"]);
+    assert_eq!(again[0]["status"]["state"], "expired");
+}
+
+#[test]
+fn sockets_that_systemd_has_opened_are_used() {
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let config = config(&home, &sink);
+    let flags = [
+        "--cluster.listen-address=".to_owned(),
+        "--web.systemd-socket".to_owned(),
+        format!("--config.file={}", config.display()),
+        format!("--storage.path={}", home.data().display()),
+    ];
+    // As systemd does: from descriptor 3 on, and for this process alone.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+    let given = listener.as_raw_fd();
+    let mut command = Command::new("bash");
+    command.args([
+        "-c",
+        &format!("exec 3<&{given}; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\""),
+        "bash",
+    ]);
+    command.arg(cupola_tests::binary()).arg("alertmanager").args(&flags);
+    let server = Server::start_reading(&mut command);
+    drop(listener);
+    assert_eq!(server.address(), address);
+    assert_eq!(server.get("/api/v2/status").status, 200);
+    drop(server);
+    let alone = run(cupola(["alertmanager"]).args(&flags), b"");
+    assert_eq!(alone.code, Some(1), "{}", alone.stderr);
+    assert!(
+        alone.stderr.contains("no socket activation file descriptors found"),
+        "{}",
+        alone.stderr
+    );
 }

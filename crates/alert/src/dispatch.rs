@@ -79,6 +79,8 @@ pub struct Options {
     pub history_retention: Duration,
     /// The other members; none, unless it is one of several.
     pub cluster: Option<Cluster>,
+    /// What becomes of silences is told in the log.
+    pub log_silences: bool,
 }
 
 impl Default for Options {
@@ -95,6 +97,7 @@ impl Default for Options {
             legacy_names: false,
             history_retention: Duration::from_secs(120 * 3600),
             cluster: None,
+            log_silences: false,
         }
     }
 }
@@ -270,6 +273,10 @@ impl Alertmanager {
         if let Some(found) = found {
             manager.inner.restore(found);
             manager.inner.make_recurring();
+        }
+        if options.log_silences {
+            let now = manager.now_ms();
+            manager.inner.silences.lock().log_changes(now);
         }
         manager.inner.spawn_upkeep(&options);
         if let Some(cluster) = &options.cluster {

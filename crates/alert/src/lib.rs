@@ -43,7 +43,7 @@ pub use events::{Event, Happening, Message, Suppression};
 pub use recurring::{RECURRING_ANNOTATION, RecurringRequest, RecurringSilence, Schedule};
 pub use rehearsal::{PastAlert, Rehearsed, RehearsedIntegration, rehearse};
 pub use replicate::CLUSTER_KEYS;
-pub use silences::{Silence, SilenceError, SilenceLimits, SilenceRequest, SilenceState};
+pub use silences::{RawMatcher, Silence, SilenceError, SilenceLimits, SilenceRequest, SilenceState};
 pub use state::StateError;
 pub use store::StoredAlert;
 pub use told::{Preview, Reach, ToldFilter, ToldMessage};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_config::alertmanager::{GroupBy, Route};
+use cupola_config::matchers::matcher_text;
 use cupola_model::{Labels, Matcher};
 
 /// A node of the routing tree, with all that groups need of it.
@@ -49,7 +50,7 @@ impl Tree {
     }
 
     fn add(&mut self, route: &Route, parent: &str) -> usize {
-        let own: Vec<String> = route.matchers.iter().map(ToString::to_string).collect();
+        let own: Vec<String> = route.matchers.iter().map(matcher_text).collect();
         let slash = if self.nodes.is_empty() { "" } else { "/" };
         let key = format!("{parent}{slash}{{{}}}", own.join(","));
         let at = self.nodes.len();

@@ -9,7 +9,7 @@ use cupola_model::{Labels, MatchOp, Matcher};
 use crate::deliver::Outcome;
 use crate::dispatch::Alertmanager;
 use crate::events::{Happening, Message};
-use crate::silences::{SilenceError, SilenceRequest};
+use crate::silences::{RawMatcher, SilenceError, SilenceRequest};
 use crate::views::{AlertFilter, AlertStatus};
 
 // Of one message, so many alerts are told by name.
@@ -115,7 +115,7 @@ impl Alertmanager {
     ///
     /// # Errors
     /// [`SilenceError::Invalid`] where they are no matchers of a silence.
-    pub fn preview_silence(&self, matchers: Vec<(String, MatchOp, String)>) -> Result<Preview, SilenceError> {
+    pub fn preview_silence(&self, matchers: Vec<RawMatcher>) -> Result<Preview, SilenceError> {
         let now = self.now_ms();
         let request = SilenceRequest {
             matchers,

@@ -110,6 +110,7 @@ impl Inner {
                     }
                     let work = move || {
                         if sweep {
+                            inner.silences.lock().log_passing(inner.clock.now_ms());
                             inner.sweep();
                             inner.sweep_acknowledgements();
                             inner.make_recurring();

@@ -334,7 +334,7 @@ impl Alertmanager {
         self.inner.cluster.as_ref().map(Cluster::status)
     }
 
-    /// All silences that have exactly these matchers among theirs: active ones by their end, pending ones by their begin,
+    /// All silences that have exactly these matchers among those of one set: active ones by their end, pending ones by their begin,
     /// expired ones by their end, the latest first.
     #[must_use]
     pub fn silences(&self, matchers: &[Matcher]) -> Vec<Arc<Silence>> {
@@ -344,7 +344,8 @@ impl Alertmanager {
         let now = self.now_ms();
         let mut all: Vec<Arc<Silence>> = {
             let silences = self.inner.silences.lock();
-            let wanted = |s: &&Arc<Silence>| matchers.iter().all(|m| s.matchers.contains(m));
+            let has_all = |set: &[Matcher]| matchers.iter().all(|m| set.contains(m));
+            let wanted = |s: &&Arc<Silence>| s.sets().any(has_all);
             silences.iter().filter(wanted).cloned().collect()
         };
         all.sort_by_cached_key(|silence| {

@@ -54,6 +54,19 @@ pub fn parse_matcher(text: &str, mode: MatcherMode) -> Result<ParsedMatchers, Ma
     )
 }
 
+/// A matcher as Alertmanager writes it, also in the keys of routes and groups: the name is quoted only where it has
+/// characters that mean something else, and in the value of any other only backslash, newline and quote are escaped.
+#[must_use]
+pub fn matcher_text(matcher: &Matcher) -> String {
+    let (name, op, value) = (matcher.name(), matcher.op().as_str(), matcher.value());
+    let is_reserved = |c: char| c.is_whitespace() || "{}!=~,\\\"'`".contains(c);
+    if name.contains(is_reserved) {
+        return format!("{}{op}{}", go_quote(name), go_quote(value));
+    }
+    let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"");
+    format!("{name}{op}\"{value}\"")
+}
+
 type Parse = fn(&str) -> Result<Vec<Matcher>, MatcherError>;
 
 fn choose(text: &str, mode: MatcherMode, classic: Parse, utf8: Parse) -> Result<ParsedMatchers, MatcherError> {

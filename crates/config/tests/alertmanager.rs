@@ -4,9 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use cupola_config::alertmanager::{DISCORD_MESSAGE, GroupBy, IntegrationConfig, Route};
-use cupola_config::common::SecretSource;
-use cupola_config::matchers::{MatcherMode, parse_matchers};
-use cupola_config::{AlertmanagerConfig, DiskFiles, load_alertmanager, parse_alertmanager};
+use cupola_config::common::{Auth, SecretSource};
+use cupola_config::matchers::{MatcherMode, matcher_text, parse_matchers};
+use cupola_config::{
+    AlertmanagerConfig, DiskFiles, load_alertmanager, load_flags, load_http_config, parse_alertmanager,
+};
 use cupola_model::Labels;
 use cupola_testkit::conformance_dir;
 use serde_json::Value;
@@ -242,7 +244,7 @@ fn a_tree_inherits_downwards() {
             r#"alertname="Watchdog""#,
             r#"severity=~"a|b""#,
             r#"x="y""#,
-            r#"z=~"q.*""#
+            r#"z=~"^(?:q.*)$""#
         ]
     );
     assert!(child.continue_matching && child.receiver == "null" && child.mute_time_intervals == ["night"]);
@@ -290,7 +292,7 @@ fn receivers_are_complete() {
     assert_eq!(config.inhibit_rules.len(), 2);
     assert_eq!(
         config.inhibit_rules[0].target[0].to_string(),
-        r#"severity=~"warning|info""#
+        r#"severity=~"^(?:warning|info)$""#
     );
 }
 
@@ -533,4 +535,71 @@ fn old_spellings_are_warnings() {
         config.warnings
     );
     assert_eq!(config.route.routes[0].matchers[0].value(), "b c");
+}
+
+#[test]
+fn matchers_are_written_as_alertmanager_writes_them_although_prometheus_quotes_more() {
+    for (read, written) in [
+        ("a=b", r#"a="b""#),
+        ("a:b=c", r#"a:b="c""#),
+        ("ä-ö=c", r#"ä-ö="c""#),
+        (r#""a b"!="c""#, r#""a b"!="c""#),
+        ("a=\"x\ty\\\\z\\n\\\"\"", "a=\"x\ty\\\\z\\n\\\"\""),
+    ] {
+        let parsed = parse_matchers(read, MatcherMode::Fallback).unwrap().matchers;
+        assert_eq!(matcher_text(&parsed[0]), written, "{read}");
+    }
+}
+
+#[test]
+fn fingerprints_are_alertmanagers() {
+    let Some(table) = json("fingerprints/cases.json") else {
+        return;
+    };
+    let cases = table["cases"].as_array().unwrap();
+    for case in cases {
+        let labels = case["labels"].as_object().unwrap();
+        let labels = Labels::from_pairs(labels.iter().map(|(name, value)| (name, value.as_str().unwrap())));
+        assert_eq!(
+            format!("{:016x}", labels.fingerprint()),
+            case["fingerprint"].as_str().unwrap(),
+            "{case}"
+        );
+    }
+    assert!(cases.len() >= 10, "{}", cases.len());
+}
+
+#[test]
+fn amtools_own_files_get_amtools_verdicts() {
+    let Some(dir) = conformance_dir("alertmanager/config/amtool") else {
+        return;
+    };
+    let flags = |name: &str| load_flags(&dir.join(name), &DiskFiles);
+    for (name, id) in [
+        ("amtool.good1.yml", ("id", "id1")),
+        ("amtool.good2.yml", ("old-id", "id2")),
+    ] {
+        let found = flags(name).unwrap();
+        assert_eq!(found.get(id.0).map(String::as_str), Some(id.1), "{name}: {found:?}");
+        assert!(found["url"].starts_with("url"), "{name}: {found:?}");
+    }
+    assert!(flags("amtool.bad.yml").is_err());
+    let http = |name: &str| load_http_config(&dir.join(name), &DiskFiles);
+    for (name, is_basic) in [
+        ("http_config.good.yml", false),
+        ("http_config.basic_auth.good.yml", true),
+    ] {
+        let config = http(name).unwrap();
+        let is_right = match &config.auth {
+            Some(Auth::Basic { .. }) => is_basic,
+            Some(Auth::Authorization { .. }) => !is_basic,
+            _ => false,
+        };
+        assert!(is_right, "{name}: {config:?}");
+    }
+    let errors = http("http_config.bad.yml").unwrap_err().to_string();
+    assert!(
+        errors.contains("authorization type cannot be set to \"basic\""),
+        "{errors}"
+    );
 }

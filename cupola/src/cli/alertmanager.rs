@@ -20,6 +20,8 @@ pub(crate) struct AlertmanagerSettings {
     /// Absent where there are no other members.
     pub cluster: Option<ClusterSettings>,
     pub listen: Vec<SocketAddr>,
+    /// The sockets are those that systemd has opened; `listen` says nothing.
+    pub systemd_socket: bool,
     pub external_url: Option<String>,
     pub route_prefix: Option<String>,
     pub retention: Duration,
@@ -36,6 +38,7 @@ pub(crate) struct AlertmanagerSettings {
     pub matcher_mode: MatcherMode,
     pub log_level: String,
     pub log_format: LogFormat,
+    pub log_silences: bool,
     /// Flags that are accepted and do nothing here; told once in the log.
     pub ignored: Vec<String>,
 }
@@ -88,6 +91,11 @@ const FLAGS: &[Flag] = &[
         "Address on which to expose metrics and web interface. Repeatable.",
     ),
     (
+        "web.systemd-socket",
+        "false",
+        "Use systemd socket activation listeners instead of port listeners.",
+    ),
+    (
         "web.config.file",
         "",
         "Path to configuration file that can enable TLS or authentication.",
@@ -127,8 +135,12 @@ const FLAGS: &[Flag] = &[
         "logfmt",
         "Output format of log messages. One of: [logfmt, json]",
     ),
+    (
+        "log.silences",
+        "false",
+        "Tell in the log when silences are made, changed, received from other members, begin and end.",
+    ),
     ("dispatch.maintenance-interval", "30s", ""),
-    ("log.silences", "false", ""),
     ("auto-gomemlimit.ratio", "0.9", ""),
 ];
 
@@ -208,6 +220,7 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
         let parsed = text(name).parse::<i64>().map_err(|e| bad(name, &e))?;
         Ok::<_, Exit>(usize::try_from(parsed).unwrap_or(0))
     };
+    let switch = |name: &str| text(name).parse::<bool>().map_err(|e| bad(name, &e));
     let optional = |name: &str| Some(text(name)).filter(|t| !t.is_empty());
     let default = vec![text("web.listen-address")];
     let addresses = given.get("web.listen-address").unwrap_or(&default).iter();
@@ -240,6 +253,7 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
         storage: text("storage.path").into(),
         cluster,
         listen,
+        systemd_socket: switch("web.systemd-socket")?,
         external_url: optional("web.external-url"),
         route_prefix: optional("web.route-prefix"),
         retention: positive("data.retention")?,
@@ -260,6 +274,7 @@ fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerS
             "json" => LogFormat::Json,
             _ => return Err(bad("log.format", &"use logfmt or json")),
         },
+        log_silences: switch("log.silences")?,
         ignored,
     })
 }
@@ -302,13 +317,17 @@ mod tests {
         assert_eq!(settings.retention, Duration::from_secs(960 * 3600));
         assert_eq!(settings.listen, ["0.0.0.0:9093".parse().unwrap()]);
         assert_eq!(settings.matcher_mode, MatcherMode::Utf8);
-        assert_eq!(settings.ignored, ["log.silences", "enable-feature=auto-gomemlimit"]);
+        assert_eq!(settings.ignored, ["enable-feature=auto-gomemlimit"]);
+        assert!(!settings.log_silences && !settings.systemd_socket);
         assert!(settings.cluster.is_none(), "an empty address switches the cluster off");
         let settings = parsed("").unwrap();
         assert_eq!(settings.config_file, PathBuf::from("alertmanager.yml"));
         assert!(settings.ignored.is_empty() && settings.timeout.is_zero());
         let two = parsed("--web.listen-address=127.0.0.1:1 --web.listen-address=[::1]:2").unwrap();
         assert_eq!(two.listen.len(), 2);
+        let switches = parsed("--log.silences --web.systemd-socket --dispatch.maintenance-interval=1m").unwrap();
+        assert!(switches.log_silences && switches.systemd_socket);
+        assert_eq!(switches.ignored, ["dispatch.maintenance-interval"]);
     }
 
     #[test]
@@ -336,6 +355,7 @@ mod tests {
             ("--config.file", "expected argument for flag '--config.file'"),
             ("--data.retention=x", "--data.retention=x: "),
             ("--data.retention=0s", "must be more than zero"),
+            ("--log.silences=perhaps", "--log.silences=perhaps: "),
             ("--enable-feature=classic-mode,utf8-strict-mode", "cannot have both"),
             ("stray", "unexpected stray"),
             ("--cluster.peer=am-0", "\"am-0\" is not HOST:PORT"),

@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cupola_model::{MatchOp, Matcher};
+use cupola_model::Matcher;
 use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::dispatch::{Alertmanager, Inner};
 use crate::replicate;
-use crate::silences::{self, Silence, SilenceError, SilenceRequest, SilenceState};
+use crate::silences::{self, RawMatcher, Silence, SilenceError, SilenceRequest, SilenceState};
 use crate::state::Disk;
 use cupola_wire::{Fields, Message, WireError};
 
@@ -69,7 +69,7 @@ pub struct RecurringRequest {
     /// Empty for a new one.
     pub id: String,
     /// Name, operator and value of each matcher.
-    pub matchers: Vec<(String, MatchOp, String)>,
+    pub matchers: Vec<RawMatcher>,
     /// When.
     pub schedule: Schedule,
     /// Who asks.
@@ -96,6 +96,7 @@ impl RecurringSilence {
         Silence {
             id: silences::named_uuid(&name).into(),
             matchers: self.matchers.clone(),
+            further_sets: Vec::new(),
             starts_at: starts_at.max(self.updated_at),
             ends_at,
             updated_at: self.updated_at,

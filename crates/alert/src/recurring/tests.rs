@@ -2,6 +2,7 @@ use cupola_config::matchers::MatcherMode;
 use cupola_config::parse_alertmanager;
 use cupola_env::{Clock, ManualClock, SimDisk, Vfs};
 use cupola_metrics::Registry;
+use cupola_model::MatchOp;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 

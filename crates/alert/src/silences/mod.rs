@@ -9,16 +9,20 @@ use std::sync::Arc;
 
 use cupola_model::{Labels, MatchOp, Matcher, go_quote, is_valid_legacy_label_name, md5};
 use thiserror::Error;
+use tracing::info;
 
 pub(crate) use wire::{decode, decode_matcher, encode, encode_matcher};
 
-/// Alerts that all matchers match are not told while it is active. Times are milliseconds since the epoch.
+/// Alerts that all matchers of one of its sets match are not told while it is active. Times are milliseconds since the
+/// epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Silence {
     /// A UUID.
     pub id: Arc<str>,
-    /// At least one.
+    /// The first set, and nearly always the only one. At least one.
     pub matchers: Vec<Matcher>,
+    /// Further sets (`matcher_sets` of newer Alertmanagers), none of them empty.
+    pub further_sets: Vec<Vec<Matcher>>,
     /// First moment.
     pub starts_at: i64,
     /// First moment after it.
@@ -69,18 +73,30 @@ impl Silence {
         }
     }
 
+    /// All sets of matchers, the first one first.
+    pub fn sets(&self) -> impl Iterator<Item = &[Matcher]> {
+        let further = self.further_sets.iter().map(Vec::as_slice);
+        std::iter::once(self.matchers.as_slice()).chain(further)
+    }
+
     fn matches(&self, labels: &Labels) -> bool {
-        !self.matchers.is_empty() && self.matchers.iter().all(|m| m.matches_labels(labels))
+        self.sets()
+            .any(|set| !set.is_empty() && set.iter().all(|m| m.matches_labels(labels)))
     }
 }
+
+/// Name, operator and value of a matcher that has not been looked at yet.
+pub type RawMatcher = (String, MatchOp, String);
 
 /// What somebody asks for: a new silence, or another shape of one that exists.
 #[derive(Debug, Clone, Default)]
 pub struct SilenceRequest {
     /// Empty for a new one.
     pub id: String,
-    /// Name, operator and value of each matcher.
-    pub matchers: Vec<(String, MatchOp, String)>,
+    /// The matchers of the first set.
+    pub matchers: Vec<RawMatcher>,
+    /// Those of further sets.
+    pub further_sets: Vec<Vec<RawMatcher>>,
     /// `None` is now, and so is the past.
     pub starts_at: Option<i64>,
     /// When it ends.
@@ -145,6 +161,9 @@ pub(crate) struct Silences {
     limits: SilenceLimits,
     // Only names that Prometheus 2 knew (`classic-mode`).
     legacy_names: bool,
+    // Until when it was told in the log which silences have begun and ended by themselves; `None` where the log is told
+    // nothing of silences (`--log.silences`).
+    logged_until: Option<i64>,
 }
 
 /// Writes what is about to change; where it fails nothing changes.
@@ -157,6 +176,30 @@ impl Silences {
             limits,
             legacy_names,
             ..Self::default()
+        }
+    }
+
+    /// From now on what becomes of silences is told in the log.
+    pub(crate) fn log_changes(&mut self, now: i64) {
+        self.logged_until = Some(now);
+    }
+
+    /// Tells in the log which silences have begun or ended by themselves since the last call.
+    pub(crate) fn log_passing(&mut self, now: i64) {
+        let Some(since) = self.logged_until else { return };
+        self.logged_until = Some(now);
+        for silence in self.iter() {
+            let (before, after) = (silence.state(since.max(silence.updated_at)), silence.state(now));
+            if before != after {
+                log(
+                    silence,
+                    after,
+                    match after {
+                        SilenceState::Active => "begins",
+                        _ => "ends",
+                    },
+                );
+            }
         }
     }
 
@@ -285,7 +328,7 @@ impl Silences {
         if !self.is_younger(&silence.id, silence.updated_at, silence.starts_at, silence.ends_at) {
             return false;
         }
-        self.put(silence, expires_at);
+        self.put(silence, expires_at, "received");
         true
     }
 
@@ -326,12 +369,15 @@ impl Silences {
         keep(&encoded).map_err(SilenceError::Disk)?;
         for silence in changes {
             let expires_at = self.expires_at(&silence);
-            self.put(silence, expires_at);
+            self.put(silence, expires_at, "set");
         }
         Ok(())
     }
 
-    fn put(&mut self, silence: Silence, expires_at: i64) {
+    fn put(&mut self, silence: Silence, expires_at: i64, how: &'static str) {
+        if self.logged_until.is_some() {
+            log(&silence, silence.state(silence.updated_at), how);
+        }
         self.version += 1;
         let version = self.version;
         let id = silence.id.clone();
@@ -349,34 +395,16 @@ impl Silences {
     /// What is asked for as a silence, where it is one.
     pub(crate) fn checked(&self, request: SilenceRequest, now: i64) -> Result<Silence, SilenceError> {
         let refuse = |reason: String| Err(SilenceError::Invalid(reason));
-        if request.matchers.is_empty() {
-            return refuse("at least one matcher required".to_owned());
-        }
-        let mut matchers = Vec::with_capacity(request.matchers.len());
-        for (index, (name, op, value)) in request.matchers.into_iter().enumerate() {
-            if name.is_empty() || (self.legacy_names && !is_valid_legacy_label_name(&name)) {
-                return refuse(format!(
-                    "invalid label matcher {index}: invalid label name {}",
-                    go_quote(&name)
-                ));
-            }
-            let quoted = go_quote(&value);
-            match Matcher::new_no_newline(name, op, value) {
-                Ok(matcher) => matchers.push(matcher),
-                Err(error) => {
-                    return refuse(format!(
-                        "invalid label matcher {index}: invalid regular expression {quoted}: {error}"
-                    ));
-                }
-            }
-        }
-        // A negative matcher is taken for narrow enough even where it matches a label that is not there.
-        let is_wide = |matcher: &Matcher| match matcher.op() {
-            MatchOp::Equal | MatchOp::Regex => matcher.matches_empty(),
-            MatchOp::NotEqual | MatchOp::NotRegex => false,
+        let matchers = match self.checked_set(request.matchers) {
+            Ok(matchers) => matchers,
+            Err(reason) => return refuse(reason),
         };
-        if matchers.iter().all(is_wide) {
-            return refuse("at least one matcher must not match the empty string".to_owned());
+        let mut further_sets = Vec::with_capacity(request.further_sets.len());
+        for (index, set) in request.further_sets.into_iter().enumerate() {
+            match self.checked_set(set) {
+                Ok(set) => further_sets.push(set),
+                Err(reason) => return refuse(format!("matcher set {}: {reason}", index + 1)),
+            }
         }
         let starts_at = request.starts_at.unwrap_or(now);
         if request.ends_at < starts_at {
@@ -385,6 +413,7 @@ impl Silences {
         Ok(Silence {
             id: request.id.into(),
             matchers,
+            further_sets,
             starts_at,
             ends_at: request.ends_at,
             updated_at: now,
@@ -393,6 +422,56 @@ impl Silences {
             annotations: request.annotations,
         })
     }
+
+    // The matchers of one set, or why they are none of a silence.
+    fn checked_set(&self, set: Vec<RawMatcher>) -> Result<Vec<Matcher>, String> {
+        if set.is_empty() {
+            return Err("at least one matcher required".to_owned());
+        }
+        let mut matchers = Vec::with_capacity(set.len());
+        for (index, (name, op, value)) in set.into_iter().enumerate() {
+            if name.is_empty() || (self.legacy_names && !is_valid_legacy_label_name(&name)) {
+                return Err(format!(
+                    "invalid label matcher {index}: invalid label name {}",
+                    go_quote(&name)
+                ));
+            }
+            let quoted = go_quote(&value);
+            let matcher = Matcher::new_no_newline(name, op, value).map_err(|error| {
+                format!("invalid label matcher {index}: invalid regular expression {quoted}: {error}")
+            });
+            matchers.push(matcher?);
+        }
+        // A negative matcher is taken for narrow enough even where it matches a label that is not there.
+        let is_wide = |matcher: &Matcher| match matcher.op() {
+            MatchOp::Equal | MatchOp::Regex => matcher.matches_empty(),
+            MatchOp::NotEqual | MatchOp::NotRegex => false,
+        };
+        if matchers.iter().all(is_wide) {
+            return Err("at least one matcher must not match the empty string".to_owned());
+        }
+        Ok(matchers)
+    }
+}
+
+// One line of the log about a silence: who keeps what quiet, and since which event.
+fn log(silence: &Silence, state: SilenceState, event: &str) {
+    let sets = silence.sets().map(|set| {
+        let matchers: Vec<String> = set.iter().map(ToString::to_string).collect();
+        format!("{{{}}}", matchers.join(", "))
+    });
+    let time = |ms| jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| time.to_string());
+    info!(
+        id = %silence.id,
+        event,
+        state = state.as_str(),
+        matchers = sets.collect::<Vec<_>>().join(" or "),
+        starts_at = time(silence.starts_at),
+        ends_at = time(silence.ends_at),
+        created_by = silence.created_by,
+        comment = silence.comment,
+        "silence"
+    );
 }
 
 fn expired(old: &Silence, now: i64) -> Silence {
@@ -406,7 +485,7 @@ fn expired(old: &Silence, now: i64) -> Silence {
 
 // Whether `new` may stand in the place of `old` without that anybody would have to be told that the past has changed.
 fn can_update(old: &Silence, new: &Silence, now: i64) -> bool {
-    if old.matchers != new.matchers {
+    if !old.sets().eq(new.sets()) {
         return false;
     }
     match old.state(now) {

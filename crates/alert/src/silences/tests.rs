@@ -136,6 +136,88 @@ fn what_makes_no_sense_is_refused_in_alertmanagers_words() {
     assert!(set(&mut all(), dashed, 0).is_ok(), "fine since 0.27");
 }
 
+fn matcher(text: &str) -> Matcher {
+    let (name, value) = text.split_once('=').unwrap();
+    Matcher::new_no_newline(name, MatchOp::Equal, value).unwrap()
+}
+
+// Of two sets: `a=1,b=2` or `c=3`.
+fn of_two_sets() -> SilenceRequest {
+    let mut request = request(&[("a", MatchOp::Equal, "1"), ("b", MatchOp::Equal, "2")], None, HOUR);
+    request.further_sets = vec![vec![("c".into(), MatchOp::Equal, "3".into())]];
+    request
+}
+
+#[test]
+fn alerts_that_any_of_several_sets_matches_are_silenced() {
+    let mut silences = all();
+    let id = set(&mut silences, of_two_sets(), 0).unwrap();
+    for (labels, is_silenced) in [
+        (&[("a", "1"), ("b", "2")][..], true),
+        (&[("c", "3")], true),
+        (&[("a", "1"), ("c", "3")], true),
+        (&[("a", "1")], false),
+        (&[("b", "2"), ("c", "4")], false),
+    ] {
+        let labels = Labels::from_pairs(labels.iter().copied());
+        let by = silences.silencing(labels.fingerprint(), &labels, 1);
+        assert_eq!(!by.is_empty(), is_silenced, "{labels:?}");
+    }
+    // Longer, with the same sets, it stays the same; without one of them it is another.
+    let mut longer = of_two_sets();
+    (longer.id, longer.starts_at, longer.ends_at) = (id.to_string(), Some(0), 2 * HOUR);
+    assert_eq!(set(&mut silences, longer.clone(), 5).unwrap(), id);
+    longer.further_sets.clear();
+    assert_ne!(set(&mut silences, longer, 6).unwrap(), id);
+    let mut wrong = of_two_sets();
+    wrong.further_sets.push(vec![("d".into(), MatchOp::Regex, ".*".into())]);
+    assert_eq!(
+        set(&mut silences, wrong, 0).unwrap_err().to_string(),
+        "invalid silence: matcher set 2: at least one matcher must not match the empty string"
+    );
+}
+
+#[test]
+fn sets_are_read_as_newer_alertmanagers_write_them_and_written_as_they_and_older_ones_read_them() {
+    let mut silences = all();
+    let id = set(&mut silences, of_two_sets(), 0).unwrap();
+    let silence = silences.get(&id).unwrap();
+    let written = encode(&silence, HOUR);
+    let (raw, expires_at) = decode(&written).unwrap();
+    assert_eq!((raw.silence().as_ref(), expires_at), (Ok(&*silence), HOUR));
+    // To disk they write the sets alone, also one set: field 11, and no field 2.
+    let of = |sets: &[&[&str]]| -> Silence {
+        let mut inner = cupola_wire::Message::default();
+        inner.bytes(1, b"id");
+        for set in sets {
+            let mut message = cupola_wire::Message::default();
+            for text in *set {
+                message.message(1, &encode_matcher(&matcher(text)));
+            }
+            inner.message(11, &message.0);
+        }
+        inner.time(4, HOUR);
+        let mut outer = cupola_wire::Message::default();
+        outer.message(1, &inner.0);
+        decode(&outer.0).unwrap().0.silence().unwrap()
+    };
+    let one = of(&[&["a=1", "b=2"]]);
+    assert_eq!((&one.matchers, one.further_sets.len()), (&silence.matchers, 0));
+    let two = of(&[&["a=1", "b=2"], &["c=3"]]);
+    assert_eq!(
+        (&two.matchers, &two.further_sets),
+        (&silence.matchers, &silence.further_sets)
+    );
+    let (empty, rest) = (of(&[&[], &["c=3"]]), of(&[&[]]));
+    assert_eq!(empty.matchers, [matcher("c=3")], "an empty set would mute everything");
+    assert!(!rest.matches(&Labels::from_pairs([("c", "3")])));
+    // Those who do not know sets find the first one where they look for it.
+    let mut old = cupola_wire::Fields(&written);
+    let inner = old.next().unwrap().unwrap().1.bytes(1).unwrap();
+    let listed = cupola_wire::Fields(inner).flatten().filter(|(number, _)| *number == 2);
+    assert_eq!(listed.count(), 2);
+}
+
 #[test]
 fn limits_hold_and_a_full_disk_changes_nothing() {
     let limits = SilenceLimits { count: 1, bytes: 120 };

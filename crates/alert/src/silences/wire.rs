@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use cupola_model::{MatchOp, Matcher};
 
-use super::Silence;
+use super::{RawMatcher, Silence};
 use cupola_wire::{Fields, Message, Value, WireError, pair};
 
 /// A silence as it was read: its matchers may not be usable.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Raw {
     pub id: String,
-    pub matchers: Vec<(String, MatchOp, String)>,
+    pub matchers: Vec<RawMatcher>,
+    pub further_sets: Vec<Vec<RawMatcher>>,
     pub starts_at: i64,
     pub ends_at: i64,
     pub updated_at: i64,
@@ -26,14 +27,11 @@ impl Raw {
         if self.id.is_empty() {
             return Err("it has no id".to_owned());
         }
-        let matchers = self.matchers.into_iter().map(|(name, op, value)| {
-            let shown = format!("{name}{}{value}", op.as_str());
-            Matcher::new_no_newline(name, op, value).map_err(|e| format!("matcher {shown}: {e}"))
-        });
-        let matchers = matchers.collect::<Result<Vec<_>, _>>()?;
+        let further_sets = self.further_sets.into_iter().map(compiled);
         Ok(Silence {
             id: self.id.into(),
-            matchers,
+            matchers: compiled(self.matchers)?,
+            further_sets: further_sets.collect::<Result<_, _>>()?,
             starts_at: self.starts_at,
             ends_at: self.ends_at,
             updated_at: self.updated_at,
@@ -42,6 +40,14 @@ impl Raw {
             annotations: self.annotations,
         })
     }
+}
+
+fn compiled(set: Vec<RawMatcher>) -> Result<Vec<Matcher>, String> {
+    let matchers = set.into_iter().map(|(name, op, value)| {
+        let shown = format!("{name}{}{value}", op.as_str());
+        Matcher::new_no_newline(name, op, value).map_err(|e| format!("matcher {shown}: {e}"))
+    });
+    matchers.collect()
 }
 
 /// A `MeshSilence`: the silence and when it may be forgotten.
@@ -58,6 +64,17 @@ pub(crate) fn encode(silence: &Silence, expires_at: i64) -> Vec<u8> {
     inner.bytes(9, silence.comment.as_bytes());
     for (name, value) in &silence.annotations {
         inner.pair(10, name, value);
+    }
+    // All sets, also the first, as newer Alertmanagers write them; older ones know the first alone. One set says nothing
+    // that field 2 does not.
+    if !silence.further_sets.is_empty() {
+        for set in silence.sets() {
+            let mut message = Message::default();
+            for matcher in set {
+                message.message(1, &encode_matcher(matcher));
+            }
+            inner.message(11, &message.0);
+        }
     }
     let mut outer = Message::default();
     outer.message(1, &inner.0);
@@ -119,16 +136,18 @@ fn decode_silence(bytes: &[u8]) -> Result<Raw, WireError> {
             _ => {}
         }
     }
-    // Newer versions write sets beside or in place of the list; one set is the same as the list.
-    if raw.matchers.is_empty()
-        && let [set] = &mut *sets
-    {
-        raw.matchers = std::mem::take(set);
+    // Newer versions write sets in place of the list to disk, and beside it for others, whose list is the first set then.
+    // An empty set would mute everything, which nobody can have asked for.
+    sets.retain(|set: &Vec<RawMatcher>| !set.is_empty());
+    let mut sets = sets.into_iter();
+    if let Some(first) = sets.next() {
+        raw.matchers = first;
+        raw.further_sets = sets.collect();
     }
     Ok(raw)
 }
 
-fn decode_set(value: Value<'_>, number: u64) -> Result<Vec<(String, MatchOp, String)>, WireError> {
+fn decode_set(value: Value<'_>, number: u64) -> Result<Vec<RawMatcher>, WireError> {
     let mut set = Vec::new();
     for field in Fields(value.bytes(number)?) {
         if let (1, value) = field? {
@@ -139,7 +158,7 @@ fn decode_set(value: Value<'_>, number: u64) -> Result<Vec<(String, MatchOp, Str
 }
 
 /// Reads a `Matcher`.
-pub(crate) fn decode_matcher(value: Value<'_>, number: u64) -> Result<(String, MatchOp, String), WireError> {
+pub(crate) fn decode_matcher(value: Value<'_>, number: u64) -> Result<RawMatcher, WireError> {
     let mut matcher = (String::new(), MatchOp::Equal, String::new());
     for field in Fields(value.bytes(number)?) {
         match field? {

@@ -170,6 +170,7 @@ fn a_full_disk_refuses_a_silence_and_takes_the_next() {
         let raw = silences::Silence {
             id: id.into(),
             matchers: vec![cupola_model::Matcher::equal("a", "b")],
+            further_sets: Vec::new(),
             starts_at: 1,
             ends_at: 2,
             updated_at: 1,

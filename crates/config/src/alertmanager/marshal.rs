@@ -5,7 +5,7 @@
 use super::integrations::{IntegrationConfig, KINDS, KindRow};
 use super::{Anything, Receiver};
 use crate::common::SecretSource;
-use crate::matchers::{MatcherMode, parse_matchers};
+use crate::matchers::{MatcherMode, matcher_text, parse_matchers};
 use crate::read::Reader;
 use crate::redact::{HIDDEN, push_indent, write_node, write_scalar};
 use crate::yaml::{Node, Value, parse_bool};
@@ -136,7 +136,7 @@ impl<'m> Marshal<'m> {
                 let parsed = texts.filter_map(|text| parse_matchers(&text, self.mode).ok());
                 let mut matchers: Vec<_> = parsed.flat_map(|parsed| parsed.matchers).collect();
                 matchers.sort_by(|a, b| (a.name(), a.value(), a.op()).cmp(&(b.name(), b.value(), b.op())));
-                *value = Out::List(matchers.iter().map(|one| Out::Text(one.to_string())).collect());
+                *value = Out::List(matchers.iter().map(|one| Out::Text(matcher_text(one))).collect());
             }
         }
         all

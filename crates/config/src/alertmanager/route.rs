@@ -197,7 +197,11 @@ pub(super) fn read_matchers(section: &Section<'_>, fields: [&'static str; 3], mo
         let Some(value) = reader.text(&entry.value) else {
             continue;
         };
-        match Matcher::new_no_newline(entry.key.as_str(), MatchOp::Regex, value) {
+        // Alertmanager hands the anchored expression on, which is seen in the keys of groups.
+        let anchored = format!("^(?:{value})$");
+        let read = Matcher::new_no_newline(entry.key.as_str(), MatchOp::Regex, value)
+            .and_then(|_| Matcher::new_no_newline(entry.key.as_str(), MatchOp::Regex, anchored));
+        match read {
             Ok(matcher) => matchers.push(matcher),
             Err(error) => reader.error(entry.value.pos, error.to_string()),
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use cupola_alert::{Saying, SilenceRequest};
+use cupola_alert::{RawMatcher, Saying, SilenceRequest};
 use cupola_model::{Alert, Labels, MatchOp, go_quote, is_valid_label_name, is_valid_legacy_label_name};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -207,6 +207,8 @@ struct PostedSilence<'a> {
     #[serde(borrow)]
     id: Option<Text<'a>>,
     matchers: Option<Vec<PostedMatcher>>,
+    // Ours: all sets, where there are several. Whoever changes a silence sends back what was shown.
+    matcher_sets: Option<Vec<Vec<PostedMatcher>>>,
     #[serde(borrow)]
     starts_at: Option<Text<'a>>,
     #[serde(borrow)]
@@ -227,7 +229,7 @@ pub(super) struct PostedMatcher {
 }
 
 impl PostedMatcher {
-    fn read(self, index: usize) -> Result<(String, MatchOp, String), Refusal> {
+    fn read(self, index: usize) -> Result<RawMatcher, Refusal> {
         let required = |field: &str| Refusal::schema(602, format!("matchers.{index}.{field} in body is required"));
         let is_regex = self.is_regex.ok_or_else(|| required("isRegex"))?;
         let name = self.name.ok_or_else(|| required("name"))?;
@@ -254,6 +256,15 @@ pub(super) fn silence(body: &[u8], now: i64) -> Result<SilenceRequest, Refusal> 
     posted.ends_at.ok_or_else(|| required("endsAt"))?;
     let matchers = posted.matchers.ok_or_else(|| required("matchers"))?;
     let matchers = self::matchers(matchers)?;
+    let mut further_sets = Vec::new();
+    if let Some(sets) = posted.matcher_sets.filter(|sets| !sets.is_empty()) {
+        let sets = sets.into_iter().map(self::matchers);
+        further_sets = sets.collect::<Result<Vec<_>, _>>()?;
+        if further_sets.remove(0) != matchers {
+            let message = "matcherSets in body should begin with what matchers has";
+            return Err(Refusal::schema(606, message));
+        }
+    }
     posted.starts_at.ok_or_else(|| required("startsAt"))?;
     // Go's zero time is before every other.
     let ends_at = ends_at.unwrap_or(i64::MIN);
@@ -268,6 +279,7 @@ pub(super) fn silence(body: &[u8], now: i64) -> Result<SilenceRequest, Refusal> 
     Ok(SilenceRequest {
         id: posted.id.map(|id| id.0.into_owned()).unwrap_or_default(),
         matchers,
+        further_sets,
         starts_at,
         ends_at,
         created_by,
@@ -292,7 +304,7 @@ pub(super) fn moment(text: Option<&str>, what: &str) -> Result<Option<i64>, Refu
 }
 
 /// Reads the matchers of a silence; there must be some.
-pub(super) fn matchers(posted: Vec<PostedMatcher>) -> Result<Vec<(String, MatchOp, String)>, Refusal> {
+pub(super) fn matchers(posted: Vec<PostedMatcher>) -> Result<Vec<RawMatcher>, Refusal> {
     if posted.is_empty() {
         let message = "matchers in body should have at least 1 items";
         return Err(Refusal::schema(612, message));

@@ -157,6 +157,11 @@ pub(super) fn silence(out: &mut String, silence: &Silence, now: i64) {
     time(out, silence.ends_at);
     out.push_str(",\"matchers\":");
     write_list(out, &silence.matchers, matcher);
+    // Ours: API v2 knows one set, and upstream answers 500 to whoever asks for silences while one has several.
+    if !silence.further_sets.is_empty() {
+        out.push_str(",\"matcherSets\":");
+        write_list(out, silence.sets(), |out, set| write_list(out, set, matcher));
+    }
     out.push_str(",\"startsAt\":");
     time(out, silence.starts_at);
     out.push('}');

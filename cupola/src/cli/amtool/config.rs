@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use cupola_config::alertmanager::Route;
+use cupola_config::matchers::matcher_text;
 use cupola_config::{AlertmanagerConfig, load_alertmanager, parse_alertmanager};
 use cupola_env::{Clock as _, SystemClock};
 use cupola_gotemplate::{Alert, Alerts, Data, Kv, Set, Time, Value as TemplateValue, notification_set};
@@ -79,14 +80,18 @@ enum Kind {
     Html,
 }
 
+fn tree_text(route: &Route) -> String {
+    let mut lines = Vec::new();
+    draw(&whole(route), "", &mut lines);
+    format!("Routing tree:\n.\n{}\n\n", lines.join("\n"))
+}
+
 pub(super) fn run(tool: &Tool, env: &mut Env<'_>) -> Result<(), Failure> {
     match tool {
         Tool::Show => show(env),
         Tool::Routes(Routes::Show(args)) => {
             let config = config(args, env)?;
-            let mut lines = Vec::new();
-            draw(&whole(&config.route), "", &mut lines);
-            writeln!(env.out, "Routing tree:\n.\n{}\n", lines.join("\n"))?;
+            env.out.write_all(tree_text(&config.route).as_bytes())?;
             Ok(())
         }
         Tool::Routes(Routes::Test(args)) => test(args, env),
@@ -234,7 +239,7 @@ fn slug(route: &Route, shows_continue: bool, shows_receiver: bool) -> String {
     parts.push(match route.matchers.is_empty() {
         true => "default-route".to_owned(),
         false => {
-            let all: Vec<String> = route.matchers.iter().map(ToString::to_string).collect();
+            let all: Vec<String> = route.matchers.iter().map(matcher_text).collect();
             format!("{{{}}}", all.join(","))
         }
     });
@@ -285,7 +290,8 @@ fn draw_all(branches: &[Branch], indent: &str, lines: &mut Vec<String>) {
         let (edge, more) = if is_last {
             ("└── ", "    ")
         } else {
-            ("├── ", "│   ")
+            // With spaces that do not break, as amtool's.
+            ("├── ", "│\u{a0}\u{a0} ")
         };
         lines.push(format!("{indent}{edge}{}", branch.text));
         draw_all(&branch.below, &format!("{indent}{more}"), lines);
@@ -438,4 +444,26 @@ fn data(json: &Value) -> Result<TemplateValue, String> {
         notification_reason: text(&json["notification_reason"]),
         route_labels: kv(&json["routeLabels"]),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cupola_config::matchers::MatcherMode;
+
+    #[test]
+    fn shared_trees_are_drawn_as_amtool_draws_them() {
+        let Some(dir) = cupola_testkit::conformance_dir("alertmanager/routing") else {
+            return;
+        };
+        let text = std::fs::read_to_string(dir.join("cases.json")).unwrap();
+        let all: Value = serde_json::from_str(&text).unwrap();
+        let trees = all["trees"].as_object().unwrap();
+        for (name, tree) in trees {
+            let yaml = all["configs"][name].as_str().unwrap();
+            let config = parse_alertmanager(yaml, Path::new("a.yml"), MatcherMode::Fallback).unwrap();
+            assert_eq!(tree_text(&config.route), tree.as_str().unwrap(), "{name}");
+        }
+        assert!(trees.len() >= 3, "{}", trees.len());
+    }
 }

@@ -364,10 +364,7 @@ impl Env<'_> {
         for arg in args {
             let matcher = self.matcher(arg)?;
             if matcher.op() != MatchOp::Equal {
-                return Err(format!(
-                    "{} is no label pair, which is written name=value",
-                    cupola_model::go_quote(arg)
-                ));
+                return Err("labels must be specified as key=value pairs".to_owned());
             }
             labels.insert(matcher.name().to_owned(), matcher.value().to_owned());
         }

@@ -289,12 +289,19 @@ fn print(env: &mut Env<'_>, mut silences: Vec<Value>) -> Result<(), Failure> {
     };
     let mut rows = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
     for silence in &silences {
-        let matchers: Vec<String> = silence["matchers"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(matcher)
-            .collect();
+        // Several sets are shown by our Alertmanager alone.
+        let sets = match silence["matcherSets"].as_array() {
+            Some(sets) => sets.iter().collect(),
+            None => vec![&silence["matchers"]],
+        };
+        let sets = sets.into_iter().map(|set| {
+            let matchers: Vec<String> = set.as_array().into_iter().flatten().map(matcher).collect();
+            match is_extended {
+                true => format!("{{{}}}", matchers.join(",")),
+                false => matchers.join(" "),
+            }
+        });
+        let matchers = sets.collect::<Vec<_>>().join(" or ");
         let date = |name: &str| env.date(&text(&silence[name]));
         let (id, by, comment) = (
             text(&silence["id"]),
@@ -304,14 +311,14 @@ fn print(env: &mut Env<'_>, mut silences: Vec<Value>) -> Result<(), Failure> {
         rows.push(match is_extended {
             true => vec![
                 id,
-                format!("{{{}}}", matchers.join(",")),
+                matchers,
                 date("startsAt"),
                 date("endsAt"),
                 date("updatedAt"),
                 by,
                 comment,
             ],
-            false => vec![id, matchers.join(" "), date("endsAt"), by, comment],
+            false => vec![id, matchers, date("endsAt"), by, comment],
         });
     }
     table::print(env.out, &rows)?;

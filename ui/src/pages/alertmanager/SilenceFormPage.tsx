@@ -157,6 +157,8 @@ function Form({ silence, weekly }: { silence: Silence | null; weekly: RecurringS
       silence?.status.state === 'active' ? silence.startsAt : new Date(startsAt ?? Date.now()).toISOString();
     const id = await postSilence({
       ...common,
+      // Further sets stay as they are.
+      ...(silence?.matcherSets && { matcherSets: [common.matchers, ...silence.matcherSets.slice(1)] }),
       ...(silence && !isOver ? { id: silence.id } : {}),
       startsAt: begin,
       endsAt: new Date(endsAt ?? 0).toISOString(),

@@ -83,7 +83,7 @@ export function SilencePage({ id }: { id: string }) {
               <div>
                 <dt>matchers</dt>
                 <dd>
-                  <Matchers matchers={data.matchers} />
+                  <Matchers of={data} />
                 </dd>
               </div>
               <div>

@@ -22,7 +22,7 @@ import {
 import css from './am.module.css';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import { distinct } from './grouping';
-import { fromApi, writeMatcher, type ApiMatcher } from './matchers';
+import { fromApi, writeMatcher } from './matchers';
 import { Tabs } from './Tabs';
 import { windowWords } from './times';
 
@@ -50,8 +50,9 @@ export function SilencesPage() {
   for (const alert of distinct(groups.data ?? [])) {
     for (const id of alert.status.silencedBy) muted.set(id, (muted.get(id) ?? 0) + 1);
   }
-  const fits = (one: { matchers: ApiMatcher[]; comment: string; createdBy: string }): boolean => {
-    const texts = one.matchers.map((matcher) => writeMatcher(fromApi(matcher)));
+  const fits = (one: Pick<Silence, 'matchers' | 'matcherSets' | 'comment' | 'createdBy'>): boolean => {
+    const all = one.matcherSets?.flat() ?? one.matchers;
+    const texts = all.map((matcher) => writeMatcher(fromApi(matcher)));
     return (
       asked.matchers.every((matcher) => texts.includes(matcher)) &&
       hasWords(asked.words, ...texts, one.comment, one.createdBy)
@@ -153,10 +154,12 @@ export const STATES: Record<Silence['status']['state'], { state: State; word: st
   expired: { state: 'unknown', word: 'expired' },
 };
 
-export function Matchers({ matchers }: { matchers: readonly ApiMatcher[] }) {
-  return (
-    <span class={parts.chips}>
-      {matchers.map((matcher) => {
+/** The matchers of a silence, or one set after the other where any of several may match. */
+export function Matchers({ of }: { of: Pick<Silence, 'matchers' | 'matcherSets'> }) {
+  return (of.matcherSets ?? [of.matchers]).map((set, index) => (
+    <span key={index} class={parts.chips}>
+      {index > 0 && 'or'}
+      {set.map((matcher) => {
         const { name, op, value } = fromApi(matcher);
         return (
           <span key={writeMatcher({ name, op, value })} class={parts.chip}>
@@ -167,7 +170,7 @@ export function Matchers({ matchers }: { matchers: readonly ApiMatcher[] }) {
         );
       })}
     </span>
-  );
+  ));
 }
 
 /** When it begins or ends, as a sentence would say it. */
@@ -207,7 +210,7 @@ function SilenceRow({ silence, muted, onDone }: { silence: Silence; muted: numbe
         <Link href={`/alertmanager/silences/${silence.id}`} class={css.comment}>
           {silence.comment || 'No comment'}
         </Link>
-        <Matchers matchers={silence.matchers} />
+        <Matchers of={silence} />
         <span class={css.dim}>
           {silence.createdBy || 'nobody named'}
           {silence.annotations?.[RECURRING] && (
@@ -256,7 +259,7 @@ function WeeklyRow({ one, onDone }: { one: RecurringSilence; onDone: () => void 
       />
       <div class={css.what}>
         <b class={css.comment}>{one.comment}</b>
-        <Matchers matchers={one.matchers} />
+        <Matchers of={one} />
         <span class={css.dim}>
           {one.createdBy} · {windowWords(one)}
           {last !== null && <> · until {exactTime(last).slice(0, 10)}</>}

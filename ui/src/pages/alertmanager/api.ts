@@ -25,6 +25,8 @@ export interface Silence {
   id: string;
   status: { state: 'active' | 'pending' | 'expired' };
   matchers: ApiMatcher[];
+  /** All sets, of which any may match, where there are several; the first one is `matchers`. */
+  matcherSets?: ApiMatcher[][];
   startsAt: string;
   endsAt: string;
   updatedAt: string;
@@ -191,7 +193,10 @@ export const fetchStatus = (signal?: AbortSignal): Promise<ManagerStatus> =>
 export const fetchPreview = (matchers: readonly ApiMatcher[], signal?: AbortSignal): Promise<Preview> =>
   sendJson<Preview>('POST', `${V2}/silences/preview`, { matchers }, signal);
 
-export type PostedSilence = Pick<Silence, 'matchers' | 'startsAt' | 'endsAt' | 'createdBy' | 'comment'> & {
+export type PostedSilence = Pick<
+  Silence,
+  'matchers' | 'matcherSets' | 'startsAt' | 'endsAt' | 'createdBy' | 'comment'
+> & {
   id?: string;
 };
 
