@@ -55,6 +55,8 @@ pub enum Reply {
     Body(u16, &'static str, String),
     /// A status code and further headers, each a whole line.
     Headers(u16, &'static [&'static str]),
+    /// The same and a body of JSON.
+    Json(u16, &'static [&'static str], &'static str),
     /// Nothing, while the connection stays open.
     Hang,
 }
@@ -162,6 +164,16 @@ fn serve(mut stream: TcpStream, kept: &Mutex<Vec<Request>>, stop: &AtomicBool, r
                 let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
                 let head = format!("HTTP/1.1 {code} Told\r\n{lines}Content-Length: 0\r\n\r\n");
                 if stream.write_all(head.as_bytes()).is_err() {
+                    return;
+                }
+            }
+            Reply::Json(code, headers, body) => {
+                let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+                let answer = format!(
+                    "HTTP/1.1 {code} Told\r\n{lines}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                if stream.write_all(answer.as_bytes()).is_err() {
                     return;
                 }
             }

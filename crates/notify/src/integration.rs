@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cupola_config::alertmanager::Receiver;
 use cupola_config::common::{HttpClientConfig, SecretSource};
 use cupola_net::{NetError, Peer, Request, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use thiserror::Error;
 
@@ -71,14 +71,10 @@ impl SendError {
             format!(": {text}")
         };
         let limited = status == StatusCode::TOO_MANY_REQUESTS;
-        let wait = response
-            .headers
-            .get(RETRY_AFTER)
-            .and_then(|v| v.to_str().ok()?.parse::<f64>().ok());
         Self {
             message: format!("unexpected status code {}{told}", status.as_u16()),
             retry: status.is_server_error() || limited,
-            retry_after: wait.filter(|s| *s >= 0.0 && *s < 86_400.0).map(Duration::from_secs_f64),
+            retry_after: asked_to_wait(&response.headers, &response.body),
             reason: match status {
                 _ if limited => "rateLimited",
                 _ if status.is_client_error() => "clientError",
@@ -87,6 +83,32 @@ impl SendError {
             },
         }
     }
+}
+
+// How long the other side asks to wait, less than a day. Discord (`retry_after`) and Telegram (`parameters.retry_after`)
+// say it to the millisecond in their JSON, and rounded in the header, which can also be a moment.
+fn asked_to_wait(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
+    let body: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let in_body = body.and_then(|body| {
+        let said = body
+            .get("retry_after")
+            .or_else(|| body.get("parameters")?.get("retry_after"))?;
+        said.as_f64()
+    });
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let in_header = || {
+        let said = text(RETRY_AFTER)?.trim();
+        let moment = |text: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok();
+        // By their clock: ours may be another.
+        let until = || Some(moment(said)?.as_second() - moment(text(DATE)?)?.as_second());
+        said.parse::<f64>()
+            .ok()
+            .or_else(|| until().map(|seconds| seconds.max(0) as f64))
+    };
+    let seconds = in_body.or_else(in_header)?;
+    (0.0..86_400.0)
+        .contains(&seconds)
+        .then(|| Duration::from_secs_f64(seconds))
 }
 
 /// One entry of a receiver: `webhook[0]`, `discord[1]`.
@@ -235,5 +257,34 @@ pub(crate) async fn post_json(
         Ok(())
     } else {
         Err(SendError::of_status(response.status, &response))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_says_in_its_json_or_its_header_how_long_to_wait() {
+        let asked = |headers: &[(&'static str, &'static str)], body: &str| {
+            let headers = headers.iter().map(|(name, value)| {
+                let name = http::HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            });
+            asked_to_wait(&headers.collect(), body.as_bytes()).map(|wait| wait.as_millis())
+        };
+        let discord = r#"{"message": "You are being rate limited.", "retry_after": 0.312, "global": false}"#;
+        assert_eq!(asked(&[("retry-after", "1")], discord), Some(312));
+        let telegram = r#"{"ok":false,"error_code":429,"parameters":{"retry_after":7}}"#;
+        assert_eq!(asked(&[], telegram), Some(7_000));
+        assert_eq!(asked(&[("retry-after", "2.5")], "slow down"), Some(2_500));
+        let moment = ("retry-after", "Thu, 26 Nov 2026 18:00:09 GMT");
+        let before = ("date", "Thu, 26 Nov 2026 18:00:00 GMT");
+        assert_eq!(asked(&[moment, before], ""), Some(9_000));
+        assert_eq!(asked(&[("retry-after", before.1), ("date", moment.1)], ""), Some(0));
+        for nonsense in ["-1", "1e9", "NaN", "soon", ""] {
+            assert_eq!(asked(&[("retry-after", nonsense)], "[]"), None, "{nonsense}");
+        }
+        assert_eq!(asked(&[moment], r#"{"retry_after": "x"}"#), None, "by whose clock?");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cupola_gotemplate::{Alert, Alerts, Data, Kv, ParseError, Set, Time, Value, notification_set};
 use thiserror::Error;
 
-use crate::data::Notification;
+use crate::data::{Notification, NotifiedAlert};
 use crate::integration::SendError;
 
 /// A template file that is broken.
@@ -57,10 +57,22 @@ impl Templates {
 
     /// Expands `text` with the data of a notification.
     pub(crate) fn render(&self, text: &str, notification: &Notification) -> Result<String, SendError> {
+        let all: Vec<&NotifiedAlert> = notification.alerts.iter().collect();
+        self.render_some(text, notification, &all)
+    }
+
+    /// As [`Templates::render`], as if there were only these of the notification's alerts; what is said of all alerts
+    /// together is said of all of them nevertheless.
+    pub(crate) fn render_some(
+        &self,
+        text: &str,
+        notification: &Notification,
+        alerts: &[&NotifiedAlert],
+    ) -> Result<String, SendError> {
         if !text.contains("{{") {
             return Ok(text.to_owned());
         }
-        let data = Value::object(data(notification));
+        let data = Value::object(data(notification, alerts));
         self.set
             .execute_text(text, &data)
             .map_err(|e| SendError::last(format!("template: {e}")))
@@ -70,15 +82,16 @@ impl Templates {
 impl Templates {
     /// As [`Templates::render`], for a text that is HTML: values are escaped by where they stand.
     pub(crate) fn render_html(&self, text: &str, notification: &Notification) -> Result<String, SendError> {
-        let data = Value::object(data(notification));
+        let all: Vec<&NotifiedAlert> = notification.alerts.iter().collect();
+        let data = Value::object(data(notification, &all));
         self.set
             .execute_html(text, &data)
             .map_err(|e| SendError::last(format!("template: {e}")))
     }
 }
 
-fn data(notification: &Notification) -> Data {
-    let alerts = notification.alerts.iter().map(|alert| Alert {
+fn data(notification: &Notification, alerts: &[&NotifiedAlert]) -> Data {
+    let alerts = alerts.iter().map(|alert| Alert {
         status: if alert.ends_at.is_none() { "firing" } else { "resolved" }.to_owned(),
         labels: Kv::new(&alert.labels),
         annotations: Kv::new(&alert.annotations),
