@@ -113,6 +113,14 @@ fn an_alerts_life_is_told_from_its_expression_to_the_message() {
     let mut amtool = cupola(["amtool", "why", "Overload"]);
     amtool.arg(format!("--alertmanager.url={}", server.url()));
     in_order(&run(&mut amtool, b"").stdout, &parts);
+    // As JSON both halves, as each says it, newest first.
+    let whole: Value = serde_json::from_str(&run(amtool.args(["-o", "json"]), b"").stdout).unwrap();
+    let half = |half: &str| -> Vec<String> {
+        let all = whole[half].as_array().unwrap().iter().rev();
+        all.map(|event| event["event"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(half("rules"), ["pending", "firing", "sent", "resolved", "sent"]);
+    assert_eq!(half("alertmanager"), ["fired", "grouped", "sent", "resolved", "sent"]);
     assert_eq!(explained(&server, "{alertname=\"Overload\",host!=\"a\"}").code, Some(1));
 
     // As lines, for a file; written within a second, so that a crash leaves them.

@@ -96,15 +96,27 @@ impl Client {
         serde_json::from_str(&body).map_err(|error| format!("the answer of {} is no JSON: {error}", self.base))
     }
 
-    /// Asks for something outside of Alertmanager's API that the server may have; `None` where it has not.
-    pub(super) fn get_beside(&mut self, path: &str, query: &[(&str, String)]) -> Option<Value> {
+    /// Asks for something outside of Alertmanager's API, which this server may have, or the one at `base`.
+    ///
+    /// # Errors
+    /// Why there is no such thing.
+    pub(super) fn get_beside(
+        &mut self,
+        base: Option<&str>,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<Value, String> {
         let pairs: Vec<String> = query
             .iter()
             .map(|(name, value)| format!("{}={}", query_escape(name), query_escape(value)))
             .collect();
-        let url = format!("{}{path}?{}", self.base, pairs.join("&"));
-        let (status, body) = self.send_to(&Method::GET, &url, None).ok()?;
-        serde_json::from_str(&body).ok().filter(|_| status == 200)
+        let base = base.map_or(self.base.as_str(), |base| base.trim_end_matches('/'));
+        let url = format!("{base}{path}?{}", pairs.join("&"));
+        let (status, body) = self.send_to(&Method::GET, &url, None)?;
+        if status != 200 {
+            return Err(format!("{url} answers {status}"));
+        }
+        serde_json::from_str(&body).map_err(|error| format!("{url} answers no JSON: {error}"))
     }
 
     pub(super) fn post(&mut self, path: &str, body: &Value) -> Result<Value, String> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use cupola_config::matchers::parse_matchers;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Env, Failure, Output};
 use crate::cli::why;
@@ -14,6 +14,9 @@ pub(super) struct WhyArgs {
     /// At most so many of the latest events.
     #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
     limit: usize,
+    /// Whose rules found the alerts, where that is not the server of the Alertmanager.
+    #[arg(long = "prometheus.url", value_name = "URL")]
+    prometheus: Option<String>,
     /// Which alerts: `{a="b",c=~"d"}`, or matchers as `alert query` takes them.
     #[arg(value_name = "MATCHER")]
     matchers: Vec<String>,
@@ -37,17 +40,25 @@ pub(super) fn run(args: &WhyArgs, env: &mut Env<'_>) -> Result<(), Failure> {
             true => format!("{error}\nThis Alertmanager keeps no history; Cupola's does."),
             false => error,
         })?;
-    if env.output == Output::Json {
-        writeln!(env.out, "{}", body.trim_end())?;
-        return Ok(());
-    }
     let answer: Value = serde_json::from_str(&body).map_err(|error| format!("the history is no JSON: {error}"))?;
-    // What rules did before, where the same server has them.
+    // What rules did before: where the same server has them, or where it was said.
     let before = env.client.get_beside(
+        args.prometheus.as_deref(),
         "/api/v1/alerts/history",
         &[("limit", args.limit.to_string()), ("match[]", why::selector(&matchers))],
     );
+    let before = match (before, &args.prometheus) {
+        (Err(reason), Some(_)) => {
+            return Err(format!("what the rules did is not known: {reason}\nOnly Cupola keeps that history.").into());
+        }
+        (before, _) => before.ok(),
+    };
     let by_rules = before.as_ref().and_then(|answer| answer["data"]["events"].as_array());
+    if env.output == Output::Json {
+        let whole = json!({ "alertmanager": answer, "rules": by_rules });
+        writeln!(env.out, "{whole}")?;
+        return Ok(());
+    }
     let (by_rules, by_alertmanager) = (by_rules.map_or(&[][..], Vec::as_slice), answer.as_array());
     let date = |ms: i64| env.date_of(ms);
     let lives = why::lives(by_rules, by_alertmanager.map_or(&[][..], Vec::as_slice), &date);
