@@ -251,13 +251,21 @@ fn read(path: &Path) -> Result<Vec<TargetGroup>, String> {
         return Err(format!("is longer than {} MiB", MAX_BYTES >> 20));
     }
     let text = DiskFiles.read(path).map_err(|e| e.to_string())?;
+    targets_of_file(path, &text)
+}
+
+/// The groups that a file of `file_sd_configs` holds: JSON where its name says so, else YAML. Their sources are `PATH:INDEX`.
+///
+/// # Errors
+/// What is wrong with it, with the place where it is YAML.
+pub fn targets_of_file(path: &Path, text: &str) -> Result<Vec<TargetGroup>, String> {
     let is_json = path
         .extension()
         .is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
     if is_json {
         read_json(text.as_bytes(), LABEL, &path.display().to_string())
     } else {
-        read_yaml(&text, LABEL, path)
+        read_yaml(text, LABEL, path)
     }
 }
 

@@ -19,6 +19,7 @@ mod moby;
 mod provider;
 mod swarm;
 
+pub use file::targets_of_file;
 pub use manager::{DiscoveryManager, DiscoverySet, SetUpdate, Sink};
 pub use metrics::DiscoveryMetrics;
 pub use provider::ProviderStatus;

@@ -6,8 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use cupola_config::PrometheusConfig;
 use cupola_config::common::{Auth, HttpClientConfig, PemSource, SecretSource};
-use cupola_config::prometheus::{ServerMode, load_prometheus_as, parse_prometheus_as};
+use cupola_config::prometheus::{
+    DiscoveryConfig, ScrapeConfig, ServerMode, TargetGroup, load_prometheus_as, parse_prometheus_as,
+};
+use cupola_discovery::targets_of_file;
+use cupola_model::go_quote;
 use cupola_promql::ParseOptions;
+use cupola_scrape::TargetTrial;
 
 use super::rules::{Checker, Outcome};
 use super::{FAILURE, Io};
@@ -66,7 +71,7 @@ pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) ->
 }
 
 // The configuration and the rule files it names, or every mistake. With `syntax_only` no other file is looked for.
-fn read(path: &Path, args: &ConfigArgs, io: &Io<'_>) -> Result<(PrometheusConfig, Vec<PathBuf>), Vec<String>> {
+fn read(path: &Path, args: &ConfigArgs, io: &mut Io<'_>) -> Result<(PrometheusConfig, Vec<PathBuf>), Vec<String>> {
     let mode = if args.agent {
         ServerMode::Agent
     } else {
@@ -88,7 +93,7 @@ fn read(path: &Path, args: &ConfigArgs, io: &Io<'_>) -> Result<(PrometheusConfig
         match io.files.glob(pattern) {
             // A pattern may match nothing yet; a name stands for a file (upstream tells them apart by the star).
             Ok(found) if found.is_empty() && !pattern.to_string_lossy().contains('*') => {
-                let name = cupola_model::go_quote(&pattern.to_string_lossy());
+                let name = go_quote(&pattern.to_string_lossy());
                 mistakes.push(format!("{name} does not point to an existing file"));
             }
             Ok(found) => rule_files.extend(found),
@@ -100,15 +105,79 @@ fn read(path: &Path, args: &ConfigArgs, io: &Io<'_>) -> Result<(PrometheusConfig
             .into_iter()
             .filter(|(_, file)| !io.files.exists(file));
         mistakes.extend(missing.map(|(what, file)| {
-            let name = cupola_model::go_quote(&file.to_string_lossy());
+            let name = go_quote(&file.to_string_lossy());
             format!("error checking {what} {name} of job {}: no such file", job.job_name)
         }));
+        let name = format!("scrape job {}", go_quote(&job.job_name));
+        let found = target_files(&job.discovery, &name, &mut mistakes, io);
+        mistakes.extend(
+            job.static_configs
+                .iter()
+                .chain(&found)
+                .filter_map(|group| bad_target(job, group)),
+        );
+    }
+    for config in &config.alerting.alertmanagers {
+        target_files(&config.discovery, "alertmanagers", &mut mistakes, io);
     }
     if mistakes.is_empty() {
         Ok((config, rule_files))
     } else {
         Err(mistakes)
     }
+}
+
+// The groups in the files of `file_sd_configs`. A file that is not there yet is told and is no mistake.
+fn target_files(
+    configs: &[DiscoveryConfig],
+    whose: &str,
+    mistakes: &mut Vec<String>,
+    io: &mut Io<'_>,
+) -> Vec<TargetGroup> {
+    let mut groups = Vec::new();
+    let patterns = configs.iter().flat_map(|config| match config {
+        DiscoveryConfig::File(config) => config.files.as_slice(),
+        _ => &[],
+    });
+    for pattern in patterns {
+        let files = match io.files.glob(pattern) {
+            Ok(files) => files,
+            Err(error) => {
+                mistakes.push(format!("file_sd_configs: {}: {error}", pattern.display()));
+                continue;
+            }
+        };
+        if files.is_empty() {
+            let name = go_quote(&pattern.to_string_lossy());
+            // Where the output cannot be written, the next line fails, too.
+            let _ = writeln!(io.out, "  WARNING: file {name} for file_sd in {whose} does not exist");
+        }
+        for file in files {
+            let read = super::read(&file, io).and_then(|text| targets_of_file(&file, &text));
+            match read {
+                Ok(found) => groups.extend(found),
+                Err(error) => mistakes.push(format!(
+                    "checking SD file {}: {error}",
+                    go_quote(&file.to_string_lossy())
+                )),
+            }
+        }
+    }
+    groups
+}
+
+// The first target of a group that relabelling makes none of.
+fn bad_target(job: &ScrapeConfig, group: &TargetGroup) -> Option<String> {
+    let tried = group.targets.iter().enumerate();
+    let mut bad = tried.filter_map(|(index, found)| {
+        let error = TargetTrial::of(job, group, found).labels.err()?;
+        let (job, source) = (&job.job_name, &group.source);
+        Some(format!(
+            "job {}: instance {index} in group {source}: {error}",
+            go_quote(job)
+        ))
+    });
+    bad.next()
 }
 
 // The files that must be there before a target can be asked, each with upstream's word for it. Upstream does not look for

@@ -207,4 +207,6 @@ fn read(path: &Path, io: &Io<'_>) -> Result<String, String> {
 }
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;

@@ -185,6 +185,14 @@ fn groups(
         ignore_unknown_fields,
         ..RuleOptions::default()
     };
+    let order = &file.group_eval_order;
+    let twice = order
+        .iter()
+        .enumerate()
+        .find(|(at, name)| order.iter().take(*at).any(|one| one == *name));
+    if let Some((_, name)) = twice {
+        return Err(vec![format!("group name repeated in evaluation order: {name}")]);
+    }
     let (mut groups, mut errors) = (Vec::new(), Vec::new());
     let mut names: Vec<PathBuf> = Vec::new();
     for pattern in &file.rule_files {
@@ -208,12 +216,22 @@ fn groups(
     if !errors.is_empty() {
         return Err(errors);
     }
-    let place = |name: &str| file.group_eval_order.iter().position(|first| first == name);
+    let place = |name: &str| order.iter().position(|first| first == name);
     groups.sort_by_key(|source| place(&source.group.name).unwrap_or(usize::MAX));
     Ok(groups)
 }
 
 fn run_test(file: &UnitTests, test: &UnitTest, groups: &[GroupSource], how: &mut How) -> Vec<String> {
+    if let Some(nameless) = test.alerts.iter().find(|test| test.alertname.is_empty()) {
+        let group = match test.name.as_str() {
+            "" => String::new(),
+            name => format!(" (in TestGroup {name})"),
+        };
+        let time = show_ms(ms(nameless.eval_time));
+        return vec![format!(
+            "an item under alert_rule_test misses required attribute alertname at eval_time {time}{group}"
+        )];
+    }
     let store = Store::default();
     let mut input = Vec::new();
     for (series, values) in &test.input_series {
@@ -614,6 +632,26 @@ mod tests {
             let (got, out, err) = run(&dir, file, names);
             assert_eq!(got, code, "{file} {names:?}: {out}{err}");
             assert_eq!(out.contains("  SUCCESS"), code == 0, "{file}: {out}");
+        }
+    }
+
+    #[test]
+    fn an_alert_without_a_name_and_an_order_that_names_a_group_twice_were_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        for (text, told) in [
+            (
+                "tests: [{name: n1, input_series: [], alert_rule_test: [{eval_time: 1m}]}]\n",
+                "an item under alert_rule_test misses required attribute alertname at eval_time 1m (in TestGroup n1)\n",
+            ),
+            (
+                "group_eval_order: [g, h, g]\ntests: [{input_series: []}]\n",
+                "group name repeated in evaluation order: g\n",
+            ),
+        ] {
+            std::fs::write(dir.path().join("t.yml"), text).unwrap();
+            let (code, out, err) = run(dir.path(), "t.yml", &[]);
+            assert_eq!((code, out.contains("SUCCESS")), (1, false), "{out}");
+            assert_eq!(err, format!("  FAILED:\n{told}"));
         }
     }
 
