@@ -172,7 +172,9 @@ impl<'a> State<'a> {
         match fmt::display(value, limit) {
             Ok(text) => match &mut self.html {
                 Some(html) => {
-                    let escaped = html.value(value, &text, last_function(pipe));
+                    // Go's escapers leave out what is nothing, where text says `<no value>`.
+                    let shown = if matches!(value, Value::Nil) { "" } else { &text };
+                    let escaped = html.value(value, shown, last_function(pipe));
                     if self.out.len() - self.out_start + escaped.len() > limit {
                         return self.over_budget(format!("stopped after {limit} bytes of output"));
                     }

@@ -353,7 +353,15 @@ fn attribute(name: &str) -> Attr {
 fn script(value: &Value, shown: &str, quote: Option<char>) -> String {
     match quote {
         Some(_) => escape::js_string(shown),
-        None => json::to_json(value).unwrap_or_else(|_| "null".to_owned()),
+        None => {
+            let json = json::to_json(value).unwrap_or_else(|_| "null".to_owned());
+            // So that a number or a word does not run into what stands beside it.
+            let is_word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
+            match is_word(json.chars().next()) || is_word(json.chars().next_back()) {
+                true => format!(" {json} "),
+                false => json,
+            }
+        }
     }
 }
 

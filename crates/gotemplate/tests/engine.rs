@@ -414,3 +414,14 @@ fn rule_templates_are_checked_without_being_run() {
     assert_eq!((error.line, error.column), (1, 6));
     assert!(check_alert_template("Down", "{{ nosuch 1 }}").is_err());
 }
+
+#[test]
+fn nothing_was_written_as_no_value_in_html() {
+    let set = cupola_gotemplate::notification_set(Time::zero).unwrap();
+    let mine = "{{ define \"mine\" }}[{{ . }}]{{ end }}{{ template \"mine\" }}";
+    assert_eq!(set.execute_text(mine, &Value::Nil).unwrap(), "[<no value>]");
+    assert_eq!(set.execute_html(mine, &Value::Nil).unwrap(), "[]");
+    let page = "<script>x = {{ . }};{{ 1 }};{{ \"s\" }}</script><a href=\"{{ . }}\" onclick=\"f({{ . }})\" style=\"a: {{ . }}\">";
+    let expected = "<script>x =  null ; 1 ;\"s\"</script><a href=\"\" onclick=\"f( null )\" style=\"a: \">";
+    assert_eq!(set.execute_html(page, &Value::Nil).unwrap(), expected);
+}
