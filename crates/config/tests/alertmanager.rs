@@ -552,6 +552,62 @@ fn matchers_are_written_as_alertmanager_writes_them_although_prometheus_quotes_m
 }
 
 #[test]
+fn addresses_of_receivers_and_of_global_that_are_no_urls_were_taken() {
+    let of = |global: &str, receiver: &str| {
+        parse(&format!(
+            "global: {{{global}}}\nroute: {{receiver: a}}\nreceivers: [{{name: a, {receiver}}}]\n"
+        ))
+    };
+    for (global, receiver, told) in [
+        ("slack_api_url: x", "", "unsupported scheme \"\" for URL"),
+        ("slack_api_url: 'ftp://x'", "", "unsupported scheme \"ftp\" for URL"),
+        ("opsgenie_api_url: 'http://'", "", "missing host for URL"),
+        (
+            "smtp_smarthost: 'x:25:3'",
+            "",
+            "address x:25:3: too many colons in address",
+        ),
+        ("smtp_smarthost: '::1:25'", "", "too many colons in address"),
+        ("smtp_smarthost: '[::1]'", "", "missing port in address"),
+        ("", "slack_configs: [{api_url: x, channel: c}]", "unsupported scheme"),
+        (
+            "",
+            "pagerduty_configs: [{routing_key: a, url: x}]",
+            "unsupported scheme",
+        ),
+        (
+            "",
+            "telegram_configs: [{bot_token: a, chat_id: 1, api_url: q}]",
+            "unsupported scheme",
+        ),
+        ("", "webhook_configs: [{url: 'http://x:a'}]", "invalid port"),
+        ("", "webhook_configs: [{url: 'http://[::1'}]", "missing ']' in host"),
+        (
+            "",
+            "slack_configs: [{api_url: 'http://x', actions: [{type: b, text: t, name: n, confirm: {}}]}]",
+            "missing text in Slack confirmation configuration",
+        ),
+    ] {
+        let errors = of(global, receiver).unwrap_err().join("\n");
+        assert!(errors.contains(told), "{global} {receiver}: {errors}");
+    }
+    for (global, receiver) in [
+        (
+            "smtp_smarthost: '[::1]:25', slack_api_url: 'http://u:p@[::1]:80/x?y#z'",
+            "",
+        ),
+        (
+            "",
+            "webhook_configs: [{url: 'HTTP://x:99999'}, {url: 'http://{{ .Receiver }}/'}, {url: <secret>}]",
+        ),
+        ("", "pushover_configs: [{user_key: b, token: a, url: x}]"),
+        ("", "sns_configs: [{topic_arn: a, api_url: x}]"),
+    ] {
+        of(global, receiver).unwrap();
+    }
+}
+
+#[test]
 fn fingerprints_are_alertmanagers() {
     let Some(table) = json("fingerprints/cases.json") else {
         return;

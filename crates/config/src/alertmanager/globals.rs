@@ -7,6 +7,8 @@ use crate::common::{HttpClientConfig, SecretSource, TlsConfig};
 use crate::http::{read_http_config, read_tls};
 use crate::read::Section;
 
+use super::receivers::check_address;
+
 /// Texts with their defaults.
 pub(super) const TEXTS: [(&str, &str); 15] = [
     ("smtp_from", ""),
@@ -107,13 +109,33 @@ pub(super) fn read_globals(section: Section<'_>) -> Globals {
         section.error_at("slack_app_token", message);
     }
     check_smarthost(&section, "smtp_smarthost", globals.text("smtp_smarthost"));
+    let names = TEXTS
+        .map(|(name, _)| name)
+        .into_iter()
+        .chain(SECRETS.map(|(name, _)| name));
+    for name in names.filter(|name| name.ends_with("_url")) {
+        if let Some(url) = section.filled_text(name) {
+            check_address(&section, name, &url);
+        }
+    }
     section.finish();
     globals
 }
 
 /// A mail server is a host and a port.
 pub(super) fn check_smarthost(section: &Section<'_>, field: &'static str, host: &str) {
-    if !host.is_empty() && host.rsplit_once(':').is_none_or(|(_, port)| port.is_empty()) {
-        section.error_at(field, format!("address {host}: missing port in address"));
+    if host.is_empty() {
+        return;
     }
+    // Behind the brackets of an IPv6 address, as Go's net.SplitHostPort.
+    let behind = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or("", |(_, behind)| behind),
+        None => host,
+    };
+    let reason = match behind.split_once(':') {
+        Some((_, port)) if port.contains(':') => "too many colons in address",
+        Some((_, port)) if !port.is_empty() => return,
+        _ => "missing port in address",
+    };
+    section.error_at(field, format!("address {host}: {reason}"));
 }

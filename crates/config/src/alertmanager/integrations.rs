@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::Anything;
 use super::globals::Globals;
-use super::receivers::{read_anything, read_go_duration, read_http};
+use super::receivers::{check_address, read_anything, read_go_duration, read_http};
 use crate::common::{HttpClientConfig, SecretSource, TlsConfig};
 use crate::http::read_tls;
 use crate::read::{Reader, Section};
@@ -183,6 +183,17 @@ fn read_integration(reader: &Reader<'_>, node: &Node, row: &'static KindRow, glo
             config.secrets.insert(name, source);
         }
     }
+    let names = row.texts.iter().map(|(name, _)| *name);
+    for name in names.chain(row.secrets.iter().map(|secret| secret.name)) {
+        // Pushover's is a text of the message, and SNS takes anything.
+        let is_address = match (row.kind, name) {
+            ("sns", _) | ("pushover", "url") => false,
+            _ => ["api_url", "app_url", "webhook_url", "url"].contains(&name),
+        };
+        if let Some(url) = section.filled_text(name).filter(|_| is_address) {
+            check_address(&section, name, &url);
+        }
+    }
     for (name, default) in row.flags {
         config.flags.insert(name, section.bool(name).unwrap_or(*default));
     }
@@ -230,6 +241,8 @@ fn read_item(reader: &Reader<'_>, node: &Node, parts: &'static [Part]) -> Item {
             Part::Inner(name, texts) => {
                 let Some(node) = section.get(name) else { continue };
                 let inner = reader.section(node, "config.plain");
+                // That it is there counts, too, where it is empty.
+                item.insert(*name, String::new());
                 for (name, kept_as) in *texts {
                     item.extend(inner.text(name).map(|text| (*kept_as, text)));
                 }

@@ -109,25 +109,40 @@ fn read_discord(reader: &Reader<'_>, node: &Node, http: &HttpClientConfig) -> Op
 
 /// An address in place must be http or https with a host; a template can only be checked when it is used.
 fn check_url(section: &Section<'_>, field: &str, source: &SecretSource) {
-    let SecretSource::Inline(url) = source else { return };
-    let url = url.expose();
-    if url.contains("{{") {
+    if let SecretSource::Inline(url) = source {
+        check_address(section, field, url.expose());
+    }
+}
+
+/// As [`check_url`], of a text.
+pub(super) fn check_address(section: &Section<'_>, field: &str, url: &str) {
+    // What an Alertmanager shows of itself is read by amtool.
+    if url.contains("{{") || url == "<secret>" {
         return;
     }
     // The messages do not show the address: it is a secret.
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     if !matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") {
         section.error_at(field, format!("unsupported scheme {} for URL", go_quote(scheme)));
-    } else if rest
-        .split(['/', '?', '#'])
-        .next()
-        .unwrap_or("")
-        .rsplit('@')
-        .next()
-        .unwrap_or("")
-        .is_empty()
-    {
+        return;
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or("");
+    let host = authority.rsplit('@').next().unwrap_or("");
+    let behind = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map(|(_, behind)| behind),
+        None => Some(host.find(':').map_or("", |at| host.get(at..).unwrap_or_default())),
+    };
+    let is_port = |behind: &str| {
+        behind
+            .strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if host.is_empty() {
         section.error_at(field, "missing host for URL");
+    } else if behind.is_none() {
+        section.error_at(field, "missing ']' in host of URL");
+    } else if behind.is_some_and(|behind| !behind.is_empty() && !is_port(behind)) {
+        section.error_at(field, "invalid port after host of URL");
     } else if url.contains(|c: char| c.is_control() || c == ' ') {
         section.error_at(field, "invalid control character in URL");
     }

@@ -206,8 +206,7 @@ pub(super) fn slack(section: &Section<'_>, config: &mut IntegrationConfig, globa
         if !part("url") && !part("name") {
             section.error_at("actions", "missing name or url in Slack action configuration");
         }
-        let confirms = action.keys().any(|name| name.starts_with("confirm."));
-        if confirms && !part("confirm.text") {
+        if action.contains_key("confirm") && !part("confirm.text") {
             section.error_at("actions", "missing text in Slack confirmation configuration");
         }
     }
