@@ -17,6 +17,15 @@ pub(crate) fn memory() -> Option<u64> {
     }
 }
 
+// What the bodies of scrapes get at least: half of it is the largest body.
+const LEAST_BODIES: u64 = 128 << 20;
+
+/// Bytes that the bodies of all scrapes may take together: an eighth of the memory, at least 128 MiB.
+pub(crate) fn scrape_bodies() -> usize {
+    let bytes = memory().map_or(LEAST_BODIES, |memory| (memory / 8).max(LEAST_BODIES));
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 // `MemTotal:       24685320 kB`
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

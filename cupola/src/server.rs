@@ -255,7 +255,8 @@ async fn serve(
     let storage: Arc<dyn Queryable> = Arc::new(merged.clone());
     let appendable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
     let engine = Arc::new(Engine::new(engine_options(&settings, &loaded)));
-    let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token());
+    let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token())
+        .with_body_budget(machine::scrape_bodies(), &registry);
     let local = match loaded.alertmanager.clone() {
         None => None,
         Some((config, templates)) => Some(Alertmanager::new(

@@ -19,6 +19,8 @@ const BEGINNING: usize = 48;
 // Of more own bytes than this only a hash is kept, in 16 bytes.
 const MOST_KEPT: usize = 24;
 const HASHED: usize = 16;
+// A layout that was of no use twice in a row is not made again for so many bodies, at most.
+const MOST_SKIPPED: u8 = 15;
 // A series with so few own bytes is not looked at for fewer.
 const FEW: u16 = 16;
 
@@ -63,6 +65,11 @@ pub struct Layout {
     hashers: (foldhash::quality::RandomState, foldhash::quality::RandomState),
     // A series was too long: what follows is not kept.
     is_cut: bool,
+    // Whether a body was read along it from beginning to end.
+    was_useful: bool,
+    // For how many bodies it was not made since it was useful last, and for how many more it is not to be made.
+    skipped: u8,
+    to_skip: u8,
 }
 
 impl Layout {
@@ -89,6 +96,10 @@ impl Layout {
     /// Reads `body` along the layout, which becomes that of this body as far as it is read.
     pub fn follow<'a, 'l>(&'l mut self, format: Format, body: &'a [u8]) -> Follower<'a, 'l> {
         let (is_following, expected) = (!self.is_empty(), self.len());
+        if !is_following {
+            self.is_cut = self.to_skip > 0;
+            self.to_skip = self.to_skip.saturating_sub(1);
+        }
         Follower {
             parser: if is_following {
                 Parser::unchecked(format, body)
@@ -108,6 +119,18 @@ impl Layout {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.shapes.capacity() * size_of::<Shape>() + self.own.capacity()
+    }
+
+    // Whether it is worth making for a body that it does not fit. Who shows other lines each time has no use for it, and the
+    // longer that goes on, the less often it is tried.
+    fn is_made_anew(&mut self) -> bool {
+        if std::mem::take(&mut self.was_useful) {
+            self.skipped = 0;
+            return true;
+        }
+        self.skipped = (2 * self.skipped + 1).min(MOST_SKIPPED);
+        self.to_skip = self.skipped - 1;
+        false
     }
 
     // What is kept of many bytes.
@@ -187,8 +210,15 @@ impl<'a> Follower<'a, '_> {
     #[cold]
     fn leave(&mut self) {
         self.is_following = false;
-        self.layout.truncate(self.raws.len());
         self.parser.cursor().check_rest();
+        // A body that only goes on longer had use for all of it.
+        self.layout.was_useful |= self.raws.len() == self.layout.len();
+        if !self.layout.is_made_anew() {
+            self.layout.truncate(0);
+            self.layout.is_cut = true;
+            return;
+        }
+        self.layout.truncate(self.raws.len());
         self.likely.reserve(2 * self.raws.capacity());
         for (number, raw) in self.raws.iter().enumerate() {
             for key in keys(raw).into_iter().flatten() {
@@ -269,8 +299,11 @@ impl<'a> Iterator for Follower<'a, '_> {
                 return Some(Err(error));
             }
             None => {
-                if self.is_following && self.raws.len() < self.layout.len() {
-                    self.leave();
+                if self.is_following {
+                    match self.raws.len() < self.layout.len() {
+                        true => self.leave(),
+                        false => self.layout.was_useful = !self.layout.is_empty(),
+                    }
                 }
                 if !self.is_following {
                     self.layout.shrink();
@@ -405,6 +438,28 @@ mod tests {
                 "{before}{after}"
             );
         }
+    }
+
+    #[test]
+    fn a_body_that_is_another_one_each_time_is_kept_ever_more_rarely_until_it_stays() {
+        let mut layout = Layout::default();
+        let bodies: Vec<String> = (0..66).map(|n| format!("n{n} 1\na 1\nb 2\n")).collect();
+        let mut kept = Vec::new();
+        for (n, body) in bodies.iter().enumerate() {
+            assert_eq!(follow(&mut layout, Format::Text, body.as_bytes()), "- - -");
+            if !layout.is_empty() {
+                assert_eq!(layout.len(), 3);
+                kept.push(n);
+            }
+        }
+        // Each time it is found to be of no use by the body behind it.
+        assert_eq!(kept, [0, 2, 6, 14, 30, 46, 62]);
+        let same = b"a 1\nb 2\n";
+        let followed = (0..20).find(|_| follow(&mut layout, Format::Text, same) == "0 1");
+        assert_eq!(followed, Some(13), "within as many bodies as are skipped");
+        // From then on a change costs one body.
+        assert_eq!(follow(&mut layout, Format::Text, b"new 1\na 1\nb 2\n"), "- - -");
+        assert_eq!(follow(&mut layout, Format::Text, b"new 1\na 1\nb 2\n"), "0 1 2");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One connection to one peer, opened when needed and kept for the next request.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::dial::{Dialer, Sender};
 use crate::peer::secret_value;
 use crate::proxy::{Kind, percent_decode};
 use crate::sigv4::Signer;
-use crate::{NetError, Tls, gzip, zstd};
+use crate::{BodyBudget, NetError, Room, Tls, gzip, zstd};
 
 // As Go's http.Client: a longer chain is a loop.
 const MAX_REDIRECTS: usize = 10;
@@ -35,6 +36,8 @@ const SENSITIVE: [HeaderName; 6] = [
     http::header::PROXY_AUTHENTICATE,
 ];
 
+// Whatever is inflated gets room for so much.
+const SMALL_BODY: usize = 64 << 10;
 // Some 300 microseconds of inflating.
 const INFLATED_AT_ONCE: usize = 32 << 10;
 // So many large bodies are inflated at a time, also those for which nobody waits any more: each may fill its limit.
@@ -74,6 +77,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// Bytes of the body as it came over the wire.
     pub wire_bytes: usize,
+    /// What the body has of the budget, where there is one; to be kept as long as the body.
+    pub room: Room,
 }
 
 /// One connection to one peer.
@@ -83,15 +88,28 @@ pub struct Connection {
     signer: Option<Signer>,
     // Whether the peer could do nothing with zstd in the header: some exporters compress for the bare word gzip only.
     is_gzip_only: bool,
-    open: Option<(String, Sender)>,
+    open: Option<(At<Box<str>>, Sender)>,
+    budget: Option<BodyBudget>,
+    // Where an exchange that ran out of time was waiting for room.
+    waits_for_room: bool,
+    // Of the last body, which tells what the next one will need: on the wire and inflated.
+    usual: (usize, usize),
 }
 
 // One request of a chain of redirects.
-struct Hop {
-    url: Uri,
-    headers: HeaderMap,
+struct Hop<'a> {
+    url: Cow<'a, Uri>,
+    headers: Cow<'a, HeaderMap>,
     // Whether the chain has left the host that was asked for, even if it came back.
     has_left: bool,
+}
+
+// Whom a connection is to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct At<S> {
+    https: bool,
+    host: S,
+    port: u16,
 }
 
 impl Connection {
@@ -114,6 +132,26 @@ impl Connection {
             dialer,
             ..Self::default()
         }
+    }
+
+    /// One that is opened in the same way, without TLS yet.
+    pub(crate) fn another(&self) -> Self {
+        let dialer = Dialer {
+            tls: None,
+            proxies: self.dialer.proxies.clone(),
+            http2: self.dialer.http2,
+            socket: self.dialer.socket.clone(),
+        };
+        Self {
+            dialer,
+            budget: self.budget.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What the bodies of answers take is counted against `budget` from now on.
+    pub(crate) fn set_budget(&mut self, budget: BodyBudget) {
+        self.budget = Some(budget);
     }
 
     /// Who signs the requests from now on.
@@ -140,7 +178,13 @@ impl Connection {
     /// [`NetError`]; the connection is then closed and the next request opens a new one.
     pub async fn send(&mut self, request: &Request<'_>) -> Result<Response, NetError> {
         let answer = tokio::time::timeout(request.timeout, self.exchange(request)).await;
-        let answer = answer.unwrap_or(Err(NetError::Timeout(request.timeout)));
+        let waited = std::mem::take(&mut self.waits_for_room);
+        let answer = answer.unwrap_or_else(|_| {
+            Err(match &self.budget {
+                Some(budget) if waited => budget.no_room(request.timeout),
+                _ => NetError::Timeout(request.timeout),
+            })
+        });
         if answer.is_err() {
             self.open = None;
         }
@@ -159,8 +203,8 @@ impl Connection {
 
     async fn exchange(&mut self, request: &Request<'_>) -> Result<Response, NetError> {
         let mut hop = Hop {
-            url: request.url.clone(),
-            headers: request.headers.clone(),
+            url: Cow::Borrowed(request.url),
+            headers: Cow::Borrowed(&request.headers),
             has_left: false,
         };
         for _ in 0..=MAX_REDIRECTS {
@@ -177,17 +221,18 @@ impl Connection {
             let next = resolve(&hop.url, location).ok_or_else(|| NetError::Redirect(format!("to {location:?}")))?;
             if !is_at_home(request.url, &next) {
                 hop.has_left = true;
+                let headers = hop.headers.to_mut();
                 for name in &SENSITIVE {
-                    hop.headers.remove(name);
+                    headers.remove(name);
                 }
             }
-            hop.url = next;
+            hop.url = Cow::Owned(next);
         }
         Err(NetError::Redirect(format!("stopped after {MAX_REDIRECTS} redirects")))
     }
 
-    async fn ask(&mut self, hop: &Hop, request: &Request<'_>) -> Result<Response, NetError> {
-        let url = &hop.url;
+    async fn ask(&mut self, hop: &Hop<'_>, request: &Request<'_>) -> Result<Response, NetError> {
+        let url = &*hop.url;
         let bad = |reason| NetError::Url {
             url: shown(url),
             reason,
@@ -199,11 +244,15 @@ impl Connection {
             _ => return Err(bad("scheme must be http or https")),
         };
         let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
-        let peer = format!("{}://{host}:{port}", if https { "https" } else { "http" });
-
+        let at = At { https, host, port };
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let proxies = self.dialer.proxies.clone();
         let proxy = proxies.on_the_way(https, name, port);
+        // First of all the connection: of thousands of peers that are down no request is made.
+        let (mut sender, is_kept) = match self.kept(&at).await {
+            Some(sender) => (sender, true),
+            None => (self.dialer.dial(name, port, https, proxy).await?, false),
+        };
 
         let path = url.path_and_query().map_or("/", |p| p.as_str());
         let authority = url
@@ -219,7 +268,7 @@ impl Connection {
         let mut out = out
             .body(Full::new(request.body.clone()))
             .map_err(|_| bad("cannot be written as a request"))?;
-        *out.headers_mut() = hop.headers.clone();
+        *out.headers_mut() = (*hop.headers).clone();
         if !out.headers().contains_key(HOST) {
             let value = HeaderValue::from_str(authority).map_err(|_| bad("host is no header value"))?;
             out.headers_mut().insert(HOST, value);
@@ -243,26 +292,36 @@ impl Connection {
         out.headers_mut()
             .insert(ACCEPT_ENCODING, HeaderValue::from_static(encoding));
 
-        if let Some((kept, mut sender)) = self.open.take().filter(|(kept, _)| *kept == peer)
-            && sender.is_ready().await
-        {
+        let at = At {
+            https,
+            host: host.into(),
+            port,
+        };
+        if is_kept {
             match sender.send(out.clone()).await {
-                Ok(response) => return self.read(kept, sender, response, request).await,
+                Ok(response) => return self.read(at, sender, response, request).await,
                 // Closed by the peer between two requests: nothing was answered, a new connection may.
                 Err(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message() => {}
                 // Whether the peer has begun cannot be told here; asking twice does no harm.
                 Err(_) if matches!(sender, Sender::Http2(_)) && request.method == Method::GET => {}
                 Err(error) => return Err(NetError::Http(error)),
             }
+            sender = self.dialer.dial(name, port, https, proxy).await?;
         }
-        let mut sender = self.dialer.dial(name, port, https, proxy).await?;
         let response = sender.send(out).await.map_err(NetError::Http)?;
-        self.read(peer, sender, response, request).await
+        self.read(at, sender, response, request).await
+    }
+
+    // The connection that is open, where it is to `at` and can be used.
+    async fn kept(&mut self, at: &At<&str>) -> Option<Sender> {
+        let (to, mut sender) = self.open.take()?;
+        let is_to_it = to.https == at.https && to.port == at.port && *to.host == *at.host;
+        (is_to_it && sender.is_ready().await).then_some(sender)
     }
 
     async fn read(
         &mut self,
-        peer: String,
+        at: At<Box<str>>,
         sender: Sender,
         response: http::Response<hyper::body::Incoming>,
         request: &Request<'_>,
@@ -270,34 +329,93 @@ impl Connection {
         let (parts, body) = response.into_parts();
         let mut body = pin!(body);
         let mut bytes = Vec::new();
+        let mut room = Room::of(self.budget.clone());
+        let most = self.most();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(NetError::Http)?;
             let Some(data) = frame.data_ref() else { continue };
-            if bytes.len() + data.len() > request.max_body {
+            let length = bytes.len() + data.len();
+            if length > request.max_body {
                 return Err(NetError::BodyLimit {
                     limit: request.max_body,
                 });
             }
+            if length > bytes.capacity() {
+                let wanted = (2 * bytes.capacity()).max(self.usual.0).min(request.max_body).min(most);
+                let wanted = wanted.max(length);
+                self.make_room(&mut room, wanted).await?;
+                bytes.reserve_exact(wanted - bytes.len());
+            }
             bytes.extend_from_slice(data);
         }
-        self.open = Some((peer, sender));
+        self.open = Some((at, sender));
         let wire_bytes = bytes.len();
         let encoding = parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes());
         if bytes.is_empty() {
             // To a HEAD, or with a status that has no body.
         } else if encoding.eq_ignore_ascii_case(b"gzip") {
-            bytes = inflate(bytes, request.max_body, gzip::inflate).await?;
+            (bytes, room) = self.inflate(bytes, room, request.max_body, gzip::inflate).await?;
         } else if encoding.eq_ignore_ascii_case(b"zstd") {
-            bytes = inflate(bytes, request.max_body, zstd::inflate).await?;
+            (bytes, room) = self.inflate(bytes, room, request.max_body, zstd::inflate).await?;
         }
+        self.usual = (wire_bytes, bytes.len());
         Ok(Response {
             status: parts.status,
             headers: parts.headers,
             body: bytes,
             wire_bytes,
+            room,
         })
     }
+
+    // Bytes that a body may take of the budget.
+    fn most(&self) -> usize {
+        self.budget.as_ref().map_or(usize::MAX, BodyBudget::most)
+    }
+
+    async fn make_room(&mut self, room: &mut Room, bytes: usize) -> Result<(), NetError> {
+        self.waits_for_room = true;
+        let made = room.grow(bytes).await;
+        self.waits_for_room = false;
+        made
+    }
+
+    // Where there is a budget, a body is inflated into as much as it has room for, and begun anew where that was too
+    // little: what the last body took is mostly enough.
+    async fn inflate(
+        &mut self,
+        mut wire: Vec<u8>,
+        mut room: Room,
+        max_body: usize,
+        inflate: Inflate,
+    ) -> Result<(Vec<u8>, Room), NetError> {
+        let most = max_body.min(self.most().saturating_sub(wire.capacity()));
+        let mut wanted = match (&self.budget, self.usual.1) {
+            (None, _) => max_body,
+            (Some(_), 0) => wire.len().saturating_mul(16).max(SMALL_BODY),
+            (Some(_), usual) => (usual + usual / 8).max(SMALL_BODY),
+        };
+        loop {
+            wanted = wanted.min(most);
+            self.make_room(&mut room, wire.capacity() + wanted).await?;
+            let inflated;
+            (wire, room, inflated) = inflate_apart(wire, room, wanted, inflate).await?;
+            match inflated {
+                Err(NetError::BodyLimit { .. }) if wanted < most => wanted = wanted.saturating_mul(4),
+                // It does not fit, which the error tells.
+                Err(NetError::BodyLimit { .. }) if wanted < max_body => room.grow(usize::MAX).await?,
+                Err(error) => return Err(error),
+                Ok(bytes) => {
+                    drop(wire);
+                    room.shrink(bytes.capacity());
+                    return Ok((bytes, room));
+                }
+            }
+        }
+    }
 }
+
+type Inflate = fn(&[u8], usize) -> Result<Vec<u8>, NetError>;
 
 // Name and password of a URL, as Go's client sends them where the request says nothing else.
 pub(crate) fn user_of(url: &Uri) -> Option<HeaderValue> {
@@ -313,25 +431,26 @@ fn shown(url: &Uri) -> String {
     format!("{scheme}://{host}")
 }
 
-// What takes long is done where it holds up nobody else; the hand-over costs more than a small body does.
-async fn inflate(
-    bytes: Vec<u8>,
+// What takes long is done where it holds up nobody else; the hand-over costs more than a small body does. What the body has
+// of a budget goes with it: nobody may wait for it any more.
+async fn inflate_apart(
+    wire: Vec<u8>,
+    room: Room,
     limit: usize,
-    inflate: fn(&[u8], usize) -> Result<Vec<u8>, NetError>,
-) -> Result<Vec<u8>, NetError> {
-    if bytes.len() < INFLATED_AT_ONCE {
-        return inflate(&bytes, limit);
+    inflate: Inflate,
+) -> Result<(Vec<u8>, Room, Result<Vec<u8>, NetError>), NetError> {
+    if wire.len() < INFLATED_AT_ONCE {
+        let inflated = inflate(&wire, limit);
+        return Ok((wire, room, inflated));
     }
-    let broken = || Err(NetError::Gzip("inflating broke off"));
-    let Ok(place) = INFLATING.acquire().await else {
-        return broken();
-    };
+    let broken = || NetError::Gzip("inflating broke off");
+    let place = INFLATING.acquire().await.map_err(|_| broken())?;
     let inflated = tokio::task::spawn_blocking(move || {
-        let done = inflate(&bytes, limit);
+        let inflated = inflate(&wire, limit);
         drop(place);
-        done
+        (wire, room, inflated)
     });
-    inflated.await.unwrap_or_else(|_| broken())
+    inflated.await.map_err(|_| broken())
 }
 
 // Whether `to` is the host that was asked for or one below it. The port does not matter, as in Go.

@@ -82,6 +82,26 @@ pub enum NetError {
         /// Bytes allowed.
         limit: usize,
     },
+    /// The memory that bodies share did not become free in time.
+    #[error("no memory for the body within {}s: {what} may take {limit} bytes together, which are in use", .waited.as_secs_f64())]
+    NoRoom {
+        /// Whose bodies share it.
+        what: &'static str,
+        /// Bytes that they may take together.
+        limit: usize,
+        /// The whole exchange was given so long.
+        waited: Duration,
+    },
+    /// The body is larger than one may be of those that share memory.
+    #[error("the body takes more than {most} bytes, half of what {what} may take together ({limit} bytes of memory)")]
+    OverBudget {
+        /// Whose bodies share it.
+        what: &'static str,
+        /// Bytes that they may take together.
+        limit: usize,
+        /// Bytes that one may take.
+        most: usize,
+    },
     /// The body is not what its `Content-Encoding` says.
     #[error("gzip: {0}")]
     Gzip(&'static str),

@@ -7,6 +7,7 @@
 //!
 //! *Invariant:* the only crate that names rustls.
 
+mod budget;
 mod connection;
 mod dial;
 mod encrypted;
@@ -24,6 +25,7 @@ mod tls;
 mod watch;
 mod zstd;
 
+pub use budget::{BodyBudget, Room};
 pub use connection::{Connection, Request, Response};
 pub use encrypted::Encrypted;
 pub use error::NetError;

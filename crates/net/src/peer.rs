@@ -16,7 +16,7 @@ use crate::dial::Dialer;
 use crate::oauth::TokenSource;
 use crate::proxy::Proxies;
 use crate::sigv4::RoleKeys;
-use crate::{ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions};
+use crate::{BodyBudget, ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions};
 
 /// A peer that is asked again and again over one connection.
 ///
@@ -24,7 +24,7 @@ use crate::{ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions}
 /// connection is opened anew. So rotated ones are picked up without a reload.
 #[derive(Debug)]
 pub struct Peer {
-    config: HttpClientConfig,
+    config: Arc<HttpClientConfig>,
     connection: Connection,
     // How the files of TLS were when it was made of them.
     tls_files: Option<Vec<Stamp>>,
@@ -54,6 +54,20 @@ impl Peer {
         Self::at(&config, Some(socket))
     }
 
+    /// Another peer that is spoken to in the same way, over a connection of its own. What the configuration takes in memory
+    /// is shared.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            connection: self.connection.another(),
+            tls_files: None,
+            tokens: self.tokens.clone(),
+            keys: self.keys.clone(),
+            bad_proxy: self.bad_proxy,
+        }
+    }
+
     fn at(config: &HttpClientConfig, socket: Option<PathBuf>) -> Self {
         let proxies = Proxies::of(&config.proxy, |name| std::env::var(name).ok());
         let (proxies, bad_proxy) = match proxies {
@@ -72,13 +86,19 @@ impl Peer {
             socket,
         };
         Self {
-            config: config.clone(),
+            config: Arc::new(config.clone()),
             connection: Connection::with(dialer),
             tls_files: None,
             tokens,
             keys,
             bad_proxy,
         }
+    }
+
+    /// What the bodies of answers take is counted against `budget`, which others share: an answer's body waits until there is
+    /// room, within the time of its request.
+    pub fn set_budget(&mut self, budget: BodyBudget) {
+        self.connection.set_budget(budget);
     }
 
     /// Sends one request with the configured headers and credentials added; see [`Connection::send`].

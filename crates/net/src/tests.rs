@@ -500,3 +500,106 @@ async fn tls_and_http_2_go_through_proxies_that_may_speak_tls_themselves() {
         }
     }
 }
+
+fn large(length: usize, encoding: &str) -> Bytes {
+    // Compresses to less than a hundredth.
+    let text = "a_metric{with=\"labels\"} 1\n".repeat(length / 26 + 1);
+    let text = &text.as_bytes()[..length];
+    match encoding {
+        "zstd" => ::zstd::stream::encode_all(text, 1).unwrap().into(),
+        "gzip" => {
+            let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
+            let mut out = vec![0; compressor.gzip_compress_bound(length)];
+            let len = compressor.gzip_compress(text, &mut out).unwrap();
+            out.truncate(len);
+            out.into()
+        }
+        _ => Bytes::copy_from_slice(text),
+    }
+}
+
+// Peers whose bodies share 512 KiB, and a server whose bodies are as long as their path says, in the coding it names.
+async fn with_budget() -> (crate::BodyBudget, impl Fn() -> Peer, String) {
+    let reply: Reply = Arc::new(|got: &Got| {
+        let mut path = got.uri.trim_start_matches('/').split('/');
+        let (encoding, length) = (path.next().unwrap().to_owned(), path.next().unwrap().parse().unwrap());
+        let mut response = http::Response::new(Full::new(large(length, &encoding)));
+        if encoding != "plain" {
+            let value = encoding.parse().unwrap();
+            response.headers_mut().insert(http::header::CONTENT_ENCODING, value);
+        }
+        response
+    });
+    let (port, _) = serve(None, reply).await;
+    let budget = crate::BodyBudget::new("test bodies", 512 << 10);
+    let shared = budget.clone();
+    let peer = move || {
+        let mut peer = Peer::new(&HttpClientConfig::default());
+        peer.set_budget(shared.clone());
+        peer
+    };
+    (budget, peer, format!("http://127.0.0.1:{port}"))
+}
+
+async fn get(peer: &mut Peer, url: &str, timeout: Duration) -> Result<Response, NetError> {
+    let request = Request {
+        method: Method::GET,
+        url: &url.parse().unwrap(),
+        headers: HeaderMap::new(),
+        body: Bytes::new(),
+        timeout,
+        max_body: 1 << 20,
+        gzip: true,
+        follow_redirects: true,
+    };
+    peer.send(request).await
+}
+
+#[tokio::test]
+async fn bodies_share_memory_and_wait_for_it_within_their_time() {
+    let (budget, peer, server) = with_budget().await;
+    let (soon, long) = (Duration::from_millis(200), Duration::from_secs(20));
+    for encoding in ["plain", "gzip", "zstd"] {
+        let url = format!("{server}/{encoding}/200000");
+        let (mut a, mut b, mut c) = (peer(), peer(), peer());
+        // One has the shared half and one the other.
+        let first = get(&mut a, &url, long).await.unwrap();
+        let second = get(&mut b, &url, long).await.unwrap();
+        assert_eq!((first.body.len(), second.body.len()), (200_000, 200_000), "{encoding}");
+        let error = get(&mut c, &url, soon).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "no memory for the body within 0.2s: test bodies may take 524288 bytes together, which are in use"
+        );
+        // Waits until the other one has gone.
+        let (third, ()) = tokio::join!(get(&mut c, &url, long), async {
+            tokio::task::yield_now().await;
+            drop(second);
+        });
+        assert_eq!(third.unwrap().body.len(), 200_000);
+        drop(first);
+        // Who knows how much it takes gets it at once, and what is smaller gives back the rest.
+        let again = get(&mut a, &url, long).await.unwrap();
+        assert!((200_000..300_000).contains(&budget.used()), "{}", budget.used());
+        drop(again);
+        assert_eq!(budget.used(), 0);
+    }
+    assert_eq!(budget.refused(), 3);
+}
+
+#[tokio::test]
+async fn a_body_larger_than_half_the_memory_is_refused_by_name() {
+    let (budget, peer, server) = with_budget().await;
+    let long = Duration::from_secs(20);
+    for (n, encoding) in ["plain", "gzip", "zstd"].into_iter().enumerate() {
+        let mut peer = peer();
+        let fits = get(&mut peer, &format!("{server}/{encoding}/240000"), long).await;
+        assert_eq!(fits.unwrap().body.len(), 240_000, "{encoding}");
+        let error = get(&mut peer, &format!("{server}/{encoding}/270000"), long)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, NetError::OverBudget { .. }), "{encoding}: {error}");
+        // What is larger than the request allows is told as ever where the memory would do.
+        assert_eq!((budget.used(), budget.refused()), (0, n as u64 + 1));
+    }
+}

@@ -16,7 +16,6 @@ use cupola_model::{
     Labels, LabelsBuilder, METRIC_NAME, SeriesRef, is_valid_legacy_label_name, is_valid_legacy_metric_name,
 };
 use cupola_storage::{AppendError, Appendable, Appender, Exemplar, ExemplarError};
-use foldhash::HashMap;
 use thiserror::Error;
 
 use crate::metadata::MetadataCell;
@@ -165,7 +164,8 @@ pub(crate) struct Ingester {
     histograms: Histograms,
     metadata: Arc<MetadataCell>,
     lines: Lines,
-    reports: HashMap<&'static str, (Labels, Option<SeriesRef>)>,
+    // What every scrape says about itself, and its series. Their labels are made where the storage asks for them.
+    reports: Vec<(&'static str, SeriesRef)>,
     scrape: u32,
     // The last scrape that succeeded; series seen then and not now are stale.
     last_good: Option<u32>,
@@ -179,7 +179,7 @@ impl Ingester {
             histograms,
             metadata,
             lines: Lines::default(),
-            reports: HashMap::default(),
+            reports: Vec::new(),
             scrape: 0,
             last_good: None,
         }
@@ -280,12 +280,15 @@ impl Ingester {
         if let Some(count) = followed {
             self.lines.order.truncate(count);
         }
+        // What the layout does not keep is not kept here either.
+        self.lines.order.truncate(layout.len());
         Ok(())
     }
 
     // From here on the body is another one: what it had so far has to be known.
     fn gather(&self, pass: &mut Pass<'_>) {
         if std::mem::replace(&mut pass.trusts, false) {
+            pass.seen.reserve(self.lines.all.len());
             let followed = self
                 .lines
                 .order
@@ -394,21 +397,27 @@ impl Ingester {
 
     /// Appends what every scrape says about itself: `up`, `scrape_duration_seconds` and their like.
     pub(crate) fn report(&mut self, name: &'static str, ts: i64, value: f64, appender: &mut dyn Appender) {
-        let (labels, series) = self.reports.entry(name).or_insert_with(|| {
-            let mut labels = self.target.to_builder();
-            labels.set(METRIC_NAME, name);
-            (labels.build(), None)
-        });
-        if let Ok(found) = appender.append(*series, labels, ts, value) {
-            *series = Some(found);
+        let known = self.reports.iter_mut().find(|(report, _)| *report == name);
+        if let Some((_, series)) = &known
+            && !matches!(appender.append_known(*series, ts, value), Ok(false))
+        {
+            return;
+        }
+        let mut labels = self.target.to_builder();
+        labels.set(METRIC_NAME, name);
+        if let Ok(found) = appender.append(None, &labels.build(), ts, value) {
+            match known {
+                Some((_, series)) => *series = found,
+                None => self.reports.push((name, found)),
+            }
         }
     }
 
     /// Ends the report series, too: the target is gone.
     pub(crate) fn end_reports(&mut self, ts: i64, appender: &mut dyn Appender) {
-        for (_, series) in self.reports.values() {
+        for (_, series) in &self.reports {
             // As with the lines: refused where the target goes on elsewhere.
-            let _ = series.map(|series| appender.append_end(series, ts));
+            let _ = appender.append_end(*series, ts);
         }
     }
 }

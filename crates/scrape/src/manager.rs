@@ -8,7 +8,7 @@ use cupola_config::prometheus::{GroupChange, ScrapeConfig};
 use cupola_env::Clock;
 use cupola_metrics::{GaugeVec, Kind, Registry, SeriesValue};
 use cupola_model::{Labels, format_duration};
-use cupola_net::Peer;
+use cupola_net::{BodyBudget, Peer};
 use cupola_storage::{Appendable, Metadata};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::misses::Misses;
 use crate::pool::{Pool, Running};
 use crate::runner::{Runner, Source};
-use crate::status::{ForcedError, TargetStatus};
+use crate::status::TargetStatus;
 use crate::target::{DroppedTarget, Target};
 
 /// A target in this process: gives its metrics in text format 0.0.4 without a network between.
@@ -63,6 +63,7 @@ pub struct ScrapeManager {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     misses: Arc<Misses>,
+    bodies: Option<BodyBudget>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -86,8 +87,22 @@ impl ScrapeManager {
             clock,
             metrics,
             misses,
+            bodies: None,
             tasks,
             stop,
+        }
+    }
+
+    /// The same, whose scrapes may hold no more than `bytes` of bodies at a time, from the first byte read to the last sample
+    /// stored, and one of them at most half. A body waits for room within the scrape's own timeout. To be called before
+    /// there are targets.
+    #[must_use]
+    pub fn with_body_budget(self, bytes: usize, registry: &Registry) -> Self {
+        let budget = BodyBudget::new("the bodies of all scrapes", bytes);
+        register_budget(registry, &budget);
+        Self {
+            bodies: Some(budget),
+            ..self
         }
     }
 
@@ -270,6 +285,39 @@ fn register_metadata(registry: &Registry, state: &Arc<Mutex<State>>) {
     }
 }
 
+fn register_budget(registry: &Registry, budget: &BodyBudget) {
+    let figures = [
+        (
+            "cupola_scrape_body_bytes",
+            "Memory that the bodies of scrapes take now, from the first byte read to the last sample stored.",
+            Kind::Gauge,
+            (|budget| budget.used() as f64) as fn(&BodyBudget) -> f64,
+        ),
+        (
+            "cupola_scrape_body_limit_bytes",
+            "Memory that the bodies of all scrapes may take together.",
+            Kind::Gauge,
+            |budget| budget.limit() as f64,
+        ),
+        (
+            "cupola_scrape_body_waits_total",
+            "How often the body of a scrape had to wait for memory that other bodies took.",
+            Kind::Counter,
+            |budget| budget.waits() as f64,
+        ),
+        (
+            "cupola_scrape_bodies_refused_total",
+            "Scrapes that failed because there was no memory for their body in time, or because it is larger than one may be.",
+            Kind::Counter,
+            |budget| budget.refused() as f64,
+        ),
+    ];
+    for (name, help, kind, figure) in figures {
+        let budget = budget.clone();
+        registry.computed(name, help, kind, move || figure(&budget));
+    }
+}
+
 /// Begins the tasks of targets.
 pub(crate) struct Starter<'m> {
     manager: &'m ScrapeManager,
@@ -277,13 +325,7 @@ pub(crate) struct Starter<'m> {
 }
 
 impl Starter<'_> {
-    pub(crate) fn start(
-        &self,
-        config: &Arc<ScrapeConfig>,
-        target: Target,
-        source: Option<&Arc<dyn LocalTarget>>,
-        forced: &Arc<ForcedError>,
-    ) -> Running {
+    pub(crate) fn start(&self, pool: &Pool, target: Target) -> Running {
         let manager = self.manager;
         let socket = target.socket.clone();
         let running = Running {
@@ -294,23 +336,27 @@ impl Starter<'_> {
             end_series: CancellationToken::new(),
         };
         let runner = Runner {
-            config: config.clone(),
+            config: pool.config.clone(),
             target,
             status: running.status.clone(),
-            forced: forced.clone(),
+            forced: pool.forced.clone(),
             metadata: running.metadata.clone(),
             storage: manager.storage.clone(),
             clock: manager.clock.clone(),
             metrics: manager.metrics.clone(),
             misses: manager.misses.clone(),
-            headers: None,
+            headers: pool.headers(running.target.timeout_ms),
             interval: manager.metrics.interval_of(running.target.interval_ms),
-            source: match source {
+            source: match &pool.source {
                 Some(local) => Source::Local(local.clone()),
-                None => Source::Http(Box::new(match socket {
-                    Some(socket) => Peer::over_socket(&config.http, socket),
-                    None => Peer::new(&config.http),
-                })),
+                None => {
+                    let mut peer = match socket {
+                        Some(socket) => Peer::over_socket(&pool.config.http, socket),
+                        None => pool.peer.another(),
+                    };
+                    manager.bodies.iter().for_each(|budget| peer.set_budget(budget.clone()));
+                    Source::Http(Box::new(peer))
+                }
             },
             stop: running.stop.clone(),
             shutdown: manager.stop.clone(),

@@ -1,6 +1,6 @@
 //! Scrapes that brought nothing. Each leaves the same few samples behind, and where thousands of targets are down, they
-//! come all the time: those of a tenth of a second make one batch, which is one write to the log and one hand-over to a
-//! thread that may write.
+//! come all the time: those of a quarter of a second make one batch, which is one write to the log and one hand-over to a
+//! thread that may write. Their tasks do not wait for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +11,23 @@ use http::Uri;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::failures;
 use crate::ingest::{Counts, Ingester, batch};
 use crate::metrics::Metrics;
 use crate::runner::report;
+use crate::status::StatusCell;
 
-const GATHERED_FOR: Duration = Duration::from_millis(100);
+const GATHERED_FOR: Duration = Duration::from_millis(250);
 
 /// A scrape that brought nothing.
 pub(crate) struct Missed {
     pub config: Arc<ScrapeConfig>,
     pub url: Uri,
-    pub ingester: Ingester,
+    pub ingester: Box<Ingester>,
+    /// Where it is told.
+    pub status: Arc<StatusCell>,
     /// When it was, in milliseconds.
     pub ts: i64,
     /// How long it took.
@@ -35,15 +38,12 @@ pub(crate) struct Missed {
     pub error: String,
 }
 
-/// What is given back: the target's ingester, and what its page tells.
-type Stored = (Ingester, String);
-
 /// Those of all targets that wait for the next batch.
 pub(crate) struct Misses {
     storage: Arc<dyn Appendable>,
     metrics: Metrics,
     tasks: TaskTracker,
-    waiting: Mutex<Vec<(Missed, oneshot::Sender<Stored>)>>,
+    waiting: Mutex<Vec<(Missed, oneshot::Sender<Box<Ingester>>)>>,
 }
 
 impl Misses {
@@ -56,8 +56,9 @@ impl Misses {
         })
     }
 
-    /// Ends the series of the target and reports the scrape, with those of others. `None` where that broke off.
-    pub(crate) async fn store(self: &Arc<Self>, missed: Missed) -> Option<Stored> {
+    /// Ends the series of the target, reports the scrape and tells of it, with those of others. The target's ingester is given
+    /// back then, unless that broke off.
+    pub(crate) fn store(self: &Arc<Self>, missed: Missed) -> oneshot::Receiver<Box<Ingester>> {
         let (reply, stored) = oneshot::channel();
         let is_first = {
             let mut waiting = self.waiting.lock();
@@ -74,7 +75,7 @@ impl Misses {
                 }
             });
         }
-        stored.await.ok()
+        stored
     }
 
     fn flush(&self) {
@@ -94,9 +95,15 @@ impl Misses {
         });
         for (missed, reply) in all {
             let error = failed.clone().unwrap_or(missed.error);
-            failures::tell(&missed.config, &missed.url, missed.ts, &error, &self.metrics);
+            let (config, url) = (missed.config, missed.url);
+            failures::tell(&config, &url, missed.ts, &error, &self.metrics);
+            // Once per change, not once per scrape.
+            if missed.status.is_other(&error) {
+                warn!(target = %url, pool = config.job_name, error, "scrape failed");
+            }
+            missed.status.fail(error, missed.ts, missed.seconds);
             // Nobody waits for it where the target has gone.
-            let _ = reply.send((missed.ingester, error));
+            let _ = reply.send(missed.ingester);
         }
     }
 }
@@ -167,12 +174,14 @@ mod tests {
             Metrics::new(&Registry::default()),
             tasks.clone(),
         );
+        let statuses: Vec<Arc<StatusCell>> = (0..5).map(|_| Arc::default()).collect();
         let miss = |n: i64| {
             let labels = Labels::from_pairs([("instance", format!("t:{n}"))]);
             misses.store(Missed {
                 config: config.clone(),
                 url: "http://127.0.0.1:1/metrics".parse().unwrap(),
-                ingester: Ingester::new(labels, Histograms::of(&config), Arc::default()),
+                ingester: Box::new(Ingester::new(labels, Histograms::of(&config), Arc::default())),
+                status: statuses[n as usize].clone(),
                 ts: 1000 + n,
                 seconds: 0.5,
                 bytes: -1.0,
@@ -180,8 +189,10 @@ mod tests {
             })
         };
         let (a, b, c) = tokio::join!(miss(1), miss(2), miss(3));
-        let told = [a, b, c].map(|stored| stored.unwrap().1);
-        assert_eq!(told, ["down 1", "down 2", "down 3"]);
+        assert!(a.is_ok() && b.is_ok() && c.is_ok());
+        let told = [1, 2, 3].map(|n: usize| statuses[n].get());
+        assert_eq!(told.clone().map(|last| last.error), ["down 1", "down 2", "down 3"]);
+        assert_eq!(told.map(|last| last.at), [Some(1001), Some(1002), Some(1003)]);
         let recorded = storage.0.lock().clone();
         assert_eq!(recorded.0, 1, "three targets make one batch");
         for line in [
@@ -192,7 +203,7 @@ mod tests {
             assert!(recorded.1.iter().any(|l| l == line), "{line}: {:#?}", recorded.1);
         }
         // The next one begins a batch of its own.
-        assert!(miss(4).await.is_some());
+        assert!(miss(4).await.is_ok());
         assert_eq!(storage.0.lock().0, 2);
         tasks.close();
         tasks.wait().await;

@@ -6,16 +6,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cupola_config::prometheus::{ScrapeConfig, TargetGroup};
 use cupola_model::Labels;
-use http::Uri;
+use cupola_net::Peer;
+use http::{HeaderMap, Uri};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::manager::{LocalTarget, Starter, Synced};
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
+use crate::runner::headers;
 use crate::status::{ForcedError, StatusCell};
 use crate::target::{Derived, Histograms, Target, derive};
 
@@ -81,13 +85,17 @@ struct Held {
 pub(crate) struct Pool {
     pub config: Arc<ScrapeConfig>,
     pub source: Option<Arc<dyn LocalTarget>>,
+    /// How its targets are spoken to.
+    pub peer: Peer,
+    // What requests say of us to targets with the same timeout, which nearly all have.
+    headers: Mutex<Option<(i64, Arc<HeaderMap>)>>,
     groups: BTreeMap<GroupKey, Held>,
     places: HashMap<TargetKey, Place>,
     // In the order in which they were found.
     running: BTreeMap<u64, Running>,
     next: u64,
     discovered: usize,
-    forced: Arc<ForcedError>,
+    pub forced: Arc<ForcedError>,
 }
 
 impl Pool {
@@ -95,6 +103,8 @@ impl Pool {
     pub(crate) fn new(config: &ScrapeConfig, source: Option<Arc<dyn LocalTarget>>) -> Self {
         Self {
             config: Arc::new(config.clone()),
+            peer: Peer::new(&config.http),
+            headers: Mutex::default(),
             source,
             groups: BTreeMap::new(),
             places: HashMap::new(),
@@ -107,6 +117,19 @@ impl Pool {
 
     pub(crate) fn name(&self) -> &str {
         &self.config.job_name
+    }
+
+    /// What each request to a target with this timeout says of us.
+    pub(crate) fn headers(&self, timeout_ms: i64) -> Arc<HeaderMap> {
+        let mut kept = self.headers.lock();
+        match &*kept {
+            Some((timeout, headers)) if *timeout == timeout_ms => headers.clone(),
+            _ => {
+                let made = Arc::new(headers(&self.config, Duration::from_millis(timeout_ms.unsigned_abs())));
+                *kept = Some((timeout_ms, made.clone()));
+                made
+            }
+        }
     }
 
     pub(crate) fn running(&self) -> impl Iterator<Item = &Running> {
@@ -140,6 +163,8 @@ impl Pool {
             || self.config.relabel_configs != config.relabel_configs
             || self.config.defaults.limits.keep_dropped_targets != config.defaults.limits.keep_dropped_targets;
         self.config = Arc::new(config.clone());
+        self.peer = Peer::new(&config.http);
+        self.headers = Mutex::default();
         if !is_same {
             self.places.clear();
             self.groups.values_mut().for_each(|held| held.targets.clear());
@@ -236,7 +261,7 @@ impl Pool {
                         at: self.next,
                         holders: 1,
                     };
-                    let running = starter.start(&self.config, target, self.source.as_ref(), &self.forced);
+                    let running = starter.start(self, target);
                     self.running.insert(place.at, running);
                     self.places.insert(key.clone(), place);
                     synced.started += 1;

@@ -8,10 +8,11 @@ use cupola_config::prometheus::ScrapeConfig;
 use cupola_env::Clock;
 use cupola_exposition::{Format, ScrapeProtocol, accept_header, negotiate};
 use cupola_metrics::Summary;
-use cupola_net::{NetError, Peer, Request};
+use cupola_net::{NetError, Peer, Request, Room};
 use cupola_storage::Appendable;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -21,7 +22,7 @@ use crate::manager::LocalTarget;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 use crate::misses::{Missed, Misses};
-use crate::status::{ForcedError, Health, LastScrape, StatusCell};
+use crate::status::{ForcedError, StatusCell};
 use crate::target::Target;
 
 // A body without a configured limit still has one: more than this is no metrics page.
@@ -30,8 +31,8 @@ const MAX_BODY: usize = 256 << 20;
 // equal and compress well (Prometheus: `scrapeTimestampTolerance`).
 const TOLERANCE_MS: i64 = 2;
 
-// The moments of an interval at which targets are scraped, at most 32 ms apart.
-const GRID: u64 = 2048;
+// The moments of an interval at which targets are scraped, at most 128 ms apart.
+const GRID: u64 = 512;
 
 /// Where a target's text comes from.
 pub(crate) enum Source {
@@ -55,8 +56,8 @@ pub(crate) struct Runner {
     /// The distances between scrapes of this interval.
     pub interval: Summary,
     pub source: Source,
-    /// What each request says of us; made once.
-    pub headers: Option<HeaderMap>,
+    /// What each request says of us.
+    pub headers: Arc<HeaderMap>,
     pub stop: CancellationToken,
     /// Ends the process; `stop` is cancelled then, too.
     pub shutdown: CancellationToken,
@@ -67,6 +68,8 @@ pub(crate) struct Runner {
 struct Fetched {
     body: Vec<u8>,
     format: Format,
+    // What the body has of the memory for all bodies.
+    _room: Room,
 }
 
 /// Why nothing was fetched.
@@ -90,7 +93,8 @@ impl Runner {
     pub(crate) async fn run(mut self) {
         let interval = self.target.interval_ms;
         let offset = self.offset_ms();
-        let mut ingester = self.ingester();
+        let mut ingester = Kept::Here(self.ingester());
+        let stop = self.stop.clone();
         let aligned = |now: i64| (now - offset).div_euclid(interval) * interval + offset;
         // The first scrape comes within one interval, spread by the target's hash.
         let mut slot = aligned(self.clock.now_ms()) + interval;
@@ -107,7 +111,7 @@ impl Runner {
             }
             let wait = (slot - now).max(0).unsigned_abs();
             tokio::select! {
-                () = self.stop.cancelled() => break,
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}
             }
             let now = self.clock.now_ms();
@@ -117,15 +121,22 @@ impl Runner {
             if let Some(before) = last.replace(started) {
                 self.interval.observe((started - before).as_secs_f64());
             }
-            let stop = self.stop.clone();
             let fetched = tokio::select! {
                 () = stop.cancelled() => break,
                 // In a box: what a request needs is kept only while it is on its way.
                 fetched = Box::pin(self.fetch()) => fetched,
             };
-            ingester = match self.store(ingester, fetched, ts, started).await {
+            let known = match ingester.take().await {
                 Some(ingester) => ingester,
                 None => self.ingester(),
+            };
+            ingester = match fetched {
+                // Stored with those of other targets; this task has nothing to do before its next scrape.
+                Err(missed) => Kept::There(self.miss(known, missed, ts, started)),
+                Ok(fetched) => match Box::pin(self.store(known, fetched, ts, started)).await {
+                    Some(ingester) => Kept::Here(ingester),
+                    None => Kept::Here(self.ingester()),
+                },
             };
             slot = aligned(self.clock.now_ms()).max(slot) + interval;
         }
@@ -142,6 +153,9 @@ impl Runner {
                 () = self.shutdown.cancelled() => return,
                 () = tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())) => {}
             }
+            let Some(mut ingester) = ingester.take().await else {
+                return;
+            };
             let storage = self.storage.clone();
             let ended = tokio::task::spawn_blocking(move || {
                 batch(&*storage, |appender| {
@@ -156,12 +170,12 @@ impl Runner {
         }
     }
 
-    fn ingester(&self) -> Ingester {
-        Ingester::new(
+    fn ingester(&self) -> Box<Ingester> {
+        Box::new(Ingester::new(
             self.target.labels.clone(),
             self.target.histograms,
             self.metadata.clone(),
-        )
+        ))
     }
 
     // Where in the interval this target is scraped: a hash of its labels and URL, so that not all are at once.
@@ -170,7 +184,7 @@ impl Runner {
         labels.set("__url__", &self.target.url.to_string());
         let interval = self.target.interval_ms.unsigned_abs().max(1);
         // Some of thousands of targets share a moment, and with it a wake-up.
-        let grid = (interval / GRID).clamp(1, 32);
+        let grid = (interval / GRID).clamp(1, 128);
         (labels.build().fingerprint() % interval / grid * grid) as i64
     }
 
@@ -193,6 +207,7 @@ impl Runner {
                     Ok(Ok(body)) => Ok(Fetched {
                         body,
                         format: Format::Text,
+                        _room: Room::default(),
                     }),
                     Ok(Err(broken)) => Err(format!("collecting broke off: {broken}").into()),
                     Err(_) => Err(NetError::Timeout(timeout).to_string().into()),
@@ -203,10 +218,7 @@ impl Runner {
         let request = Request {
             method: Method::GET,
             url: &self.target.url,
-            headers: self
-                .headers
-                .get_or_insert_with(|| headers(&self.config, timeout))
-                .clone(),
+            headers: (*self.headers).clone(),
             body: Bytes::new(),
             timeout,
             max_body,
@@ -237,82 +249,87 @@ impl Runner {
         Ok(Fetched {
             body: response.body,
             format: negotiated.format,
+            _room: response.room,
+        })
+    }
+
+    fn miss(
+        &self,
+        ingester: Box<Ingester>,
+        Unfetched { error, is_too_large }: Unfetched,
+        ts: i64,
+        started: Instant,
+    ) -> oneshot::Receiver<Box<Ingester>> {
+        self.misses.store(Missed {
+            config: self.config.clone(),
+            url: self.target.url.clone(),
+            ingester,
+            status: self.status.clone(),
+            ts,
+            seconds: started.elapsed().as_secs_f64(),
+            // Upstream's sign for a body that was larger than allowed; all other failures have none.
+            bytes: if is_too_large { -1.0 } else { 0.0 },
+            error,
         })
     }
 
     // Parses and commits on a thread that may compute and write. Gives the ingester back, unless it broke.
     async fn store(
         &self,
-        mut ingester: Ingester,
-        fetched: Result<Fetched, Unfetched>,
+        mut ingester: Box<Ingester>,
+        fetched: Fetched,
         ts: i64,
         started: Instant,
-    ) -> Option<Ingester> {
+    ) -> Option<Box<Ingester>> {
         let (config, url) = (self.config.clone(), self.target.url.clone());
-        let (ingester, outcome) = match fetched {
-            Err(Unfetched { error, is_too_large }) => {
-                let missed = Missed {
-                    config,
-                    url,
-                    ingester,
-                    ts,
-                    seconds: started.elapsed().as_secs_f64(),
-                    // Upstream's sign for a body that was larger than allowed; all other failures have none.
-                    bytes: if is_too_large { -1.0 } else { 0.0 },
-                    error,
-                };
-                let (ingester, error) = self.misses.store(missed).await?;
-                (ingester, Err(error))
+        let (storage, metrics) = (self.storage.clone(), self.metrics.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = ingest(&config, &*storage, &metrics, &mut ingester, &fetched, ts, started);
+            if let Err(error) = &outcome {
+                failures::tell(&config, &url, ts, error, &metrics);
             }
-            Ok(fetched) => {
-                let (storage, metrics) = (self.storage.clone(), self.metrics.clone());
-                let done = tokio::task::spawn_blocking(move || {
-                    let outcome = ingest(&config, &*storage, &metrics, &mut ingester, &fetched, ts, started);
-                    if let Err(error) = &outcome {
-                        failures::tell(&config, &url, ts, error, &metrics);
-                    }
-                    (ingester, outcome)
-                });
-                match done.await {
-                    Ok(done) => done,
-                    Err(broken) => {
-                        error!(target = %self.target.url, error = %broken, "ingesting broke off");
-                        return None;
-                    }
-                }
+            (ingester, outcome)
+        });
+        let (ingester, outcome) = match done.await {
+            Ok(done) => done,
+            Err(broken) => {
+                error!(target = %self.target.url, error = %broken, "ingesting broke off");
+                return None;
             }
         };
-        let before = self.status.get();
         let seconds = started.elapsed().as_secs_f64();
-        let last = match outcome {
+        match outcome {
             Ok(counts) => {
-                if before.health == Health::Down {
+                if self.status.succeed(counts.kept, ts, seconds) {
                     tracing::info!(target = %self.target.url, pool = self.config.job_name, "target is up again");
-                }
-                LastScrape {
-                    error: String::new(),
-                    at: Some(ts),
-                    seconds,
-                    samples: counts.kept,
-                    health: Health::Up,
                 }
             }
             Err(error) => {
                 // Once per change, not once per scrape.
-                if before.error != error {
+                if self.status.is_other(&error) {
                     warn!(target = %self.target.url, pool = self.config.job_name, error, "scrape failed");
                 }
-                LastScrape {
-                    error,
-                    at: Some(ts),
-                    seconds,
-                    samples: 0,
-                    health: Health::Down,
-                }
+                self.status.fail(error, ts, seconds);
             }
-        };
-        self.status.set(last);
+        }
         Some(ingester)
+    }
+}
+
+// Where a target's ingester is between two scrapes.
+enum Kept {
+    Here(Box<Ingester>),
+    /// With those who store failed scrapes.
+    There(oneshot::Receiver<Box<Ingester>>),
+}
+
+impl Kept {
+    // `None` where storing broke off.
+    async fn take(self) -> Option<Box<Ingester>> {
+        match self {
+            Self::Here(ingester) => Some(ingester),
+            Self::There(stored) => stored.await.ok(),
+        }
     }
 }
 
@@ -379,7 +396,8 @@ pub(crate) fn report(
     }
 }
 
-fn headers(config: &ScrapeConfig, timeout: Duration) -> HeaderMap {
+/// What a request says of us to a target that has `timeout` for its answer.
+pub(crate) fn headers(config: &ScrapeConfig, timeout: Duration) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let protocols: Vec<ScrapeProtocol> = config.defaults.scrape_protocols.iter().map(|p| protocol(*p)).collect();
     let escaping = match config.defaults.name_escaping {

@@ -69,8 +69,31 @@ pub(crate) struct LastScrape {
 pub(crate) struct StatusCell(Mutex<LastScrape>);
 
 impl StatusCell {
-    pub(crate) fn set(&self, last: LastScrape) {
-        *self.0.lock() = last;
+    /// Whether the last scrape left another error behind than `error`.
+    pub(crate) fn is_other(&self, error: &str) -> bool {
+        self.0.lock().error != error
+    }
+
+    /// Takes over a scrape that failed. An error that is told again and again is kept as it is.
+    pub(crate) fn fail(&self, error: String, at: i64, seconds: f64) {
+        let mut last = self.0.lock();
+        if last.error != error {
+            last.error = error;
+        }
+        (last.at, last.seconds, last.samples, last.health) = (Some(at), seconds, 0, Health::Down);
+    }
+
+    /// Takes over one that worked; whether the one before had failed.
+    pub(crate) fn succeed(&self, samples: usize, at: i64, seconds: f64) -> bool {
+        let health = Health::Up;
+        let last = LastScrape {
+            error: String::new(),
+            at: Some(at),
+            seconds,
+            samples,
+            health,
+        };
+        std::mem::replace(&mut *self.0.lock(), last).health == Health::Down
     }
 
     pub(crate) fn get(&self) -> LastScrape {

@@ -435,6 +435,7 @@ fn no_answer_makes_it_panic() {
                 headers,
                 body: bytes.to_vec(),
                 wire_bytes: bytes.len(),
+                room: crate::Room::default(),
             };
             if let Ok(fetched) = answer::read(&response) {
                 assert!(fetched.expires_in != Some(0) && fetched.value.contains(' '));

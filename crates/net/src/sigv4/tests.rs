@@ -333,6 +333,7 @@ fn no_answer_of_the_token_service_makes_it_panic() {
             headers: HeaderMap::new(),
             body: bytes.to_vec(),
             wire_bytes: bytes.len(),
+            room: crate::Room::default(),
         };
         if let Ok((keys, _)) = sts::read(&response) {
             assert!(!keys.secret_key.is_empty());

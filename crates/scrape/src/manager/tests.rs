@@ -166,3 +166,67 @@ async fn of_what_is_dropped_only_so_many_are_kept_and_all_are_counted() {
     stop.cancel();
     manager.stopped().await;
 }
+
+// Answers each request with a body of `length` bytes.
+fn target(length: usize) -> std::net::SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
+            let line = "a 1\n".repeat(length / 4);
+            let _ = stream.write_all((head + &line).as_bytes());
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_fit_in_the_memory_for_all_bodies_is_told() {
+    let (manager, stop, registry) = manager();
+    let manager = manager.with_body_budget(100_000, &registry);
+    let (small, large) = (target(40_000), target(60_000));
+    let yaml = format!(
+        "scrape_configs:\n- job_name: j\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{small}', '{large}']}}]\n"
+    );
+    let jobs = parse_prometheus(&yaml, Path::new("p.yml")).unwrap().scrape_configs;
+    manager.apply(&jobs, &[]);
+    let told = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        loop {
+            let targets = manager.targets();
+            if targets.iter().all(|t| t.health != crate::Health::Unknown) {
+                return targets;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    });
+    let told = told.await.unwrap();
+    let error = |address| {
+        let instance = std::net::SocketAddr::to_string(address);
+        let found = told.iter().find(|t| t.labels.value("instance") == instance);
+        found.unwrap().last_error.clone()
+    };
+    assert_eq!(error(&small), "");
+    assert_eq!(
+        error(&large),
+        format!(
+            "Get \"http://{large}/metrics\": the body takes more than 50000 bytes, half of what the bodies of all scrapes may take together (100000 bytes of memory)"
+        )
+    );
+    stop.cancel();
+    manager.stopped().await;
+    let figure = |name: &str| {
+        let families = registry.snapshot();
+        let family = families.into_iter().find(|family| family.name == name).unwrap();
+        match family.series.first().unwrap().1 {
+            SeriesValue::Number(number) => number,
+            _ => f64::NAN,
+        }
+    };
+    assert!(figure("cupola_scrape_bodies_refused_total") >= 1.0);
+    assert_eq!(figure("cupola_scrape_body_bytes"), 0.0);
+    assert_eq!(figure("cupola_scrape_body_limit_bytes"), 100_000.0);
+}
