@@ -166,6 +166,7 @@ impl Engine {
             budget: Budget::new(&cancel, query.text, self.options.max_samples, account, turn),
             notes: Annotations::new(query.text),
             source_resolution: query.source_resolution,
+            repeats: query.asked_by == Asker::Rule,
         };
         if self.counts_steps(query) {
             evaluator.budget.count_steps(grid.len());

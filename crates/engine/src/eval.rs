@@ -26,6 +26,8 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) budget: Budget<'q>,
     pub(crate) notes: Annotations<'q>,
     pub(crate) source_resolution: SourceResolution,
+    /// The same is asked again and again, as rules are.
+    pub(crate) repeats: bool,
 }
 
 impl<'q> Evaluator<'q> {

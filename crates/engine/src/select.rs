@@ -80,7 +80,8 @@ impl<'q> Evaluator<'q> {
         let lookback = Lookback::new(self.lookback_ms, tier.as_ref());
         let mint = mint.saturating_sub(tier.map_or(0, |tier| tier.used.reach_ms));
         let mut samples = Samples::default();
-        for series in self.series_of(selector, mint, maxt, tier.as_ref(), span)? {
+        let newest = look.len() == 1 && take != Take::Start;
+        for series in self.series_with(selector, (mint, maxt), tier.as_ref(), span, newest)? {
             self.read(&series, mint, maxt, &mut samples)?;
             let mut column = Column::absent(look.len());
             if !samples.histograms.is_empty() && self.plan.wants_counts(selector) {

@@ -7,7 +7,7 @@
 
 use cupola_model::Labels;
 use cupola_promql::{Call, Span, VectorSelector};
-use cupola_storage::{Aggregate, Coarse, Selection, Series, TierUse};
+use cupola_storage::{Aggregate, Coarse, Hints, Selection, Series, TierUse};
 use hashbrown::HashMap;
 
 use crate::column::Column;
@@ -125,6 +125,18 @@ impl<'q> Evaluator<'q> {
         tier: Option<&Tiered>,
         span: Span,
     ) -> Result<Vec<Series>, QueryError> {
+        self.series_with(selector, (mint, maxt), tier, span, false)
+    }
+
+    /// As [`Evaluator::series_of`]; where `newest`, nobody looks at other samples of the range than each series' newest.
+    pub(crate) fn series_with(
+        &mut self,
+        selector: &VectorSelector,
+        (mint, maxt): (i64, i64),
+        tier: Option<&Tiered>,
+        span: Span,
+        newest: bool,
+    ) -> Result<Vec<Series>, QueryError> {
         let selection = Selection {
             matchers: &selector.matchers,
             mint,
@@ -134,7 +146,14 @@ impl<'q> Evaluator<'q> {
         let go_on = || cancel.check(Stage::Evaluation).is_ok();
         let selected = match tier {
             Some(tier) => self.storage.select_coarse(&selection, &tier.coarse, &go_on),
-            None => self.storage.select_while(&selection, &go_on),
+            None => {
+                // How many samples a user's query reads is told: it reads all of them.
+                let hints = Hints {
+                    newest: newest && self.repeats,
+                    repeats: self.repeats,
+                };
+                self.storage.select_hinted(&selection, hints, &go_on)
+            }
         };
         // Why it was stopped is told here.
         self.budget.check()?;

@@ -59,6 +59,16 @@ pub struct Selection<'a> {
     pub maxt: i64,
 }
 
+/// What else is known about a selection. It changes no answer but by what it says that nobody looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// Of each series only the newest sample of the range counts, and not since when; others may be left out.
+    pub newest: bool,
+    /// The same will be asked again soon, as rules do: what was found out may be kept. The matchers are those of a PromQL
+    /// selector, so that the same text is the same matcher.
+    pub repeats: bool,
+}
+
 /// Gives the samples of one series.
 pub trait SampleSource: Send + Sync {
     /// Appends the samples with `mint <= ts <= maxt` to `out`, ascending in time, staleness markers included.
@@ -112,6 +122,20 @@ pub trait Queryable: Send + Sync {
         } else {
             Err(StorageError::Stopped)
         }
+    }
+
+    /// As [`Queryable::select_while`], for whoever can say more about it.
+    ///
+    /// # Errors
+    /// As [`Queryable::select_while`].
+    fn select_hinted(
+        &self,
+        selection: &Selection<'_>,
+        hints: Hints,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
+        let _ = hints;
+        self.select_while(selection, go_on)
     }
 
     /// The label sets of the series that `select` would give, sorted.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cupola_model::{Labels, Matcher, is_stale_nan};
 
 use crate::{
-    Changes, Coarse, Metadata, Queryable, SampleSource, SampleValue, Samples, Selection, Series, SeriesExemplars,
-    StorageError, TierUse, Version,
+    Changes, Coarse, Hints, Metadata, Queryable, SampleSource, SampleValue, Samples, Selection, Series,
+    SeriesExemplars, StorageError, TierUse, Version,
 };
 
 /// Asks several storages and merges what they answer; on the same timestamp the first storage's sample wins.
@@ -30,9 +30,18 @@ impl Queryable for Fanout {
     }
 
     fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
+        self.select_hinted(selection, Hints::default(), go_on)
+    }
+
+    fn select_hinted(
+        &self,
+        selection: &Selection<'_>,
+        hints: Hints,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
         let mut parts = Vec::with_capacity(self.parts.len());
         for part in &self.parts {
-            parts.push(part.select_while(selection, go_on)?);
+            parts.push(part.select_hinted(selection, hints, go_on)?);
         }
         Ok(merge_series(parts))
     }

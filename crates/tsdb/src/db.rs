@@ -12,8 +12,8 @@ use cupola_env::{Clock, Vfs};
 use cupola_metrics::{Kind, Registry};
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    Appendable, Appender, Changes, Coarse, Metadata, Queryable, Selection, Series, SeriesExemplars, StorageError,
-    TierUse, Version, merge_series,
+    Appendable, Appender, Changes, Coarse, Hints, Metadata, Queryable, Selection, Series, SeriesExemplars,
+    StorageError, TierUse, Version, merge_series,
 };
 use parking_lot::{Mutex, MutexGuard};
 use thiserror::Error;
@@ -532,7 +532,16 @@ impl Queryable for Tsdb {
     }
 
     fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
-        let mut parts = vec![self.inner.head.select_while(selection, go_on)?];
+        self.select_hinted(selection, Hints::default(), go_on)
+    }
+
+    fn select_hinted(
+        &self,
+        selection: &Selection<'_>,
+        hints: Hints,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
+        let mut parts = vec![self.inner.head.select_hinted(selection, hints, go_on)?];
         for block in self.overlapping(selection) {
             parts.push(block.select_while(selection, go_on)?);
         }
@@ -622,6 +631,8 @@ mod compact_tests;
 mod convert_tests;
 #[cfg(test)]
 mod exemplar_tests;
+#[cfg(test)]
+mod hint_tests;
 #[cfg(test)]
 mod histogram_tests;
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use cupola_config::prometheus::RemoteReadConfig;
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    Changes, Coarse, Metadata, Queryable, SampleSource, Samples, Selection, Series, SeriesExemplars, StorageError,
-    TierUse, Version, merge_series,
+    Changes, Coarse, Hints, Metadata, Queryable, SampleSource, Samples, Selection, Series, SeriesExemplars,
+    StorageError, TierUse, Version, merge_series,
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
@@ -208,7 +208,16 @@ impl Queryable for RemoteReads {
     }
 
     fn select_while(&self, selection: &Selection<'_>, go_on: &dyn Fn() -> bool) -> Result<Vec<Series>, StorageError> {
-        let local = self.inner.local.select_while(selection, go_on)?;
+        self.select_hinted(selection, Hints::default(), go_on)
+    }
+
+    fn select_hinted(
+        &self,
+        selection: &Selection<'_>,
+        hints: Hints,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<Series>, StorageError> {
+        let local = self.inner.local.select_hinted(selection, hints, go_on)?;
         let answers = self.ask(selection, "", go_on)?;
         let parts = std::iter::once(local).chain(answers.into_iter().map(series));
         Ok(merge_series(parts.collect()))

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 
-use cupola_model::{Labels, MatchOp, Matcher};
+use cupola_model::{Labels, METRIC_NAME, MatchOp, Matcher};
 use hashbrown::{HashMap, HashSet, HashTable};
 
 use super::spread;
@@ -29,6 +29,11 @@ pub(crate) struct Index {
     hasher: Random,
     all: Vec<u32>,
     sorts_later: bool,
+    // The number of `__name__`.
+    metric_name: Option<u32>,
+    // Of each pair of `__name__`, when its series last changed, as the clock below counts.
+    changed: HashMap<u32, u64, Random>,
+    clock: u64,
 }
 
 #[derive(Default)]
@@ -164,6 +169,9 @@ impl Index {
             values: Values::default(),
         };
         let number = put(&mut self.names, &mut self.free_names, name);
+        if text == METRIC_NAME {
+            self.metric_name = Some(number);
+        }
         self.name_numbers.insert(text.into(), number);
         number
     }
@@ -189,9 +197,13 @@ impl Index {
 
     /// Adds a series with pairs that [`Index::intern`] gave.
     pub(crate) fn insert(&mut self, slot: u32, ids: &[u32]) {
+        self.clock += 1;
         for id in ids {
             if let Some(pair) = self.pairs.get_mut(*id as usize) {
                 pair.series.insert(slot);
+                if Some(pair.name) == self.metric_name {
+                    self.changed.insert(*id, self.clock);
+                }
             }
         }
         insert(&mut self.all, slot);
@@ -218,10 +230,14 @@ impl Index {
         let touched: HashSet<u32, Random> = removed.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
         let mut dead: HashSet<u32, Random> = HashSet::default();
         let mut names: HashSet<u32, Random> = HashSet::default();
+        self.clock += 1;
         for id in touched {
             let Some(pair) = self.pairs.get_mut(id as usize) else {
                 continue;
             };
+            if Some(pair.name) == self.metric_name {
+                self.changed.insert(id, self.clock);
+            }
             if !pair.series.retain(|slot| !gone.contains(&slot)) {
                 continue;
             }
@@ -238,6 +254,7 @@ impl Index {
             name.values.retain(|id| !dead.contains(&id));
             if name.values.is_empty() {
                 self.name_numbers.remove(&name.text);
+                self.metric_name.take_if(|metric_name| *metric_name == number);
                 *name = Name::default();
                 self.free_names.push(number);
             }
@@ -246,10 +263,20 @@ impl Index {
             if let Some(pair) = self.pairs.get_mut(id as usize) {
                 *pair = Pair::default();
             }
+            self.changed.remove(&id);
             self.free_pairs.push(id);
         }
         self.all.retain(|slot| !gone.contains(slot));
         self.all.shrink_to(self.all.len() * 2);
+    }
+
+    /// The pair of the metric that these matchers name, when its series last changed, and how many there are: as long as that
+    /// is the same, so are the series that satisfy the matchers. `None` where they name none that there is.
+    pub(crate) fn metric_of(&self, matchers: &[Matcher]) -> Option<(u32, u64, usize)> {
+        let names_one = |m: &&Matcher| m.name() == METRIC_NAME && m.op() == MatchOp::Equal && !m.value().is_empty();
+        let matcher = matchers.iter().find(names_one)?;
+        let pair = self.pair_of(self.metric_name?, matcher.value())?;
+        Some((pair, *self.changed.get(&pair)?, self.series_of(pair).len()))
     }
 
     /// The series that satisfy all matchers, ascending.

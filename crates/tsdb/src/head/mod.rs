@@ -14,7 +14,9 @@ mod late;
 mod limits;
 mod metadata;
 mod newcomers;
+mod picks;
 mod replay;
+mod select;
 mod series;
 mod source;
 mod starts;
@@ -27,8 +29,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use cupola_model::{Labels, Matcher};
 use cupola_storage::{
-    ChangeLog, Changes, LogPosition, MergedSource, Metadata, SampleSource, Samples, Selection, Series, SeriesExemplars,
-    Starts, StorageError, Version,
+    ChangeLog, Changes, Hints, LogPosition, Metadata, Samples, Selection, Series, SeriesExemplars, Starts,
+    StorageError, Version,
 };
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
@@ -46,13 +48,11 @@ use limits::Refusals;
 pub use limits::RefusedSeries;
 use metadata::Families;
 use newcomers::Newcomers;
+use picks::Picks;
 pub(crate) use replay::Replay;
 use series::MemSeries;
 pub(crate) use source::{ChunkRef, HeadSource};
 use times::TimeColumns;
-
-// Once per so many selected series it is asked whether selecting is to go on.
-const ASK_EVERY: usize = 1024;
 
 pub(crate) struct Head {
     inner: RwLock<Inner>,
@@ -74,6 +74,8 @@ pub(crate) struct Head {
     keeps_starts: bool,
     refusals: Mutex<Refusals>,
     newcomers: Mutex<Newcomers>,
+    /// Locked after the head, or alone.
+    picks: Mutex<Picks>,
     /// Locked after the head, or alone.
     exemplars: Mutex<Ring>,
     /// Locked after the head, or alone.
@@ -274,6 +276,7 @@ impl Head {
             exemplars: Mutex::new(Ring::new(options.max_exemplars)),
             families: Mutex::default(),
             newcomers: Mutex::default(),
+            picks: Mutex::default(),
             metrics,
         }
     }
@@ -305,7 +308,8 @@ impl Head {
     }
 
     pub(crate) fn select(&self, selection: &Selection<'_>) -> Vec<Series> {
-        self.select_while(selection, &|| true).unwrap_or_default()
+        self.select_hinted(selection, Hints::default(), &|| true)
+            .unwrap_or_default()
     }
 
     /// All series with samples in the range and what holds them, sorted by labels: first what came in order, then what
@@ -327,45 +331,6 @@ impl Head {
         drop(inner);
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
-    }
-
-    /// The series with samples in the range; fails only where `go_on` said `false`, which is asked now and then.
-    pub(crate) fn select_while(
-        &self,
-        selection: &Selection<'_>,
-        go_on: &dyn Fn() -> bool,
-    ) -> Result<Vec<Series>, StorageError> {
-        let floor = self.floor.load(Ordering::Acquire);
-        let inner = self.inner.read();
-        let mint = selection.mint.max(floor);
-        let mut found = Vec::new();
-        for (count, slot) in inner.index.select(selection.matchers).into_iter().enumerate() {
-            if count % ASK_EVERY == 0 && !go_on() {
-                return Err(StorageError::Stopped);
-            }
-            let Some(entry) = inner.slots.get(slot as usize) else {
-                continue;
-            };
-            let Some(series) = &entry.series else { continue };
-            let in_order = series.snapshot(mint, selection.maxt);
-            let in_order = in_order.map(|source| Box::new(source) as Box<dyn SampleSource>);
-            let source = if inner.late.is_empty() {
-                in_order
-            } else {
-                let id = series_ref(slot, entry.generation);
-                let late = inner.late.snapshots(id, selection.mint, selection.maxt);
-                let late = late.map(|source| Box::new(source) as Box<dyn SampleSource>);
-                let all: Vec<_> = in_order.into_iter().chain(late).collect();
-                (!all.is_empty()).then(|| MergedSource::of(all))
-            };
-            if let Some(source) = source {
-                found.push(Series {
-                    labels: inner.labels(series),
-                    source,
-                });
-            }
-        }
-        Ok(found)
     }
 
     /// The label sets of matching series with samples in the range.
@@ -629,6 +594,7 @@ impl Head {
         if !removed.is_empty() {
             self.families.lock().retain(&inner.index);
         }
+        self.picks.lock().sweep(inner);
         self.metrics.series_removed.add(removed.len() as f64);
         removed.len()
     }

@@ -194,6 +194,15 @@ impl MemSeries {
         }
     }
 
+    /// The newest sample, where it is a number in the open chunk.
+    pub(crate) fn newest_float(&self) -> Option<(i64, f64)> {
+        match &self.open {
+            // An appender knows the newest sample also where its chunk is gone.
+            Open::Floats(open) if open.num_samples() > 0 => open.last_ts().zip(open.last_value()),
+            _ => None,
+        }
+    }
+
     /// Whether a sample may follow the newest one. `Ok(false)`: it is the newest one, again.
     pub(crate) fn check(&self, ts: i64, value: f64) -> Result<bool, AppendError> {
         self.check_order(ts, || match &self.open {
