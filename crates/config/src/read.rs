@@ -339,6 +339,21 @@ impl<'s> Section<'s> {
         value
     }
 
+    /// A whole number.
+    pub(crate) fn int(&self, name: &'static str) -> Option<i64> {
+        let node = self.get(name)?;
+        let value = match &node.value {
+            Value::Scalar(scalar) if !scalar.is_text => {
+                yaml::parse_int(&scalar.text).and_then(|number| i64::try_from(number).ok())
+            }
+            _ => None,
+        };
+        if value.is_none() {
+            self.reader.mismatch(node, "int");
+        }
+        value
+    }
+
     /// A number.
     pub(crate) fn float(&self, name: &'static str) -> Option<f64> {
         let node = self.get(name)?;

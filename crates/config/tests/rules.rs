@@ -160,6 +160,14 @@ groups:
 }
 
 #[test]
+fn a_limit_below_zero_was_refused_and_is_none() {
+    let file = parse("groups: [{name: a, limit: -1}, {name: b, limit: 3}]\n").unwrap();
+    assert_eq!((file.groups[0].limit, file.groups[1].limit), (0, 3));
+    let errors = parse("groups: [{name: a, limit: x}]\n").unwrap_err();
+    assert_eq!(errors, ["r.yml:1:27: cannot unmarshal !!str `x` into int"]);
+}
+
+#[test]
 fn every_mistake_is_told_with_its_place() {
     let text = "\
 groups:

@@ -125,7 +125,10 @@ impl FileReader<'_> {
             .collect();
         RuleGroup {
             interval: section.nonzero_duration("interval"),
-            limit: section.count("limit").unwrap_or(0),
+            // Less than zero is no limit, too.
+            limit: section
+                .int("limit")
+                .map_or(0, |limit| u64::try_from(limit).unwrap_or(0)),
             query_offset: section.duration("query_offset"),
             rules,
             line: section.pos.line,

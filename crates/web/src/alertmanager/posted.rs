@@ -63,8 +63,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut pairs = Vec::with_capacity(12);
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                // For Go null is the empty text, and that is no label.
+                while let Some((name, value)) = map.next_entry::<_, Option<_>>()? {
+                    pairs.push((name, value.unwrap_or(Text(Cow::Borrowed("")))));
                 }
                 Ok(Pairs(pairs))
             }

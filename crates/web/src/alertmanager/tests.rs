@@ -441,3 +441,61 @@ async fn a_body_that_never_comes_holds_no_connection_for_ever() {
         assert!(text.contains("did not come within 60s"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn null_labels_and_a_slash_behind_the_address_were_refused() {
+    let server = start(YAML, MatcherMode::Fallback, "", Ok(()));
+    let alerts = r#"[{"labels": {"alertname": "A", "x": null}, "annotations": {"summary": null}}]"#;
+    let posted = server
+        .request("POST", "/api/v2/alerts/", "application/json", alerts)
+        .await;
+    assert_eq!(posted.status, 200, "{}", posted.text);
+    let shown = server.get("/api/v2/alerts/").await.json();
+    assert_eq!(shown[0]["labels"], serde_json::json!({"alertname": "A"}));
+    assert_eq!(shown[0]["annotations"], serde_json::json!({}));
+    for path in ["status/", "receivers/", "alerts/groups/", "silences/"] {
+        assert_eq!(server.get(&format!("/api/v2/{path}")).await.status, 200, "{path}");
+    }
+    assert_eq!(server.get("/api/v2/nothing/").await.status, 404);
+    let none = server
+        .request(
+            "POST",
+            "/api/v2/alerts",
+            "application/json",
+            r#"[{"labels": {"a": null}}]"#,
+        )
+        .await;
+    assert_eq!(none.text.trim_end(), "\"at least one label pair required\"");
+}
+
+#[tokio::test]
+async fn the_metrics_are_alertmanagers() {
+    let Some(dir) = cupola_testkit::conformance_dir("alertmanager/recorded") else {
+        return;
+    };
+    let text = std::fs::read_to_string(dir.join("metrics_exposition_0_25.json")).unwrap();
+    let recorded: Value = serde_json::from_str(&text).unwrap();
+    let server = start(YAML, MatcherMode::Fallback, "", Ok(()));
+    server.get("/api/v2/alerts").await;
+    let ours = server.get("/metrics").await.text;
+    // What Go's runtime and its libraries say is Go's; these the program adds, and cluster_* the cluster.
+    let is_elsewhere = |name: &str| {
+        !name.starts_with("alertmanager_")
+            || name.starts_with("alertmanager_config_")
+            || name.starts_with("alertmanager_cluster_")
+    };
+    let mut compared = 0;
+    for line in recorded["text"]
+        .as_str()
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with("# TYPE "))
+    {
+        let name = line.split(' ').nth(2).unwrap();
+        if !is_elsewhere(name) {
+            assert!(ours.lines().any(|one| one == line), "{line}");
+            compared += 1;
+        }
+    }
+    assert!(compared >= 25, "only {compared} families");
+}
