@@ -511,3 +511,55 @@ fn a_member_whose_disk_is_full_tells_once_and_knows_what_the_others_know() {
         "it goes on once there is room"
     );
 }
+
+#[test]
+fn a_recurring_silence_of_one_member_is_that_of_all_and_does_not_come_back_when_it_is_deleted() {
+    let world = World::new(
+        2,
+        "group_wait: 100ms, group_interval: 1s",
+        &["--cluster.peer-timeout=6s"],
+    );
+    let mut members = world.all();
+    let recurring = json!({
+        "matchers": [{"name": "alertname", "value": "muted", "isRegex": false}],
+        "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
+        "from": "00:00", "to": "00:00", "timeZone": "UTC", "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
+        "createdBy": "ops", "comment": "every day",
+    });
+    let made = members[0].post("/api/v2/recurring-silences", &recurring);
+    assert_eq!(made.status, 200, "{}", made.text());
+    let path = format!("/api/v2/recurring-silence/{}", made.json()["id"].as_str().unwrap());
+    // Each makes the silences, and they are the same.
+    let silences = |member: &Member| {
+        let all = member.get("/api/v2/silences?expired=false");
+        let mut ids: Vec<String> = all.as_array().unwrap().iter().map(Value::to_string).collect();
+        ids.sort();
+        ids
+    };
+    let of_first = silences(&members[0]);
+    assert_eq!(of_first.len(), 2, "{of_first:?}");
+    eventually(30, "both have it", || {
+        let is_there = members[1].get("/api/v2/recurring-silences")[0]["comment"] == "every day";
+        (is_there && silences(&members[1]) == of_first).then_some(())
+    });
+    for name in ["muted", "loud"] {
+        fire(&members, name);
+    }
+    world.is_told("+loud");
+    // It is deleted while the one that has it on its disk is away.
+    members.remove(0).server.kill();
+    let deleted = request(members[0].server.address(), "DELETE", &path, &[], b"").unwrap();
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    members.insert(0, world.member(0));
+    world.are_whole(&members);
+    for member in &members {
+        eventually(30, "it is deleted", || {
+            let is_gone = member.get("/api/v2/recurring-silences") == json!([]);
+            (is_gone && silences(member).is_empty()).then_some(())
+        });
+    }
+    fire(&members, "muted");
+    world.is_told("+muted");
+    resolve(&members, &["muted", "loud"]);
+    assert_eq!(world.told("+loud"), 1);
+}

@@ -28,6 +28,9 @@ const REFRESH_EVERY: Duration = Duration::from_secs(15);
 const FIRST_REFRESH: Duration = Duration::from_secs(2);
 // So many intervals without a word, besides the probe's timeout, and a member has failed (memberlist's suspicion).
 const SUSPICION_PROBES: u32 = 4;
+// After so many intervals and the probe's timeout a process that stood still counts on having been given up: the others count
+// from its last sign of life, which was perhaps an interval before it stood still, and was under way for some time.
+const STANDSTILL_PROBES: u32 = 2;
 // So many looks at the members that do not change, ten gossip intervals apart, and the cluster has settled.
 const SETTLED_LOOKS: u32 = 3;
 // Connections of others at once.
@@ -100,6 +103,11 @@ impl ClusterOptions {
             reconnect_timeout: Duration::from_secs(6 * 3600),
             peer_timeout: Duration::from_secs(15),
         }
+    }
+
+    // A process that stood still for so long may have been taken for failed.
+    fn standstill(&self) -> Duration {
+        self.probe_timeout + self.probe_interval * STANDSTILL_PROBES
     }
 
     /// After this time without a word a member has failed.
@@ -212,8 +220,10 @@ impl Cluster {
         loop {
             let due = begin + self.wait();
             if Instant::now() >= due {
-                // It may have been a long sleep.
-                if !self.inner.check_pulse() {
+                // It may have been a long sleep, and whoever has noticed it first another task.
+                self.inner.check_pulse();
+                let is_joined = self.inner.channels.get().is_some();
+                if !is_joined || *self.inner.settled.borrow() {
                     return;
                 }
                 self.settled().await;
@@ -280,21 +290,20 @@ impl Inner {
         self.channels.get().map_or(&[], Vec::as_slice)
     }
 
-    // Whether this process has stood still (it was stopped, or the machine was) for so long that the others took it for
-    // failed. Then what they have told meanwhile is asked for anew before anything else is told.
+    // Whether this process has stood still (it was stopped, or the machine was) for so long that the others may have
+    // taken it for failed. Then what they have told meanwhile is asked for anew before anything else is told.
     fn check_pulse(self: &Arc<Self>) -> bool {
-        let slept = {
-            let mut pulse = self.pulse.lock();
-            let slept = pulse.elapsed();
-            if slept < self.options.patience() || self.channels.get().is_none() || self.leaving.is_cancelled() {
-                return false;
-            }
-            *pulse = Instant::now();
-            slept
-        };
-        warn!("this process has stood still for {slept:?}; it asks the other members for what they have");
+        let mut pulse = self.pulse.lock();
+        let slept = pulse.elapsed();
+        if slept < self.options.standstill() || self.channels.get().is_none() || self.leaving.is_cancelled() {
+            return false;
+        }
+        // Whoever else looks after the pulse waits until it is known that nothing is settled.
+        *pulse = Instant::now();
         self.settled.send_replace(false);
         let boxes = self.table.lock().begin_anew(Instant::now());
+        drop(pulse);
+        warn!("this process has stood still for {slept:?}; it asks the other members for what they have");
         for outbox in boxes {
             outbox.close(None);
         }
