@@ -65,7 +65,7 @@ pub struct Layout {
     hashers: (foldhash::quality::RandomState, foldhash::quality::RandomState),
     // A series was too long: what follows is not kept.
     is_cut: bool,
-    // Whether a body was read along it from beginning to end.
+    // Whether a body was read along it, most of it at least.
     was_useful: bool,
     // For how many bodies it was not made since it was useful last, and for how many more it is not to be made.
     skipped: u8,
@@ -211,8 +211,8 @@ impl<'a> Follower<'a, '_> {
     fn leave(&mut self) {
         self.is_following = false;
         self.parser.cursor().check_rest();
-        // A body that only goes on longer had use for all of it.
-        self.layout.was_useful |= self.raws.len() == self.layout.len();
+        // Hashing all lines costs less than following some of them and keeping the others anew, unless most can be followed.
+        self.layout.was_useful |= 4 * self.raws.len() >= 3 * self.layout.len();
         if !self.layout.is_made_anew() {
             self.layout.truncate(0);
             self.layout.is_cut = true;
@@ -460,6 +460,16 @@ mod tests {
         // From then on a change costs one body.
         assert_eq!(follow(&mut layout, Format::Text, b"new 1\na 1\nb 2\n"), "- - -");
         assert_eq!(follow(&mut layout, Format::Text, b"new 1\na 1\nb 2\n"), "0 1 2");
+    }
+
+    #[test]
+    fn a_body_whose_end_is_another_one_each_time_is_followed_up_to_there() {
+        let mut layout = Layout::default();
+        for n in 0..20 {
+            let body = format!("a 1\nb 2\nc 3\nn{n} 4\n");
+            let numbers = if n == 0 { "- - - -" } else { "0 1 2 -" };
+            assert_eq!(follow(&mut layout, Format::Text, body.as_bytes()), numbers, "{n}");
+        }
     }
 
     #[test]

@@ -349,6 +349,11 @@ impl Connection {
             bytes.extend_from_slice(data);
         }
         self.open = Some((at, sender));
+        if bytes.len() < bytes.capacity() / 2 {
+            // The one before was far longer.
+            bytes.shrink_to_fit();
+            room.shrink(bytes.capacity());
+        }
         let wire_bytes = bytes.len();
         let encoding = parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes());
         if bytes.is_empty() {

@@ -583,6 +583,9 @@ async fn bodies_share_memory_and_wait_for_it_within_their_time() {
         assert!((200_000..300_000).contains(&budget.used()), "{}", budget.used());
         drop(again);
         assert_eq!(budget.used(), 0);
+        let short = get(&mut a, &format!("{server}/{encoding}/2000"), long).await.unwrap();
+        assert!((2000..10_000).contains(&budget.used()), "{encoding}: {}", budget.used());
+        drop(short);
     }
     assert_eq!(budget.refused(), 3);
 }
