@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use cupola_alert::PostingOptions;
 use cupola_block::BlockFormat;
 use cupola_config::ByteSize;
 use cupola_tsdb::{DEFAULT_HELD_LOG_BYTES, RetentionRule, SeriesLimits, TierOptions};
@@ -105,6 +106,8 @@ pub(crate) struct Settings {
     pub query_max_memory: Option<u64>,
     /// The same of all queries together.
     pub query_max_memory_total: Option<u64>,
+    /// How alerts wait for Alertmanagers elsewhere.
+    pub posting: PostingOptions,
     pub resend_delay_ms: i64,
     pub grace_period_ms: i64,
     pub outage_tolerance_ms: i64,
@@ -328,6 +331,7 @@ fn up(up: Up) -> Command {
         query_max_samples: 50_000_000,
         query_max_memory: up.query_max_memory.0,
         query_max_memory_total: up.query_max_memory_total.0,
+        posting: PostingOptions::default(),
         resend_delay_ms: 60_000,
         grace_period_ms: 600_000,
         outage_tolerance_ms: 3_600_000,

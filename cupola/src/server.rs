@@ -272,7 +272,9 @@ async fn serve(
             stop.child_token(),
         )?),
     };
-    let remote = AlertmanagerClients::new(&registry, stop.child_token());
+    // Posting ends after the rules, so that their last alerts are not forgotten in a queue.
+    let end_of_posting = CancellationToken::new();
+    let remote = AlertmanagerClients::new(&registry, settings.posting, end_of_posting.clone());
     let sources = Sources {
         log: Arc::new(tsdb.clone()),
         storage: own,
@@ -398,7 +400,12 @@ async fn serve(
     parts.apply(loaded).map_err(|e| anyhow!(e))?;
     let served = tokio::spawn(serving);
     let keeper = tokio::spawn(keep(tsdb.clone(), stop.child_token()));
-    let historian = tokio::spawn(alert_history::keep(history, parts.clock.clone(), stop.child_token()));
+    let end_of_history = CancellationToken::new();
+    let historian = tokio::spawn(alert_history::keep(
+        history,
+        parts.clock.clone(),
+        end_of_history.clone(),
+    ));
     ready.set_ready();
     for address in addresses {
         info!(address = %address, "listening");
@@ -418,15 +425,18 @@ async fn serve(
         if let Some(local) = &local {
             local.stopped().await;
         }
+        end_of_posting.cancel();
         remote.stopped().await;
         // The tasks' own results were handled where they arose.
         let _ = served.await;
         let _ = keeper.await;
-        let _ = historian.await;
     };
     if tokio::time::timeout(STOP_GRACE, stopped).await.is_err() {
         warn!("some part did not stop in time");
     }
+    end_of_posting.cancel();
+    end_of_history.cancel();
+    let _ = historian.await;
     // What the last scrapes and rules brought is sent, too.
     writer.stop(settings.flush_deadline).await;
     tokio::task::spawn_blocking(move || tsdb.close())

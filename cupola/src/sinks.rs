@@ -41,6 +41,7 @@ impl Sinks {
                 Posting::Taken => Sending::Taken,
                 Posting::Failed(error) => Sending::Failed(error.to_owned()),
                 Posting::Dropped => Sending::Dropped,
+                Posting::Lost(why) => Sending::Lost(why.to_owned()),
             };
             note(&history, clock.now_ms(), to, alerts, &outcome);
         }));

@@ -207,3 +207,34 @@ fn to_whom_an_alert_was_sent_is_told_and_who_did_not_take_it() {
             .then_some(())
     });
 }
+
+#[test]
+fn an_alert_that_a_full_queue_lost_is_told() {
+    let away = FakeServer::sink().address();
+    let target = FakeTarget::start("load{host=\"a\"} 20\nload{host=\"b\"} 30\n");
+    let home = Home::new();
+    let alertmanagers = format!("alerting:\n  alertmanagers:\n  - static_configs: [{{targets: ['{away}']}}]\n");
+    let config = config(&home, &target, &alertmanagers);
+    let server = Server::prometheus(&home, &config, &["--alertmanager.notification-queue-capacity=1"]);
+    // The rule gives both at once, and one of them can wait.
+    let lost = eventually(30, "one is lost", || {
+        let told = events(&server);
+        told.into_iter().find(|event| event["event"] == "lost")
+    });
+    assert_eq!(
+        (lost["alertmanager"].as_str(), lost["error"].as_str()),
+        (
+            Some(&*format!("http://{away}/api/v2/alerts")),
+            Some("newer alerts filled the queue (--alertmanager.notification-queue-capacity=1)")
+        )
+    );
+    let text = explained(&server, "Overload").stdout;
+    assert!(text.contains("lost on its way to http://"), "{text}");
+    let metrics = server.ask("/metrics", &[]).text();
+    let value = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()
+    };
+    assert_eq!(value("prometheus_notifications_queue_capacity "), 1.0);
+    assert!(value("prometheus_notifications_dropped_total{") >= 1.0);
+}

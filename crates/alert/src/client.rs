@@ -20,9 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-// As Prometheus's flags are by default.
-const QUEUE_CAPACITY: usize = 10_000;
-const BATCH: usize = 256;
 const MAX_ANSWER: usize = 64 << 10;
 
 #[derive(Clone)]
@@ -46,6 +43,30 @@ impl Metrics {
     }
 }
 
+/// How alerts wait to be posted, as Prometheus's flags `--alertmanager.*` say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PostingOptions {
+    /// So many alerts wait for one Alertmanager; the oldest go first where there are more.
+    pub queue_capacity: usize,
+    /// So many are posted at once; 0 is as many as by default.
+    pub batch: usize,
+    /// Whether what waits is posted all the same when posting ends.
+    pub drain: bool,
+}
+
+const BATCH: usize = 256;
+const NOT_DRAINED: &str = "posting ended (--alertmanager.drain-notification-queue-on-shutdown=false)";
+
+impl Default for PostingOptions {
+    fn default() -> Self {
+        Self {
+            queue_capacity: 10_000,
+            batch: BATCH,
+            drain: true,
+        }
+    }
+}
+
 /// An alert on its way, and what it is called where it comes from.
 #[derive(Debug, Clone)]
 pub struct Posted {
@@ -64,6 +85,8 @@ pub enum Posting<'a> {
     Failed(&'a str),
     /// Its `alert_relabel_configs` dropped them.
     Dropped,
+    /// They waited and were given up: why.
+    Lost(&'a str),
 }
 
 /// Hears what became of alerts: the Alertmanager's URL and the alerts. Must not block.
@@ -75,6 +98,7 @@ pub struct AlertmanagerClients {
     inner: Arc<Mutex<State>>,
     observer: Arc<Mutex<Option<Observer>>>,
     metrics: Metrics,
+    options: PostingOptions,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -112,7 +136,7 @@ struct Queue {
 impl AlertmanagerClients {
     /// Clients of nobody yet; all tasks end when `stop` is cancelled.
     #[must_use]
-    pub fn new(registry: &Registry, stop: CancellationToken) -> Self {
+    pub fn new(registry: &Registry, options: PostingOptions, stop: CancellationToken) -> Self {
         let vec = |name: &str, help: &str| {
             registry.counter_vec(&format!("prometheus_notifications_{name}"), help, &["alertmanager"])
         };
@@ -143,11 +167,12 @@ impl AlertmanagerClients {
             "prometheus_notifications_queue_capacity",
             "The capacity of the alert notifications queue.",
         );
-        capacity.set(QUEUE_CAPACITY as f64);
+        capacity.set(options.queue_capacity as f64);
         Self {
             inner: Arc::default(),
             observer: Arc::default(),
             metrics,
+            options,
             tasks: TaskTracker::new(),
             stop,
         }
@@ -256,6 +281,7 @@ impl AlertmanagerClients {
                     queue: client.queue.clone(),
                     stop: client.stop.clone(),
                     metrics: self.metrics.clone(),
+                    options: self.options,
                     observer: self.observer.clone(),
                 };
                 self.tasks.spawn(sender.run(client.config.clone()));
@@ -303,7 +329,11 @@ impl AlertSink for AlertmanagerClients {
 impl AlertmanagerClients {
     /// As [`AlertSink::post`], of alerts that have got other labels on their way.
     pub fn send(&self, alerts: &[Posted]) {
-        let mut dropped: Vec<(Arc<str>, Vec<Posted>)> = Vec::new();
+        let full = format!(
+            "newer alerts filled the queue (--alertmanager.notification-queue-capacity={})",
+            self.options.queue_capacity
+        );
+        let mut told: Vec<(Arc<str>, Vec<Posted>, Posting<'_>)> = Vec::new();
         for client in &self.inner.lock().clients {
             let mut unwanted = Vec::new();
             let mut queue = client.queue.alerts.lock();
@@ -322,17 +352,22 @@ impl AlertmanagerClients {
                 });
             }
             // The oldest go first: what is newer says more.
-            let over = queue.len().saturating_sub(QUEUE_CAPACITY);
-            queue.drain(..over);
+            let over = queue.len().saturating_sub(self.options.queue_capacity);
+            let lost: Vec<Posted> = queue.drain(..over).collect();
             self.metrics.dropped.with(&[&client.name]).add(over as f64);
             self.metrics.queue_length.with(&[&client.name]).set(queue.len() as f64);
             client.queue.filled.notify_one();
-            if !unwanted.is_empty() {
-                dropped.push((client.name.clone(), unwanted));
+            if over > 0 {
+                warn!(alertmanager = %client.name, alerts = over, "the queue of notifications is full, the oldest are dropped");
+            }
+            for (alerts, posting) in [(unwanted, Posting::Dropped), (lost, Posting::Lost(&full))] {
+                if !alerts.is_empty() {
+                    told.push((client.name.clone(), alerts, posting));
+                }
             }
         }
-        for (name, alerts) in dropped {
-            tell(&self.observer, &name, &alerts, Posting::Dropped);
+        for (name, alerts, posting) in told {
+            tell(&self.observer, &name, &alerts, posting);
         }
     }
 }
@@ -411,6 +446,7 @@ struct Sender {
     queue: Arc<Queue>,
     stop: CancellationToken,
     metrics: Metrics,
+    options: PostingOptions,
     observer: Arc<Mutex<Option<Observer>>>,
 }
 
@@ -422,14 +458,28 @@ impl Sender {
             queue,
             stop,
             metrics,
+            options,
             observer,
         } = self;
+        let most = match options.batch {
+            0 => BATCH,
+            some => some,
+        };
         let mut peer = Peer::new(&config.http);
         let mut failing = false;
         loop {
             let batch: Vec<Posted> = {
                 let mut alerts = queue.alerts.lock();
-                let take = alerts.len().min(BATCH);
+                if stop.is_cancelled() && !options.drain {
+                    let left = std::mem::take(&mut *alerts);
+                    drop(alerts);
+                    if !left.is_empty() {
+                        warn!(alertmanager = %name, alerts = left.len(), "alerts that waited are not sent any more");
+                        tell(&observer, &name, &left, Posting::Lost(NOT_DRAINED));
+                    }
+                    return;
+                }
+                let take = alerts.len().min(most);
                 if !stop.is_cancelled() {
                     metrics.queue_length.with(&[&name]).set((alerts.len() - take) as f64);
                 }
@@ -533,7 +583,7 @@ mod tests {
     #[tokio::test]
     async fn an_alertmanager_that_is_gone_leaves_no_series() {
         let (registry, stop) = (Registry::default(), CancellationToken::new());
-        let clients = AlertmanagerClients::new(&registry, stop.clone());
+        let clients = AlertmanagerClients::new(&registry, PostingOptions::default(), stop.clone());
         let apply = |targets: &str| {
             let yaml = format!("alerting:\n  alertmanagers:\n  - static_configs: [{{targets: [{targets}]}}]\n");
             let config = parse_prometheus(&yaml, Path::new("p.yml")).unwrap();
@@ -554,5 +604,73 @@ mod tests {
         stop.cancel();
         clients.stopped().await;
         assert_eq!(series("//a.invalid:1/"), 0);
+    }
+
+    // What became of alerts called a0, a1, ... that are sent at once, and whether they were counted as dropped.
+    async fn become_of(options: PostingOptions, count: usize) -> (Vec<String>, f64) {
+        let (registry, stop) = (Registry::default(), CancellationToken::new());
+        let clients = AlertmanagerClients::new(&registry, options, stop.clone());
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let heard = told.clone();
+        clients.observe(Arc::new(move |_, alerts, posting| {
+            let names: Vec<&str> = alerts
+                .iter()
+                .filter_map(|posted| posted.known_as.get("alertname"))
+                .collect();
+            let what = match posting {
+                Posting::Taken => "taken",
+                Posting::Failed(_) => "failed",
+                Posting::Dropped => "dropped",
+                Posting::Lost(why) => why,
+            };
+            heard.lock().push(format!("{}: {what}", names.join(" ")));
+        }));
+        // Nobody listens there.
+        let yaml = "alerting:\n  alertmanagers:\n  - static_configs: [{targets: ['127.0.0.1:1']}]\n";
+        let config = parse_prometheus(yaml, Path::new("p.yml")).unwrap();
+        clients.apply(&config.alerting.alertmanagers);
+        let alerts: Vec<Alert> = (0..count)
+            .map(|at| Alert {
+                labels: Labels::from_pairs([("alertname", format!("a{at}"))]),
+                annotations: Labels::default(),
+                starts_at: 0,
+                ends_at: None,
+                generator_url: String::new(),
+            })
+            .collect();
+        clients.post(&alerts);
+        let dropped = clients
+            .metrics
+            .dropped
+            .with(&["http://127.0.0.1:1/api/v2/alerts"])
+            .get();
+        stop.cancel();
+        clients.stopped().await;
+        let told = told.lock().clone();
+        (told, dropped)
+    }
+
+    #[tokio::test]
+    async fn the_oldest_alerts_of_a_full_queue_are_counted_and_told() {
+        let options = PostingOptions {
+            queue_capacity: 2,
+            batch: 1,
+            ..PostingOptions::default()
+        };
+        let full = "a0 a1: newer alerts filled the queue (--alertmanager.notification-queue-capacity=2)";
+        let (told, dropped) = become_of(options, 4).await;
+        // What waits is posted although posting ends, one by one.
+        assert_eq!(told, [full, "a2: failed", "a3: failed"]);
+        assert_eq!(dropped, 2.0);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_given_up_where_the_queue_is_not_drained() {
+        let options = PostingOptions {
+            drain: false,
+            ..PostingOptions::default()
+        };
+        let (told, dropped) = become_of(options, 2).await;
+        assert_eq!((told, dropped), (vec![format!("a0 a1: {NOT_DRAINED}")], 0.0));
     }
 }

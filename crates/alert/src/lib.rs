@@ -34,7 +34,7 @@ mod upkeep;
 mod views;
 
 pub use acks::{AcknowledgeError, Acknowledgement};
-pub use client::{AlertmanagerClients, Observer, Posted, Posting};
+pub use client::{AlertmanagerClients, Observer, Posted, Posting, PostingOptions};
 pub use cupola_cluster::ClusterStatus;
 pub use cupola_notify::{Saying, Tested};
 pub use deliver::{Delivery, Outcome};

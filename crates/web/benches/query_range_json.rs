@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use axum::body::Body;
-use cupola_alert::AlertmanagerClients;
+use cupola_alert::{AlertmanagerClients, PostingOptions};
 use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, ManualClock, RealFs};
 use cupola_metrics::Registry;
@@ -82,7 +82,7 @@ fn app(tsdb: &Tsdb, clock: Arc<dyn Clock>) -> App {
         engine,
         scrape: ScrapeManager::new(sink, clock.clone(), &registry, stop.clone()),
         rules: RuleManager::new(Context::new(parts, &registry), stop.clone()),
-        remote_alertmanagers: AlertmanagerClients::new(&registry, stop),
+        remote_alertmanagers: AlertmanagerClients::new(&registry, PostingOptions::default(), stop),
         discovery: Vec::new(),
         alertmanager: None,
         admin_api: false,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cupola_alert::PostingOptions;
 use cupola_config::ByteSize;
 use cupola_model::parse_duration;
 use cupola_tsdb::SeriesLimits;
@@ -341,9 +342,24 @@ const FLAGS: &[Flag] = &[
         "About how many bytes a frame of a streamed answer to a remote read has.",
     ),
     ("rules.max-concurrent-evals", "4", Ignored, ""),
-    ("alertmanager.notification-queue-capacity", "10000", Ignored, ""),
-    ("alertmanager.notification-batch-size", "256", Ignored, ""),
-    ("alertmanager.drain-notification-queue-on-shutdown", "true", Ignored, ""),
+    (
+        "alertmanager.notification-queue-capacity",
+        "10000",
+        Done,
+        "How many alerts wait for one Alertmanager; where there are more, the oldest are dropped.",
+    ),
+    (
+        "alertmanager.notification-batch-size",
+        "256",
+        Done,
+        "How many alerts are posted to an Alertmanager at once.",
+    ),
+    (
+        "alertmanager.drain-notification-queue-on-shutdown",
+        "true",
+        Done,
+        "Post the alerts that wait when the server stops.",
+    ),
     ("scrape.adjust-timestamps", "true", Ignored, ""),
     ("scrape.timestamp-tolerance", "2ms", Ignored, ""),
     ("scrape.discovery-reload-interval", "5s", Ignored, ""),
@@ -583,6 +599,11 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         query_max_samples: number("query.max-samples")?,
         query_max_memory: memory("query.max-memory")?,
         query_max_memory_total: memory("query.max-memory-total")?,
+        posting: PostingOptions {
+            queue_capacity: number("alertmanager.notification-queue-capacity")?,
+            batch: number("alertmanager.notification-batch-size")?,
+            drain: switch("alertmanager.drain-notification-queue-on-shutdown")?,
+        },
         resend_delay_ms: ms("rules.alert.resend-delay")?,
         grace_period_ms: ms("rules.alert.for-grace-period")?,
         outage_tolerance_ms: ms("rules.alert.for-outage-tolerance")?,

@@ -111,11 +111,12 @@ fn by_rule(event: &Value, date: Date<'_>) -> String {
         "forgotten" => format!("forgotten with all alerts of its rule: {}", of("error")),
         "nobody" => "not sent: there is no Alertmanager".to_owned(),
         "dropped" => format!("not sent to {}: alert_relabel_configs drops it", of("alertmanager")),
-        outcome @ ("sent" | "sendFailed") => {
+        outcome @ ("sent" | "sendFailed" | "lost") => {
             let is_resolved = event.get("resolved").and_then(Value::as_bool) == Some(true);
             let what = if is_resolved { " as resolved" } else { "" };
             match outcome {
                 "sent" => format!("sent to {}{what}", of("alertmanager")),
+                "lost" => format!("lost on its way to {}{what}: {}", of("alertmanager"), of("error")),
                 _ => format!("not taken by {}{what}: {}", of("alertmanager"), of("error")),
             }
         }

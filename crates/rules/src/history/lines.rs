@@ -204,6 +204,10 @@ impl AlertEvent {
                         "sendFailed"
                     }
                     Sending::Dropped => "dropped",
+                    Sending::Lost(error) => {
+                        out["error"] = error.as_str().into();
+                        "lost"
+                    }
                     Sending::Nobody => "nobody",
                 }
             }
@@ -245,6 +249,7 @@ fn read(line: &[u8]) -> Option<AlertEvent> {
         "sent" => sent(Sending::Taken)?,
         "sendFailed" => sent(Sending::Failed(text("error")?))?,
         "dropped" => sent(Sending::Dropped)?,
+        "lost" => sent(Sending::Lost(text("error")?))?,
         "nobody" => sent(Sending::Nobody)?,
         _ => return None,
     };

@@ -112,6 +112,8 @@ pub enum Sending {
     Failed(String),
     /// Relabelling dropped it.
     Dropped,
+    /// It waited and was given up, because the queue was full or the server stopped; sent again as above.
+    Lost(String),
     /// There is no Alertmanager.
     Nobody,
 }

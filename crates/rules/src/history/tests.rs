@@ -51,6 +51,7 @@ fn events() -> Vec<AlertEvent> {
         sent(Sending::Taken),
         sent(Sending::Failed("refused".to_owned())),
         sent(Sending::Dropped),
+        sent(Sending::Lost("the queue is full".to_owned())),
         sent(Sending::Nobody),
     ];
     all.into_iter()

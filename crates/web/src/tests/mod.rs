@@ -18,7 +18,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
-use cupola_alert::AlertmanagerClients;
+use cupola_alert::{AlertmanagerClients, PostingOptions};
 use cupola_config::prometheus::RemoteWriteMessage;
 use cupola_discovery::{DiscoveryManager, DiscoveryMetrics};
 use cupola_engine::{Engine, EngineOptions};
@@ -133,7 +133,7 @@ fn alertmanagers(registry: &Registry, stop: CancellationToken) -> AlertmanagerCl
     let yaml = "alerting:\n  alertmanagers:\n  - static_configs: [{targets: ['am:9093', 'old:9093']}]\n    \
                 relabel_configs: [{source_labels: [__address__], action: drop, regex: 'old.*'}]\n";
     let config = cupola_config::parse_prometheus(yaml, std::path::Path::new("test.yml")).unwrap();
-    let clients = AlertmanagerClients::new(registry, stop);
+    let clients = AlertmanagerClients::new(registry, PostingOptions::default(), stop);
     clients.apply(&config.alerting.alertmanagers);
     clients
 }

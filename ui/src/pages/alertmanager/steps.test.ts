@@ -89,6 +89,7 @@ test('what rules did comes before, also where the labels have changed on the way
     'forgotten',
     'sendFailed',
     'dropped',
+    'lost',
     'nobody',
   ]) {
     expect(tellRuleEvent({ at, fingerprint: '0c', labels: {}, event: what }).words).not.toBe(what);

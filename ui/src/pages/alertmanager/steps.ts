@@ -172,6 +172,8 @@ export function tellRuleEvent(event: RuleEvent): Omit<Step, 'at'> {
       };
     case 'dropped':
       return { ...rest, words: `Not sent to ${to}: relabelling dropped it`, state: 'warning' };
+    case 'lost':
+      return { ...rest, words: `Lost ${what} on the way to ${to}`, detail: event.error, state: 'critical' };
     case 'nobody':
       return { ...rest, words: 'Sent to nobody: there is no Alertmanager', state: 'critical' };
     default:

@@ -173,6 +173,7 @@ pub(super) fn alert_history() -> Value {
         "sent",
         "sendFailed",
         "dropped",
+        "lost",
         "nobody",
     ];
     let rule = object(&[
