@@ -255,8 +255,13 @@ async fn serve(
     let storage: Arc<dyn Queryable> = Arc::new(merged.clone());
     let appendable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
     let engine = Arc::new(Engine::new(engine_options(&settings, &loaded)));
+    let types = settings
+        .features
+        .iter()
+        .any(|feature| feature == "type-and-unit-labels");
     let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token())
-        .with_body_budget(machine::scrape_bodies(), &registry);
+        .with_body_budget(machine::scrape_bodies(), &registry)
+        .with_types(types);
     let local = match loaded.alertmanager.clone() {
         None => None,
         Some((config, templates)) => Some(Alertmanager::new(
@@ -372,7 +377,7 @@ async fn serve(
         admin_api: settings.admin_api,
         remote_write: settings
             .remote_write_receiver
-            .then(|| Arc::new(WriteReceiver::new(&registry))),
+            .then(|| Arc::new(WriteReceiver::new(&registry).with_types(types))),
         remote_write_messages: settings.remote.write_messages.clone(),
         otlp: reads::otlp(&settings, &registry),
         remote_read: reads::limits(&settings),

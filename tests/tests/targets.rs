@@ -394,3 +394,16 @@ fn the_configuration_in_force_is_shown_without_its_secrets() {
         "the log shows a password"
     );
 }
+
+#[test]
+fn series_tell_type_and_unit_with_the_feature_of_that_name() {
+    let target = FakeTarget::start("# TYPE load gauge\nload 1\n# TYPE sold_total counter\nsold_total 2\n");
+    let home = Home::new();
+    let config = home.write("prometheus.yml", &yml("typed", target.address()));
+    let server = Server::prometheus(&home, &config, &["--enable-feature=type-and-unit-labels"]);
+    eventually(20, "the labels are there", || {
+        server.value("load{__type__=\"gauge\"} + on() sold_total{__type__=\"counter\"}")
+    });
+    // What is said of a scrape has none, as upstream.
+    assert_eq!(server.value("count(up{__type__=\"\"})"), Some(1.0));
+}

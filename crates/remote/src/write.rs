@@ -60,6 +60,7 @@ impl WriteError {
 /// Receives messages.
 pub struct WriteReceiver {
     known: Known,
+    types: bool,
     invalid_labels: Counter,
 }
 
@@ -103,11 +104,20 @@ impl WriteReceiver {
     pub fn new(registry: &Registry) -> Self {
         Self {
             known: Known::default(),
+            types: false,
             invalid_labels: registry.counter(
                 "prometheus_api_remote_write_invalid_labels_samples_total",
                 "The total number of received remote write samples and histogram samples which were rejected due to invalid labels.",
             ),
         }
+    }
+
+    /// Series of messages of the second version tell type and unit in the labels `__type__` and `__unit__` where `wanted`,
+    /// as with Prometheus's feature `type-and-unit-labels`.
+    #[must_use]
+    pub fn with_types(mut self, wanted: bool) -> Self {
+        self.types = wanted;
+        self
     }
 
     /// Writes one message, a `prometheus.WriteRequest` compressed with snappy, as one batch. `largest` is how many bytes

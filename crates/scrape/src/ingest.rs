@@ -22,6 +22,7 @@ use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 use crate::target::Histograms;
 use lines::{Known, Lines};
+use told::Told;
 
 // A target's own timestamp may be this far in the future (Prometheus: `maxAheadTime`).
 const MAX_AHEAD_MS: i64 = 10 * 60_000;
@@ -163,6 +164,8 @@ pub(crate) struct Ingester {
     target: Labels,
     histograms: Histograms,
     metadata: Arc<MetadataCell>,
+    // What the family of a line tells of itself; `None` where the labels do not.
+    told: Option<Told>,
     lines: Lines,
     // What every scrape says about itself, and its series. Their labels are made where the storage asks for them.
     reports: Vec<(&'static str, SeriesRef)>,
@@ -178,11 +181,18 @@ impl Ingester {
             target,
             histograms,
             metadata,
+            told: None,
             lines: Lines::default(),
             reports: Vec::new(),
             scrape: 0,
             last_good: None,
         }
+    }
+
+    /// Series tell their type and unit in labels where `wanted` (feature `type-and-unit-labels`).
+    pub(crate) fn with_types(mut self, wanted: bool) -> Self {
+        self.told = wanted.then(Told::default);
+        self
     }
 
     /// What the layout of the last body takes.
@@ -205,6 +215,11 @@ impl Ingester {
         appender: &mut dyn Appender,
     ) -> Result<Counts, IngestError> {
         self.scrape += 1;
+        if self.told.is_some() {
+            // A line that is where it was may be of another type now.
+            self.lines.forget_layout();
+            self.told = Some(Told::default());
+        }
         let decoded = native::decode(self.histograms, format, body)?;
         let mut pass = Pass {
             config,
@@ -254,9 +269,15 @@ impl Ingester {
             let (entry, number) = step?;
             let Entry::Sample(sample) = entry else {
                 self.metadata.line(&entry, pass.scrape.into());
+                if let Some(told) = &mut self.told {
+                    told.line(&entry);
+                }
                 continue;
             };
             pass.counts.scraped += 1;
+            if let Some(told) = &mut self.told {
+                told.kind = sample.series.kind();
+            }
             let place = number.and_then(|number| self.lines.order.get(number));
             let (at, fresh) = match place {
                 Some(at) => {
@@ -300,11 +321,14 @@ impl Ingester {
 
     // Where a line is remembered, and its labels where it is a new one that relabelling keeps.
     fn place(&mut self, pass: &mut Pass<'_>, series: &Series<'_>) -> Result<(usize, Option<Labels>), IngestError> {
-        let hash = self.lines.hash(series.raw());
+        let hash = match &self.told {
+            None => self.lines.hash(series.raw()),
+            Some(told) => self.lines.hash(&told.with(series.raw())),
+        };
         if let Some(at) = self.lines.find(hash) {
             return Ok((at, None));
         }
-        let fresh = labels(pass.config, &self.target, series).inspect_err(|error| {
+        let fresh = labels(pass.config, &self.target, series, self.told.as_ref()).inspect_err(|error| {
             if error.is_label_limit() {
                 pass.metrics.label_limits.inc();
             }
@@ -338,7 +362,7 @@ impl Ingester {
         if appended == Ok(None) {
             let found = match fresh {
                 Some(labels) => Some(labels),
-                None => labels(pass.config, &self.target, &sample.series)?,
+                None => labels(pass.config, &self.target, &sample.series, self.told.as_ref())?,
             };
             let Some(labels) = found else { return Ok(()) };
             appended = pass.appender.append(None, &labels, time, sample.value).map(Some);
@@ -454,7 +478,12 @@ fn append_exemplar(
 }
 
 // A line's labels: its own and the target's, relabelled and checked. `None` where relabelling drops it.
-fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result<Option<Labels>, IngestError> {
+fn labels(
+    config: &ScrapeConfig,
+    target: &Labels,
+    series: &Series<'_>,
+    told: Option<&Told>,
+) -> Result<Option<Labels>, IngestError> {
     let mut pairs = LabelPairs::new();
     series.labels_into(true, &mut pairs);
     let mut builder = LabelsBuilder::default();
@@ -463,6 +492,9 @@ fn labels(config: &ScrapeConfig, target: &Labels, series: &Series<'_>) -> Result
             return Err(IngestError::DuplicateLabel(name.to_string()));
         }
         builder.set(name, value);
+    }
+    if let Some(told) = told {
+        told.label(&mut builder);
     }
     merge(&mut builder, target, config.honor_labels);
     if !relabel(&config.metric_relabel_configs, &mut builder) {
@@ -542,6 +574,7 @@ fn check_limits(limits: &Limits, labels: &Labels) -> Result<(), IngestError> {
 
 mod lines;
 mod native;
+mod told;
 
 #[cfg(test)]
 mod tests;

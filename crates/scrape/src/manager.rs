@@ -64,6 +64,7 @@ pub struct ScrapeManager {
     metrics: Metrics,
     misses: Arc<Misses>,
     bodies: Option<BodyBudget>,
+    types: bool,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -88,6 +89,7 @@ impl ScrapeManager {
             metrics,
             misses,
             bodies: None,
+            types: false,
             tasks,
             stop,
         }
@@ -104,6 +106,14 @@ impl ScrapeManager {
             bodies: Some(budget),
             ..self
         }
+    }
+
+    /// Series tell their type and unit in the labels `__type__` and `__unit__` where `wanted`, as Prometheus's do with
+    /// the feature `type-and-unit-labels`. For targets that begin from now on.
+    #[must_use]
+    pub fn with_types(mut self, wanted: bool) -> Self {
+        self.types = wanted;
+        self
     }
 
     /// Scrapes exactly the targets of `jobs` and `local`, and what discovery tells of `jobs`. A target whose labels, URL
@@ -345,6 +355,7 @@ impl Starter<'_> {
             clock: manager.clock.clone(),
             metrics: manager.metrics.clone(),
             misses: manager.misses.clone(),
+            types: manager.types,
             headers: pool.headers(running.target.timeout_ms),
             interval: manager.metrics.interval_of(running.target.interval_ms),
             source: match &pool.source {

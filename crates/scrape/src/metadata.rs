@@ -3,6 +3,7 @@
 use std::hash::BuildHasher as _;
 
 use cupola_exposition::Entry;
+use cupola_model::MetricType;
 use cupola_storage::Metadata;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
@@ -82,6 +83,13 @@ impl MetadataCell {
         drop(families);
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
+    }
+
+    /// What the family of this name is; nothing where it is not described.
+    pub(crate) fn type_and_unit(&self, name: &str) -> (MetricType, String) {
+        let mut families = self.0.lock();
+        let found = families.find(name).and_then(|at| families.all.get(at));
+        found.map_or_else(Default::default, |d| (d.metadata.kind, d.metadata.unit.clone()))
     }
 
     /// How much that is.

@@ -56,6 +56,8 @@ pub(crate) struct Runner {
     /// The distances between scrapes of this interval.
     pub interval: Summary,
     pub source: Source,
+    /// Whether series tell their type and unit in labels.
+    pub types: bool,
     /// What each request says of us.
     pub headers: Arc<HeaderMap>,
     pub stop: CancellationToken,
@@ -171,11 +173,9 @@ impl Runner {
     }
 
     fn ingester(&self) -> Box<Ingester> {
-        Box::new(Ingester::new(
-            self.target.labels.clone(),
-            self.target.histograms,
-            self.metadata.clone(),
-        ))
+        let (labels, histograms) = (self.target.labels.clone(), self.target.histograms);
+        let ingester = Ingester::new(labels, histograms, self.metadata.clone());
+        Box::new(ingester.with_types(self.types))
     }
 
     // Where in the interval this target is scraped: a hash of its labels and URL, so that not all are at once.

@@ -29,11 +29,16 @@ const METADATA_TYPE: u64 = 1;
 const METADATA_HELP: u64 = 3;
 const METADATA_UNIT: u64 = 4;
 
+const TYPE: &str = "__type__";
+const UNIT: &str = "__unit__";
+
 // Upstream joins the mistakes of all series; the answer is to end nevertheless.
 const LONGEST_TEXT: usize = 64 << 10;
 // Of the labels of one series or exemplar, written out. A symbol comes once and may be named a million times: what is made
 // of a message must not be larger than it by orders of magnitude.
 const LONGEST_LABELS: usize = 1 << 20;
+// A symbol may be as long as the message, and be named by each of its series.
+const LONGEST_UNIT: usize = 1 << 10;
 // What a text takes besides its bytes.
 const PER_TEXT: usize = 24;
 
@@ -57,6 +62,8 @@ struct Scratch<'a> {
     histograms: Vec<(i64, NativeHistogram, i64)>,
     exemplars: Vec<(Vec<u64>, f64, i64)>,
     metadata: Option<&'a [u8]>,
+    // Labels that come from the metadata.
+    told: Vec<(&'static str, String)>,
 }
 
 /// What one message comes to.
@@ -131,11 +138,15 @@ impl<'a> Symbols<'a> {
         pairs.iter().map(pair).collect()
     }
 
-    fn labels(&self, numbers: &[u64]) -> Result<Labels, String> {
+    fn labels(&self, numbers: &[u64], told: &[(&'static str, String)]) -> Result<Labels, String> {
         let shown = numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" ");
         let mut pairs = self
             .pairs(numbers)
             .map_err(|error| format!("parsing labels for series [{shown}]: {error}"))?;
+        if !told.is_empty() {
+            pairs.retain(|(name, _)| name != TYPE && name != UNIT);
+            pairs.extend(told.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         let has_name = pairs
             .iter()
@@ -217,6 +228,10 @@ impl WriteReceiver {
                 continue;
             };
             read_series(series, &mut scratch)?;
+            scratch.told.clear();
+            if let (true, Some(metadata)) = (self.types, scratch.metadata) {
+                scratch.told = type_and_unit(metadata, &symbols)?;
+            }
             let is_taken = self.series_v2(
                 &mut scratch,
                 &symbols,
@@ -256,7 +271,9 @@ impl WriteReceiver {
             .labels
             .iter()
             .map(|number| symbols.get(*number).unwrap_or_default());
-        let hash = self.known.hash(texts);
+        let told = series.told.iter();
+        let told = told.flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+        let hash = self.known.hash(texts.chain(told));
         let mut known = match is_whole {
             true => self.known.get(hash, next),
             false => None,
@@ -264,7 +281,7 @@ impl WriteReceiver {
         // Built where the storage, or the sender in an error, has to be told them.
         let mut labels = None;
         if known.is_none() || (series.samples.is_empty() && series.histograms.is_empty()) {
-            match symbols.labels(&series.labels) {
+            match symbols.labels(&series.labels, &series.told) {
                 Ok(built) => labels = Some(built),
                 Err(mistake) => {
                     self.invalid_labels
@@ -284,7 +301,11 @@ impl WriteReceiver {
             Some(labels) => labels.clone(),
             // They were written before, so they are good.
             None => labels
-                .insert(symbols.labels(&series.labels).unwrap_or_else(|_| Labels::empty()))
+                .insert(
+                    symbols
+                        .labels(&series.labels, &series.told)
+                        .unwrap_or_else(|_| Labels::empty()),
+                )
                 .clone(),
         };
         for &(ts, value, start) in &series.samples {
@@ -397,6 +418,31 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
     Ok(())
 }
 
+// Type, help and unit; the texts are numbers of symbols.
+fn read_metadata(message: &[u8]) -> Result<(u64, u64, u64), WireError> {
+    let (mut kind, mut help, mut unit) = (0, 0, 0);
+    for field in Fields(message) {
+        match field? {
+            (METADATA_TYPE, Value::Varint(value)) => kind = value,
+            (METADATA_HELP, Value::Varint(value)) => help = value,
+            (METADATA_UNIT, Value::Varint(value)) => unit = value,
+            _ => {}
+        }
+    }
+    Ok((kind, help, unit))
+}
+
+// What the metadata tells, as labels.
+fn type_and_unit(message: &[u8], symbols: &Symbols<'_>) -> Result<Vec<(&'static str, String)>, WireError> {
+    let (kind, _, unit) = read_metadata(message)?;
+    let kind = MetricType::of_number(kind);
+    let kind = (kind != MetricType::Unknown).then(|| (TYPE, kind.name().to_owned()));
+    let unit = symbols.get(unit).and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let unit = unit.filter(|unit| !unit.is_empty() && unit.len() <= LONGEST_UNIT);
+    let unit = unit.map(|unit| (UNIT, unit.to_owned()));
+    Ok(kind.into_iter().chain(unit).collect())
+}
+
 // What a series says of its metric family: told to the storage once per name and message.
 fn describe(
     message: &[u8],
@@ -413,15 +459,7 @@ fn describe(
     if !described.insert(name) {
         return Ok(());
     }
-    let (mut kind, mut help, mut unit) = (0, 0, 0);
-    for field in Fields(message) {
-        match field? {
-            (METADATA_TYPE, Value::Varint(value)) => kind = value,
-            (METADATA_HELP, Value::Varint(value)) => help = value,
-            (METADATA_UNIT, Value::Varint(value)) => unit = value,
-            _ => {}
-        }
-    }
+    let (kind, help, unit) = read_metadata(message)?;
     if (kind, help, unit) == (0, 0, 0) {
         return Ok(());
     }

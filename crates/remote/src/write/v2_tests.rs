@@ -205,3 +205,31 @@ fn garbage_never_panics() {
         let _ = receiver.write_v2(&db, &packed, 1 << 20, NOW);
     });
 }
+
+#[test]
+fn series_tell_type_and_unit_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = crate::testing::open(dir.path(), NOW);
+    let receiver = WriteReceiver::new(&Registry::default()).with_types(true);
+    // The same labels as gauge of seconds, as counter, and without metadata.
+    let gauge = vec![1 << 3, 2, 4 << 3, 6];
+    let counter = vec![1 << 3, 1];
+    for ts in [NOW, NOW + 1] {
+        let given: [Vec<(u8, Vec<u8>)>; 3] = [
+            vec![(2, sample(ts, 1.0, 0)), (5, gauge.clone())],
+            vec![(2, sample(ts, 2.0, 0)), (5, counter.clone())],
+            vec![(2, sample(ts, 3.0, 0))],
+        ];
+        let all: Vec<Given<'_>> = given.iter().map(|fields| (&[1, 2][..], &fields[..])).collect();
+        let (written, result) = write(&db, &receiver, &request(&all));
+        assert_eq!((written.samples, result), (3, Ok(())));
+    }
+    let all = crate::testing::series(&db, "up");
+    let found: std::collections::BTreeSet<String> = all.iter().map(|(labels, _)| labels.to_string()).collect();
+    let expected = [
+        r#"{__name__="up", __type__="counter"}"#,
+        r#"{__name__="up", __type__="gauge", __unit__="seconds"}"#,
+        r#"{__name__="up"}"#,
+    ];
+    assert!(found.iter().map(String::as_str).eq(expected), "{found:?}");
+}

@@ -78,6 +78,11 @@ impl Ingester {
     /// Appends one native histogram; what is asked of a float sample is asked of it, too.
     pub(super) fn native(&mut self, pass: &mut Pass<'_>, entry: &NativeEntry<'_>) -> Result<(), IngestError> {
         pass.counts.scraped += 1;
+        if let Some(told) = &mut self.told {
+            // Its family was described in the text, which was read before.
+            let family = entry.series.labels();
+            (told.kind, told.unit) = self.metadata.type_and_unit(family.metric_name());
+        }
         let (at, fresh) = self.place(pass, &entry.series)?;
         let Some(known) = self.lines.all.get_mut(at) else {
             return Ok(());
@@ -88,7 +93,7 @@ impl Ingester {
         // The storage wants the labels with each histogram.
         let own_labels = match fresh {
             Some(labels) => Some(labels),
-            None => labels(pass.config, &self.target, &entry.series)?,
+            None => labels(pass.config, &self.target, &entry.series, self.told.as_ref())?,
         };
         let Some(own_labels) = own_labels else { return Ok(()) };
         let histogram = limited(pass.config, pass.metrics, entry.histogram)?;

@@ -461,3 +461,51 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn series_tell_type_and_unit_where_that_is_asked_for() {
+    let mut bench = Bench::new("");
+    bench.ingester = bench.ingester.with_types(true);
+    let mut scrape = |ts, body: &str| {
+        let Bench {
+            config,
+            ingester,
+            recorder,
+            metrics,
+        } = &mut bench;
+        recorder.samples.lock().clear();
+        let format = Format::OpenMetrics;
+        batch(&*recorder, |appender| {
+            ingester.body(config, metrics, format, body.as_bytes(), ts, appender)
+        })
+        .unwrap()
+        .unwrap();
+        recorder.samples.lock().clone()
+    };
+    let family = "# TYPE t_seconds gauge\n# UNIT t_seconds seconds\nt_seconds{__type__=\"mine\"} 1\n";
+    let of_first = r#"{__name__="t_seconds", __type__="gauge", __unit__="seconds", instance="t:1", job="j"} 1"#;
+    assert_eq!(
+        scrape(
+            1000,
+            &format!("{family}# TYPE n counter\nn_total 2\n# TYPE p unknown\np 3\n# EOF\n")
+        ),
+        [
+            format!("{of_first} @1000"),
+            r#"{__name__="n_total", __type__="counter", instance="t:1", job="j"} 2 @1000"#.to_owned(),
+            r#"{__name__="p", instance="t:1", job="j"} 3 @1000"#.to_owned(),
+        ]
+    );
+    // Another type is another series, although the line is where it was.
+    assert_eq!(
+        scrape(
+            2000,
+            &format!("{family}# TYPE n gauge\nn_total 2\n# TYPE p unknown\np 3\n# EOF\n")
+        ),
+        [
+            format!("{of_first} @2000"),
+            r#"{__name__="n_total", __type__="gauge", instance="t:1", job="j"} 2 @2000"#.to_owned(),
+            r#"{__name__="p", instance="t:1", job="j"} 3 @2000"#.to_owned(),
+            r#"{__name__="n_total", __type__="counter", instance="t:1", job="j"} stale @2000"#.to_owned(),
+        ]
+    );
+}
