@@ -149,7 +149,8 @@ async fn serve(
         web.as_ref().is_some_and(WebConfigFile::is_tls),
         &hostname,
     )?;
-    let registry = Registry::default();
+    let time = clock.clone();
+    let registry = Registry::with_time(move || time.now_ms());
     let stop = CancellationToken::new();
     let cluster = match cluster {
         Some(bound) => Some(bound.member(&*clock, &registry).await?),

@@ -63,7 +63,8 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
         Mode::Prometheus => "--web.listen-address",
     };
     let listeners = listen::bind(&settings.listen, flag, "prometheus")?;
-    let registry = Registry::default();
+    let time = clock.clone();
+    let registry = Registry::with_time(move || time.now_ms());
     let tsdb = open_storage(&settings, &loaded, clock.clone(), &registry)?;
     let workers = std::thread::available_parallelism()
         .map_or(2, std::num::NonZero::get)

@@ -94,7 +94,7 @@ impl StateMetrics {
                 "query_errors_total",
                 format!("Number of {what} queries that did not succeed."),
             ),
-            query_seconds: registry.histogram(
+            query_seconds: registry.native_histogram(
                 &name("query_duration_seconds"),
                 &format!("Duration of {what} query evaluation."),
                 QUERY_SECONDS,
@@ -155,7 +155,7 @@ impl Metrics {
                 "The total number of failed notification requests.",
                 &["integration"],
             ),
-            latency: registry.histogram_vec(
+            latency: registry.native_histogram_vec(
                 "alertmanager_notification_latency_seconds",
                 "The latency of notifications in seconds.",
                 &["integration"],

@@ -1,5 +1,5 @@
 //! Reads and writes the text formats that metrics are exposed in: the Prometheus text format (0.0.4, and 1.0 with
-//! quoted UTF-8 names) and OpenMetrics 1.0; reads the protobuf format, with native histograms, too.
+//! quoted UTF-8 names), OpenMetrics 1.0, which is only read, and the protobuf format with native histograms.
 //!
 //! The parsers are as lenient as the reference server, not as strict as the documents: a target that Prometheus can
 //! scrape must not be lost. They pull one [`Entry`] after the other out of a borrowed body and allocate nothing for a
@@ -8,6 +8,7 @@
 //!
 //! *Invariant:* values only. No clock, no network; the same bytes give the same entries forever.
 
+mod accept;
 mod cursor;
 mod entry;
 mod error;
@@ -26,6 +27,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use accept::{PROTOBUF_CONTENT_TYPE, accepted};
 pub use cupola_model::MetricType;
 pub use entry::{Entry, Exemplar, SampleEntry, Series};
 pub use error::ParseError;

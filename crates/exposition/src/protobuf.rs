@@ -16,6 +16,9 @@ use crate::writer::escape;
 use crate::{Exemplar, Series};
 
 mod wire;
+mod write;
+
+pub use write::FamilyWriter;
 
 /// The text that a body may become: labels stand in the body once, but in the text once for each bucket.
 const MAX_TEXT: usize = 256 << 20;

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::native::{Native, NativeBuckets};
+use crate::registry::Now;
+
 /// A number that only grows.
 #[derive(Debug, Clone, Default)]
 pub struct Counter(Arc<AtomicU64>);
@@ -69,23 +72,31 @@ struct HistogramCells {
     // One per bound, then one for everything above.
     counts: Box<[AtomicU64]>,
     sum: AtomicU64,
+    // Locked while anything of the histogram changes, so that its buckets of both kinds agree.
+    native: Option<Mutex<Native>>,
 }
 
 impl Histogram {
     /// A histogram with the upper bounds `bounds`, ascending, without `+Inf`.
     #[must_use]
     pub fn new(bounds: Arc<[f64]>) -> Self {
+        Self::of_kind(bounds, false)
+    }
+
+    pub(crate) fn of_kind(bounds: Arc<[f64]>, is_native: bool) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self(Arc::new(HistogramCells {
             bounds,
             counts,
             sum: AtomicU64::new(0),
+            native: is_native.then(Mutex::default),
         }))
     }
 
     /// Counts one observation.
     pub fn observe(&self, value: f64) {
         let cells = &*self.0;
+        let mut native = cells.native.as_ref().map(Mutex::lock);
         let at = cells
             .bounds
             .iter()
@@ -95,6 +106,16 @@ impl Histogram {
             count.fetch_add(1, Ordering::Relaxed);
         }
         add_f64(&cells.sum, value);
+        if let Some(native) = &mut native {
+            native.observe(value);
+        }
+    }
+
+    /// What [`Histogram::get`] tells, and the native buckets of the same moment where it has some.
+    pub(crate) fn get_all(&self) -> (Vec<(f64, u64)>, f64, Option<NativeBuckets>) {
+        let native = self.0.native.as_ref().map(Mutex::lock);
+        let (buckets, sum) = self.get();
+        (buckets, sum, native.map(|native| native.get()))
     }
 
     /// Upper bounds with their cumulative counts (the last is `+Inf`), and the sum.
@@ -142,6 +163,8 @@ pub struct Summed {
     pub sum: f64,
     /// How many there were.
     pub count: u64,
+    /// Since when they are counted, milliseconds since the epoch, where the registry knows the time.
+    pub since_ms: Option<i64>,
 }
 
 impl Summary {
@@ -181,12 +204,30 @@ impl Summary {
             .iter()
             .map(|quantile| (*quantile, value(*quantile)))
             .collect();
-        Summed { quantiles, sum, count }
+        Summed {
+            quantiles,
+            sum,
+            count,
+            since_ms: None,
+        }
     }
 }
 
-// Handles by the values of their labels.
-type Children<T> = Arc<RwLock<BTreeMap<Vec<String>, T>>>;
+// Handles by the values of their labels, and since when they count.
+type Children<T> = Arc<RwLock<BTreeMap<Vec<String>, (T, Option<i64>)>>>;
+
+// A handle with its labels' values, and since when it counts.
+pub(crate) type Child<T> = (Vec<String>, T, Option<i64>);
+
+// What all handles of a family have in common.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shape {
+    // Of histograms the buckets' bounds, of summaries the quantiles.
+    pub(crate) bounds: Arc<[f64]>,
+    // Whether histograms have native buckets, too.
+    pub(crate) is_native: bool,
+    pub(crate) now: Now,
+}
 
 macro_rules! vec_type {
     ($(#[$doc:meta])* $name:ident, $child:ty, $make:expr) => {
@@ -194,12 +235,12 @@ macro_rules! vec_type {
         #[derive(Debug, Clone)]
         pub struct $name {
             children: Children<$child>,
-            bounds: Arc<[f64]>,
+            shape: Shape,
         }
 
         impl $name {
-            pub(crate) fn new(bounds: Arc<[f64]>) -> Self {
-                Self { children: Arc::default(), bounds }
+            pub(crate) fn new(shape: Shape) -> Self {
+                Self { children: Arc::default(), shape }
             }
 
             /// The handle for these label values, in the order of the family's label names. Keep it where counting is
@@ -207,11 +248,12 @@ macro_rules! vec_type {
             #[must_use]
             pub fn with(&self, values: &[&str]) -> $child {
                 let key: Vec<String> = values.iter().map(|v| (*v).to_owned()).collect();
-                if let Some(child) = self.children.read().get(&key) {
+                if let Some((child, _)) = self.children.read().get(&key) {
                     return child.clone();
                 }
-                let make: fn(&Arc<[f64]>) -> $child = $make;
-                self.children.write().entry(key).or_insert_with(|| make(&self.bounds)).clone()
+                let make: fn(&Shape) -> $child = $make;
+                let new = || (make(&self.shape), self.shape.now.tell());
+                self.children.write().entry(key).or_insert_with(new).0.clone()
             }
 
             /// Forgets the handle for these label values: the series ends.
@@ -220,8 +262,9 @@ macro_rules! vec_type {
                 self.children.write().remove(&key);
             }
 
-            pub(crate) fn all(&self) -> Vec<(Vec<String>, $child)> {
-                self.children.read().iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+            pub(crate) fn all(&self) -> Vec<Child<$child>> {
+                let children = self.children.read();
+                children.iter().map(|(key, (child, since))| (key.clone(), child.clone(), *since)).collect()
             }
         }
     };
@@ -237,9 +280,9 @@ vec_type!(
 );
 vec_type!(
     /// Histograms that differ in their labels.
-    HistogramVec, Histogram, |bounds| Histogram::new(bounds.clone())
+    HistogramVec, Histogram, |shape| Histogram::of_kind(shape.bounds.clone(), shape.is_native)
 );
 vec_type!(
     /// Summaries that differ in their labels.
-    SummaryVec, Summary, |quantiles| Summary::new(quantiles.clone())
+    SummaryVec, Summary, |shape| Summary::new(shape.bounds.clone())
 );

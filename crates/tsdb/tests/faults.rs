@@ -82,7 +82,7 @@ impl Server {
         let family = families.iter().find(|family| family.name == name);
         let family = family.expect("the metric is registered");
         let values = family.series.iter().map(|(_, value)| match value {
-            SeriesValue::Number(value) => *value,
+            SeriesValue::Number(value) | SeriesValue::Counted { value, .. } => *value,
             SeriesValue::Histogram { .. } | SeriesValue::Summary(_) => 0.0,
         });
         values.sum()

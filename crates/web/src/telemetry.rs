@@ -4,10 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_engine::Engine;
-use cupola_exposition::{MetricType, Writer};
-use cupola_metrics::{Counter, CounterVec, Gauge, HistogramVec, Kind, Registry, SeriesValue, Summed};
+use cupola_exposition::protobuf::FamilyWriter;
+use cupola_exposition::{Format, MetricType, PROTOBUF_CONTENT_TYPE, TEXT_CONTENT_TYPE, Writer, accepted};
+use cupola_histogram::{Histogram, Span};
+use cupola_metrics::{
+    Counter, CounterVec, Gauge, HistogramVec, Kind, NativeBuckets, Registry, SeriesValue, Snapshot, Summed,
+};
 use cupola_model::fmt_f64_g;
-use http::StatusCode;
+use http::header::ACCEPT;
+use http::{HeaderMap, StatusCode};
 
 use crate::PROMETHEUS_VERSION;
 use crate::app::App;
@@ -51,7 +56,7 @@ impl Telemetry {
                 "Counter of HTTP requests.",
                 &["handler", "code"],
             ),
-            seconds: registry.histogram_vec(
+            seconds: registry.native_histogram_vec(
                 "prometheus_http_request_duration_seconds",
                 "Histogram of latencies for HTTP requests.",
                 &["handler"],
@@ -180,7 +185,7 @@ fn query_durations(registry: &Registry, engine: &Engine) {
         &["slice"],
         &[0.5, 0.9, 0.99],
     );
-    let buckets = registry.histogram_vec(
+    let buckets = registry.native_histogram_vec(
         "prometheus_engine_query_duration_histogram_seconds",
         "The duration of various parts of PromQL query execution.",
         &["slice"],
@@ -333,6 +338,88 @@ pub(crate) fn threads() -> Option<f64> {
     stat_field(20)
 }
 
+/// What `registry` says now, in the format that a request with `headers` likes best, and that format's `Content-Type`.
+pub(crate) fn exposed(registry: &Registry, headers: &HeaderMap) -> (&'static str, Vec<u8>) {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    match accepted(accept.unwrap_or("")) {
+        Format::Protobuf => (PROTOBUF_CONTENT_TYPE, as_protobuf(registry)),
+        _ => (TEXT_CONTENT_TYPE, self_metrics(registry)),
+    }
+}
+
+fn as_protobuf(registry: &Registry) -> Vec<u8> {
+    let mut writer = FamilyWriter::new();
+    let mut last = String::new();
+    for family in registry.snapshot() {
+        if family.name != last {
+            writer.family(&family.name, &family.help, type_of(&family));
+            last = family.name;
+        }
+        for (labels, value) in family.series {
+            match value {
+                SeriesValue::Number(value) => writer.number(&labels, value, None),
+                SeriesValue::Counted { value, since_ms } => writer.number(&labels, value, Some(since_ms)),
+                SeriesValue::Summary(all) => {
+                    writer.summary(&labels, (all.count, all.sum), &all.quantiles, all.since_ms);
+                }
+                SeriesValue::Histogram {
+                    buckets,
+                    sum,
+                    native,
+                    since_ms,
+                } => {
+                    let native = native.map(|native| with_spans(&native, sum));
+                    writer.histogram(&labels, (&buckets, sum), native.as_ref(), since_ms);
+                }
+            }
+        }
+    }
+    writer.finish()
+}
+
+// As native histograms are sent: runs of buckets, and each count as what it is more than the one before.
+fn with_spans(native: &NativeBuckets, sum: f64) -> Histogram {
+    let side = |buckets: &[(i32, u64)]| {
+        let (mut spans, mut deltas): (Vec<Span>, Vec<i64>) = (Vec::new(), Vec::new());
+        let (mut next, mut before) = (0, 0);
+        for (index, count) in buckets {
+            match spans.last_mut() {
+                Some(span) if *index == next => span.length += 1,
+                _ => spans.push(Span {
+                    offset: *index - next,
+                    length: 1,
+                }),
+            }
+            deltas.push(*count as i64 - before);
+            (next, before) = (*index + 1, *count as i64);
+        }
+        (spans, deltas)
+    };
+    let (positive_spans, positive_buckets) = side(&native.positive);
+    let (negative_spans, negative_buckets) = side(&native.negative);
+    Histogram {
+        schema: native.schema,
+        zero_threshold: native.zero_threshold,
+        zero_count: native.zero_count,
+        count: native.count,
+        sum,
+        positive_spans,
+        positive_buckets,
+        negative_spans,
+        negative_buckets,
+        ..Histogram::default()
+    }
+}
+
+fn type_of(family: &Snapshot) -> MetricType {
+    match family.kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        Kind::Histogram => MetricType::Histogram,
+        Kind::Summary => MetricType::Summary,
+    }
+}
+
 /// What `registry` says now, in the text format 0.0.4 ([`cupola_exposition::TEXT_CONTENT_TYPE`]): the body of
 /// `/metrics`, and what the binary scrapes of itself without a socket.
 #[must_use]
@@ -342,19 +429,13 @@ pub fn self_metrics(registry: &Registry) -> Vec<u8> {
     for family in registry.snapshot() {
         // Two parts may have registered one name; the format allows a family only once.
         if family.name != last {
-            let kind = match family.kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Histogram => MetricType::Histogram,
-                Kind::Summary => MetricType::Summary,
-            };
-            writer.family(&family.name, &family.help, kind);
+            writer.family(&family.name, &family.help, type_of(&family));
             last = family.name;
         }
         for (labels, value) in family.series {
             match value {
-                SeriesValue::Number(value) => drop(writer.sample(&labels, value)),
-                SeriesValue::Histogram { buckets, sum } => write_histogram(&mut writer, labels, &buckets, sum),
+                SeriesValue::Number(value) | SeriesValue::Counted { value, .. } => drop(writer.sample(&labels, value)),
+                SeriesValue::Histogram { buckets, sum, .. } => write_histogram(&mut writer, labels, &buckets, sum),
                 SeriesValue::Summary(all) => write_summary(&mut writer, labels, &all),
             }
         }
@@ -433,6 +514,48 @@ mod tests {
             t_count{a="b"} 1
         "#]]
         .assert_eq(&String::from_utf8(self_metrics(&registry)).unwrap());
+    }
+
+    #[test]
+    fn a_registry_is_written_as_protobuf_where_that_is_asked_for() {
+        let registry = Registry::with_time(|| 1_795_000_000_000);
+        registry.counter("a_total", "errors").add(2.0);
+        let seconds = registry.native_histogram("s", "seconds", &[0.5, 1.0]);
+        [0.75, 0.75, 3.0, 3.2, 0.0].map(|value| seconds.observe(value));
+        registry.computed("z", "", Kind::Gauge, || 1.0);
+        let text = exposed(&registry, &HeaderMap::new());
+        assert_eq!(text.0, TEXT_CONTENT_TYPE);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, http::HeaderValue::from_static(PROTOBUF_CONTENT_TYPE));
+        let (kind, body) = exposed(&registry, &headers);
+        assert_eq!(kind, PROTOBUF_CONTENT_TYPE);
+        let wanted = |native| cupola_exposition::protobuf::Wanted {
+            native,
+            classic_too: false,
+        };
+        let classic = cupola_exposition::protobuf::decode(&body, wanted(false)).unwrap();
+        let numbers = |text: &[u8]| {
+            let text = String::from_utf8(text.to_vec()).unwrap();
+            let mut lines: Vec<String> = (text.lines().filter(|line| !line.starts_with('#')))
+                .map(|line| line.replace(".0\"", "\""))
+                .collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(numbers(classic.text()), numbers(&text.1));
+        let native = cupola_exposition::protobuf::decode(&body, wanted(true)).unwrap();
+        let native: Vec<_> = native.natives().collect();
+        assert_eq!(native[0].start_ms, Some(1_795_000_000_000));
+        let cupola_histogram::NativeHistogram::Integer(found) = native[0].histogram else {
+            panic!("whole numbers were counted");
+        };
+        assert_eq!((found.count, found.zero_count, found.sum, found.schema), (5, 1, 7.7, 3));
+        assert_eq!(
+            found.positive_spans.iter().map(|span| span.offset).collect::<Vec<_>>(),
+            [-3, 15]
+        );
+        assert_eq!(found.positive_spans[1].length, 2);
+        assert_eq!(found.positive_buckets, [2, -1, 0]);
     }
 
     #[test]

@@ -57,6 +57,12 @@ impl Message {
         number(&mut self.0, field, value);
     }
 
+    /// A `double`, written also where it is 0.
+    pub fn double(&mut self, field: u8, value: f64) {
+        self.varint(u64::from(field) << 3 | 1);
+        self.0.extend(value.to_bits().to_le_bytes());
+    }
+
     /// Bytes or text.
     pub fn bytes(&mut self, field: u8, value: &[u8]) {
         if !value.is_empty() {
@@ -118,8 +124,9 @@ mod tests {
         message.time(4, 1_795_000_000_123);
         message.packed(5, &[0, 300, u64::MAX]);
         message.pair(6, "n", "");
+        message.double(7, -0.0);
         let fields: Vec<_> = Fields(&message.0).map(Result::unwrap).collect();
-        assert_eq!(fields.len(), 6);
+        assert_eq!(fields.len(), 7);
         assert_eq!(fields[0].1.number(1), Ok(u64::MAX));
         assert_eq!(fields[1].1.text(2).unwrap(), "aé");
         assert_eq!(fields[2].1.time(3), Ok(-1));
@@ -128,6 +135,7 @@ mod tests {
         fields[4].1.numbers(5, &mut numbers).unwrap();
         assert_eq!(numbers, [0, 300, u64::MAX]);
         assert_eq!(pair(fields[5].1, 6).unwrap(), ("n".to_owned(), String::new()));
+        assert_eq!(fields[6], (7, Value::Fixed64((-0.0_f64).to_bits())));
     }
 
     proptest! {

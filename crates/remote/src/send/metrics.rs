@@ -148,7 +148,7 @@ impl Families {
                 "enqueue_retries_total",
                 "Total number of times enqueue has failed because a shards queue was full.",
             ),
-            seconds: registry.histogram_vec(
+            seconds: registry.native_histogram_vec(
                 &name("sent_batch_duration_seconds"),
                 "Duration of send calls to the remote storage.",
                 LABELS,

@@ -505,7 +505,7 @@ pub(crate) fn metric(registry: &Registry, name: &str) -> f64 {
     let families = registry.snapshot();
     let series = families.iter().filter(|family| family.name == name);
     let values = series.flat_map(|family| &family.series).map(|(_, value)| match value {
-        SeriesValue::Number(value) => *value,
+        SeriesValue::Number(value) | SeriesValue::Counted { value, .. } => *value,
         SeriesValue::Histogram { .. } | SeriesValue::Summary(_) => 0.0,
     });
     values.sum()

@@ -26,7 +26,7 @@ use crate::front::WebConfigFile;
 use crate::pages::text;
 use crate::router::prefixed;
 use crate::serve::{Limits, serve_router};
-use crate::telemetry::{process, self_metrics};
+use crate::telemetry::{exposed, process};
 
 // Alertmanager's own bounds.
 const SECONDS: &[f64] = &[0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 20.0, 60.0];
@@ -103,7 +103,7 @@ impl AlertmanagerTelemetry {
             &["method"],
         );
         Self {
-            seconds: registry.histogram_vec(
+            seconds: registry.native_histogram_vec(
                 "alertmanager_http_request_duration_seconds",
                 "Histogram of latencies for HTTP requests.",
                 &["handler", "method", "code"],
@@ -190,11 +190,13 @@ async fn gone() -> Response {
     (StatusCode::GONE, kind, GONE).into_response()
 }
 
-async fn metrics(State(server): State<Arc<Server>>) -> Response {
+async fn metrics(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {
     let registry = server.app.registry.clone();
-    let text = tokio::task::spawn_blocking(move || self_metrics(&registry)).await;
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, kind)], text.unwrap_or_default()).into_response()
+    let exposing = tokio::task::spawn_blocking(move || exposed(&registry, &headers));
+    match exposing.await {
+        Ok((kind, body)) => ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], body).into_response(),
+        Err(panic) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{panic}\n")),
+    }
 }
 
 async fn reload(State(server): State<Arc<Server>>) -> Response {

@@ -44,6 +44,8 @@ pub(crate) struct Ask<'a> {
     pub ctx: &'a Ctx,
     /// The URL's path as it came, still percent-encoded.
     pub path: &'a str,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
     /// Query and form.
     pub params: &'a Params,
     /// Set when the client has gone away.
@@ -183,6 +185,7 @@ impl Asked {
             app: &self.ctx.app,
             ctx: &self.ctx,
             path: self.parts.uri.path(),
+            headers: &self.parts.headers,
             params: &self.params,
             cancel: &self.cancel,
             here_until,

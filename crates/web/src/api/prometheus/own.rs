@@ -108,7 +108,7 @@ fn write_family(out: &mut String, family: &Snapshot) {
         });
         let _ = write!(out, ",\"{field}\":{{");
         match value {
-            SeriesValue::Number(value) => {
+            SeriesValue::Number(value) | SeriesValue::Counted { value, .. } => {
                 out.push_str("\"value\":");
                 write_double(out, *value);
             }
@@ -124,7 +124,7 @@ fn write_family(out: &mut String, family: &Snapshot) {
                     out.push('}');
                 });
             }
-            SeriesValue::Histogram { buckets, sum } => {
+            SeriesValue::Histogram { buckets, sum, .. } => {
                 let count = buckets.last().map_or(0, |(_, count)| *count);
                 let _ = write!(out, "\"sampleCount\":\"{count}\",\"sampleSum\":");
                 write_double(out, *sum);

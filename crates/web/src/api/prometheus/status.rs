@@ -14,11 +14,12 @@ use crate::api::json::{
     Answer, ApiError, ErrorKind, success, write_labels, write_list, write_pairs, write_str, write_time,
 };
 use crate::app::App;
-use crate::telemetry::{self_metrics, threads};
+use crate::telemetry::{exposed, threads};
 
-/// `/metrics`.
+/// `/metrics`, as text or as protobuf.
 pub(super) fn metrics(ask: &Ask<'_>) -> Result<Answer, ApiError> {
-    Ok(Answer::of(TEXT_CONTENT_TYPE, self_metrics(&ask.app.registry)))
+    let (kind, body) = exposed(&ask.app.registry, ask.headers);
+    Ok(Answer::of(kind, body))
 }
 
 /// `/metrics/node`: what node_exporter would answer on this machine, for whoever scrapes from outside.
