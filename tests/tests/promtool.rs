@@ -180,7 +180,12 @@ fn check_metrics_tells_what_promtool_tells() {
                 let words = out.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
                 (code, words, err)
             };
-            assert_eq!(plain(ours), plain(theirs), "{args:?} {body}");
+            let (mut ours, theirs) = (plain(ours), plain(theirs));
+            if body == unusual {
+                // Debian's version does not count series where something is unusual; 3.14 does.
+                ours.1.clear();
+            }
+            assert_eq!(ours, theirs, "{args:?} {body}");
         }
     }
     // The text of a mistake is ours.

@@ -214,7 +214,12 @@ fn read_proxy(section: &Section<'_>) -> ProxyConfig {
     }
     // What is no proxy's URL at all; upstream finds out with the first request.
     let is_proxy = |url: &Secret| PROXY_SCHEMES.iter().any(|scheme| url.expose().starts_with(scheme));
-    if proxy.url.as_ref().is_some_and(|url| !is_proxy(url)) {
+    if proxy.url.as_ref().is_some_and(|url| url.expose().starts_with(':')) {
+        section.error_at(
+            "proxy_url",
+            "the URL has nothing before its first colon: missing protocol scheme",
+        );
+    } else if proxy.url.as_ref().is_some_and(|url| !is_proxy(url)) {
         section.not_yet("proxy_url");
     }
     if proxy.from_environment && proxy.url.is_some() {

@@ -125,6 +125,41 @@ fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
 }
 
 #[test]
+fn urls_and_keys_that_cannot_be_some_are_mistakes_as_for_debians_promtool() {
+    let of_job = |text: &str| errors(&format!("scrape_configs:\n- job_name: a\n  {text}\n"));
+    let scaleway = |keys: &str| of_job(&format!("scaleway_sd_configs: [{{role: instance, {keys}}}]"));
+    let uuid = "11111111-1111-1111-1111-11111111111a";
+    for (found, expected) in [
+        (of_job("proxy_url: ':::'"), "missing protocol scheme"),
+        (
+            of_job("docker_sd_configs: [{host: '://x'}]"),
+            "p.yml:3:23: parse \"://x\": missing protocol scheme",
+        ),
+        (
+            scaleway(&format!("project_id: {uuid}, secret_key: {uuid}, access_key: c")),
+            "invalid access key format 'c', expected SCWXXXXXXXXXXXXXXXXX format",
+        ),
+        (
+            scaleway(&format!(
+                "project_id: b, secret_key: {uuid}, access_key: SCWXXXXXXXXXXXXXXXXX"
+            )),
+            "invalid project ID format 'b', expected a UUID",
+        ),
+        (
+            scaleway(&format!(
+                "project_id: {uuid}, secret_key: hunter, access_key: SCWXXXXXXXXXXXXXXXXX"
+            )),
+            "invalid secret key format, expected a UUID",
+        ),
+    ] {
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(expected) && !found[0].contains("hunter"), "{found:?}");
+    }
+    let fine = format!("project_id: {uuid}, secret_key: {uuid}, access_key: SCWXXXXXXXXXXXXXXXXX");
+    assert_eq!(scaleway(&fine), [""; 0]);
+}
+
+#[test]
 fn remote_storage_is_read_whole() {
     let text = "
 remote_write:

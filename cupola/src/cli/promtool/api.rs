@@ -8,7 +8,7 @@ use cupola_config::common::HttpClientConfig;
 use cupola_config::{Files, load_http_config};
 use cupola_model::{go_quote, query_escape};
 use cupola_net::{Peer, Request};
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
@@ -40,6 +40,8 @@ impl HttpArgs {
 pub(super) struct ApiServer {
     base: String,
     timeout: Duration,
+    // Go with every request.
+    headers: HeaderMap,
     // Boxed: tools hold a server beside much smaller things.
     peer: Box<Peer>,
     runtime: tokio::runtime::Runtime,
@@ -62,9 +64,24 @@ impl ApiServer {
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             timeout,
+            headers: HeaderMap::new(),
             peer: Box::new(Peer::new(config)),
             runtime: runtime.map_err(|error| error.to_string())?,
         })
+    }
+
+    /// Headers for every request from now on.
+    ///
+    /// # Errors
+    /// The first pair that makes no header.
+    pub(super) fn add_headers(&mut self, pairs: &[(String, String)]) -> Result<(), String> {
+        for (name, value) in pairs {
+            let told = || format!("--header: {} is no header", go_quote(&format!("{name}={value}")));
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| told())?;
+            let value = HeaderValue::try_from(value.as_str()).map_err(|_| told())?;
+            self.headers.insert(name, value);
+        }
+        Ok(())
     }
 
     /// Posts a form to `path` and gives the whole answer. The API's own errors are told as its clients tell them.
@@ -106,12 +123,13 @@ impl ApiServer {
         &mut self,
         word: &str,
         url: &str,
-        headers: HeaderMap,
+        mut headers: HeaderMap,
         body: Vec<u8>,
     ) -> Result<(StatusCode, Vec<u8>), String> {
         let uri: Uri = url
             .parse()
             .map_err(|error| format!("invalid URL {}: {error}", go_quote(url)))?;
+        headers.extend(self.headers.clone());
         let is_post = word == "Post";
         let request = Request {
             method: if is_post { Method::POST } else { Method::GET },

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use cupola_config::PrometheusConfig;
@@ -12,7 +13,7 @@ use cupola_config::prometheus::{
 use cupola_discovery::targets_of_file;
 use cupola_model::go_quote;
 use cupola_promql::ParseOptions;
-use cupola_scrape::TargetTrial;
+use cupola_scrape::{TargetError, TargetTrial};
 
 use super::rules::{Checker, Outcome};
 use super::{FAILURE, Io};
@@ -29,25 +30,38 @@ pub(super) struct ConfigArgs {
     /// Check them as the configuration of an agent, which has neither rules nor queries.
     #[arg(long)]
     agent: bool,
-    /// Checks of rules beyond validity: all, duplicate-rules, none. Several are separated by commas.
+    /// Checks beyond validity: all, duplicate-rules, too-long-scrape-interval, none. Several are separated by commas.
     #[arg(long, value_name = "CHECKS", default_value = "duplicate-rules")]
     lint: String,
     /// Exit with 3 where such a check fails.
     #[arg(long)]
     lint_fatal: bool,
+    /// Accept fields of rule groups that Prometheus does not know, for rule files with metadata of one's own. Remove them
+    /// before a server reads the files: it refuses them.
+    #[arg(long)]
+    ignore_unknown_fields: bool,
 }
 
-/// Checks all files, and the rule files that they name.
-pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
+/// Checks all files, and the rule files that they name. `lookback` is how far the server's queries look back.
+pub(super) fn check(args: &ConfigArgs, lookback: Duration, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
     if io.tell_missing(&args.files)? {
         return Ok(FAILURE);
     }
-    let checker = Checker::new(&args.lint, promql, io)?;
+    let (rule_lint, lints_intervals) = lint_options(&args.lint);
+    let mut checker = Checker::new(&rule_lint, promql, io)?;
+    checker.options.ignore_unknown_fields = args.ignore_unknown_fields;
     let mut outcome = Outcome::default();
     for file in &args.files {
         writeln!(io.out, "Checking {}", file.display())?;
+        let mut too_long = None;
         let rule_files = match read(file, args, io) {
             Ok((config, rule_files)) => {
+                if lints_intervals && !args.syntax_only {
+                    let mut jobs = config.scrape_configs.iter();
+                    too_long = jobs
+                        .find(|job| job.scrape_interval >= lookback && !lookback.is_zero())
+                        .cloned();
+                }
                 for warning in &config.warnings {
                     writeln!(io.err, "  WARNING: {warning}")?;
                 }
@@ -65,9 +79,27 @@ pub(super) fn check(args: &ConfigArgs, promql: ParseOptions, io: &mut Io<'_>) ->
             }
         };
         writeln!(io.out)?;
+        if let Some(job) = too_long {
+            outcome.has_lint = true;
+            let interval = cupola_model::format_duration(job.scrape_interval.as_millis() as i64);
+            let what = "too long scrape interval found, data point will be marked as stale";
+            writeln!(io.err, "  FAILED: {what} - job: {}, interval: {interval}", job.job_name)?;
+        }
         checker.files(&rule_files, &mut outcome, io)?;
     }
     Ok(outcome.code(args.lint_fatal))
+}
+
+// Which of the checks are of rules, and whether scrape intervals are looked at.
+fn lint_options(lint: &str) -> (String, bool) {
+    let names: Vec<&str> = lint.split(',').collect();
+    if names.contains(&"none") {
+        return ("none".to_owned(), false);
+    }
+    let is_of_intervals = |name: &str| name == "too-long-scrape-interval";
+    let of_rules: Vec<&str> = names.iter().copied().filter(|name| !is_of_intervals(name)).collect();
+    let lints_intervals = names.iter().any(|name| *name == "all" || is_of_intervals(name));
+    (of_rules.join(","), lints_intervals)
 }
 
 // The configuration and the rule files it names, or every mistake. With `syntax_only` no other file is looked for.
@@ -171,6 +203,10 @@ fn bad_target(job: &ScrapeConfig, group: &TargetGroup) -> Option<String> {
     let tried = group.targets.iter().enumerate();
     let mut bad = tried.filter_map(|(index, found)| {
         let error = TargetTrial::of(job, group, found).labels.err()?;
+        // Prometheus finds out that an address makes no URL when it scrapes it.
+        if matches!(error, TargetError::Url(_)) {
+            return None;
+        }
         let (job, source) = (&job.job_name, &group.source);
         Some(format!(
             "job {}: instance {index} in group {source}: {error}",

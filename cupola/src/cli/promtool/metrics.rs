@@ -11,33 +11,41 @@ use super::{FAILURE, Io};
 // Something is unusual.
 const LINT_FAILURE: u8 = 3;
 
-/// Reads metrics in the text format from the standard input and tells what is unusual; with `is_extended`, and where
-/// nothing is, how many series each metric has.
-pub(super) fn check(is_extended: bool, io: &mut Io<'_>) -> io::Result<u8> {
+/// Reads metrics in the text format from the standard input and tells what is unusual, where that is wanted; with
+/// `is_extended`, how many series each metric has, too.
+pub(super) fn check(is_extended: bool, is_linted: bool, io: &mut Io<'_>) -> io::Result<u8> {
+    if !is_extended && !is_linted {
+        writeln!(io.err, "error: at least one of --extended or linting must be enabled")?;
+        let advice = "Use --extended for cardinality analysis, or remove --lint=none to enable linting";
+        writeln!(io.err, "{advice}")?;
+        return Ok(FAILURE);
+    }
     let mut body = Vec::new();
     io.input.read_to_end(&mut body)?;
     let families = match families(&body) {
         Ok(families) => families,
         Err(error) => {
-            writeln!(io.err, "error while linting: text format parsing error in {error}")?;
+            let doing = if is_linted {
+                "linting"
+            } else {
+                "parsing text to metric families"
+            };
+            writeln!(io.err, "error while {doing}: text format parsing error in {error}")?;
             return Ok(FAILURE);
         }
     };
     let mut problems: Vec<(&str, String)> = Vec::new();
-    for (name, family) in &families {
+    for (name, family) in families.iter().filter(|_| is_linted) {
         problems.extend(family.problems(name).into_iter().map(|text| (name.as_str(), text)));
     }
     problems.sort();
     for (name, text) in &problems {
         writeln!(io.err, "{name} {text}")?;
     }
-    if !problems.is_empty() {
-        return Ok(LINT_FAILURE);
-    }
     if is_extended {
         write_sizes(&families, io)?;
     }
-    Ok(0)
+    Ok(if problems.is_empty() { 0 } else { LINT_FAILURE })
 }
 
 #[derive(Default)]

@@ -61,8 +61,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Tool {
     /// Check files before a server reads them.
-    #[command(subcommand)]
-    Check(check::Check),
+    Check(check::CheckArgs),
     /// Fetch what a server tells about itself, for who is to find out what ails it.
     #[command(subcommand)]
     Debug(debug::Debug),

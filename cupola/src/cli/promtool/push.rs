@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use cupola_config::alertmanager::go_duration;
 use cupola_env::{Clock as _, SystemClock};
 use cupola_exposition::{Entry, Format, Parser};
-use cupola_model::{LabelsBuilder, METRIC_NAME, MetricType, go_quote};
+use cupola_model::{LabelsBuilder, METRIC_NAME, MetricType};
 use cupola_remote::PushedMetrics;
 use cupola_storage::Metadata;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
@@ -29,7 +29,7 @@ pub(super) enum Push {
 /// Which metrics, and where to.
 #[derive(Debug, Args)]
 pub(super) struct PushArgs {
-    /// The receiver, such as http://localhost:9090/api/v1/write.
+    /// The receiver, such as http://localhost:9090/api/v1/write. Without a path it is /api/v1/write.
     #[arg(value_name = "URL")]
     url: String,
     /// The files; standard input where none is named.
@@ -44,11 +44,32 @@ pub(super) struct PushArgs {
     /// How long an answer may take.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
+    /// The message to send: prometheus.WriteRequest or io.prometheus.write.v2.Request.
+    #[arg(long = "protobuf_message", value_name = "MESSAGE", default_value = V1, value_parser = [V1, V2])]
+    protobuf_message: String,
+    /// The path to push to, instead of the URL's.
+    #[arg(long = "remote-write.path", value_name = "PATH")]
+    path: Option<String>,
     #[command(flatten)]
     http: HttpArgs,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+const V1: &str = "prometheus.WriteRequest";
+const V2: &str = "io.prometheus.write.v2.Request";
+const PATH: &str = "/api/v1/write";
+
+// Where to push: the path that was asked for, else the URL's, else the usual one.
+fn address(url: &str, path: Option<&str>) -> String {
+    let after_scheme = url.find("://").map_or(0, |at| at + 3);
+    let (base, own) = match url.get(after_scheme..).and_then(|rest| rest.find('/')) {
+        Some(at) => url.split_at(after_scheme + at),
+        None => (url, ""),
+    };
+    let path = path.unwrap_or(if own.trim_matches('/').is_empty() { PATH } else { own });
+    format!("{base}/{}", path.trim_start_matches('/'))
+}
+
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     // As kingpin: a colon does, too.
     let split = text.split_once(['=', ':']);
     let (name, value) = split.ok_or_else(|| format!("expected KEY=VALUE got '{text}'"))?;
@@ -89,23 +110,32 @@ pub(super) fn run(Push::Metrics(args): &Push, io: &mut Io<'_>) -> io::Result<u8>
 }
 
 fn push(args: &PushArgs, body: &[u8], io: &Io<'_>) -> Result<(), String> {
-    let message = parse(body, &args.labels, SystemClock.now_ms())?.to_write_request();
+    let parsed = parse(body, &args.labels, SystemClock.now_ms())?;
+    let is_v2 = args.protobuf_message == V2;
+    let message = if is_v2 {
+        parsed.to_write_request_v2()
+    } else {
+        parsed.to_write_request()
+    };
+    let (kind, written) = if is_v2 {
+        ("application/x-protobuf;proto=io.prometheus.write.v2.Request", "2.0.0")
+    } else {
+        ("application/x-protobuf", "0.1.0")
+    };
     let mut headers = HeaderMap::new();
     let version = concat!("promtool/", env!("CARGO_PKG_VERSION"));
     for (name, value) in [
         (CONTENT_ENCODING, "snappy"),
-        (CONTENT_TYPE, "application/x-protobuf"),
+        (CONTENT_TYPE, kind),
         (USER_AGENT, version),
-        (HeaderName::from_static("x-prometheus-remote-write-version"), "0.1.0"),
+        (HeaderName::from_static("x-prometheus-remote-write-version"), written),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    for (name, value) in &args.headers {
-        let told = || format!("--header: {} is no header", go_quote(&format!("{name}={value}")));
-        let name = HeaderName::try_from(name.as_str()).map_err(|_| told())?;
-        headers.insert(name, HeaderValue::try_from(value.as_str()).map_err(|_| told())?);
-    }
-    let mut server = args.http.server(&args.url, args.timeout, io.files)?;
+    let mut server = args
+        .http
+        .server(&address(&args.url, args.path.as_deref()), args.timeout, io.files)?;
+    server.add_headers(&args.headers)?;
     let (status, answer) = server.post_raw(headers, message)?;
     if status.is_success() {
         return Ok(());
@@ -191,6 +221,19 @@ fn bound(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_is_asked_for_comes_first_and_the_usual_one_last() {
+        for (url, path, expected) in [
+            ("http://a:1", None, "http://a:1/api/v1/write"),
+            ("http://a:1/", None, "http://a:1/api/v1/write"),
+            ("http://a:1/x/push", None, "http://a:1/x/push"),
+            ("http://a:1/x/push", Some("/y"), "http://a:1/y"),
+            ("http://a:1", Some("y/z"), "http://a:1/y/z"),
+        ] {
+            assert_eq!(address(url, path), expected, "{url} {path:?}");
+        }
+    }
 
     #[test]
     fn labels_are_attached_and_bounds_are_numbers() {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::analyze::AnalyzeArgs;
 use super::api::{ApiServer, HttpArgs};
+use super::push::pair;
 use super::{FAILURE, Io, analyze};
 
 // As upstream.
@@ -46,6 +47,9 @@ enum Question {
         /// The moment: RFC 3339, or seconds since the epoch. Default: now.
         #[arg(long, value_name = "TIME")]
         time: Option<String>,
+        /// A header of the request. May be given several times.
+        #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+        headers: Vec<(String, String)>,
         /// The server.
         server: String,
         /// The query, as one argument: put it in quotes.
@@ -63,6 +67,9 @@ enum Question {
         /// The step, such as 15s. Default: a 250th of the range, at least a second.
         #[arg(long, value_name = "DURATION")]
         step: Option<String>,
+        /// A header of the request. May be given several times.
+        #[arg(long = "header", value_name = "NAME=VALUE", value_parser = pair)]
+        headers: Vec<(String, String)>,
         /// The server.
         server: String,
         /// The query, as one argument: put it in quotes.
@@ -142,7 +149,11 @@ fn connect(args: &QueryArgs, io: &Io<'_>) -> Result<ApiServer, String> {
         false => format!("http://{server}"),
     };
     let server = args.http.server(&url, TIMEOUT, io.files);
-    server.map_err(|error| format!("error creating API client: {error}"))
+    let mut server = server.map_err(|error| format!("error creating API client: {error}"))?;
+    if let Question::Instant { headers, .. } | Question::Range { headers, .. } = &args.question {
+        server.add_headers(headers)?;
+    }
+    Ok(server)
 }
 
 fn ask(args: &QueryArgs, server: &mut ApiServer, io: &mut Io<'_>) -> io::Result<Result<String, String>> {

@@ -35,7 +35,7 @@ pub(super) struct RuleArgs {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Outcome {
     pub(super) is_invalid: bool,
-    has_lint: bool,
+    pub(super) has_lint: bool,
 }
 
 impl Outcome {
@@ -74,7 +74,7 @@ pub(super) fn check(args: &RuleArgs, promql: ParseOptions, io: &mut Io<'_>) -> i
 
 /// Looks at rule files as `--lint` says.
 pub(super) struct Checker {
-    options: RuleOptions,
+    pub(super) options: RuleOptions,
     finds_duplicates: bool,
 }
 
@@ -86,7 +86,11 @@ impl Checker {
             match name {
                 "all" | "duplicate-rules" => finds_duplicates = true,
                 "none" => {}
-                unknown => writeln!(io.out, "WARNING: unknown lint option {unknown}")?,
+                "" => {}
+                unknown => {
+                    let unknown = cupola_model::go_quote(unknown);
+                    writeln!(io.out, "WARNING: unknown lint option: {unknown}")?;
+                }
             }
         }
         let options = RuleOptions {

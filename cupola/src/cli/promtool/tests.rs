@@ -30,6 +30,15 @@ fn check(args: &[&str], input: &str, expected: Expect) {
         ("lint.yml", "rule_files: [twice.yml]\n"),
         ("badrules.yml", "rule_files: [features.yml]\n"),
         ("typo.yml", "globl: {}\n"),
+        ("ownfields.yml", "rule_files: [extended.yml]\n"),
+        (
+            "seldom.yml",
+            "rule_files: [rules.yml]\nscrape_configs: [{job_name: a, scrape_interval: 10m}, {job_name: b, scrape_interval: 1h}]\n",
+        ),
+        (
+            "groups.yml",
+            "groups:\n- name: g\n  labels: {dc: a}\n  rules: [{alert: B, expr: x}]\n- name: h\n  labels: {dc: b}\n  rules: [{alert: B, expr: x}]\n- name: i\n  rules: [{alert: B, expr: x, labels: {dc: b}}]\n",
+        ),
         (
             "missing.yml",
             "rule_files: [gone.yml]\nscrape_configs:\n- job_name: a\n  authorization: {credentials_file: token}\n  tls_config: {cert_file: c, key_file: rules.yml}\n",
@@ -329,7 +338,7 @@ fn rules_that_come_twice_are_told_and_count_where_they_should() {
         &["check", "rules", "--lint=none,foo", "--lint-fatal", "twice.yml"],
         "",
         expect![[r#"
-            WARNING: unknown lint option foo
+            WARNING: unknown lint option: "foo"
             Checking twice.yml
               SUCCESS: 2 rules found
 
@@ -460,6 +469,210 @@ fn files_that_a_configuration_names_must_be_there_unless_only_syntax_is_asked_fo
 
         -- stderr
         -- exit 0
+    "#]],
+    );
+}
+
+#[test]
+fn upstreams_files_of_targets_get_upstreams_verdicts() {
+    let Some(dir) = cupola_testkit::conformance_dir("promtool") else {
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    for (name, is_good) in [
+        ("url_in_scrape_targetgroup_with_relabel_config.good.yml", true),
+        ("url_in_scrape_targetgroup_with_relabel_config.bad.yml", false),
+        ("good-sd-file.yml", true),
+        ("good-sd-file.json", true),
+        ("bad-sd-file-format.yml", false),
+    ] {
+        let file = dir.join(name);
+        let config = home.path().join("p.yml");
+        let text = format!(
+            "scrape_configs: [{{job_name: a, file_sd_configs: [{{files: ['{}']}}]}}]\n",
+            file.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let checked = if name.contains("sd-file") { &config } else { &file };
+        let args = ["promtool", "check", "config", &checked.to_string_lossy()];
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let promtool = Promtool::try_parse_from(args).unwrap();
+        let mut io = Io {
+            files: &DiskFiles,
+            input: &mut io::empty(),
+            out: &mut out,
+            err: &mut err,
+        };
+        let code = promtool.run_with(&mut io).unwrap();
+        assert_eq!(code == 0, is_good, "{name}: {}", String::from_utf8_lossy(&err));
+    }
+}
+
+#[test]
+fn own_fields_of_rules_are_accepted_in_a_configuration_too_where_they_are_to_be() {
+    check(
+        &["check", "config", "--ignore-unknown-fields", "ownfields.yml"],
+        "",
+        expect![[r#"
+            Checking ownfields.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: ownfields.yml is valid prometheus config file syntax
+
+            Checking extended.yml
+              SUCCESS: 1 rules found
+
+            -- stderr
+            -- exit 0
+        "#]],
+    );
+}
+
+#[test]
+fn jobs_that_are_scraped_too_seldom_are_told_where_that_is_asked() {
+    check(
+        &["check", "config", "--lint-fatal", "seldom.yml"],
+        "",
+        expect![[r#"
+        Checking seldom.yml
+          SUCCESS: 1 rule files found
+         SUCCESS: seldom.yml is valid prometheus config file syntax
+
+        Checking rules.yml
+          SUCCESS: 2 rules found
+
+        -- stderr
+        -- exit 0
+    "#]],
+    );
+    check(
+        &[
+            "check",
+            "config",
+            "--lint=too-long-scrape-interval",
+            "--lint-fatal",
+            "seldom.yml",
+        ],
+        "",
+        expect![[r#"
+            Checking seldom.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: seldom.yml is valid prometheus config file syntax
+
+            Checking rules.yml
+              SUCCESS: 2 rules found
+
+            -- stderr
+              FAILED: too long scrape interval found, data point will be marked as stale - job: a, interval: 10m
+            -- exit 3
+        "#]],
+    );
+    check(
+        &[
+            "check",
+            "config",
+            "--lint=all",
+            "--query.lookback-delta=11m",
+            "seldom.yml",
+        ],
+        "",
+        expect![[r#"
+            Checking seldom.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: seldom.yml is valid prometheus config file syntax
+
+            Checking rules.yml
+              SUCCESS: 2 rules found
+
+            -- stderr
+              FAILED: too long scrape interval found, data point will be marked as stale - job: b, interval: 1h
+            -- exit 0
+        "#]],
+    );
+    check(
+        &["check", "config", "--lint=all,none", "--lint-fatal", "seldom.yml"],
+        "",
+        expect![[r#"
+            Checking seldom.yml
+              SUCCESS: 1 rule files found
+             SUCCESS: seldom.yml is valid prometheus config file syntax
+
+            Checking rules.yml
+              SUCCESS: 2 rules found
+
+            -- stderr
+            -- exit 0
+        "#]],
+    );
+}
+
+#[test]
+fn rules_of_one_name_differ_by_their_groups_labels() {
+    check(
+        &["check", "rules", "groups.yml"],
+        "",
+        expect![[r#"
+        Checking groups.yml
+
+        -- stderr
+          FAILED:
+        lint error 1 duplicate rule(s) found.
+        Metric: B
+        Label(s):
+        	dc: b
+        Might cause inconsistency while recording expressions
+        -- exit 0
+    "#]],
+    );
+}
+
+#[test]
+fn metrics_are_counted_without_lint_and_something_must_be_asked_for() {
+    let odd = "# TYPE x counter\nx 1\n";
+    check(
+        &["check", "metrics", "--lint=none"],
+        odd,
+        expect![[r#"
+        -- stderr
+        error: at least one of --extended or linting must be enabled
+        Use --extended for cardinality analysis, or remove --lint=none to enable linting
+        -- exit 1
+    "#]],
+    );
+    check(
+        &["check", "metrics", "--lint=none", "--extended"],
+        odd,
+        expect![[r#"
+            Metric    Cardinality    Percentage    
+            x         1              100.00%       
+            Total     1              100%          
+            -- stderr
+            -- exit 0
+        "#]],
+    );
+    check(
+        &["check", "metrics", "--extended"],
+        odd,
+        expect![[r#"
+        Metric    Cardinality    Percentage    
+        x         1              100.00%       
+        Total     1              100%          
+        -- stderr
+        x counter metrics should have "_total" suffix
+        x no help text
+        -- exit 3
+    "#]],
+    );
+}
+
+#[test]
+fn coverage_of_rules_is_refused_in_so_many_words() {
+    check(
+        &["test", "rules", "--coverage", "rules.yml"],
+        "",
+        expect![[r#"
+        -- stderr
+        promtool: error: --coverage: which rules the tests cover is not measured by this version; leave the flag out
+        -- exit 1
     "#]],
     );
 }

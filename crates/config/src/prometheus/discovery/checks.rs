@@ -106,11 +106,20 @@ pub(super) fn dns(section: &Section<'_>) {
 }
 
 pub(super) fn docker(section: &Section<'_>) {
-    required(section, "host", "host missing");
+    docker_host(section);
+}
+
+fn docker_host(section: &Section<'_>) {
+    if let Some(host) = required(section, "host", "host missing")
+        && host.starts_with(':')
+    {
+        let message = format!("parse {}: missing protocol scheme", go_quote(&host));
+        section.error_at("host", message);
+    }
 }
 
 pub(super) fn dockerswarm(section: &Section<'_>) {
-    required(section, "host", "host missing");
+    docker_host(section);
     required(section, "role", "role missing (one of: tasks, services, nodes)");
     one_of(section, "role", &["tasks", "services", "nodes"], |role| {
         format!("invalid role {role}, expected tasks, services, or nodes")
@@ -294,18 +303,47 @@ pub(super) fn scaleway(section: &Section<'_>) {
     if section.filled_text("role").is_none() {
         section.error_at("role", "role missing (one of: instance, baremetal)");
     }
-    required(section, "project_id", "project_id is mandatory");
-    required(section, "access_key", "access_key is mandatory");
-    let (inline, file) = (
-        section.secret("secret_key").is_some(),
-        section.filled_text("secret_key_file").is_some(),
-    );
+    // The forms are Scaleway's library's.
+    const UUID: &str = "expected a UUID: xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    if let Some(id) = required(section, "project_id", "project_id is mandatory")
+        && !is_uuid(&id)
+    {
+        let message = format!("scaleway-sdk-go: invalid project ID format '{id}', {UUID}");
+        section.error_at("project_id", message);
+    }
+    if let Some(key) = required(section, "access_key", "access_key is mandatory")
+        && !is_scaleway_key(&key)
+    {
+        let message =
+            format!("scaleway-sdk-go: invalid access key format '{key}', expected SCWXXXXXXXXXXXXXXXXX format");
+        section.error_at("access_key", message);
+    }
+    let inline = section.secret("secret_key");
+    if inline.as_ref().is_some_and(|key| !is_uuid(key.expose())) {
+        section.error_at(
+            "secret_key",
+            format!("scaleway-sdk-go: invalid secret key format, {UUID}"),
+        );
+    }
+    let (inline, file) = (inline.is_some(), section.filled_text("secret_key_file").is_some());
     if inline && file {
         let message = "at most one of secret_key & secret_key_file must be configured";
         section.error_at("secret_key_file", message);
     } else if !inline && !file {
         section.error_at("secret_key", "one of secret_key & secret_key_file must be configured");
     }
+}
+
+fn is_uuid(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    lengths == [8, 4, 4, 4, 12] && parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn is_scaleway_key(text: &str) -> bool {
+    let is_of_key = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    text.strip_prefix("SCW")
+        .is_some_and(|rest| rest.len() == 17 && rest.bytes().all(is_of_key))
 }
 
 pub(super) fn stackit(section: &Section<'_>) {
