@@ -39,14 +39,9 @@ const NOT_OURS: &[(&str, &str)] = &[
         "prometheus_tsdb_head_chunks_removed_total",
         "chunks in memory are not counted one by one",
     ),
-    ("prometheus_tsdb_head_gc_duration_seconds", "not measured"),
     (
         "prometheus_tsdb_head_truncations_failed_total",
         "truncating touches no disk",
-    ),
-    (
-        "prometheus_tsdb_lowest_timestamp_seconds",
-        "lowest_timestamp tells the same",
     ),
     (
         "prometheus_tsdb_mmap_chunk_corruptions_total",
@@ -58,22 +53,24 @@ const NOT_OURS: &[(&str, &str)] = &[
     ),
     ("prometheus_tsdb_symbol_table_size_bytes", "not measured"),
     ("prometheus_tsdb_clean_start", "the lock file needs no cleaning"),
-    ("prometheus_tsdb_compaction_", "not measured"),
+    (
+        "prometheus_tsdb_compaction_chunk_",
+        "native blocks have no chunks of single series",
+    ),
+    (
+        "prometheus_tsdb_compaction_populating_block",
+        "a block is told when it is there",
+    ),
     (
         "prometheus_tsdb_compactions_skipped_total",
         "compactions are not skipped by count",
     ),
-    ("prometheus_tsdb_compactions_triggered_total", "not counted"),
     (
         "prometheus_tsdb_checkpoint_deletions_",
         "a checkpoint replaces the one before in one step",
     ),
-    ("prometheus_tsdb_reloads_", "blocks are not read again from the folder"),
-    ("prometheus_tsdb_tombstone_cleanup_seconds", "not measured"),
-    (
-        "prometheus_tsdb_wal_",
-        "the log has neither pages nor truncations of its own",
-    ),
+    ("prometheus_tsdb_wal_completed_pages_total", "the log has no pages"),
+    ("prometheus_tsdb_wal_page_flushes_total", "the log has no pages"),
 ];
 
 fn families(address: SocketAddr) -> BTreeMap<String, String> {
@@ -142,4 +139,45 @@ fn every_family_of_debians_prometheus_is_ours_too_or_has_a_reason() {
         })
         .collect();
     assert!(other_kind.is_empty(), "{other_kind:#?}");
+}
+
+// Whoever asks for protobuf first gets histograms with native buckets; everything else as in the text format.
+#[test]
+fn our_metrics_come_as_protobuf_to_us_and_to_debians_prometheus() {
+    let home = Home::new();
+    let config = home.write("prometheus.yml", "scrape_configs: []\n");
+    let server = Server::prometheus(&home, &config, &[]);
+    assert_eq!(get(server.address(), "/api/v1/labels").unwrap().status, 200);
+    let yaml = |more: &str| {
+        format!(
+            "global: {{scrape_interval: 500ms, scrape_timeout: 500ms{more}}}\n\
+             scrape_configs:\n- job_name: own\n  static_configs: [{{targets: ['{}']}}]\n",
+            server.address()
+        )
+    };
+    let other = Home::new();
+    let protobuf = ", scrape_native_histograms: true, scrape_protocols: [PrometheusProto, PrometheusText0.0.4]";
+    let config = other.write("prometheus.yml", &yaml(protobuf));
+    let ours = Server::prometheus(&other, &config, &[]);
+    let features = ["--enable-feature=native-histograms"];
+    let theirs = Prometheus::with_config(Home::new(), &yaml(""), &features);
+    let scrapers = std::iter::once(ours.address()).chain(theirs.iter().map(Prometheus::address));
+    for scraper in scrapers {
+        let ask = |query: &str| {
+            let path = format!("/api/v1/query?query={}", cupola_tests::url_encode(query));
+            let answer = get(scraper, &path).ok()?.json();
+            let value = answer["data"]["result"][0]["value"][1].as_str()?.parse::<f64>();
+            value.ok()
+        };
+        eventually(30, "a native histogram of requests is scraped", || {
+            ask("histogram_count(prometheus_http_request_duration_seconds{handler=\"/metrics\"}) > 0")
+        });
+        assert!(ask("histogram_sum(prometheus_http_request_duration_seconds{handler=\"/metrics\"}) > 0").is_some());
+        assert_eq!(ask("min_over_time(up[1m])"), Some(1.0));
+        let count = "prometheus_http_requests_total{handler=\"/api/v1/labels\",code=\"200\"}";
+        assert_eq!(ask(count), Some(1.0));
+        assert!(ask("prometheus_http_response_size_bytes_bucket{handler=\"/metrics\",le=\"+Inf\"}").is_some());
+        assert!(ask("prometheus_engine_query_duration_seconds{slice=\"inner_eval\",quantile=\"0.9\"}").is_some());
+        assert!(ask("process_start_time_seconds > 1e9").is_some());
+    }
 }

@@ -203,7 +203,8 @@ impl Tsdb {
             superseded.extend(gone);
             tiers.push(tier);
         }
-        let (wal, backlog) = Wal::open(vfs.clone(), &dir.join(LOG_FOLDER), metrics.fsync_failed.clone())
+        let (failed, seconds) = (metrics.fsync_failed.clone(), metrics.fsync_seconds.clone());
+        let (wal, backlog) = Wal::open(vfs.clone(), &dir.join(LOG_FOLDER), failed, seconds)
             .map_err(io("its write-ahead log cannot be opened"))?;
         let head = Head::new(Some(wal), written_until(&blocks), &options, metrics.clone());
         let inner = Inner {
@@ -302,6 +303,14 @@ impl Tsdb {
             |i| i.head.exemplar_stats().2 as f64,
         );
         gauge(
+            "lowest_timestamp_seconds",
+            "Lowest timestamp value stored in the database.",
+            |i| {
+                let blocks = i.blocks.load().iter().map(|b| b.meta().min_time).min();
+                blocks.or(i.head.mint()).unwrap_or(0) as f64 / 1000.0
+            },
+        );
+        gauge(
             "lowest_timestamp",
             "Lowest timestamp value stored in the database, in milliseconds.",
             |i| {
@@ -381,6 +390,7 @@ impl Tsdb {
         if let Err(error) = self.inner.delete_again() {
             warn!(%error, "a block that was replaced can still not be deleted");
         }
+        self.inner.metrics.compactions_triggered.inc();
         self.inner.cut_due_blocks();
         if self.inner.head.is_in_doubt() {
             self.inner.checkpoint();

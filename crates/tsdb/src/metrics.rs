@@ -1,7 +1,13 @@
 //! What the storage counts, under the names Prometheus 3.14 gives.
 
-use cupola_metrics::{Counter, Gauge, Registry};
+use cupola_metrics::{Counter, Gauge, Histogram, Registry, Summary};
 use cupola_storage::SeriesScope;
+
+// Prometheus's own bounds, in seconds.
+const COMPACTION_SECONDS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0,
+];
+const CLEANUP_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// What became of samples that came out of order.
 pub(crate) struct OfKind {
@@ -36,6 +42,16 @@ pub(crate) struct Metrics {
     pub replay_seconds: Gauge,
     pub fsync_failed: Counter,
     pub blocks_left_out: Gauge,
+    pub reloads: Counter,
+    pub reloads_failed: Counter,
+    pub compactions_triggered: Counter,
+    pub compaction_seconds: Histogram,
+    pub tombstone_seconds: Histogram,
+    pub truncate_seconds: Summary,
+    pub log_truncations: Counter,
+    pub log_truncations_failed: Counter,
+    pub log_truncate_seconds: Summary,
+    pub fsync_seconds: Summary,
     // In the order of `SeriesScope`.
     refused: [Counter; 3],
 }
@@ -147,6 +163,51 @@ impl Metrics {
             fsync_failed: registry.counter(
                 "cupola_tsdb_wal_fsync_failed_total",
                 "Total number of failed attempts to bring the write-ahead log to the device.",
+            ),
+            reloads: counter(
+                "reloads_total",
+                "Number of times the list of blocks that are read changed: a block came, or went.",
+            ),
+            reloads_failed: counter(
+                "reloads_failures_total",
+                "Number of times a block that was just written could not be opened.",
+            ),
+            compactions_triggered: counter(
+                "compactions_triggered_total",
+                "Total number of times it was looked whether blocks are to be cut or merged.",
+            ),
+            compaction_seconds: registry.histogram(
+                "prometheus_tsdb_compaction_duration_seconds",
+                "Duration of compaction runs.",
+                COMPACTION_SECONDS,
+            ),
+            tombstone_seconds: registry.histogram(
+                "prometheus_tsdb_tombstone_cleanup_seconds",
+                "The time taken to recompact blocks to remove tombstones.",
+                CLEANUP_SECONDS,
+            ),
+            truncate_seconds: registry.summary(
+                "prometheus_tsdb_head_gc_duration_seconds",
+                "Runtime of garbage collection in the head block.",
+                &[],
+            ),
+            log_truncations: counter(
+                "wal_truncations_total",
+                "Total number of write log truncations attempted.",
+            ),
+            log_truncations_failed: counter(
+                "wal_truncations_failed_total",
+                "Total number of write log truncations that failed.",
+            ),
+            log_truncate_seconds: registry.summary(
+                "prometheus_tsdb_wal_truncate_duration_seconds",
+                "Duration of write log truncation.",
+                &[],
+            ),
+            fsync_seconds: registry.summary(
+                "prometheus_tsdb_wal_fsync_duration_seconds",
+                "Duration of write log fsync.",
+                &[0.5, 0.9, 0.99],
             ),
             refused: ["total", "metric", "job"].map(|limit| refused.with(&[limit])),
         }

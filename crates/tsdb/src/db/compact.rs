@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use cupola_block::{Block, BlockError, BlockFormat, BlockMeta, BlockSpec, Merging, Ulid, merge_blocks_with};
@@ -149,7 +150,10 @@ impl Inner {
         let spec = spec(self.new_ulid(), &metas);
         let refs: Vec<&Block> = sources.iter().map(|block| &**block).collect();
         let keep_going = || !self.closing.load(Ordering::Relaxed);
-        let merged = match merge_blocks_with(&refs, &self.vfs, dir, spec, &keep_going, merging)? {
+        let begin = Instant::now();
+        let written = merge_blocks_with(&refs, &self.vfs, dir, spec, &keep_going, merging);
+        self.metrics.compaction_seconds.observe(begin.elapsed().as_secs_f64());
+        let merged = match written? {
             Some(meta) => Some(self.open_new(&meta.dir_in(dir))?),
             None => None,
         };
@@ -169,7 +173,15 @@ impl Inner {
 
     /// Opens the block that was just written. One that cannot be opened goes, or it would be there at the next start.
     pub(super) fn open_new(&self, dir: &Path) -> Result<Block, BlockError> {
-        Block::open(&self.vfs, dir).inspect_err(|_| self.delete_folder(dir, "written and cannot be read"))
+        let opened = Block::open(&self.vfs, dir);
+        match &opened {
+            Ok(_) => self.metrics.reloads.inc(),
+            Err(_) => {
+                self.metrics.reloads_failed.inc();
+                self.delete_folder(dir, "written and cannot be read");
+            }
+        }
+        opened
     }
 
     /// Shows these raw blocks to readers.
@@ -311,7 +323,13 @@ impl Tsdb {
     /// the same. [`StorageError::Stopped`] where the database is being closed.
     pub fn clean_tombstones(&self) -> Result<(), StorageError> {
         let _running = self.inner.begin_maintenance();
-        self.inner.clean_tombstones()
+        let begin = Instant::now();
+        let cleaned = self.inner.clean_tombstones();
+        self.inner
+            .metrics
+            .tombstone_seconds
+            .observe(begin.elapsed().as_secs_f64());
+        cleaned
     }
 
     /// Makes a copy of all blocks, those of tiers included, in `dir`, by hard links, and with `with_head` of what is in the

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use cupola_block::{Block, BlockError, BlockFormat, BlockMeta, BlockSpec, BlockWriter, Entry, Ulid, list_blocks};
 use cupola_chunk::{EncodedChunk, Encoding, HistogramChunks, NativeValue, sort_native};
@@ -55,7 +56,10 @@ impl Inner {
             let step = mint.div_euclid(length);
             let (begin, end) = (step.saturating_mul(length), (step + 1).saturating_mul(length));
             self.metrics.compactions.inc();
-            match self.cut(begin, end) {
+            let started = Instant::now();
+            let cut = self.cut(begin, end);
+            self.metrics.compaction_seconds.observe(started.elapsed().as_secs_f64());
+            match cut {
                 Ok(()) => self.checkpoint_due.store(true, Ordering::Relaxed),
                 Err(error) => {
                     self.metrics.compactions_failed.inc();
@@ -202,14 +206,20 @@ impl Inner {
             self.head.open_from(until);
             // Older samples may have been let in meanwhile.
             let until = until.min(next()?);
-            self.metrics.truncations.inc();
-            self.head.truncate(until);
+            self.truncate(until);
             return Ok(());
         };
         self.add_block(self.open_new(&meta.dir_in(dir))?);
-        self.metrics.truncations.inc();
-        self.head.truncate(end);
+        self.truncate(end);
         Ok(())
+    }
+
+    /// Drops from the head what is older than `until`.
+    pub(super) fn truncate(&self, until: i64) {
+        let begin = Instant::now();
+        self.metrics.truncations.inc();
+        self.head.truncate(until);
+        self.metrics.truncate_seconds.observe(begin.elapsed().as_secs_f64());
     }
 
     /// Writes a checkpoint; whether that worked. None is written as long as the log was not read to its end: what was not
@@ -218,14 +228,19 @@ impl Inner {
         if !self.replay.is_done() {
             return false;
         }
+        // A checkpoint stands for the log before it, which goes with it.
+        let begin = Instant::now();
         self.metrics.checkpoints.inc();
+        self.metrics.log_truncations.inc();
         // What blocks have it leaves out.
         let named = sync_names(&*self.vfs, &self.options.dir);
         let outcome = named.and_then(|()| self.head.checkpoint(&|| self.tails.held()));
         let outcome = outcome.map(|released| self.tails.note(released));
+        self.metrics.log_truncate_seconds.observe(begin.elapsed().as_secs_f64());
         self.log_overlaps.fetch_and(outcome.is_err(), Ordering::Relaxed);
         if let Err(error) = &outcome {
             self.metrics.checkpoints_failed.inc();
+            self.metrics.log_truncations_failed.inc();
             warn!(%error, "cannot write a checkpoint; the log stays longer than needed, it is tried again");
         } else {
             self.checkpoint_due.store(false, Ordering::Relaxed);

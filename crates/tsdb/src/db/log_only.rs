@@ -121,8 +121,7 @@ impl Inner {
             let until = self.head.maxt().saturating_sub(keep);
             self.head.open_from(until);
             self.head.freeze_late();
-            self.metrics.truncations.inc();
-            self.head.truncate(until);
+            self.truncate(until);
             if let Err(error) = self.head.thaw_late(i64::MIN, until) {
                 warn!(%error, "samples that came out of order cannot be read; they stay in memory");
             }

@@ -176,6 +176,7 @@ impl Inner {
         let is_kept = |b: &&Arc<Block>| !gone.iter().any(|gone| gone.meta().ulid == b.meta().ulid);
         let kept: Vec<Arc<Block>> = blocks.iter().filter(is_kept).cloned().collect();
         place.blocks.store(Arc::new(kept));
+        self.metrics.reloads.inc();
         self.head.note_change(oldest);
         self.delete_blocks(gone, "past the retention");
     }

@@ -19,9 +19,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use cupola_env::{Vfs, VfsFile};
-use cupola_metrics::Counter;
+use cupola_metrics::{Counter, Summary};
 use cupola_model::Labels;
 use cupola_storage::{LogPosition, Metadata};
 use tracing::warn;
@@ -73,6 +74,7 @@ pub(crate) struct Wal {
     // How many syncs failed, and how many of them a checkpoint has made up for.
     failed_syncs: u64,
     failed: Counter,
+    sync_seconds: Summary,
     lost_labels: bool,
     made_up_for: u64,
     record: Vec<u8>,
@@ -85,11 +87,16 @@ pub(crate) struct Wal {
 
 impl Wal {
     /// Opens the log in `dir` for writing behind what is there, and gives that for reading. `failed` counts syncs that
-    /// fail.
+    /// fail, `sync_seconds` tells how long they take.
     ///
     /// # Errors
     /// Where the folder cannot be made or listed.
-    pub(crate) fn open(vfs: Arc<dyn Vfs>, dir: &Path, failed: Counter) -> io::Result<(Self, Backlog)> {
+    pub(crate) fn open(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        failed: Counter,
+        sync_seconds: Summary,
+    ) -> io::Result<(Self, Backlog)> {
         vfs.create_dir_all(dir)?;
         let backlog = Backlog::list(vfs.clone(), dir)?;
         let mut wal = Self {
@@ -105,6 +112,7 @@ impl Wal {
             has_new_names: true,
             failed_syncs: 0,
             failed,
+            sync_seconds,
             lost_labels: false,
             made_up_for: 0,
             record: Vec::new(),
@@ -234,6 +242,7 @@ impl Wal {
         if !self.dirty && self.unsynced.is_empty() && self.inherited.is_empty() {
             return Ok(());
         }
+        let begin = Instant::now();
         let mut outcome = self.sync_inherited();
         for mut left in std::mem::take(&mut self.unsynced) {
             outcome = outcome.and(left.sync());
@@ -251,6 +260,7 @@ impl Wal {
             self.has_new_names = synced.is_err();
             outcome = outcome.and(synced);
         }
+        self.sync_seconds.observe(begin.elapsed().as_secs_f64());
         if outcome.is_err() {
             self.sync_failed();
         }

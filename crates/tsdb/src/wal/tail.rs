@@ -364,13 +364,13 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use cupola_env::RealFs;
-    use cupola_metrics::Counter;
+    use cupola_metrics::{Counter, Summary};
 
     use super::super::{LoggedSample, Part, Wal};
     use super::*;
 
     fn logged(dir: &std::path::Path) -> Vec<u8> {
-        let (mut wal, _) = Wal::open(Arc::new(RealFs), dir, Counter::default()).unwrap();
+        let (mut wal, _) = Wal::open(Arc::new(RealFs), dir, Counter::default(), Summary::new([].into())).unwrap();
         for n in 0..20_u64 {
             let fresh = [(n, Labels::from_pairs([("__name__", format!("m{n}"))]))];
             let samples: Vec<LoggedSample> = (0..=n)
