@@ -521,7 +521,9 @@ mod tests {
         let registry = Registry::with_time(|| 1_795_000_000_000);
         registry.counter("a_total", "errors").add(2.0);
         let seconds = registry.native_histogram("s", "seconds", &[0.5, 1.0]);
-        [0.75, 0.75, 3.0, 3.2, 0.0].map(|value| seconds.observe(value));
+        for value in [0.75, 0.75, 3.0, 3.2, 0.0] {
+            seconds.observe(value);
+        }
         registry.computed("z", "", Kind::Gauge, || 1.0);
         let text = exposed(&registry, &HeaderMap::new());
         assert_eq!(text.0, TEXT_CONTENT_TYPE);

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use cupola_exposition::{Entry, Format, MetricType, Parser};
+use cupola_exposition::{Entry, Format, LabelPairs, MetricType, Parser};
+use cupola_model::go_quote;
 
+use super::text_check::checked;
 use super::{FAILURE, Io};
 
 // Something is unusual.
@@ -60,8 +62,9 @@ struct Family {
 type Families = BTreeMap<String, Family>;
 
 fn families(body: &[u8]) -> Result<Families, String> {
+    let body = checked(body)?;
     let mut all = Families::new();
-    for entry in Parser::new(Format::Text, body) {
+    for entry in Parser::new(Format::Text, &body) {
         match entry.map_err(|error| error.to_string())? {
             Entry::Help { name, text } => all.entry(name.into_owned()).or_default().has_help = !text.is_empty(),
             Entry::Type { name, kind } => all.entry(name.into_owned()).or_default().kind = kind,
@@ -72,6 +75,33 @@ fn families(body: &[u8]) -> Result<Families, String> {
                     .entry(family_of(name, |name| all.get(name).map(|family| family.kind)).to_owned())
                     .or_default();
                 family.series += 1;
+                let mut pairs = LabelPairs::new();
+                sample.series.labels_into(true, &mut pairs);
+                let mut sorted: Vec<&str> = pairs.iter().map(|(label, _)| label.as_ref()).collect();
+                sorted.sort_unstable();
+                let twice = sorted.windows(2).find_map(|pair| match pair {
+                    [a, b] if a == b => Some(*a),
+                    _ => None,
+                });
+                if let Some(label) = twice {
+                    return Err(if label == cupola_model::METRIC_NAME {
+                        format!("metric {}: label name \"__name__\" is reserved", go_quote(name))
+                    } else {
+                        format!("duplicate label names for metric {}", go_quote(name))
+                    });
+                }
+                let bound = match family.kind {
+                    MetricType::Histogram => Some("le"),
+                    MetricType::Summary => Some("quantile"),
+                    _ => None,
+                };
+                if let Some(bound) = bound
+                    && sorted.contains(&bound)
+                    && cupola_model::parse_f64(labels.value(bound)).is_none()
+                {
+                    let value = go_quote(labels.value(bound));
+                    return Err(format!("expected float as value for '{bound}' label, got {value}"));
+                }
                 let is_part = |label: &str| match family.kind {
                     MetricType::Histogram => label == "le",
                     MetricType::Summary => label == "quantile",

@@ -16,6 +16,7 @@ mod query;
 mod ready;
 mod rules;
 mod scripts;
+mod text_check;
 mod tsdb;
 mod unit_tests;
 mod web_config;

@@ -665,6 +665,42 @@ fn metrics_are_counted_without_lint_and_something_must_be_asked_for() {
 }
 
 #[test]
+fn metrics_are_read_as_strictly_as_by_the_reference() {
+    for body in [
+        "a 1",
+        "a{b=\"c\",b=\"d\"} 1\n",
+        "a{__name__=\"c\"} 1\n",
+        "a{b=\"\\x\"} 1\n",
+        "a 1\n# TYPE a gauge\n",
+        "# TYPE h histogram\nh_bucket{le=\"x\"} 1\n",
+        "# TYPE s summary\ns{quantile=\"x\"} 1\n",
+    ] {
+        let told = metrics(body);
+        assert!(
+            told.1.starts_with("error while linting: text format parsing error in "),
+            "{body}: {told:?}"
+        );
+        assert_eq!(told.0, 1, "{body}");
+    }
+    // A scrape would not take these.
+    for body in ["# TYPE a\na 1\n", "a 1 -5\n"] {
+        assert_eq!(metrics(body), (3, "a no help text\n".to_owned()), "{body}");
+    }
+}
+
+fn metrics(body: &str) -> (u8, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut io = Io {
+        files: &DiskFiles,
+        input: &mut body.as_bytes(),
+        out: &mut out,
+        err: &mut err,
+    };
+    let code = super::metrics::check(false, true, &mut io).unwrap_or(u8::MAX);
+    (code, String::from_utf8_lossy(&err).into_owned())
+}
+
+#[test]
 fn coverage_of_rules_is_refused_in_so_many_words() {
     check(
         &["test", "rules", "--coverage", "rules.yml"],
