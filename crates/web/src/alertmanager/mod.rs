@@ -83,24 +83,25 @@ impl V2 {
 
 /// All of `/api/v2`.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>(v2: Arc<V2>) -> Router<S> {
-    let theirs = [
-        ("/api/v2/status", on_get(status)),
-        ("/api/v2/receivers", on_get(receivers)),
-        (
-            "/api/v2/alerts",
-            on_get(alerts).post(post_alerts).fallback(only("GET,POST")),
-        ),
-        ("/api/v2/alerts/groups", on_get(groups)),
-        (
-            "/api/v2/silences",
-            on_get(silences).post(post_silence).fallback(only("GET,POST")),
-        ),
-    ];
+    let on_alerts = || on_get(alerts).post(post_alerts).fallback(only("GET,POST"));
+    let on_silences = || on_get(silences).post(post_silence).fallback(only("GET,POST"));
     // A slash behind the address changes nothing, as with upstream's generated server.
-    let router = theirs.into_iter().fold(Router::new(), |router, (path, on)| {
-        router.route(path, on.clone()).route(&format!("{path}/"), on)
-    });
-    router
+    let slashed = [
+        ("/api/v2/status/", on_get(status)),
+        ("/api/v2/receivers/", on_get(receivers)),
+        ("/api/v2/alerts/", on_alerts()),
+        ("/api/v2/alerts/groups/", on_get(groups)),
+        ("/api/v2/silences/", on_silences()),
+    ];
+    let slashed = slashed
+        .into_iter()
+        .fold(Router::new(), |router, (path, on)| Router::route(router, path, on));
+    slashed
+        .route("/api/v2/status", on_get(status))
+        .route("/api/v2/receivers", on_get(receivers))
+        .route("/api/v2/alerts", on_alerts())
+        .route("/api/v2/alerts/groups", on_get(groups))
+        .route("/api/v2/silences", on_silences())
         .route(
             "/api/v2/silence/{id}",
             get(get_silence).delete(delete_silence).fallback(only("GET,DELETE")),
