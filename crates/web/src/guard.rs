@@ -153,8 +153,19 @@ fn is_own_host(name: &str, hostname: &str, external_url: &str) -> bool {
             .any(|own| name.eq_ignore_ascii_case(own))
 }
 
-/// Whether a browser sent the request on behalf of another site's page. Programs send neither header.
-pub(crate) fn is_cross_site(headers: &HeaderMap) -> bool {
+/// Whether a browser sent the request on behalf of another site's page, and of none that `--web.cors.origin` names.
+pub(crate) fn is_foreign(app: &App, headers: &HeaderMap) -> bool {
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    // That all may read says nothing of changes.
+    let named = app.cors_origin.as_ref().filter(|allowed| allowed.pattern() != ".*");
+    let is_named = named
+        .zip(origin)
+        .is_some_and(|(allowed, origin)| allowed.is_match(origin));
+    is_cross_site(headers) && !is_named
+}
+
+// Programs send neither header.
+fn is_cross_site(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
     if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
         return !matches!(site, "same-origin" | "none");

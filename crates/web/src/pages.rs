@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use tracing::{error, info};
 
 use crate::app::Mode;
-use crate::guard::is_cross_site;
+use crate::guard::is_foreign;
 use crate::router::Ctx;
 
 // What the browser shows there, it decides itself.
@@ -111,7 +111,7 @@ async fn reload(State(ctx): State<Arc<Ctx>>, headers: HeaderMap) -> Response {
     let Some(reload) = ctx.app.reload.clone() else {
         return text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.");
     };
-    if is_cross_site(&headers) {
+    if is_foreign(&ctx.app, &headers) {
         return text(
             StatusCode::FORBIDDEN,
             "a page of another site may not reload the configuration\n",
@@ -137,7 +137,7 @@ async fn quit(State(ctx): State<Arc<Ctx>>, headers: HeaderMap) -> Response {
     let Some(quit) = &ctx.app.quit else {
         return text(StatusCode::FORBIDDEN, "Lifecycle API is not enabled.");
     };
-    if is_cross_site(&headers) {
+    if is_foreign(&ctx.app, &headers) {
         return text(
             StatusCode::FORBIDDEN,
             "a page of another site may not stop the server\n",

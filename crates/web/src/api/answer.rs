@@ -10,9 +10,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use cupola_engine::{Cancel, QueryError, Stage};
-use http::Method;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
+use http::{Method, StatusCode};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tracing::error;
 
@@ -21,6 +21,7 @@ use super::json::{Answer, ApiError, ErrorKind};
 use super::pack::Coding;
 use super::params::Params;
 use crate::app::App;
+use crate::guard::is_foreign;
 use crate::pages::not_ready;
 use crate::router::Ctx;
 
@@ -108,6 +109,11 @@ async fn answer(ctx: Arc<Ctx>, request: Request, handler: Handler, kind: Kind) -
         return not_ready(&ctx);
     }
     let (parts, body) = request.into_parts();
+    // A browser lets a page of any site post a form.
+    if kind == Kind::Change && is_foreign(&ctx.app, &parts.headers) {
+        let text = "a page of another site may not change what is stored\n";
+        return Answer::text(StatusCode::FORBIDDEN, text).into_response(None);
+    }
     let coding = Coding::of(&parts.headers);
     let params = match read_params(&parts, body, ctx.app.read_timeout).await {
         Ok(params) => params,

@@ -359,6 +359,18 @@ async fn series_are_deleted_and_snapshots_made_only_where_that_is_enabled() {
             .len()
     };
     assert_eq!(count().await, 4);
+    // A browser lets any page post a form.
+    let origin = [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")];
+    for path in &paths {
+        assert_eq!(server.request("POST", path, &origin, "").await.status, 403, "{path}");
+    }
+    let named = start(|app| {
+        app.admin_api = true;
+        app.cors_origin = Some(cupola_goregex::Regex::anchored("https://tools[.]example").unwrap());
+    });
+    let origin = [("origin", "https://tools.example"), ("sec-fetch-site", "cross-site")];
+    assert_eq!(named.request("POST", &paths[0], &origin, "").await.status, 204);
+    assert_eq!(count().await, 4);
     for path in &paths[..2] {
         let reply = server.request("PUT", path, &[], "").await;
         assert_eq!((reply.status.as_u16(), reply.text()), (204, String::new()));

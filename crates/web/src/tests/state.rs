@@ -104,6 +104,21 @@ async fn notifications_come_as_they_happen_until_the_server_stops() {
 }
 
 #[tokio::test]
+async fn who_listens_is_sent_something_also_where_nothing_happens_so_that_the_dead_are_noticed() {
+    let server = start(|_| {});
+    let request = Request::builder().uri("/api/v1/notifications/live");
+    let request = request.body(Body::empty()).unwrap();
+    let mut body = server.router.clone().oneshot(request).await.unwrap().into_body();
+    for _ in 0..2 {
+        let frame = tokio::time::timeout(Duration::from_secs(60), body.frame())
+            .await
+            .unwrap();
+        // A comment, which browsers pass over.
+        assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), ": still here\n\n");
+    }
+}
+
+#[tokio::test]
 async fn no_more_listen_than_may() {
     let server = start(|_| {});
     let mut held = Vec::new();

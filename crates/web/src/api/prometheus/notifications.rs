@@ -23,6 +23,9 @@ use crate::api::json::{Answer, ApiError, success, write_list, write_str, write_t
 use crate::app::App;
 use crate::router::Ctx;
 
+// After so many looks without news something is sent that says nothing: who is no longer there is noticed by that alone, and
+// its place is free again.
+const LOOKS_UNTIL_COMMENT: u32 = 30;
 // How often the state is looked at for those who listen: they learn of a change within this time.
 const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
 
@@ -92,6 +95,7 @@ pub(super) async fn live(State(ctx): State<Arc<Ctx>>) -> Response {
         look,
         told: Vec::new(),
         waiting: VecDeque::new(),
+        quiet_looks: 0,
         is_over: false,
         _place: place,
     }));
@@ -107,6 +111,7 @@ struct Live {
     look: Interval,
     told: Vec<Notice>,
     waiting: VecDeque<String>,
+    quiet_looks: u32,
     is_over: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -125,6 +130,15 @@ impl Live {
             }
         }
         self.told = now;
+        self.quiet_looks = if self.waiting.is_empty() {
+            self.quiet_looks + 1
+        } else {
+            0
+        };
+        if self.quiet_looks >= LOOKS_UNTIL_COMMENT {
+            self.quiet_looks = 0;
+            self.waiting.push_back(": still here\n\n".to_owned());
+        }
         self.is_over = self.ctx.app.ready.is_stopping();
     }
 }
