@@ -20,6 +20,7 @@ mod agent;
 mod alertmanager;
 mod amtool;
 mod cluster;
+mod flags;
 mod prometheus;
 mod promtool;
 mod remote;

@@ -1,6 +1,5 @@
 //! The flags of Alertmanager 0.34, read as kingpin reads them.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +8,7 @@ use cupola_config::matchers::MatcherMode;
 use cupola_model::parse_duration;
 
 use super::cluster::{self, ClusterSettings};
+use super::flags::Given;
 use super::{Command, Exit};
 use crate::logging::LogFormat;
 
@@ -150,54 +150,17 @@ fn flags() -> impl Iterator<Item = &'static Flag> {
 
 /// Reads the flags, without the program's name.
 pub(crate) fn parse(args: &[String]) -> Result<Command, Exit> {
-    let mut given: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "--help" | "-h" => return Err(shown(help())),
-            "--version" => {
-                let text = format!(
-                    "alertmanager, version {} (cupola {})\n",
-                    cupola_web::ALERTMANAGER_VERSION,
-                    env!("CARGO_PKG_VERSION")
-                );
-                return Err(shown(text));
-            }
-            _ => {}
-        }
-        let Some(name) = arg.strip_prefix("--") else {
-            return Err(Exit::mistake(format_args!("unexpected {arg}")));
-        };
-        let (name, value) = match name.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (name, None),
-        };
-        let find = |name: &str| flags().find(|f| f.0 == name);
-        let is_switch = |flag: &&Flag| matches!(flag.1, "true" | "false");
-        let negated = name.strip_prefix("no-").and_then(find).filter(is_switch);
-        let (flag, value) = match (find(name), negated) {
-            (Some(flag), _) if is_switch(&flag) => (flag, value.or_else(|| Some("true".to_owned()))),
-            (Some(flag), _) => (flag, value.or_else(|| args.next().cloned())),
-            (None, Some(flag)) => (flag, Some("false".to_owned())),
-            (None, None) => return Err(Exit::mistake(format_args!("unknown long flag '--{name}'"))),
-        };
-        let Some(value) = value else {
-            return Err(Exit::mistake(format_args!("expected argument for flag '--{name}'")));
-        };
-        given.entry(flag.0).or_default().push(value);
-    }
+    let find = |name: &str| flags().find(|f| f.0 == name).map(|f| (f.0, f.1));
+    let version = format!(
+        "alertmanager, version {} (cupola {})\n",
+        cupola_web::ALERTMANAGER_VERSION,
+        env!("CARGO_PKG_VERSION")
+    );
+    let given = super::flags::read(args, find, help, version)?;
     settings(&given).map(|s| Command::Alertmanager(Box::new(s)))
 }
 
-fn shown(text: String) -> Exit {
-    Exit {
-        text,
-        code: 0,
-        to_stdout: true,
-    }
-}
-
-fn settings(given: &BTreeMap<&'static str, Vec<String>>) -> Result<AlertmanagerSettings, Exit> {
+fn settings(given: &Given) -> Result<AlertmanagerSettings, Exit> {
     let text = |name: &str| {
         let default = flags().find(|f| f.0 == name).map_or("", |f| f.1);
         let last = given.get(name).and_then(|v| v.last());

@@ -11,6 +11,7 @@ use cupola_model::parse_duration;
 use cupola_tsdb::SeriesLimits;
 
 use super::agent::{self, Agent};
+use super::flags::{self, Given, is_switch};
 use super::remote::write_messages;
 use super::{Command, Exit, Memory, Mode, RemoteSettings, Settings, retention};
 use crate::logging::LogFormat;
@@ -391,63 +392,13 @@ const SHORTEST_BLOCK_MS: i64 = 60_000;
 
 /// Reads the flags of `cupola prometheus`.
 pub(super) fn parse(args: &[String]) -> Result<Command, Exit> {
-    let mut given: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut ignored = Vec::new();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        if arg == "--help" || arg == "-h" {
-            return Err(Exit {
-                text: help(),
-                code: 0,
-                to_stdout: true,
-            });
-        }
-        if arg == "--version" {
-            let text = format!("prometheus, version 3.14.0 (cupola {})\n", env!("CARGO_PKG_VERSION"));
-            return Err(Exit {
-                text,
-                code: 0,
-                to_stdout: true,
-            });
-        }
-        let Some(long) = arg.strip_prefix("--") else {
-            return Err(Exit::mistake(format_args!("unexpected {arg}")));
-        };
-        let (name, value) = long
-            .split_once('=')
-            .map_or((long, None), |(n, v)| (n, Some(v.to_owned())));
-        let (positive, negated) = name.strip_prefix("no-").map_or((name, false), |n| (n, true));
-        let known = FLAGS.iter().find(|f| f.0 == name).map(|f| (f, false));
-        let known = known.or_else(|| {
-            FLAGS
-                .iter()
-                .find(|f| negated && f.0 == positive && is_switch(f))
-                .map(|f| (f, true))
-        });
-        let Some((flag, negated)) = known else {
-            return Err(Exit::mistake(format_args!("unknown long flag '--{name}'")));
-        };
-        let value = match value {
-            Some(value) => value,
-            None if is_switch(flag) => (!negated).to_string(),
-            None => match args.next() {
-                Some(value) => value.clone(),
-                None => return Err(Exit::mistake(format_args!("expected argument for flag '--{name}'"))),
-            },
-        };
-        if flag.2 == Ignored {
-            ignored.push(flag.0.to_owned());
-        }
-        given.entry(flag.0).or_default().push(value);
-    }
-    settings(given, ignored).map(|s| Command::Serve(Box::new(s)))
+    let find = |name: &str| FLAGS.iter().find(|f| f.0 == name).map(|f| (f.0, f.1));
+    let version = format!("prometheus, version 3.14.0 (cupola {})\n", env!("CARGO_PKG_VERSION"));
+    let given = flags::read(args, find, help, version)?;
+    settings(given).map(|s| Command::Serve(Box::new(s)))
 }
 
-fn is_switch(flag: &Flag) -> bool {
-    matches!(flag.1, "true" | "false")
-}
-
-fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>) -> Result<Settings, Exit> {
+fn settings(given: Given) -> Result<Settings, Exit> {
     let text = |name: &str| {
         let default = FLAGS.iter().find(|f| f.0 == name).map_or("", |f| f.1);
         given
@@ -524,6 +475,8 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
         return Err(Exit::mistake(text));
     }
     let without_effect = features.iter().filter(|f| !FEATURES.contains(&f.as_str()));
+    let ignored = FLAGS.iter().filter(|f| f.2 == Ignored && given.contains_key(f.0));
+    let mut ignored: Vec<String> = ignored.map(|f| f.0.to_owned()).collect();
     ignored.extend(without_effect.map(|f| format!("enable-feature={f}")));
     let is_agent = switch("agent")? || features.iter().any(|feature| feature == "agent");
     agent::check(is_agent, given.keys().copied())?;
@@ -622,11 +575,7 @@ fn settings(given: BTreeMap<&'static str, Vec<String>>, mut ignored: Vec<String>
 }
 
 // All values of a flag that may come several times.
-fn each<T>(
-    given: &BTreeMap<&'static str, Vec<String>>,
-    name: &str,
-    read: fn(&str) -> Result<T, String>,
-) -> Result<Vec<T>, Exit> {
+fn each<T>(given: &Given, name: &str, read: fn(&str) -> Result<T, String>) -> Result<Vec<T>, Exit> {
     let values = given.get(name).into_iter().flatten();
     let read = |value: &String| read(value).map_err(|e| Exit::mistake(format_args!("--{name}={value}: {e}")));
     values.map(read).collect()
@@ -645,7 +594,7 @@ fn help() -> String {
         "The Prometheus monitoring server, as Cupola is one.\n\nUsage: cupola prometheus [FLAGS]\n\nFlags:\n",
     );
     for (name, default, _, what) in FLAGS.iter().filter(|f| f.2 == Done) {
-        let value = if matches!(*default, "true" | "false") {
+        let value = if is_switch(default) {
             String::new()
         } else {
             format!("={default:?}")
