@@ -90,11 +90,8 @@ struct Front {
 }
 
 fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, registry: &Registry) -> Result<Tsdb> {
-    let retention = &loaded.prometheus.storage.retention;
     let mut options = Options::new(settings.data.clone());
-    options.retention_ms = retention.time.map_or(settings.retention_ms, |t| t.as_millis() as i64);
-    options.retention_bytes = retention.size.map_or(settings.retention_bytes, |s| s.0);
-    options.retention_percent = retention.percentage.unwrap_or(settings.retention_percent);
+    (options.retention_ms, options.retention_bytes, options.retention_percent) = retention(settings, loaded);
     options.retention_rules.clone_from(&settings.retention_rules);
     options.tiers.clone_from(&settings.tiers);
     options.block_ms = settings.min_block_ms;
@@ -121,6 +118,16 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     Ok(Tsdb::open_in_background(options, clock, Arc::new(RealFs), registry)?)
 }
 
+// Milliseconds, bytes and percent of the disk: as the file says, else as the flags do.
+fn retention(settings: &Settings, loaded: &Loaded) -> (i64, u64, f64) {
+    let retention = &loaded.prometheus.storage.retention;
+    (
+        retention.time.map_or(settings.retention_ms, |t| t.as_millis() as i64),
+        retention.size.map_or(settings.retention_bytes, |s| s.0),
+        retention.percentage.unwrap_or(settings.retention_percent),
+    )
+}
+
 fn max_exemplars(loaded: &Loaded) -> usize {
     let max = loaded.prometheus.storage.max_exemplars;
     max.map_or(DEFAULT_MAX_EXEMPLARS, |max| usize::try_from(max).unwrap_or(usize::MAX))
@@ -130,6 +137,7 @@ fn max_exemplars(loaded: &Loaded) -> usize {
 struct Reloadable {
     settings: Settings,
     tsdb: Tsdb,
+    engine: Arc<Engine>,
     scrape: ScrapeManager,
     rules: RuleManager,
     local: Option<Alertmanager>,
@@ -173,6 +181,11 @@ impl Reloadable {
             .apply(&loaded.prometheus.remote_write, &global.external_labels);
         self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
         self.discovery.apply(&loaded.prometheus);
+        self.rules.set_external_labels(global.external_labels.clone());
+        self.engine
+            .set_default_subquery_step(loaded.evaluation_interval().as_millis() as i64);
+        let (ms, bytes, percent) = retention(&self.settings, &loaded);
+        self.tsdb.set_retention(ms, bytes, percent);
         self.rules.apply(
             loaded.rules.clone(),
             loaded.evaluation_interval(),
@@ -324,6 +337,7 @@ async fn serve(
     let parts = Arc::new(Reloadable {
         settings: settings.clone(),
         tsdb: tsdb.clone(),
+        engine: engine.clone(),
         scrape: scrape.clone(),
         rules: rules.clone(),
         local: local.clone(),

@@ -215,3 +215,72 @@ fn rules_change_with_sighup_and_running_groups_keep_their_alerts() {
         server.query("changing").is_empty().then_some(())
     });
 }
+
+#[test]
+fn a_reload_changes_external_labels_of_templates_the_step_of_subqueries_and_the_retention() {
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        "groups:\n- name: g\n  interval: 250ms\n  rules:\n  - {alert: Where, expr: vector(1), annotations: {at: '{{ \
+         $externalLabels.region }}'}}\n",
+    );
+    let text = |region: &str, interval: &str, retention: &str| {
+        format!(
+            "global: {{evaluation_interval: {interval}, external_labels: {{region: {region}}}}}\n\
+             storage: {{tsdb: {{retention: {{time: {retention}}}}}}}\nrule_files: ['rules.yml']\n"
+        )
+    };
+    let config = home.write("prometheus.yml", &text("north", "30s", "3d"));
+    let server = Server::prometheus(&home, &config, &[]);
+    let at = |region: &str| {
+        let alert = alerts(&server, "Where").pop()?;
+        (alert["annotations"]["at"] == region).then_some(())
+    };
+    let steps = || server.value("count_over_time(vector(1)[1m:] @ 600)");
+    let retention = || server.api("/api/v1/status/runtimeinfo", &[])["storageRetention"].clone();
+    eventually(20, "the alert has the label", || at("north"));
+    assert_eq!((steps(), retention()), (Some(2.0), "3d".into()));
+    home.write("prometheus.yml", &text("south", "10s", "5d"));
+    server.hang_up();
+    eventually(20, "the alert has the new label", || at("south"));
+    assert_eq!((steps(), retention()), (Some(6.0), "5d".into()));
+}
+
+#[test]
+fn a_group_that_moves_to_another_file_leaves_no_hole_in_its_series() {
+    let home = Home::new();
+    let rules = "groups:\n- name: g\n  interval: 2s\n  rules:\n  - {record: moved, expr: vector(1)}\n";
+    home.write("a.yml", rules);
+    let config = home.write("prometheus.yml", "rule_files: ['?.yml']\n");
+    let server = Server::prometheus(&home, &config, &[]);
+    let evaluated = || groups(&server).first()?["lastEvaluation"].as_str().map(str::to_owned);
+    let first = eventually(20, "the series is there", || {
+        server.value("moved")?;
+        evaluated()
+    });
+    // Right behind an evaluation, so that there is time until the next one.
+    eventually(20, "it is evaluated once more", || {
+        evaluated().filter(|now| *now != first)
+    });
+    home.write("b.yml", rules);
+    home.write("a.yml", "groups: []\n");
+    server.hang_up();
+    let of_new = || {
+        let all = groups(&server);
+        let group = all
+            .first()
+            .filter(|group| group["file"].as_str().is_some_and(|file| file.ends_with("b.yml")))?;
+        group["lastEvaluation"].as_str().map(str::to_owned)
+    };
+    eventually(20, "the group has moved", of_new);
+    // Longer than the server waits to see whether somebody goes on with the series.
+    let mut seen = std::collections::BTreeSet::new();
+    eventually(30, "the group was evaluated some times where it is now", || {
+        assert!(
+            !server.query("moved").is_empty(),
+            "the series has ended although its rule goes on"
+        );
+        seen.extend(of_new());
+        (seen.len() > 4).then_some(())
+    });
+}

@@ -1,6 +1,6 @@
 //! Runs queries.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -27,6 +27,8 @@ use crate::turns::Turns;
 /// Evaluates queries over any storage, a bounded number at once.
 pub struct Engine {
     options: EngineOptions,
+    // As the options say at first.
+    subquery_step_ms: AtomicI64,
     gate: Gate,
     rule_gate: Gate,
     turns: Turns,
@@ -89,6 +91,7 @@ impl Engine {
             running: AtomicUsize::new(0),
             cache: ResultCache::new(options.result_cache_bytes),
             observer: OnceLock::new(),
+            subquery_step_ms: AtomicI64::new(options.default_subquery_step_ms),
             options,
         }
     }
@@ -98,6 +101,11 @@ impl Engine {
     pub fn on_answer(&self, observer: impl Fn(&QueryStats) + Send + Sync + 'static) {
         // A second one is dropped, as said above.
         let _ = self.observer.set(Box::new(observer));
+    }
+
+    /// Sets the step of subqueries that name none, in milliseconds. For a changed configuration.
+    pub fn set_default_subquery_step(&self, step_ms: i64) {
+        self.subquery_step_ms.store(step_ms, Ordering::Relaxed);
     }
 
     /// Its settings.
@@ -167,6 +175,7 @@ impl Engine {
             notes: Annotations::new(query.text),
             source_resolution: query.source_resolution,
             repeats: query.asked_by == Asker::Rule,
+            subquery_step_ms: self.subquery_step_ms.load(Ordering::Relaxed).max(1),
         };
         if self.counts_steps(query) {
             evaluator.budget.count_steps(grid.len());
@@ -222,6 +231,7 @@ impl Engine {
             step_ms: query.step_ms?,
             lookback_ms,
             source_resolution: query.source_resolution,
+            subquery_step_ms: evaluator.subquery_step_ms,
             ahead_ms: look_ahead(query.expr, &evaluator.plan, lookback_ms)?,
         })
     }

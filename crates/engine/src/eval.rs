@@ -28,6 +28,8 @@ pub(crate) struct Evaluator<'q> {
     pub(crate) source_resolution: SourceResolution,
     /// The same is asked again and again, as rules are.
     pub(crate) repeats: bool,
+    /// Of subqueries that name none.
+    pub(crate) subquery_step_ms: i64,
 }
 
 impl<'q> Evaluator<'q> {

@@ -294,7 +294,7 @@ impl<'q> Evaluator<'q> {
     ) -> Result<(Vector, Grid), QueryError> {
         let step = match &subquery.step {
             Some(step) => self.plan.positive_ms(step)?,
-            None => self.options.default_subquery_step_ms.max(1),
+            None => self.subquery_step_ms,
         };
         let first = range.fixed.unwrap_or(grid.start()).saturating_sub(range.offset_ms);
         let last = range.fixed.unwrap_or(grid.end()).saturating_sub(range.offset_ms);

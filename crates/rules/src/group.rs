@@ -492,7 +492,12 @@ fn write(
         let goes_on = std::mem::take(&mut written.is_new);
         if !goes_on {
             // Refused only where something newer is there already: then the series has not ended.
-            let _ = appender.append(written.series, labels, ts, STALE_NAN);
+            let ended = written
+                .series
+                .map_or(Ok(false), |series| appender.append_end(series, ts));
+            if ended == Ok(false) {
+                let _ = appender.append(None, labels, ts, STALE_NAN);
+            }
         }
         goes_on
     });

@@ -16,6 +16,7 @@ mod manager;
 mod metrics;
 mod rehearsal;
 mod restore;
+mod shared;
 mod template;
 
 pub use alerting::{ActiveAlert, AlertState};

@@ -21,6 +21,7 @@ use crate::group::{Group, GroupStatus, ms};
 use crate::history::AlertHistory;
 use crate::metrics::Metrics;
 use crate::restore;
+use crate::shared::Shared;
 
 /// What rules need of the world.
 pub struct Context {
@@ -136,7 +137,7 @@ struct Running {
     source: GroupSource,
     interval_ms: i64,
     offset_ms: i64,
-    group: Arc<Mutex<Group>>,
+    group: Arc<Shared>,
     stop: CancellationToken,
 }
 
@@ -198,9 +199,9 @@ impl RuleManager {
         }
         for removed in old {
             removed.stop.cancel();
-            let mut group = removed.group.lock();
-            group.end(&self.ctx, self.ctx.clock.now_ms());
-            self.ctx.metrics.forget(&group.key());
+            let key = removed.group.lock().key();
+            self.ctx.metrics.forget(&key);
+            self.tasks.spawn(end(self.ctx.clone(), removed, self.stop.clone()));
         }
         running.sort_by(|a, b| (&a.source.file, &a.source.group.name).cmp(&(&b.source.file, &b.source.group.name)));
         info!(groups = running.len(), "rules loaded");
@@ -217,7 +218,7 @@ impl RuleManager {
             .rules
             .with(&[&key])
             .set(source.group.rules.len() as f64);
-        let group = Arc::new(Mutex::new(group));
+        let group = Arc::new(Shared::new(group));
         self.tasks
             .spawn(run(self.ctx.clone(), group.clone(), key, interval_ms, stop.clone()));
         Running {
@@ -246,7 +247,9 @@ impl RuleManager {
     /// All groups, by file and name.
     #[must_use]
     pub fn groups(&self) -> Vec<GroupStatus> {
-        self.running.lock().iter().map(|r| r.group.lock().status()).collect()
+        // Whoever waits for a group holds up no reload.
+        let groups: Vec<Arc<Shared>> = self.running.lock().iter().map(|r| r.group.clone()).collect();
+        groups.iter().map(|group| group.status()).collect()
     }
 
     /// What happened to alerts.
@@ -268,7 +271,23 @@ pub(crate) fn slot_ms(key: &str, interval_ms: i64) -> i64 {
     (labels.fingerprint() % interval_ms.unsigned_abs().max(1)) as i64
 }
 
-async fn run(ctx: Arc<Context>, group: Arc<Mutex<Group>>, key: String, interval_ms: i64, stop: CancellationToken) {
+// Ends the series of a group that was removed, at the moment at which it was, but only after two intervals, as upstream: a
+// group of another name or file that goes on with them has written newer samples by then, and what it writes does not end.
+// A server that stops ends nothing.
+async fn end(ctx: Arc<Context>, removed: Running, stop: CancellationToken) {
+    let at = ctx.clock.now_ms();
+    let wait = Duration::from_millis(removed.interval_ms.saturating_mul(2).unsigned_abs());
+    tokio::select! {
+        () = stop.cancelled() => return,
+        () = tokio::time::sleep(wait) => {}
+    }
+    let ended = tokio::task::spawn_blocking(move || removed.group.lock().end(&ctx, at)).await;
+    if let Err(error) = ended {
+        error!(%error, "ending the series of a removed rule group broke off");
+    }
+}
+
+async fn run(ctx: Arc<Context>, group: Arc<Shared>, key: String, interval_ms: i64, stop: CancellationToken) {
     let slot = slot_ms(&key, interval_ms);
     let aligned = |now: i64| (now - slot).div_euclid(interval_ms) * interval_ms + slot;
     let mut next = aligned(ctx.clock.now_ms()) + interval_ms;
@@ -304,8 +323,8 @@ async fn run(ctx: Arc<Context>, group: Arc<Mutex<Group>>, key: String, interval_
     }
 }
 
-fn evaluate(ctx: &Arc<Context>, group: &Mutex<Group>, key: &str, ts: i64) {
-    let mut group = group.lock();
+fn evaluate(ctx: &Arc<Context>, shared: &Shared, key: &str, ts: i64) {
+    let mut group = shared.lock();
     let samples = group.evaluate(ctx, ts);
     match group.restore_in {
         // By the second evaluation the targets have been scraped again and alerts are active that may be restored.
@@ -324,4 +343,5 @@ fn evaluate(ctx: &Arc<Context>, group: &Mutex<Group>, key: &str, ts: i64) {
     ctx.metrics.last_rules_seconds.with(&[key]).set(group.rules_seconds());
     ctx.metrics.group_seconds.observe(group.last_seconds());
     ctx.metrics.last_evaluation.with(&[key]).set(ts as f64 / 1000.0);
+    shared.evaluated(&group);
 }

@@ -100,6 +100,14 @@ pub struct Tsdb {
     inner: Arc<Inner>,
 }
 
+// How long samples stay, and how much of them; 0 for no limit.
+#[derive(Debug, Clone, Copy)]
+struct Retention {
+    ms: i64,
+    bytes: u64,
+    percent: f64,
+}
+
 struct Inner {
     options: Options,
     clock: Arc<dyn Clock>,
@@ -116,6 +124,8 @@ struct Inner {
     unmergeable: Mutex<BTreeMap<Ulid, i64>>,
     // Folders of blocks that nobody sees any more and that could not be deleted.
     undeleted: Mutex<Vec<PathBuf>>,
+    // As the options say at first.
+    retention: Mutex<Retention>,
     // How many limits of retention each block was looked at for.
     ruled: Mutex<BTreeMap<Ulid, usize>>,
     // The log still has what blocks have by now.
@@ -210,6 +220,11 @@ impl Tsdb {
         let inner = Inner {
             ages: Ages::default(),
             tails: Tails::new(&options, head.log_end().unwrap_or_default(), registry),
+            retention: Mutex::new(Retention {
+                ms: options.retention_ms,
+                bytes: options.retention_bytes,
+                percent: options.retention_percent,
+            }),
             options,
             clock,
             vfs,
@@ -321,17 +336,17 @@ impl Tsdb {
         gauge(
             "retention_limit_bytes",
             "Max number of bytes to be retained in the tsdb blocks, configured 0 means disabled.",
-            |i| i.options.retention_bytes as f64,
+            |i| i.retention.lock().bytes as f64,
         );
         gauge(
             "retention_limit_percentage",
             "Max percentage of total storage space to be retained in the tsdb blocks, configured 0 means disabled.",
-            |i| i.options.retention_percent,
+            |i| i.retention.lock().percent,
         );
         gauge(
             "retention_limit_seconds",
             "How long to retain samples in storage.",
-            |i| i.options.retention_ms as f64 / 1000.0,
+            |i| i.retention.lock().ms as f64 / 1000.0,
         );
         gauge(
             "wal_segment_current",
@@ -474,16 +489,24 @@ impl Tsdb {
         self.inner.blocks.load().iter().map(|block| block_info(block)).collect()
     }
 
-    /// How long samples stay, as the options say: milliseconds and bytes, 0 for no limit.
+    /// How long samples stay: milliseconds and bytes, 0 for no limit.
     #[must_use]
     pub fn retention(&self) -> (i64, u64) {
-        (self.inner.options.retention_ms, self.inner.options.retention_bytes)
+        let retention = *self.inner.retention.lock();
+        (retention.ms, retention.bytes)
+    }
+
+    /// Sets how long samples stay, how many bytes blocks may occupy, and how many percent of the disk; 0 for no limit. For
+    /// a changed configuration; what is past it goes with the next [`Tsdb::maintain`]. How long merged blocks may become
+    /// stays as it was when the database was opened, as upstream.
+    pub fn set_retention(&self, ms: i64, bytes: u64, percent: f64) {
+        *self.inner.retention.lock() = Retention { ms, bytes, percent };
     }
 
     /// The most percent of the disk that blocks may occupy, 0 for no limit.
     #[must_use]
     pub fn retention_percent(&self) -> f64 {
-        self.inner.options.retention_percent
+        self.inner.retention.lock().percent
     }
 
     fn overlapping(&self, selection: &Selection<'_>) -> Vec<Arc<Block>> {

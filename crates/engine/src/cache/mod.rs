@@ -84,6 +84,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) lookback_ms: i64,
     /// Which downsampled tiers may stand for samples; which do depends on the step besides.
     pub(crate) source_resolution: SourceResolution,
+    /// The step of subqueries that name none.
+    pub(crate) subquery_step_ms: i64,
     /// What [`look_ahead`] says.
     pub(crate) ahead_ms: i64,
 }
@@ -165,6 +167,7 @@ impl ResultCache {
             phase_ms: ask.grid.start().rem_euclid(ask.step_ms.max(1)),
             lookback_ms: ask.lookback_ms,
             source_resolution: ask.source_resolution,
+            subquery_step_ms: ask.subquery_step_ms,
         };
         let entry = self.shelf.get(&key);
         let since = entry.as_ref().map(|entry| entry.version.clone()).unwrap_or_default();

@@ -19,6 +19,7 @@ pub(crate) struct Key {
     pub(crate) phase_ms: i64,
     pub(crate) lookback_ms: i64,
     pub(crate) source_resolution: SourceResolution,
+    pub(crate) subquery_step_ms: i64,
 }
 
 impl Key {

@@ -59,6 +59,7 @@ fn ask(text: &str, start: i64, end: i64) -> Ask<'_> {
         step_ms: 10_000,
         lookback_ms: 300_000,
         source_resolution: SourceResolution::Auto,
+        subquery_step_ms: 60_000,
         ahead_ms: 0,
     }
 }

@@ -313,3 +313,24 @@ fn an_alert_fires_on_after_a_restart_as_keep_firing_for_says() {
         }
     }
 }
+
+#[test]
+fn who_asks_for_a_slow_group_is_told_how_it_was_and_waits_for_no_evaluation() {
+    let bench = Bench::new();
+    let shared = Arc::new(crate::shared::Shared::new(Bench::group(
+        "[{record: r, expr: vector(1)}]",
+    )));
+    let mut group = shared.lock();
+    group.evaluate(&bench.ctx, 1000);
+    group.last_seconds = 5.0;
+    shared.evaluated(&group);
+    // As during the next evaluation: another thread asks meanwhile.
+    group.last_evaluation = Some(2000);
+    let (sender, told) = std::sync::mpsc::channel();
+    let asked = shared.clone();
+    std::thread::spawn(move || sender.send(asked.status().last_evaluation));
+    let told = told.recv_timeout(std::time::Duration::from_secs(60));
+    assert_eq!(told, Ok(Some(1000)), "it waits, or tells of what is not over");
+    drop(group);
+    assert_eq!(shared.status().last_evaluation, Some(2000));
+}

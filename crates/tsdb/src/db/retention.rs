@@ -85,15 +85,16 @@ impl Inner {
     /// The most bytes that blocks may occupy; 0 for no limit. A part of the disk, if asked for, counts instead of the
     /// number of bytes, as in Prometheus.
     fn retention_bytes(&self) -> u64 {
-        if self.options.retention_percent <= 0.0 {
-            return self.options.retention_bytes;
+        let retention = *self.retention.lock();
+        if retention.percent <= 0.0 {
+            return retention.bytes;
         }
         match self.vfs.capacity(&self.options.dir) {
-            Ok(capacity) if capacity > 0 => (capacity as f64 * (self.options.retention_percent / 100.0)) as u64,
-            Ok(_) => self.options.retention_bytes,
+            Ok(capacity) if capacity > 0 => (capacity as f64 * (retention.percent / 100.0)) as u64,
+            Ok(_) => retention.bytes,
             Err(error) => {
                 warn!(%error, "the size of the disk is not known; blocks are not limited to a part of it");
-                self.options.retention_bytes
+                retention.bytes
             }
         }
     }
@@ -111,7 +112,7 @@ impl Inner {
             .min(newest_block.saturating_add(self.options.block_ms.saturating_mul(2)));
         let raw = Limits {
             rules: &self.options.retention_rules,
-            base_ms: self.options.retention_ms,
+            base_ms: self.retention.lock().ms,
             shorter_than_ms: None,
         };
         let age = |block: &Arc<Block>| newest.saturating_sub(block.meta().max_time);

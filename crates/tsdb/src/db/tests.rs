@@ -275,6 +275,24 @@ fn blocks_past_the_retention_are_deleted() {
 }
 
 #[test]
+fn a_retention_that_changes_while_the_database_is_open_counts_from_then_on() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open_with(&dir, Arc::new(RealFs), |o| o.retention_ms = 0).unwrap();
+    for quarter in 0..(10 * 4) {
+        write(&tsdb, &name("a"), quarter * 15 * MINUTE, 1.0).unwrap();
+    }
+    tsdb.maintain();
+    assert_eq!(tsdb.blocks().first().map(|block| block.mint), Some(0));
+    tsdb.set_retention(3 * HOUR, 1 << 40, 0.0);
+    assert_eq!(tsdb.retention(), (3 * HOUR, 1 << 40));
+    tsdb.maintain();
+    assert_eq!(tsdb.blocks().iter().map(|b| b.mint).collect::<Vec<_>>(), [6 * HOUR]);
+    // What is configured to be without a limit is from then on, too.
+    tsdb.set_retention(0, 0, 0.0);
+    assert_eq!(tsdb.retention(), (0, 0));
+}
+
+#[test]
 fn samples_out_of_order_are_refused_and_equal_ones_accepted() {
     let dir = TempDir::new().unwrap();
     let tsdb = open(&dir);
