@@ -7,7 +7,7 @@ import { TimePicker } from '../time/TimePicker';
 import { KeyboardIcon, MoonIcon, RefreshIcon, SearchIcon, SunIcon } from '../ui/icons';
 import { ConnectionBanner } from './ConnectionBanner';
 import { listenForKeys, type Shortcut } from './keys';
-import { PLACES, placeOf } from './places';
+import { PLACES, placeOf, titleOf } from './places';
 import { SearchDialog } from './SearchDialog';
 import { ShortcutsDialog } from './ShortcutsDialog';
 import { theme, toggleTheme } from './theme';
@@ -74,10 +74,11 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const { open, show, closed } = useDialogs();
   const place = placeOf(path);
   const title = place?.word ?? 'Not found';
+  const windowTitle = titleOf(path);
 
   useEffect(() => {
-    document.title = `${title} · Cupola`;
-  }, [title]);
+    document.title = `${windowTitle} · Cupola`;
+  }, [windowTitle]);
 
   const shortcuts = useMemo<Shortcut[]>(
     () => [

@@ -51,6 +51,17 @@ export function alertmanagerPlaceOf(path: string): Place | undefined {
   return ALERTMANAGER.find((place) => place.path === `/alertmanager/${second}`);
 }
 
+/** What the tab of `place` says beside Prometheus, whose alerts are others. */
+export function tabWord(place: Place): string {
+  return place === ALERTMANAGER[0] ? 'Alertmanager' : place.word;
+}
+
+/** What the window is called while `path` (without the base) is shown: the tab's word where the page is one of several. */
+export function titleOf(path: string): string {
+  const tab = IS_ALERTMANAGER ? undefined : alertmanagerPlaceOf(path);
+  return tab ? tabWord(tab) : (placeOf(path)?.word ?? 'Not found');
+}
+
 /** The place that `path` (without the base) belongs to; undefined for a page that does not exist. */
 export function placeOf(path: string): Place | undefined {
   if (path === '/') return PLACES[0];

@@ -14,16 +14,22 @@ export function changeUrl(change: Record<string, string | null>, how: 'push' | '
   else history.replaceState(history.state, '', next);
 }
 
-/** Whether `id` is in the list that a parameter of the page's address holds, and how that changes. */
-export function useListed(name: string, id: string): [boolean, () => void] {
+/** The list that a parameter of the page's address holds; the function puts an id into it, or takes it out again. */
+export function useList(name: string): [ReadonlySet<string>, (id: string) => void] {
   const [text, set] = useParam<string>(name, '');
   const all = new Set(text.split(',').filter(Boolean));
-  const change = (): void => {
-    if (all.has(id)) all.delete(id);
-    else all.add(id);
-    set([...all].join(','));
+  const toggle = (id: string): void => {
+    const next = new Set(all);
+    if (!next.delete(id)) next.add(id);
+    set([...next].join(','));
   };
-  return [all.has(id), change];
+  return [all, toggle];
+}
+
+/** Whether `id` is in such a list, and how that changes. */
+export function useListed(name: string, id: string): [boolean, () => void] {
+  const [all, toggle] = useList(name);
+  return [all.has(id), () => toggle(id)];
 }
 
 /** A short name for a text, to stand in the page's address. */

@@ -48,7 +48,16 @@ export function alertState(alert: { labels: Labels; state?: string }): State {
   return isHeartbeat(alert.labels) ? 'ok' : severityState(alert.labels.severity);
 }
 
-const WORST: readonly State[] = ['critical', 'warning', 'info', 'pending', 'unknown', 'silenced', 'ok'];
+const WORST: readonly State[] = [
+  'critical',
+  'warning',
+  'info',
+  'pending',
+  'unknown',
+  'silenced',
+  'off',
+  'ok',
+];
 
 /** Worst first; smaller is worse. */
 export function badness(state: State): number {

@@ -1,8 +1,17 @@
-import { CriticalIcon, InfoIcon, OkIcon, PauseIcon, PendingIcon, UnknownIcon, WarningIcon } from './icons';
+import {
+  CriticalIcon,
+  InfoIcon,
+  OffIcon,
+  OkIcon,
+  PauseIcon,
+  PendingIcon,
+  UnknownIcon,
+  WarningIcon,
+} from './icons';
 import css from './parts.module.css';
 
 /** What state a thing is in. Each has a colour, an icon and a word; never a colour alone. */
-export type State = 'critical' | 'warning' | 'info' | 'ok' | 'unknown' | 'silenced' | 'pending';
+export type State = 'critical' | 'warning' | 'info' | 'ok' | 'unknown' | 'silenced' | 'pending' | 'off';
 
 const MARKS = {
   critical: { Icon: CriticalIcon, word: 'critical' },
@@ -12,6 +21,7 @@ const MARKS = {
   unknown: { Icon: UnknownIcon, word: 'unknown' },
   silenced: { Icon: PauseIcon, word: 'silenced' },
   pending: { Icon: PendingIcon, word: 'pending' },
+  off: { Icon: OffIcon, word: 'off' },
 } as const;
 
 export function StateMark({ state, word, size = 14 }: { state: State; word?: string; size?: number }) {

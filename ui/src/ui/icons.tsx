@@ -153,6 +153,8 @@ export const UnknownIcon = drawn(
     <path d="M8 13.4h.01" stroke-width="2.2" />
   </>,
 );
+/** Neither well nor ill: over, or not in use. */
+export const OffIcon = drawn(<path d="M3 8h10" stroke-width="2" />);
 export const PauseIcon = drawn(<path d="M3.6 2.4h3v11.2h-3zM9.4 2.4h3v11.2h-3z" />, true);
 /** Pending: an hourglass outline. */
 export const PendingIcon = drawn(

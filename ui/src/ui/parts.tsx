@@ -116,6 +116,27 @@ export function SkeletonRows({ rows = 5 }: { rows?: number }) {
   );
 }
 
+/** What stands on a page in the place of an answer: why there is none, or, the first time, that it is on its way. */
+export function Waiting({
+  data,
+  error,
+  what,
+  rows,
+}: {
+  data: unknown;
+  error: Error | undefined;
+  what: string;
+  rows?: number;
+}) {
+  if (error) return <ErrorNote what={what} error={error} />;
+  if (data !== undefined) return null;
+  return (
+    <div class={css.sheet}>
+      <SkeletonRows rows={rows} />
+    </div>
+  );
+}
+
 export function Progress({ on }: { on: boolean }) {
   return on ? <div class={css.progress} aria-hidden="true" /> : null;
 }

@@ -10,6 +10,7 @@ export function parseTime(text: string | null | undefined): number | null {
 }
 
 const STEPS: readonly [name: string, seconds: number][] = [
+  ['y', 31_536_000],
   ['d', 86400],
   ['h', 3600],
   ['min', 60],

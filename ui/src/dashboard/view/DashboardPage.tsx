@@ -1,10 +1,12 @@
 import { useLayoutEffect, useMemo } from 'preact/hooks';
-import { useSearch } from 'wouter-preact';
+import { Link, useSearch } from 'wouter-preact';
 import { getJson } from '../../api/client';
 import { useData } from '../../api/useData';
 import { bootstrap } from '../../app/bootstrap';
 import { parseDuration, range, resolveRange, setDefaults } from '../../time/range';
 import { ErrorNote, SkeletonRows } from '../../ui/parts';
+import parts from '../../ui/parts.module.css';
+import pages from '../../pages/pages.module.css';
 import { loadDashboard } from '../model/load';
 import type { Dashboard } from '../model/types';
 import { safeHref } from '../panels/markdown';
@@ -101,6 +103,17 @@ export function DashboardPage({ uid }: { uid: string }) {
   const { data, error } = useData(`dashboard ${uid}`, async (signal) =>
     loadDashboard(await getJson<unknown>(`api/dashboards/uid/${encodeURIComponent(uid)}`, {}, signal)),
   );
-  if (error && !data) return <ErrorNote what={`The dashboard "${uid}" cannot be shown.`} error={error} />;
+  if (error && !data) {
+    return (
+      <>
+        <ErrorNote what={`The dashboard "${uid}" cannot be shown.`} error={error} />
+        <p class={pages.ways}>
+          <Link href="/dashboards" class={parts.button}>
+            All dashboards
+          </Link>
+        </p>
+      </>
+    );
+  }
   return data ? <Board dashboard={data} /> : <SkeletonRows rows={6} />;
 }

@@ -6,7 +6,9 @@ import { RelativeTime } from '../../ui/RelativeTime';
 import { parseTime } from '../../ui/words';
 import { acknowledge, unacknowledge, type Acknowledgement, type ManagedAlert } from './api';
 import css from './am.module.css';
+import { Field } from './Field';
 import { ownName, rememberName } from './remembered';
+import list from '../list.module.css';
 
 /** Who looks after an alert. */
 export function AckLine({ ack, onDone }: { ack: Acknowledgement; onDone: () => void }) {
@@ -25,7 +27,7 @@ export function AckLine({ ack, onDone }: { ack: Acknowledgement; onDone: () => v
       <PersonIcon size={14} />
       <span>
         <b>{ack.by}</b> looks after it{ack.note && <>: {ack.note}</>}
-        <span class={css.dim}>
+        <span class={list.dim}>
           {at !== null && (
             <>
               {' · '}
@@ -83,32 +85,26 @@ export function AckForm({
   };
   return (
     <form class={css.ackForm} onSubmit={send} data-test="ack-form">
-      <label>
-        <span>Your name</span>
-        <input
-          type="text"
-          class={parts.field}
-          required
-          maxLength={200}
-          autocomplete="name"
-          value={by}
-          ref={(input) => {
-            if (input && by === '' && document.activeElement === document.body) input.focus();
-          }}
-          onInput={(event) => setBy(event.currentTarget.value)}
-        />
-      </label>
-      <label class={css.wide}>
-        <span>Note</span>
-        <input
-          type="text"
-          class={parts.field}
-          maxLength={1000}
-          placeholder="What you do about it"
-          value={note}
-          onInput={(event) => setNote(event.currentTarget.value)}
-        />
-      </label>
+      <Field
+        word="Your name"
+        required
+        maxLength={200}
+        autocomplete="name"
+        value={by}
+        inputRef={(input) => {
+          if (input && by === '' && document.activeElement === document.body) input.focus();
+        }}
+        onValue={setBy}
+      />
+      <Field
+        word="Note"
+        wide
+        maxLength={1000}
+        placeholder="What you do about it"
+        spellcheck
+        value={note}
+        onValue={setNote}
+      />
       <label>
         <span>Until</span>
         <select

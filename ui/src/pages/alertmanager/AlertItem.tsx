@@ -7,11 +7,13 @@ import { Age, RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { parseTime } from '../../ui/words';
 import { isHeartbeat, summaryOf } from '../alertWords';
+import { Annotations, Fact, Facts, isUrl } from '../Facts';
 import { AckForm, AckLine } from './Acknowledge';
 import type { ManagedAlert, Silence } from './api';
 import css from './am.module.css';
 import { quietWord, stateOf, type AlertLine } from './grouping';
 import { alertsPage, silencePage, whyPage } from './hash';
+import list from '../list.module.css';
 
 export interface Known {
   silences: readonly Silence[];
@@ -48,16 +50,16 @@ export function AlertItem({
       <div class={css.line}>
         <button
           type="button"
-          class={css.toggle}
+          class={`${list.row} ${css.toggle}`}
           data-toggle
           aria-expanded={open}
           aria-controls={id}
           onClick={onToggle}
         >
-          <ChevronIcon class={open ? css.chevronOpen : css.chevron} />
+          <ChevronIcon class={open ? list.chevronOpen : list.chevron} />
           <StateMark state={stateOf(alert)} word={quiet ?? (heartbeat ? 'as it should' : undefined)} />
-          <span class={css.what}>
-            <span class={css.summary}>
+          <span class={list.what}>
+            <span class={list.summary}>
               {showName && <b>{name} </b>}
               {summaryOf(alert.annotations, showName ? '' : name)}
             </span>
@@ -104,7 +106,7 @@ export function AlertItem({
         />
       )}
       {open && (
-        <div id={id} class={css.details}>
+        <div id={id} class={list.details}>
           <Details alert={alert} known={known} />
         </div>
       )}
@@ -112,89 +114,48 @@ export function AlertItem({
   );
 }
 
-const URL_TEXT = /^https?:\/\/\S+$/;
-
 function Details({ alert, known }: { alert: ManagedAlert; known: Known }) {
-  const annotations = Object.entries(alert.annotations)
-    .filter(([name]) => name !== 'summary')
-    .sort(([a], [b]) => Number(b === 'description') - Number(a === 'description') || (a < b ? -1 : 1));
   const since = parseTime(alert.startsAt);
   const { silencedBy, inhibitedBy, mutedBy = [] } = alert.status;
   return (
-    <dl class={css.facts}>
-      {annotations.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name.replace(/_/g, ' ')}</dt>
-          <dd>
-            {URL_TEXT.test(value) ? (
-              <a href={value} target="_blank" rel="noopener noreferrer">
-                {value}
-              </a>
-            ) : (
-              value
-            )}
-          </dd>
-        </div>
-      ))}
-      <div>
-        <dt>labels</dt>
-        <dd>
-          <LabelChips labels={alert.labels} onPick={known.onPick} />
-        </dd>
-      </div>
+    <Facts>
+      <Annotations annotations={alert.annotations} />
+      <Fact name="labels">
+        <LabelChips labels={alert.labels} onPick={known.onPick} />
+      </Fact>
       {since !== null && (
-        <div>
-          <dt>fires since</dt>
-          <dd>
-            <RelativeTime at={since} />
-          </dd>
-        </div>
+        <Fact name="fires since">
+          <RelativeTime at={since} />
+        </Fact>
       )}
-      <div>
-        <dt>goes to</dt>
-        <dd>{alert.receivers.map((one) => one.name).join(', ') || 'nobody'}</dd>
-      </div>
+      <Fact name="goes to">{alert.receivers.map((one) => one.name).join(', ') || 'nobody'}</Fact>
       {silencedBy.map((id) => (
-        <div key={id}>
-          <dt>silenced by</dt>
-          <dd>
-            <SilencedBy silence={known.silences.find((one) => one.id === id)} id={id} />
-          </dd>
-        </div>
+        <Fact key={id} name="silenced by">
+          <SilencedBy silence={known.silences.find((one) => one.id === id)} id={id} />
+        </Fact>
       ))}
       {inhibitedBy.map((print) => {
         const source = known.alerts.find((one) => one.fingerprint === print);
         return (
-          <div key={print}>
-            <dt>inhibited by</dt>
-            <dd>
-              {source ? (
-                <Link href={alertsPage(source.labels)}>{source.labels.alertname ?? print}</Link>
-              ) : (
-                <code>{print}</code>
-              )}
-              {source && <LabelChips labels={source.labels} without={['alertname']} />}
-            </dd>
-          </div>
+          <Fact key={print} name="inhibited by">
+            {source ? (
+              <Link href={alertsPage(source.labels)}>{source.labels.alertname ?? print}</Link>
+            ) : (
+              <code>{print}</code>
+            )}
+            {source && <LabelChips labels={source.labels} without={['alertname']} />}
+          </Fact>
         );
       })}
-      {mutedBy.length > 0 && (
-        <div>
-          <dt>muted by</dt>
-          <dd>time interval {mutedBy.join(', ')}</dd>
-        </div>
+      {mutedBy.length > 0 && <Fact name="muted by">time interval {mutedBy.join(', ')}</Fact>}
+      {alert.generatorURL && isUrl(alert.generatorURL) && (
+        <Fact name="source">
+          <a href={alert.generatorURL} rel="noopener noreferrer">
+            Open the expression
+          </a>
+        </Fact>
       )}
-      {alert.generatorURL && URL_TEXT.test(alert.generatorURL) && (
-        <div>
-          <dt>source</dt>
-          <dd>
-            <a href={alert.generatorURL} rel="noopener noreferrer">
-              Open the expression
-            </a>
-          </dd>
-        </div>
-      )}
-    </dl>
+    </Facts>
   );
 }
 
@@ -204,7 +165,7 @@ function SilencedBy({ silence, id }: { silence: Silence | undefined; id: string 
     <>
       <Link href={`/alertmanager/silences/${id}`}>{silence?.comment || id}</Link>
       {silence && (
-        <span class={css.dim}>
+        <span class={list.dim}>
           {' '}
           by {silence.createdBy || 'nobody named'}
           {ends !== null && (

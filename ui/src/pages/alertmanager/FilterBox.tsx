@@ -3,7 +3,7 @@ import { parseFilter } from '../../ui/filter';
 import parts from '../../ui/parts.module.css';
 import pages from '../pages.module.css';
 import { parseMatchers, writeMatcher } from './matchers';
-import css from './am.module.css';
+import list from '../list.module.css';
 
 export interface Asked {
   /** For the server, which knows Go's regular expressions. */
@@ -56,7 +56,7 @@ export function FilterBox({
         />
         {children}
       </div>
-      {error && <p class={css.filterError}>{error}</p>}
+      {error && <p class={list.filterError}>{error}</p>}
     </>
   );
 }

@@ -1,22 +1,25 @@
 import { Link } from 'wouter-preact';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
-import { shortId, useParam } from '../../app/url';
+import { shortId, useList, useParam } from '../../app/url';
 import { withMatcher } from '../../ui/filter';
 import { ChevronIcon } from '../../ui/icons';
-import { EmptyState, ErrorNote, LabelChips, Segments, SkeletonRows } from '../../ui/parts';
+import { EmptyState, LabelChips, Segments, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { walkRows } from '../../ui/walk';
 import { clockTime, count, exactTime, parseTime } from '../../ui/words';
 import { commonLabels } from '../alertWords';
+import { joined, type Told } from '../attempts';
+import { Fact, Facts } from '../Facts';
 import { fetchMessages, fetchReceivers, type Outcome, type ToldMessage } from './api';
 import css from './am.module.css';
-import { joined, type Told } from './attempts';
+import { ReceiverPick } from './Field';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import { whyPage } from './hash';
 import { Tabs } from './Tabs';
+import list from '../list.module.css';
 
 const PAGE = 100;
 const MOST = 2_000;
@@ -28,7 +31,7 @@ export function NotificationsPage() {
   const [filterText, setFilterText] = useParam<string>('filter', '');
   const [receiver, setReceiver] = useParam<string>('receiver', '');
   const [outcome, setOutcome] = useParam<Outcome | 'all'>('outcome', 'all');
-  const [open, setOpen] = useParam<string>('open', '');
+  const [opened, toggle] = useList('open');
   const [most, setMost] = useParam<string>('most', String(PAGE));
   const limit = Math.min(MOST, Math.max(1, Number(most) || PAGE));
   const asked = readFilter(filterText);
@@ -38,12 +41,6 @@ export function NotificationsPage() {
     beat,
   );
   const receivers = useData('receivers', fetchReceivers);
-  const opened = new Set(open.split(',').filter(Boolean));
-  const toggle = (id: string): void => {
-    if (opened.has(id)) opened.delete(id);
-    else opened.add(id);
-    setOpen([...opened].join(','));
-  };
   const shown = (data ?? []).filter((one) =>
     hasWords(
       asked.words,
@@ -57,7 +54,7 @@ export function NotificationsPage() {
   const pick = (name: string, value: string): void => setFilterText(withMatcher(filterText, name, value));
   const isNarrowed = filterText !== '' || receiver !== '' || outcome !== 'all';
   return (
-    <div class={css.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
+    <div class={list.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
       <Tabs />
       <FilterBox
         label="Filter messages"
@@ -77,30 +74,13 @@ export function NotificationsPage() {
             { value: 'failed', word: 'Failed' },
           ]}
         />
-        <label class={css.pick}>
-          <span>Receiver</span>
-          <select
-            class={parts.field}
-            value={receiver}
-            onChange={(event) => setReceiver(event.currentTarget.value)}
-          >
-            <option value="">all</option>
-            {[...new Set([...(receivers.data ?? []).map((one) => one.name), receiver])]
-              .filter(Boolean)
-              .map((name) => (
-                <option key={name} value={name}>
-                  {name}
-                </option>
-              ))}
-          </select>
-        </label>
+        <ReceiverPick
+          names={(receivers.data ?? []).map((one) => one.name)}
+          value={receiver}
+          onChange={setReceiver}
+        />
       </FilterBox>
-      {error && <ErrorNote what="The messages could not be asked for." error={error} />}
-      {!data && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={5} />
-        </div>
-      )}
+      <Waiting data={data} error={error} what="The messages could not be asked for." rows={5} />
       {data && shown.length === 0 && (
         <div class={parts.sheet}>
           <EmptyState title={isNarrowed ? 'No message matches' : 'Nothing has been sent'}>
@@ -160,7 +140,7 @@ function MessageRow({
   onPick,
 }: {
   id: string;
-  told: Told;
+  told: Told<ToldMessage>;
   open: boolean;
   onToggle: () => void;
   onPick: (name: string, value: string) => void;
@@ -176,18 +156,18 @@ function MessageRow({
     <article class={css.message} data-test="message" data-outcome={message.outcome}>
       <button
         type="button"
-        class={css.messageLine}
+        class={`${list.row} ${css.toggle}`}
         data-toggle
         aria-expanded={open}
         aria-controls={id}
         onClick={onToggle}
       >
-        <ChevronIcon class={open ? css.chevronOpen : css.chevron} />
+        <ChevronIcon class={open ? list.chevronOpen : list.chevron} />
         <StateMark state={MARKS[message.outcome]} word={message.outcome} />
-        <span class={css.what}>
-          <span class={css.summary}>
+        <span class={list.what}>
+          <span class={list.summary}>
             <b>{common.alertname ?? 'several alerts'}</b> {counts.join(', ')}
-            <span class={css.dim}>
+            <span class={list.dim}>
               {' '}
               to {message.receiver} by {message.integration}
             </span>
@@ -196,59 +176,45 @@ function MessageRow({
         </span>
         <span class={css.when}>
           {at !== null && <RelativeTime at={at} />}
-          <span class={css.dim}>
+          <span class={`${list.dim} ${css.reason}`}>
             {message.reason}
             {message.attempts > 1 && `, attempt ${message.attempts}`}
           </span>
         </span>
       </button>
       {open && (
-        <div id={id} class={css.details}>
-          <dl class={css.facts}>
-            {at !== null && (
-              <div>
-                <dt>at</dt>
-                <dd>{exactTime(at)}</dd>
-              </div>
-            )}
-            <div>
-              <dt>group</dt>
-              <dd>
-                <code>{message.groupKey}</code>
-              </dd>
-            </div>
-            <div>
-              <dt>{message.attempts === 1 ? 'attempt' : 'attempts'}</dt>
-              <dd>
-                <ol class={css.attempts}>
-                  {[...told.attempts].reverse().map((one) => (
-                    <li key={one.attempts}>
-                      <time>{clockTime(Date.parse(one.at))}</time>
-                      <span class={one.error ? css.failure : undefined}>
-                        {[one.answer, one.error].filter(Boolean).join(' · ') || 'taken'}
-                      </span>
-                    </li>
-                  ))}
-                </ol>
-              </dd>
-            </div>
-            <div>
-              <dt>{message.alerts.length === 1 ? 'alert' : 'alerts'}</dt>
-              <dd class={css.told}>
-                {message.alerts.map((alert) => (
-                  <span key={alert.fingerprint}>
-                    <LabelChips labels={alert.labels} onPick={onPick} />
-                    <Link href={whyPage(alert.labels)}>Why?</Link>
-                  </span>
+        <div id={id} class={list.details}>
+          <Facts>
+            {at !== null && <Fact name="at">{exactTime(at)}</Fact>}
+            <Fact name="group">
+              <code>{message.groupKey}</code>
+            </Fact>
+            <Fact name={message.attempts === 1 ? 'attempt' : 'attempts'}>
+              <ol class={css.attempts}>
+                {[...told.attempts].reverse().map((one) => (
+                  <li key={one.attempts}>
+                    <time>{clockTime(Date.parse(one.at))}</time>
+                    <span class={one.error ? css.failure : undefined}>
+                      {[one.answer, one.error].filter(Boolean).join(' · ') || 'taken'}
+                    </span>
+                  </li>
                 ))}
-                {message.firing + message.resolved > message.alerts.length && (
-                  <span class={css.dim}>
-                    and {count(message.firing + message.resolved - message.alerts.length, 'other')}
-                  </span>
-                )}
-              </dd>
-            </div>
-          </dl>
+              </ol>
+            </Fact>
+            <Fact name={message.alerts.length === 1 ? 'alert' : 'alerts'} class={css.told}>
+              {message.alerts.map((alert) => (
+                <span key={alert.fingerprint}>
+                  <LabelChips labels={alert.labels} onPick={onPick} />
+                  <Link href={whyPage(alert.labels)}>Why?</Link>
+                </span>
+              ))}
+              {message.firing + message.resolved > message.alerts.length && (
+                <span class={list.dim}>
+                  and {count(message.firing + message.resolved - message.alerts.length, 'other')}
+                </span>
+              )}
+            </Fact>
+          </Facts>
         </div>
       )}
     </article>

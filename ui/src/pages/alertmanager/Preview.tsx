@@ -10,6 +10,7 @@ import { fetchPreview, type Preview } from './api';
 import css from './am.module.css';
 import { quietWord, stateOf } from './grouping';
 import { toApi, writeMatchers, type Matcher } from './matchers';
+import list from '../list.module.css';
 
 const PAUSE_MS = 250;
 
@@ -63,7 +64,7 @@ function Seen({ seen }: { seen: Preview }) {
           ))}
         </ul>
       )}
-      <p class={css.dim}>
+      <p class={list.dim}>
         {seen.firedLately === 0
           ? 'None of this kind began within the last day.'
           : `${count(seen.firedLately, 'alert')} of this kind began within the last day.`}
@@ -80,7 +81,7 @@ function Seen({ seen }: { seen: Preview }) {
             </li>
           );
         })}
-        {seen.muted > 30 && <li class={css.dim}>and {count(seen.muted - 30, 'other')}</li>}
+        {seen.muted > 30 && <li class={list.dim}>and {count(seen.muted - 30, 'other')}</li>}
       </ul>
     </>
   );

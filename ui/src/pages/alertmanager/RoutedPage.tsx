@@ -1,10 +1,10 @@
 import { Link } from 'wouter-preact';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
-import { shortId, useParam } from '../../app/url';
+import { shortId, useList, useParam } from '../../app/url';
 import { withMatcher } from '../../ui/filter';
 import { OkIcon, PauseIcon, PersonIcon } from '../../ui/icons';
-import { EmptyState, ErrorNote, LabelChips, Segments, SkeletonRows } from '../../ui/parts';
+import { EmptyState, LabelChips, Segments, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { walkRows } from '../../ui/walk';
 import { count } from '../../ui/words';
@@ -12,6 +12,7 @@ import { isHeartbeat } from '../alertWords';
 import { AckForm } from './Acknowledge';
 import { AlertItem, type Known } from './AlertItem';
 import { fetchAcknowledgements, fetchGroups, fetchReceivers, fetchSilences } from './api';
+import { ReceiverPick } from './Field';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import {
   alertSections,
@@ -25,6 +26,7 @@ import {
 import { silencePage } from './hash';
 import css from './am.module.css';
 import { Tabs } from './Tabs';
+import list from '../list.module.css';
 
 /** So many alerts are drawn at first: all of a storm would take the browser seconds. */
 const FIRST = 200;
@@ -37,7 +39,7 @@ export function RoutedPage() {
   const [which, setWhich] = useParam<Which>('state', 'all');
   const [receiver, setReceiver] = useParam<string>('receiver', '');
   const [group, setGroup] = useParam<string>('group', '');
-  const [open, setOpen] = useParam<string>('open', '');
+  const [opened, toggle] = useList('open');
   const [most, setMost] = useParam<string>('most', String(FIRST));
   const asked = readFilter(filterText);
   const key = JSON.stringify([asked.matchers, receiver]);
@@ -47,12 +49,6 @@ export function RoutedPage() {
   const receivers = useData('receivers', fetchReceivers);
 
   const data = groups.data;
-  const opened = new Set(open.split(',').filter(Boolean));
-  const toggle = (id: string): void => {
-    if (opened.has(id)) opened.delete(id);
-    else opened.add(id);
-    setOpen([...opened].join(','));
-  };
   const pick = (name: string, value: string): void => setFilterText(withMatcher(filterText, name, value));
   const all = data ? distinct(data) : [];
   const counts = countAlerts(all);
@@ -73,7 +69,7 @@ export function RoutedPage() {
   const [sections, rest] = firstLines(every, Math.max(1, Number(most) || FIRST));
 
   return (
-    <div class={css.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
+    <div class={list.page} onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-toggle]')}>
       <Tabs />
       <FilterBox
         label="Filter alerts"
@@ -92,23 +88,11 @@ export function RoutedPage() {
             { value: 'suppressed', word: 'Suppressed', count: data ? counts.suppressed : undefined },
           ]}
         />
-        <label class={css.pick}>
-          <span>Receiver</span>
-          <select
-            class={parts.field}
-            value={receiver}
-            onChange={(event) => setReceiver(event.currentTarget.value)}
-          >
-            <option value="">all</option>
-            {[...new Set([...(receivers.data ?? []).map((one) => one.name), receiver])]
-              .filter(Boolean)
-              .map((name) => (
-                <option key={name} value={name}>
-                  {name}
-                </option>
-              ))}
-          </select>
-        </label>
+        <ReceiverPick
+          names={(receivers.data ?? []).map((one) => one.name)}
+          value={receiver}
+          onChange={setReceiver}
+        />
         <label class={css.pick}>
           <span>Group by</span>
           <input
@@ -127,12 +111,7 @@ export function RoutedPage() {
           </datalist>
         </label>
       </FilterBox>
-      {groups.error && <ErrorNote what="The alerts could not be asked for." error={groups.error} />}
-      {!data && !groups.error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={4} />
-        </div>
-      )}
+      <Waiting data={data} error={groups.error} what="The alerts could not be asked for." rows={4} />
       {data && sections.length === 0 && (
         <div class={parts.sheet}>
           {counts.all > 0 || filterText !== '' || receiver !== '' ? (
@@ -158,7 +137,7 @@ export function RoutedPage() {
         </div>
       )}
       {sections.map((section) => (
-        <section key={section.key} class={css.section} data-test="group">
+        <section key={section.key} class={list.section} data-test="group">
           <SectionHead section={section} onPick={pick} reload={known.reload} />
           <div class={parts.sheet}>
             {section.lines.map((line) => (
@@ -206,13 +185,13 @@ function SectionHead({
   const labels = Object.keys(section.labels).length > 0 ? section.labels : section.common;
   return (
     <>
-      <header class={css.sectionHead}>
+      <header class={list.sectionHead}>
         <h2>
           {alertname ?? (Object.values(rest).join(', ') || 'All alerts')}
           {section.size > 1 && <small>{count(section.size, 'alert')}</small>}
         </h2>
         <LabelChips labels={{ ...rest, ...section.common }} onPick={onPick} />
-        <span class={css.routed}>
+        <span class={list.routed}>
           to {section.receivers.join(', ')}
           {section.size > 1 && open.length > 0 && (
             <button

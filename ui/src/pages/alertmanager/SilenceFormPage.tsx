@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { useLocation } from 'wouter-preact';
 import { useData } from '../../api/useData';
 import { changeUrl, useParam } from '../../app/url';
-import { ErrorNote, Segments, SkeletonRows } from '../../ui/parts';
+import { ErrorNote, Segments, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import pages from '../pages.module.css';
 import {
@@ -15,12 +15,14 @@ import {
   type Silence,
 } from './api';
 import css from './am.module.css';
+import { Field } from './Field';
 import { MatcherRows } from './MatcherRows';
 import { fromApi, parseMatchers, toApi, writeMatchers, type Matcher } from './matchers';
 import { PreviewPanel, usePreview } from './Preview';
 import { ownComments, ownName, rememberComment, rememberName } from './remembered';
 import { Tabs } from './Tabs';
 import { DAYS, fromLocalInput, localInput, shortDay } from './times';
+import list from '../list.module.css';
 
 const HOUR = 3_600_000;
 const PRESETS: readonly { word: string; ms: number }[] = [
@@ -47,13 +49,10 @@ export function SilenceFormPage({ id, recurring }: { id?: string; recurring?: st
     weekly: recurring ? ((await fetchRecurring(signal)).find((one) => one.id === recurring) ?? null) : null,
   }));
   return (
-    <div class={css.page}>
+    <div class={list.page}>
       <Tabs />
-      {error && <ErrorNote what="The silence could not be asked for." error={error} />}
-      {key !== null && !data && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={6} />
-        </div>
+      {key !== null && (
+        <Waiting data={data} error={error} what="The silence could not be asked for." rows={6} />
       )}
       {key !== null && data && !data.silence && !data.weekly && (
         <p class={pages.note}>There is no such silence any more; this is a new one.</p>
@@ -215,53 +214,22 @@ function Form({ silence, weekly }: { silence: Silence | null; weekly: RecurringS
                 ))}
               </div>
               <div class={css.row}>
-                <label>
-                  <span>From</span>
-                  <input
-                    type="time"
-                    class={parts.field}
-                    required
-                    value={fromTime}
-                    onInput={(event) => setFromTime(event.currentTarget.value)}
-                  />
-                </label>
-                <label>
-                  <span>To</span>
-                  <input
-                    type="time"
-                    class={parts.field}
-                    required
-                    value={toTime === '24:00' ? '00:00' : toTime}
-                    onInput={(event) => setToTime(event.currentTarget.value)}
-                  />
-                </label>
-                <label>
-                  <span>Time zone</span>
-                  <input
-                    type="text"
-                    class={parts.field}
-                    required
-                    list="am-zones"
-                    spellcheck={false}
-                    value={zone}
-                    onInput={(event) => setZone(event.currentTarget.value)}
-                  />
-                  <datalist id="am-zones">
-                    {['UTC', ...Intl.supportedValuesOf('timeZone')].map((name) => (
-                      <option key={name} value={name} />
-                    ))}
-                  </datalist>
-                </label>
-                <label>
-                  <span>Last day</span>
-                  <input
-                    type="date"
-                    class={parts.field}
-                    required
-                    value={last}
-                    onInput={(event) => setLast(event.currentTarget.value)}
-                  />
-                </label>
+                <Field word="From" type="time" required value={fromTime} onValue={setFromTime} />
+                <Field
+                  word="To"
+                  type="time"
+                  required
+                  value={toTime === '24:00' ? '00:00' : toTime}
+                  onValue={setToTime}
+                />
+                <Field
+                  word="Time zone"
+                  required
+                  options={{ id: 'am-zones', values: ['UTC', ...Intl.supportedValuesOf('timeZone')] }}
+                  value={zone}
+                  onValue={setZone}
+                />
+                <Field word="Last day" type="date" required value={last} onValue={setLast} />
               </div>
               {toTime <= fromTime && <p class={css.hint}>It ends on the next day.</p>}
             </>
@@ -281,26 +249,14 @@ function Form({ silence, weekly }: { silence: Silence | null; weekly: RecurringS
               </div>
               <div class={css.row}>
                 {silence?.status.state !== 'active' && (
-                  <label>
-                    <span>Begins {starts === '' && <em>now</em>}</span>
-                    <input
-                      type="datetime-local"
-                      class={parts.field}
-                      value={starts}
-                      onInput={(event) => setStarts(event.currentTarget.value)}
-                    />
-                  </label>
-                )}
-                <label>
-                  <span>Ends</span>
-                  <input
+                  <Field
+                    word={<>Begins {starts === '' && <em>now</em>}</>}
                     type="datetime-local"
-                    class={parts.field}
-                    required
-                    value={ends}
-                    onInput={(event) => setEnds(event.currentTarget.value)}
+                    value={starts}
+                    onValue={setStarts}
                   />
-                </label>
+                )}
+                <Field word="Ends" type="datetime-local" required value={ends} onValue={setEnds} />
               </div>
             </>
           )}
@@ -308,32 +264,16 @@ function Form({ silence, weekly }: { silence: Silence | null; weekly: RecurringS
         <fieldset>
           <legend>Who and why</legend>
           <div class={css.row}>
-            <label>
-              <span>Your name</span>
-              <input
-                type="text"
-                class={parts.field}
-                autocomplete="name"
-                value={by}
-                onInput={(event) => setBy(event.currentTarget.value)}
-              />
-            </label>
-            <label class={css.wide}>
-              <span>Comment</span>
-              <input
-                type="text"
-                class={parts.field}
-                placeholder="Why, and where to read more"
-                list="am-comments"
-                value={comment}
-                onInput={(event) => setComment(event.currentTarget.value)}
-              />
-              <datalist id="am-comments">
-                {ownComments().map((one) => (
-                  <option key={one} value={one} />
-                ))}
-              </datalist>
-            </label>
+            <Field word="Your name" autocomplete="name" value={by} onValue={setBy} />
+            <Field
+              word="Comment"
+              wide
+              placeholder="Why, and where to read more"
+              spellcheck
+              options={{ id: 'am-comments', values: ownComments() }}
+              value={comment}
+              onValue={setComment}
+            />
           </div>
         </fieldset>
         {error && <ErrorNote what="The silence could not be made." error={error} />}

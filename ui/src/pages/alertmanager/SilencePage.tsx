@@ -2,7 +2,7 @@ import { Link } from 'wouter-preact';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
 import { RepeatIcon } from '../../ui/icons';
-import { CopyButton, EmptyState, ErrorNote, LabelChips, SkeletonRows } from '../../ui/parts';
+import { CopyButton, EmptyState, LabelChips, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { StateMark } from '../../ui/StateMark';
 import { count, exactTime, parseTime } from '../../ui/words';
@@ -16,6 +16,8 @@ import { fromApi, writeMatcher } from './matchers';
 import { Matchers, STATES, Sure, When } from './SilencesPage';
 import { Tabs } from './Tabs';
 import { windowWords } from './times';
+import { Fact, Facts } from '../Facts';
+import list from '../list.module.css';
 
 /** One silence, and what it mutes now. */
 export function SilencePage({ id }: { id: string }) {
@@ -34,14 +36,9 @@ export function SilencePage({ id }: { id: string }) {
   const repeats = weekly.data?.find((one) => one.id === of);
 
   return (
-    <div class={css.page}>
+    <div class={list.page}>
       <Tabs />
-      {error && <ErrorNote what="The silence could not be asked for." error={error} />}
-      {data === undefined && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={3} />
-        </div>
-      )}
+      <Waiting data={data} error={error} what="The silence could not be asked for." rows={3} />
       {data === null && (
         <div class={parts.sheet}>
           <EmptyState title="There is no such silence">
@@ -61,7 +58,7 @@ export function SilencePage({ id }: { id: string }) {
             <header class={css.cardHead}>
               <StateMark {...STATES[data.status.state]} />
               <h2>{data.comment || 'No comment'}</h2>
-              <span class={css.dim}>
+              <span class={list.dim}>
                 <When silence={data} />
               </span>
               <span class={css.actions}>
@@ -79,17 +76,11 @@ export function SilencePage({ id }: { id: string }) {
                 )}
               </span>
             </header>
-            <dl class={css.facts}>
-              <div>
-                <dt>matchers</dt>
-                <dd>
-                  <Matchers of={data} />
-                </dd>
-              </div>
-              <div>
-                <dt>made by</dt>
-                <dd>{data.createdBy || 'nobody named'}</dd>
-              </div>
+            <Facts>
+              <Fact name="matchers">
+                <Matchers of={data} />
+              </Fact>
+              <Fact name="made by">{data.createdBy || 'nobody named'}</Fact>
               {(
                 [
                   ['begins', data.startsAt],
@@ -100,33 +91,26 @@ export function SilencePage({ id }: { id: string }) {
                 const at = parseTime(text);
                 return (
                   at !== null && (
-                    <div key={word}>
-                      <dt>{word}</dt>
-                      <dd>{exactTime(at)}</dd>
-                    </div>
+                    <Fact key={word} name={word}>
+                      {exactTime(at)}
+                    </Fact>
                   )
                 );
               })}
               {of && (
-                <div>
-                  <dt>weekly</dt>
-                  <dd>
-                    <RepeatIcon size={13} class={css.inText} />{' '}
-                    {repeats ? (
-                      <Link href={`/alertmanager/recurring/${of}/edit`}>{windowWords(repeats)}</Link>
-                    ) : (
-                      'made of a weekly silence'
-                    )}
-                  </dd>
-                </div>
+                <Fact name="weekly">
+                  <RepeatIcon size={13} class={css.inText} />{' '}
+                  {repeats ? (
+                    <Link href={`/alertmanager/recurring/${of}/edit`}>{windowWords(repeats)}</Link>
+                  ) : (
+                    'made of a weekly silence'
+                  )}
+                </Fact>
               )}
-              <div>
-                <dt>id</dt>
-                <dd>
-                  <code>{id}</code> <CopyButton text={id} />
-                </dd>
-              </div>
-            </dl>
+              <Fact name="id">
+                <code>{id}</code> <CopyButton text={id} />
+              </Fact>
+            </Facts>
           </div>
           <h3 class={pages.sectionTitle}>
             {data.status.state === 'active'

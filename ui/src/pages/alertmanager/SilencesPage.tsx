@@ -4,7 +4,7 @@ import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
 import { useParam } from '../../app/url';
 import { PlusIcon, RepeatIcon } from '../../ui/icons';
-import { EmptyState, ErrorNote, Segments, SkeletonRows } from '../../ui/parts';
+import { EmptyState, ErrorNote, Segments, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { RelativeTime } from '../../ui/RelativeTime';
 import { StateMark, type State } from '../../ui/StateMark';
@@ -25,6 +25,7 @@ import { distinct } from './grouping';
 import { fromApi, writeMatcher } from './matchers';
 import { Tabs } from './Tabs';
 import { windowWords } from './times';
+import list from '../list.module.css';
 
 type Shown = 'current' | 'active' | 'pending' | 'expired' | 'weekly';
 
@@ -62,13 +63,13 @@ export function SilencesPage() {
   const repeating = (weekly.data ?? []).filter(fits);
   const number = (state: Silence['status']['state']): number =>
     matching.filter((silence) => silence.status.state === state).length;
-  const list = matching.filter(({ status: { state } }) =>
+  const fitting = matching.filter(({ status: { state } }) =>
     shown === 'current' ? state !== 'expired' : state === shown,
   );
   const known = silences.data !== undefined;
 
   return (
-    <div class={css.page}>
+    <div class={list.page}>
       <Tabs />
       <FilterBox
         label="Filter silences"
@@ -98,14 +99,14 @@ export function SilencesPage() {
           New silence
         </Link>
       </FilterBox>
-      {silences.error && <ErrorNote what="The silences could not be asked for." error={silences.error} />}
+      <Waiting
+        data={silences.data}
+        error={silences.error}
+        what="The silences could not be asked for."
+        rows={4}
+      />
       {weekly.error && <ErrorNote what="The weekly silences could not be asked for." error={weekly.error} />}
-      {!known && !silences.error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={4} />
-        </div>
-      )}
-      {shown !== 'weekly' && known && list.length === 0 && (
+      {shown !== 'weekly' && known && fitting.length === 0 && (
         <div class={parts.sheet}>
           <EmptyState
             title={matching.length < (silences.data ?? []).length ? 'No silence matches' : 'No silence'}
@@ -114,9 +115,9 @@ export function SilencesPage() {
           </EmptyState>
         </div>
       )}
-      {shown !== 'weekly' && list.length > 0 && (
+      {shown !== 'weekly' && fitting.length > 0 && (
         <div class={parts.sheet}>
-          {list.slice(0, MOST_SHOWN).map((silence) => (
+          {fitting.slice(0, MOST_SHOWN).map((silence) => (
             <SilenceRow
               key={silence.id}
               silence={silence}
@@ -124,8 +125,10 @@ export function SilencesPage() {
               onDone={reload}
             />
           ))}
-          {list.length > MOST_SHOWN && (
-            <p class={css.more}>{count(list.length - MOST_SHOWN, 'more silence')}; the filter finds them.</p>
+          {fitting.length > MOST_SHOWN && (
+            <p class={css.more}>
+              {count(fitting.length - MOST_SHOWN, 'more silence')}; the filter finds them.
+            </p>
           )}
         </div>
       )}
@@ -151,7 +154,7 @@ export function SilencesPage() {
 export const STATES: Record<Silence['status']['state'], { state: State; word: string }> = {
   active: { state: 'silenced', word: 'active' },
   pending: { state: 'pending', word: 'pending' },
-  expired: { state: 'unknown', word: 'expired' },
+  expired: { state: 'off', word: 'expired' },
 };
 
 /** The matchers of a silence, or one set after the other where any of several may match. */
@@ -206,12 +209,12 @@ function SilenceRow({ silence, muted, onDone }: { silence: Silence; muted: numbe
   return (
     <article class={css.silence} data-test="silence" data-state={silence.status.state}>
       <StateMark state={state} word={word} />
-      <div class={css.what}>
+      <div class={list.what}>
         <Link href={`/alertmanager/silences/${silence.id}`} class={css.comment}>
           {silence.comment || 'No comment'}
         </Link>
         <Matchers of={silence} />
-        <span class={css.dim}>
+        <span class={list.dim}>
           {silence.createdBy || 'nobody named'}
           {silence.annotations?.[RECURRING] && (
             <>
@@ -225,7 +228,7 @@ function SilenceRow({ silence, muted, onDone }: { silence: Silence; muted: numbe
         <span>
           <When silence={silence} />
         </span>
-        {silence.status.state === 'active' && <span class={css.dim}>mutes {count(muted, 'alert')} now</span>}
+        {silence.status.state === 'active' && <span class={list.dim}>mutes {count(muted, 'alert')} now</span>}
       </div>
       <span class={css.actions}>
         <Link href={`/alertmanager/silences/${silence.id}/edit`} class={`${parts.button} ${parts.quiet}`}>
@@ -254,13 +257,13 @@ function WeeklyRow({ one, onDone }: { one: RecurringSilence; onDone: () => void 
   return (
     <article class={css.silence} data-test="weekly">
       <StateMark
-        state={!next ? 'unknown' : isOn ? 'silenced' : 'pending'}
+        state={!next ? 'off' : isOn ? 'silenced' : 'pending'}
         word={!next ? 'over' : isOn ? 'active' : 'waiting'}
       />
-      <div class={css.what}>
+      <div class={list.what}>
         <b class={css.comment}>{one.comment}</b>
         <Matchers of={one} />
-        <span class={css.dim}>
+        <span class={list.dim}>
           {one.createdBy} · {windowWords(one)}
           {last !== null && <> · until {exactTime(last).slice(0, 10)}</>}
         </span>

@@ -1,7 +1,7 @@
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
 import { bootstrap } from '../../app/bootstrap';
-import { CopyButton, ErrorNote, SkeletonRows } from '../../ui/parts';
+import { CopyButton, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { Age } from '../../ui/RelativeTime';
 import { StateMark, type State } from '../../ui/StateMark';
@@ -10,11 +10,13 @@ import pages from '../pages.module.css';
 import { fetchReceivers, fetchStatus } from './api';
 import css from './am.module.css';
 import { Tabs } from './Tabs';
+import { Fact, Facts } from '../Facts';
+import list from '../list.module.css';
 
 const CLUSTER: Record<string, { state: State; word: string }> = {
   ready: { state: 'ok', word: 'ready' },
   settling: { state: 'pending', word: 'settling' },
-  disabled: { state: 'unknown', word: 'no cluster' },
+  disabled: { state: 'off', word: 'no cluster' },
 };
 
 /** What the Alertmanager is: its version, who else belongs to it, and the configuration it goes by. */
@@ -30,60 +32,40 @@ export function StatusPage() {
   };
   const peers = data?.cluster.peers ?? [];
   return (
-    <div class={css.page}>
+    <div class={list.page}>
       <Tabs />
-      {error && <ErrorNote what="The status could not be asked for." error={error} />}
-      {!data && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={4} />
-        </div>
-      )}
+      <Waiting data={data} error={error} what="The status could not be asked for." rows={4} />
       {data && (
         <>
           <div class={`${parts.sheet} ${css.card}`}>
-            <dl class={css.facts} data-test="am-status">
-              <div>
-                <dt>version</dt>
-                <dd>
-                  Cupola {bootstrap.value?.version ?? ''}
-                  <span class={css.dim}>, as Alertmanager {data.versionInfo.version}</span>
-                </dd>
-              </div>
+            <Facts test="am-status">
+              <Fact name="version">
+                Cupola {bootstrap.value?.version ?? ''}
+                <span class={list.dim}>, as Alertmanager {data.versionInfo.version}</span>
+              </Fact>
               {began !== null && (
-                <div>
-                  <dt>runs for</dt>
-                  <dd>
-                    <Age since={began} />
-                    <span class={css.dim}>, since {exactTime(began)}</span>
-                  </dd>
-                </div>
+                <Fact name="runs for">
+                  <Age since={began} />
+                  <span class={list.dim}>, since {exactTime(began)}</span>
+                </Fact>
               )}
-              <div>
-                <dt>cluster</dt>
-                <dd>
-                  <StateMark {...cluster} />
-                  {data.cluster.name && <code class={css.dim}> {data.cluster.name}</code>}
-                </dd>
-              </div>
+              <Fact name="cluster">
+                <StateMark {...cluster} />
+                {data.cluster.name && <code class={list.dim}> {data.cluster.name}</code>}
+              </Fact>
               {peers.length > 0 && (
-                <div>
-                  <dt>members</dt>
-                  <dd>
-                    <ul class={css.peers}>
-                      {peers.map((peer) => (
-                        <li key={peer.name}>
-                          <code>{peer.address}</code> <span class={css.dim}>{peer.name}</span>
-                        </li>
-                      ))}
-                    </ul>
-                  </dd>
-                </div>
+                <Fact name="members">
+                  <ul class={css.peers}>
+                    {peers.map((peer) => (
+                      <li key={peer.name}>
+                        <code>{peer.address}</code> <span class={list.dim}>{peer.name}</span>
+                      </li>
+                    ))}
+                  </ul>
+                </Fact>
               )}
-              <div>
-                <dt>receivers</dt>
-                <dd>{(receivers.data ?? []).map((one) => one.name).join(', ')}</dd>
-              </div>
-            </dl>
+              <Fact name="receivers">{(receivers.data ?? []).map((one) => one.name).join(', ')}</Fact>
+            </Facts>
           </div>
           <h3 class={pages.sectionTitle}>
             Configuration, secrets hidden

@@ -4,7 +4,7 @@ import { useBeat, usePresentPace } from '../../app/beat';
 import { IS_ALERTMANAGER } from '../../app/places';
 import { useParam } from '../../app/url';
 import { withMatcher } from '../../ui/filter';
-import { EmptyState, ErrorNote, LabelChips, SkeletonRows } from '../../ui/parts';
+import { EmptyState, LabelChips, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { StateIcon } from '../../ui/StateMark';
 import { clockTime, count, exactTime } from '../../ui/words';
@@ -13,6 +13,7 @@ import css from './am.module.css';
 import { FilterBox, hasWords, readFilter } from './FilterBox';
 import { lives, type Life, type Step } from './steps';
 import { Tabs } from './Tabs';
+import list from '../list.module.css';
 
 const MOST_EVENTS = 2_000;
 const MOST_LIVES = 40;
@@ -38,7 +39,7 @@ export function WhyPage() {
   );
   const pick = (name: string, value: string): void => setFilterText(withMatcher(filterText, name, value));
   return (
-    <div class={css.page}>
+    <div class={list.page}>
       <Tabs />
       <FilterBox
         label="Which alerts"
@@ -47,12 +48,7 @@ export function WhyPage() {
         error={asked.error}
         onChange={setFilterText}
       />
-      {error && <ErrorNote what="What happened could not be asked for." error={error} />}
-      {!data && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={5} />
-        </div>
-      )}
+      <Waiting data={data} error={error} what="What happened could not be asked for." rows={5} />
       {data && found.length === 0 && (
         <div class={parts.sheet}>
           <EmptyState title="Nothing is known of such an alert">
@@ -75,8 +71,8 @@ export function WhyPage() {
 function LifeView({ life, onPick }: { life: Life; onPick: (name: string, value: string) => void }) {
   const { alertname, ...rest } = life.labels;
   return (
-    <section class={css.section} data-test="life">
-      <header class={css.sectionHead}>
+    <section class={list.section} data-test="life">
+      <header class={list.sectionHead}>
         <h2>{alertname ?? 'An alert without a name'}</h2>
         <LabelChips labels={rest} onPick={onPick} />
       </header>
@@ -106,7 +102,7 @@ function StepView({ step, before }: { step: Step; before: Step | undefined }) {
           </Link>
         ))}
         {step.inhibitors.map((print) => (
-          <code key={print} class={css.dim}>
+          <code key={print} class={list.dim}>
             {print}
           </code>
         ))}

@@ -12,9 +12,11 @@ import { Age, RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { durationWords, parseTime } from '../../ui/words';
 import { alertState, isHeartbeat, summaryOf } from '../alertWords';
+import { Annotations, Fact, Facts } from '../Facts';
 import { alertsPage, silencePage, whyPage } from '../alertmanager/hash';
 import css from './alerts.module.css';
 import { agePart, type Route, type Row } from './list';
+import list from '../list.module.css';
 
 /** One alert: its line, and what is known about it below when it is open. */
 export function AlertRow(props: {
@@ -36,14 +38,14 @@ export function AlertRow(props: {
     <article class={css.alert} data-alert={name} data-state={alert.state}>
       <button
         type="button"
-        class={css.line}
+        class={`${list.row} ${css.line}`}
         aria-expanded={open}
         aria-controls={details}
         onClick={props.onToggle}
       >
         <StateMark state={state} word={heartbeat && alert.state === 'firing' ? 'as it should' : undefined} />
-        <span class={css.what}>
-          <span class={css.summary}>
+        <span class={list.what}>
+          <span class={list.summary}>
             {props.showName && <b>{name} </b>}
             {summaryOf(alert.annotations, props.showName ? '' : name)}
           </span>
@@ -64,10 +66,10 @@ export function AlertRow(props: {
             {heartbeat || <Told routes={row.routes} pending={alert.state === 'pending'} />}
           </span>
         )}
-        <ChevronIcon class={open ? css.chevronOpen : css.chevron} />
+        <ChevronIcon class={open ? list.chevronOpen : list.chevron} />
       </button>
       {open && (
-        <div id={details} class={css.details}>
+        <div id={details} class={list.details}>
           <Details {...props} />
         </div>
       )}
@@ -110,8 +112,6 @@ function Told({ routes, pending }: { routes: readonly Route[]; pending: boolean 
 /** The chart is a chunk that the list itself does not need. */
 const Graph = lazyPage(async () => (await import('./AlertGraph')).AlertGraph);
 
-const URL_TEXT = /^https?:\/\/\S+$/;
-
 function Details({
   row,
   notifications,
@@ -127,95 +127,57 @@ function Details({
   const since = parseTime(alert.activeAt);
   const keys = new Set(row.routes.map((route) => `${route.group.receiver}\u0000${route.group.groupKey}`));
   const sent = notifications.filter((one) => keys.has(`${one.receiver}\u0000${one.groupKey}`)).slice(0, 6);
-  // The summary stands in the line above; the description is what people read first.
-  const annotations = Object.entries(alert.annotations)
-    .filter(([name]) => name !== 'summary')
-    .sort(([a], [b]) => Number(b === 'description') - Number(a === 'description'));
   const link = `/explore?g0.expr=${encodeURIComponent(rule.query)}&g0.tab=graph&g0.range_input=1h`;
   return (
     <div class={css.inside}>
-      <dl class={css.facts}>
-        {annotations.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name.replace(/_/g, ' ')}</dt>
-            <dd>
-              {URL_TEXT.test(value) ? (
-                <a href={value} target="_blank" rel="noopener noreferrer">
-                  {value}
-                </a>
-              ) : (
-                value
-              )}
-            </dd>
-          </div>
-        ))}
-        <div>
-          <dt>labels</dt>
-          <dd>
-            <LabelChips labels={alert.labels} onPick={onPick} />
-          </dd>
-        </div>
-        <div>
-          <dt>expression</dt>
-          <dd class={css.expr}>
-            <code>{rule.query}</code>
-            <span>
-              <Link href={link}>Open in Explore</Link>
-              <CopyButton text={rule.query} />
-            </span>
-          </dd>
-        </div>
-        <div>
-          <dt>value</dt>
-          <dd>
-            {Number.isFinite(Number(alert.value))
-              ? String(Number(Number(alert.value).toPrecision(6)))
-              : alert.value}
-          </dd>
-        </div>
+      <Facts>
+        <Annotations annotations={alert.annotations} />
+        <Fact name="labels">
+          <LabelChips labels={alert.labels} onPick={onPick} />
+        </Fact>
+        <Fact name="expression" class={css.expr}>
+          <code>{rule.query}</code>
+          <span>
+            <Link href={link}>Open in Explore</Link>
+            <CopyButton text={rule.query} />
+          </span>
+        </Fact>
+        <Fact name="value">
+          {Number.isFinite(Number(alert.value))
+            ? String(Number(Number(alert.value).toPrecision(6)))
+            : alert.value}
+        </Fact>
         {since !== null && (
-          <div>
-            <dt>active since</dt>
-            <dd>
-              <RelativeTime at={since} />
-              {rule.duration > 0 && (
-                <span class={css.dim}>
-                  {alert.state === 'pending' ? ', fires after ' : ', fired after '}
-                  {durationWords(rule.duration * 1000)}
-                </span>
-              )}
-            </dd>
-          </div>
+          <Fact name="active since">
+            <RelativeTime at={since} />
+            {rule.duration > 0 && (
+              <span class={list.dim}>
+                {alert.state === 'pending' ? ', fires after ' : ', fired after '}
+                {durationWords(rule.duration * 1000)}
+              </span>
+            )}
+          </Fact>
         )}
-        <div>
-          <dt>rule</dt>
-          <dd>
-            {rule.name} <span class={css.dim}>in group {alert.group}</span>
-          </dd>
-        </div>
+        <Fact name="rule">
+          {rule.name} <span class={list.dim}>in group {alert.group}</span>
+        </Fact>
         {alert.state === 'firing' && bootstrap.value?.alertmanager.running && (
-          <div>
-            <dt>what next</dt>
-            <dd class={css.next}>
-              <Link href={silencePage(alert.labels)}>Silence it</Link>
-              <Link href={alertsPage(alert.labels)}>Acknowledge it</Link>
-              <Link href={whyPage(alert.labels)}>Why was it sent, or not?</Link>
-            </dd>
-          </div>
+          <Fact name="what next" class={css.next}>
+            <Link href={silencePage(alert.labels)}>Silence it</Link>
+            <Link href={alertsPage(alert.labels)}>Acknowledge it</Link>
+            <Link href={whyPage(alert.labels)}>Why was it sent, or not?</Link>
+          </Fact>
         )}
         {sent.length > 0 && (
-          <div>
-            <dt>sent</dt>
-            <dd>
-              <ul class={css.sent}>
-                {sent.map((one, i) => (
-                  <SentLine key={i} sent={one} />
-                ))}
-              </ul>
-            </dd>
-          </div>
+          <Fact name="sent">
+            <ul class={css.sent}>
+              {sent.map((one, i) => (
+                <SentLine key={i} sent={one} />
+              ))}
+            </ul>
+          </Fact>
         )}
-      </dl>
+      </Facts>
       {!isHeartbeat(alert.labels) && (
         <Graph name={rule.name} query={rule.query} labels={alert.labels} since={since} beat={beat} />
       )}
@@ -234,7 +196,7 @@ function SentLine({ sent }: { sent: Notification }) {
       />
       <span>
         to {sent.receiver} ({sent.integration}) {at !== null && <RelativeTime at={at} />}
-        <span class={css.dim}>, {sent.reason}</span>
+        <span class={list.dim}>, {sent.reason}</span>
         {sent.error && <pre>{sent.error}</pre>}
       </span>
     </li>

@@ -2,10 +2,10 @@ import { fetchAlerting, fetchRules } from '../../api/client';
 import type { Alerting, RulesData } from '../../api/types';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
-import { useParam } from '../../app/url';
+import { useList, useParam } from '../../app/url';
 import { matches, parseFilter, withMatcher } from '../../ui/filter';
 import { OkIcon } from '../../ui/icons';
-import { EmptyState, ErrorNote, LabelChips, Segments, SkeletonRows } from '../../ui/parts';
+import { EmptyState, LabelChips, Segments, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
@@ -19,6 +19,7 @@ import css from './alerts.module.css';
 import { DeadRules } from './DeadRules';
 import { sections, type Grouping, type Section } from './list';
 import { QuietRules } from './QuietRules';
+import list from '../list.module.css';
 
 interface Known {
   rules: RulesData;
@@ -46,21 +47,15 @@ export function AlertsPage() {
   const [filterText, setFilterText] = useParam<string>('filter', '');
   const [which, setWhich] = useParam<Which>('state', 'all');
   const [grouping, setGrouping] = useParam<Grouping>('group', 'route');
-  const [open, setOpen] = useParam<string>('open', '');
-  const opened = new Set(open.split(',').filter(Boolean));
+  const [opened, toggle] = useList('open');
   const filter = parseFilter(filterText);
 
-  const toggle = (id: string): void => {
-    if (opened.has(id)) opened.delete(id);
-    else opened.add(id);
-    setOpen([...opened].join(','));
-  };
   const pick = (name: string, value: string): void => setFilterText(withMatcher(filterText, name, value));
 
   const all = data ? activeAlerts(data.rules) : [];
   const firing = all.filter((alert) => alert.state === 'firing').length;
   const by: Grouping = data?.alerting?.configured ? grouping : 'rule';
-  const list = data
+  const shown = data
     ? sections(
         data.rules,
         data.alerting,
@@ -73,7 +68,7 @@ export function AlertsPage() {
 
   return (
     <div
-      class={css.page}
+      class={list.page}
       onKeyDown={(event) => walkRows(event, event.currentTarget, '[data-alert] > button')}
     >
       <Tabs />
@@ -110,14 +105,9 @@ export function AlertsPage() {
           />
         )}
       </div>
-      {filter.error && <p class={css.filterError}>{filter.error}</p>}
-      {error && <ErrorNote what="The alerts could not be asked for." error={error} />}
-      {!data && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={4} />
-        </div>
-      )}
-      {data && list.length === 0 && (
+      {filter.error && <p class={list.filterError}>{filter.error}</p>}
+      <Waiting data={data} error={error} what="The alerts could not be asked for." rows={4} />
+      {data && shown.length === 0 && (
         <div class={parts.sheet}>
           <Nothing
             total={all.length}
@@ -129,7 +119,7 @@ export function AlertsPage() {
           />
         </div>
       )}
-      {data && list.length > 0 && all.every((alert) => isHeartbeat(alert.labels)) && (
+      {data && shown.length > 0 && all.every((alert) => isHeartbeat(alert.labels)) && (
         <p class={css.allWell}>
           <StateMark state="ok" word="Nothing needs you" />
           {count(
@@ -139,8 +129,8 @@ export function AlertsPage() {
           watching; below is what always fires.
         </p>
       )}
-      {list.map((section) => (
-        <section key={section.key} class={css.section}>
+      {shown.map((section) => (
+        <section key={section.key} class={list.section}>
           <SectionHead section={section} grouping={by} onPick={pick} />
           <div class={parts.sheet}>
             {section.rows.map((row) => (
@@ -206,33 +196,35 @@ function SectionHead({
   const { route } = section;
   const toldAt = parseTime(route?.told?.at);
   return (
-    <header class={css.sectionHead}>
+    <header class={list.sectionHead}>
       <h2>
         {section.title}
         {section.rows.length > 1 && <small>{section.rows.length}</small>}
       </h2>
       <LabelChips labels={section.common} onPick={onPick} />
       {grouping === 'route' && route && (
-        <p class={css.routed}>
-          {route.told && toldAt !== null ? (
-            route.told.outcome === 'sent' ? (
-              <>
-                {route.group.receiver} told <RelativeTime at={toldAt} />
-              </>
+        <p class={list.routed}>
+          <span>
+            {route.told && toldAt !== null ? (
+              route.told.outcome === 'sent' ? (
+                <>
+                  {route.group.receiver} told <RelativeTime at={toldAt} />
+                </>
+              ) : (
+                <span class={css.failed}>
+                  {route.group.receiver} not reached, tried <RelativeTime at={toldAt} />
+                </span>
+              )
             ) : (
-              <span class={css.failed}>
-                {route.group.receiver} not reached, tried <RelativeTime at={toldAt} />
-              </span>
-            )
-          ) : (
-            <>for {route.group.receiver}, not told yet</>
-          )}
-          {route.nextAt !== null && (
-            <>
-              {' · next message '}
-              <RelativeTime at={route.nextAt} />
-            </>
-          )}
+              <>for {route.group.receiver}, not told yet</>
+            )}
+            {route.nextAt !== null && (
+              <>
+                {' · next message '}
+                <RelativeTime at={route.nextAt} />
+              </>
+            )}
+          </span>
         </p>
       )}
     </header>

@@ -8,6 +8,7 @@ import parts from '../../ui/parts.module.css';
 import { StateMark } from '../../ui/StateMark';
 import { count } from '../../ui/words';
 import css from './alerts.module.css';
+import list from '../list.module.css';
 
 // So many are shown unfolded.
 const FEW = 5;
@@ -26,7 +27,7 @@ export function DeadRules({ rules, filter }: { rules: RulesData; filter: Filter 
   return (
     <details class={css.quiet} open={dead.length <= FEW}>
       <summary>
-        <ChevronIcon class={css.chevron} />
+        <ChevronIcon class={list.chevron} />
         {count(dead.length, 'rule matches no series', 'rules match no series')}
       </summary>
       <div class={parts.sheet}>
@@ -42,7 +43,7 @@ function Dead({ rule }: { rule: DeadRule }) {
   return (
     <div class={css.deadRule}>
       <StateMark state="unknown" word={rule.type === 'alerting' ? 'cannot fire' : 'records nothing'} />
-      <div class={css.what}>
+      <div class={list.what}>
         <b>{rule.name}</b>
         <Link
           class={css.quietExpr}

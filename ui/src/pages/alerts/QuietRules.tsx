@@ -9,6 +9,7 @@ import { StateMark } from '../../ui/StateMark';
 import { count, durationWords, parseTime } from '../../ui/words';
 import { alertingRules } from '../alertWords';
 import css from './alerts.module.css';
+import list from '../list.module.css';
 
 /** The rules of which nothing is active: broken ones in full, the well ones folded. */
 export function QuietRules({ rules, filter }: { rules: RulesData; filter: Filter }) {
@@ -32,7 +33,7 @@ export function QuietRules({ rules, filter }: { rules: RulesData; filter: Filter
       {well.length > 0 && (
         <details class={css.quiet}>
           <summary>
-            <ChevronIcon class={css.chevron} />
+            <ChevronIcon class={list.chevron} />
             {count(well.length, 'quiet rule')}
           </summary>
           <div class={parts.sheet}>
@@ -44,7 +45,7 @@ export function QuietRules({ rules, filter }: { rules: RulesData; filter: Filter
                     state={rule.health === 'ok' ? 'ok' : 'unknown'}
                     word={rule.health === 'ok' ? 'quiet' : 'not evaluated yet'}
                   />
-                  <div class={css.what}>
+                  <div class={list.what}>
                     <b>{rule.name}</b>
                     <Link
                       class={css.quietExpr}
@@ -55,10 +56,10 @@ export function QuietRules({ rules, filter }: { rules: RulesData; filter: Filter
                     </Link>
                     <LabelChips labels={rule.labels ?? {}} />
                   </div>
-                  <span class={css.dim}>
+                  <span class={list.dim}>
                     {rule.duration > 0 && `after ${durationWords(rule.duration * 1000)}`}
                   </span>
-                  <span class={css.dim}>
+                  <span class={list.dim}>
                     {at !== null && (
                       <>
                         evaluated <RelativeTime at={at} />

@@ -1,9 +1,11 @@
 import { Link } from 'wouter-preact';
+import { bootstrap } from '../../app/bootstrap';
 import type { Alerting, Notification } from '../../api/types';
 import parts from '../../ui/parts.module.css';
 import { RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { parseTime } from '../../ui/words';
+import { joined } from '../attempts';
 import pages from '../pages.module.css';
 import css from './overview.module.css';
 
@@ -19,14 +21,21 @@ function what(sent: Notification): string {
 
 /** The latest notifications, newest first. */
 export function Notifications({ alerting, known }: { alerting: Alerting | undefined; known: boolean }) {
-  const list = (alerting?.notifications ?? []).slice(0, 8);
+  // What is tried again and again is one message.
+  const list = joined(alerting?.notifications ?? []).slice(0, 8);
+  const isInside = bootstrap.value?.alertmanager.running !== false;
   return (
     <section>
       <h2 class={pages.sectionTitle}>
-        Sent lately <Link href="/alerts">All alerts</Link>
+        Sent lately{' '}
+        {isInside ? (
+          <Link href="/alertmanager/notifications">All notifications</Link>
+        ) : (
+          <Link href="/alerts">All alerts</Link>
+        )}
       </h2>
       <div class={parts.sheet}>
-        {list.map((sent, i) => {
+        {list.map(({ last: sent }, i) => {
           const at = parseTime(sent.at);
           return (
             <div key={`${sent.at}${sent.groupKey}${sent.integration}${i}`} class={css.line}>
@@ -39,6 +48,7 @@ export function Notifications({ alerting, known }: { alerting: Alerting | undefi
               </span>
               <span class={css.lineEnd}>
                 to {sent.receiver}
+                {sent.attempts > 1 && ` · attempt ${sent.attempts}`}
                 {at !== null && (
                   <>
                     {' · '}

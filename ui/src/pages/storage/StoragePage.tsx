@@ -4,8 +4,7 @@ import type { TsdbBlock, TsdbStatus } from '../../api/types';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
 import { now } from '../../ui/clock';
-import { ErrorNote, SkeletonRows } from '../../ui/parts';
-import parts from '../../ui/parts.module.css';
+import { Waiting } from '../../ui/parts';
 import { StateIcon } from '../../ui/StateMark';
 import { Blocks } from './Blocks';
 import { Figures } from './Figures';
@@ -45,12 +44,7 @@ export function StoragePage() {
   return (
     <div class={css.page}>
       <ReplayBanner beat={beat} />
-      {error && <ErrorNote what="The storage could not be asked for." error={error} />}
-      {!data && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={6} />
-        </div>
-      )}
+      <Waiting data={data} error={error} what="The storage could not be asked for." rows={6} />
       {data && line && (
         <>
           <p class={css.sentence} data-test="storage-sentence" data-state={line.state}>

@@ -5,7 +5,7 @@ import { useBeat, usePresentPace } from '../../app/beat';
 import { shortId, useListed, useParam } from '../../app/url';
 import { matches, parseFilter, withMatcher } from '../../ui/filter';
 import { ChevronIcon } from '../../ui/icons';
-import { CopyButton, EmptyState, ErrorNote, LabelChips, Segments, SkeletonRows } from '../../ui/parts';
+import { CopyButton, EmptyState, LabelChips, Segments, Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { RelativeTime } from '../../ui/RelativeTime';
 import { StateMark, type State } from '../../ui/StateMark';
@@ -100,12 +100,7 @@ export function TargetsPage() {
         {dropped > 0 && <span class={pages.note}>{count(dropped, 'target')} dropped by relabelling</span>}
       </div>
       {filter.error && <p class={css.filterError}>{filter.error}</p>}
-      {error && <ErrorNote what="The targets could not be asked for." error={error} />}
-      {!data && !error && (
-        <div class={parts.sheet}>
-          <SkeletonRows rows={4} />
-        </div>
-      )}
+      <Waiting data={data} error={error} what="The targets could not be asked for." rows={4} />
       {data && active.length === 0 && dropped === 0 && (
         <div class={parts.sheet}>
           <EmptyState title="There are no targets">

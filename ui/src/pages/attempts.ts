@@ -1,17 +1,24 @@
 /** Attempts of one message as one entry. Pure functions. */
-import type { ToldMessage } from './api';
 
-export interface Told {
+/** What makes a message the same message; `attempts` counts from 1. */
+interface Attempt {
+  receiver: string;
+  integration: string;
+  groupKey: string;
+  attempts: number;
+}
+
+export interface Told<T extends Attempt> {
   /** The last attempt. */
-  last: ToldMessage;
+  last: T;
   /** All that are known, the newest first. */
-  attempts: ToldMessage[];
+  attempts: T[];
 }
 
 /** Joins the attempts of each message in `messages` (newest first); each entry stands where its last attempt did. */
-export function joined(messages: readonly ToldMessage[]): Told[] {
-  const out: Told[] = [];
-  const open = new Map<string, Told>();
+export function joined<T extends Attempt>(messages: readonly T[]): Told<T>[] {
+  const out: Told<T>[] = [];
+  const open = new Map<string, Told<T>>();
   for (const message of messages) {
     const key = JSON.stringify([message.receiver, message.integration, message.groupKey]);
     const known = open.get(key);
@@ -20,7 +27,7 @@ export function joined(messages: readonly ToldMessage[]): Told[] {
       known.attempts.push(message);
       continue;
     }
-    const told = { last: message, attempts: [message] };
+    const told: Told<T> = { last: message, attempts: [message] };
     open.set(key, told);
     out.push(told);
   }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ToldMessage } from './api';
+import type { ToldMessage } from './alertmanager/api';
 import { joined } from './attempts';
 
 const message = (groupKey: string, attempts: number, outcome: ToldMessage['outcome']): ToldMessage => ({
