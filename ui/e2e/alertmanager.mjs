@@ -197,6 +197,15 @@ async function silences() {
     assert(page.url() === address, `it became another silence: ${page.url()}`);
     await page.goto(`${base}/alertmanager/silences?filter=disk`);
     await page.waitForSelector('[data-test="silence"][data-state="active"]:has-text("mutes 1 alert now")');
+    // By keyboard, which stays where it is: what does no harm comes first.
+    const focused = () => page.evaluate(() => document.activeElement?.textContent);
+    await page.focus('[data-test="silence"] button:has-text("Expire")');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-test="silence"] [role="group"]');
+    assert((await focused()) === 'Keep', `the focus is on "${await focused()}"`);
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-test="silence"] [role="group"]', { state: 'detached' });
+    assert((await focused()) === 'Expire', `the focus is on "${await focused()}"`);
     await page.click('[data-test="silence"] button:has-text("Expire")');
     await page.click('[data-test="silence"] [role="group"] button:has-text("Expire")');
     await page.waitForSelector('[data-test="silence"]', { state: 'detached' });

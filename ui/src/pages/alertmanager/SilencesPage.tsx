@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Link } from 'wouter-preact';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
@@ -309,9 +309,23 @@ export function Sure({
   const [asks, setAsks] = useState(false);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<Error>();
+  const first = useRef<HTMLButtonElement>(null);
+  const keep = useRef<HTMLButtonElement>(null);
+  const asked = useRef(false);
+  // The buttons take each other's place; the keyboard stays where it was, on the one that does no harm.
+  useLayoutEffect(() => {
+    if (asks) keep.current?.focus();
+    else if (asked.current) first.current?.focus();
+    asked.current = asks;
+  }, [asks]);
   if (!asks) {
     return (
-      <button type="button" class={`${parts.button} ${parts.quiet}`} onClick={() => setAsks(true)}>
+      <button
+        type="button"
+        class={`${parts.button} ${parts.quiet}`}
+        ref={first}
+        onClick={() => setAsks(true)}
+      >
         {word}
       </button>
     );
@@ -331,7 +345,12 @@ export function Sure({
       <button type="button" class={`${parts.button} ${css.danger}`} disabled={busy} onClick={go}>
         {word}
       </button>
-      <button type="button" class={`${parts.button} ${parts.quiet}`} onClick={() => setAsks(false)}>
+      <button
+        type="button"
+        class={`${parts.button} ${parts.quiet}`}
+        ref={keep}
+        onClick={() => setAsks(false)}
+      >
         Keep
       </button>
       {error && <ErrorNote what={what} error={error} />}
