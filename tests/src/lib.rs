@@ -15,6 +15,7 @@ mod child;
 mod fake;
 mod http;
 mod neighbours;
+mod pages;
 mod pki;
 mod server;
 mod wait;
@@ -26,6 +27,7 @@ pub use http::{Response, get, request, url_encode};
 pub use neighbours::{
     Neighbour, NodeExporter, Prometheus, VictoriaMetrics, free_address, neighbour, otlp_python, skip, tell,
 };
+pub use pages::Browser;
 pub use pki::Pki;
 pub use server::{Sample, Server, cupola};
 pub use wait::{eventually, now_ms};

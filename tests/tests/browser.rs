@@ -2,23 +2,13 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use std::path::Path;
-use std::process::Command;
-
-use cupola_tests::{Background, FakeServer, Home, Server, eventually, neighbour, repository, skip, tell};
-
-// The script bounds each of its steps; this bounds all of them.
-const SECONDS: u64 = 420;
+use cupola_tests::{Browser, FakeServer, Home, Server, eventually, repository};
 
 #[test]
 fn every_page_works_in_chromium() {
-    let (Some(node), Some(chromium)) = (neighbour("node"), neighbour("chromium")) else {
+    let Some(browser) = Browser::here() else {
         return;
     };
-    let ui = repository().join("ui");
-    if !ui.join("node_modules/playwright-core").is_dir() {
-        return skip("ui/node_modules is not there: run make ui");
-    }
     let sink = FakeServer::sink();
     let home = Home::new();
     let receivers = home.write(
@@ -38,31 +28,7 @@ fn every_page_works_in_chromium() {
         sink.requests("/hook").pop()
     });
 
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
-    std::fs::create_dir_all(&out).unwrap();
-    let mut command = Command::new(node);
-    command.arg("e2e/browser.mjs").current_dir(&ui);
-    command
-        .env("CUPOLA_URL", server.url())
-        .env("OUT_DIR", &out)
-        .env("CHROMIUM", chromium);
-    let mut script = Background::start("browser.mjs", &mut command);
-    let status = script.wait(SECONDS);
-    for line in script.stdout().iter().chain(&script.stderr()) {
-        println!("{line}");
-    }
-    assert_eq!(
-        status.code(),
-        Some(0),
-        "the pages have faults; screenshots are in {}",
-        out.display()
-    );
-    let summary = script.stdout().pop().unwrap_or_default();
-    assert!(
-        summary.contains("0 failed") && !summary.starts_with("0 passed"),
-        "{summary}"
-    );
-    tell(&format!("browser: {summary}"));
+    let out = browser.look_at(&server, "browser.mjs", env!("CARGO_TARGET_TMPDIR"));
     assert!(
         !server.log().iter().any(|l| l.contains("level=ERROR")),
         "{:?}",

@@ -3,16 +3,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use std::path::Path;
-use std::process::Command;
-
-use cupola_tests::{
-    Background, FakeServer, Home, Reply, Server, cupola, eventually, neighbour, repository, request, skip, tell,
-};
+use cupola_tests::{Browser, FakeServer, Home, Reply, Server, cupola, eventually, request};
 use serde_json::{Value, json};
-
-// The script bounds each of its steps; this bounds all of them.
-const SECONDS: u64 = 420;
 
 fn post(server: &Server, path: &str, body: &Value) {
     let headers = [("Content-Type", "application/json")];
@@ -31,13 +23,9 @@ fn alert(name: &str, labels: &Value, summary: &str) -> Value {
 
 #[test]
 fn every_page_of_the_alertmanager_works_in_chromium() {
-    let (Some(node), Some(chromium)) = (neighbour("node"), neighbour("chromium")) else {
+    let Some(browser) = Browser::here() else {
         return;
     };
-    let ui = repository().join("ui");
-    if !ui.join("node_modules/playwright-core").is_dir() {
-        return skip("ui/node_modules is not there: run make ui");
-    }
     let sink = FakeServer::sink();
     let broken = FakeServer::start(|_| Reply::status(500));
     let home = Home::new();
@@ -105,29 +93,5 @@ fn every_page_of_the_alertmanager_works_in_chromium() {
         (told.contains("\"sent\"") && told.contains("NodeDown") && told.contains("500")).then_some(())
     });
 
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser-alertmanager");
-    std::fs::create_dir_all(&out).unwrap();
-    let mut command = Command::new(node);
-    command.arg("e2e/alertmanager.mjs").current_dir(&ui);
-    command
-        .env("CUPOLA_URL", server.url())
-        .env("OUT_DIR", &out)
-        .env("CHROMIUM", chromium);
-    let mut script = Background::start("alertmanager.mjs", &mut command);
-    let status = script.wait(SECONDS);
-    for line in script.stdout().iter().chain(&script.stderr()) {
-        println!("{line}");
-    }
-    assert_eq!(
-        status.code(),
-        Some(0),
-        "the pages have faults; screenshots are in {}",
-        out.display()
-    );
-    let summary = script.stdout().pop().unwrap_or_default();
-    assert!(
-        summary.contains("0 failed") && !summary.starts_with("0 passed"),
-        "{summary}"
-    );
-    tell(&format!("browser, alertmanager: {summary}"));
+    let _ = browser.look_at(&server, "alertmanager.mjs", env!("CARGO_TARGET_TMPDIR"));
 }

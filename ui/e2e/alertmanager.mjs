@@ -107,6 +107,20 @@ async function alerts() {
     seen.quiet();
   });
   await checks.run(
+    'alerts: columns stand below each other, whatever can be done about an alert',
+    async () => {
+      await page.goto(`${base}/alertmanager`);
+      await page.waitForSelector('[data-alert="DiskFull"]');
+      for (const part of ['[data-toggle] > :nth-child(3)', '[data-toggle] > :nth-child(4)']) {
+        const lefts = await page
+          .locator(`[data-alert] ${part}`)
+          .evaluateAll((all) => all.map((one) => Math.round(one.getBoundingClientRect().left)));
+        assert(lefts.length >= 7 && new Set(lefts).size === 1, `${part} begin at ${lefts.join(', ')} px`);
+      }
+      seen.quiet();
+    },
+  );
+  await checks.run(
     'alerts: filtered by matchers, state, receiver and label, all in the address',
     async () => {
       await page.goto(`${base}/#/alerts?filter=${encodeURIComponent('{severity="critical"}')}`);

@@ -327,7 +327,19 @@ async function alertmanagerWithin() {
       await page.waitForSelector(ready, { timeout: 30_000 });
       const here = await page.textContent('nav[aria-label="Alerts"] [aria-current="page"]');
       assert(here === tab, `the tab is "${here}"`);
+      const title = await page.title();
+      const wanted = `${tab === 'Rules' ? 'Alerts' : tab} · Cupola`;
+      assert(title === wanted, `the window is called "${title}"`);
     }
+    seen.quiet();
+  });
+  await checks.run('alerts: on a phone the open tab is in sight', async () => {
+    await page.setViewportSize(SIZES[1]);
+    await page.goto(`${base}/alertmanager/status`);
+    const tab = await page.waitForSelector('nav[aria-label="Alerts"] [aria-current="page"]');
+    const { x, width } = await tab.boundingBox();
+    assert(x >= 0 && x + width <= SIZES[1].width, `it reaches from ${x} to ${x + width} px`);
+    await page.setViewportSize(SIZES[0]);
     seen.quiet();
   });
   await checks.run('why: the life of an alert from its rule to its receiver', async () => {
