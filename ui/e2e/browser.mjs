@@ -333,6 +333,27 @@ async function alertmanagerWithin() {
     }
     seen.quiet();
   });
+  await checks.run('alerts: what is silenced is shown as such among the rules', async () => {
+    const now = Date.now();
+    const answer = await page.request.post(`${base}/api/v2/silences`, {
+      data: {
+        matchers: [{ name: 'alertname', value: 'Watchdog', isRegex: false, isEqual: true }],
+        startsAt: new Date(now).toISOString(),
+        endsAt: new Date(now + 3_600_000).toISOString(),
+        createdBy: 'the browser test',
+        comment: 'a trial',
+      },
+    });
+    assert(answer.ok(), await answer.text());
+    const { silenceID } = await answer.json();
+    await page.goto(`${base}/alerts`);
+    await page.waitForSelector('[data-alert="Watchdog"]:has-text("silenced")', { timeout: 30_000 });
+    await page.waitForSelector('text=on-call is not told: silenced');
+    const gone = await page.request.delete(`${base}/api/v2/silence/${silenceID}`);
+    assert(gone.ok(), await gone.text());
+    await page.waitForSelector('[data-alert="Watchdog"]:has-text("as it should")', { timeout: 30_000 });
+    seen.quiet();
+  });
   await checks.run('alerts: on a phone the open tab is in sight', async () => {
     await page.setViewportSize(SIZES[1]);
     await page.goto(`${base}/alertmanager/status`);

@@ -136,7 +136,13 @@ export interface RoutedAlert {
   status: 'firing' | 'resolved';
   startsAt: string;
   endsAt: string | null;
+  /** Why nobody is told of it now. */
+  suppressed?: Suppressed;
+  /** Who looks after it. */
+  acknowledgedBy?: string;
 }
+
+export type Suppressed = 'silenced' | 'inhibited' | 'muted';
 
 export interface AlertGroup {
   receiver: string;

@@ -1,10 +1,11 @@
 //! What only our pages ask, and Grafana's two addresses for dashboards.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use cupola_alert::{Alertmanager, Delivery, GroupView};
+use cupola_alert::{AlertFilter, Alertmanager, Delivery, GroupView};
 use cupola_model::format_duration;
 use http::StatusCode;
 use tracing::error;
@@ -52,29 +53,71 @@ fn bootstrap(ask: &Ask<'_>) -> Result<Answer, ApiError> {
 }
 
 fn alerting(ask: &Ask<'_>) -> Result<Answer, ApiError> {
-    let (groups, history) = ask
+    let (groups, quiet, history) = ask
         .app
         .alertmanager
         .as_ref()
-        .map(|am| (am.groups(), am.history()))
+        .map(|am| (am.groups(), Quiet::of(am), am.history()))
         .unwrap_or_default();
     Ok(Answer::json(write_alerting(
         ask.app.alertmanager.as_ref().is_some_and(Alertmanager::delivers),
         &groups,
+        &quiet,
         &history,
     )))
 }
 
-fn write_alerting(is_configured: bool, groups: &[GroupView], history: &[Delivery]) -> String {
+// Which alerts that fire need nobody now, and why.
+#[derive(Default)]
+struct Quiet {
+    // By receiver, fingerprint of the group's labels and fingerprint of the alert: time mutes groups, not alerts.
+    suppressed: HashMap<(Arc<str>, u64, u64), &'static str>,
+    // Who looks after an alert, by its fingerprint.
+    acknowledged: HashMap<u64, String>,
+}
+
+impl Quiet {
+    fn of(am: &Alertmanager) -> Self {
+        let mut suppressed = HashMap::new();
+        for group in am.group_statuses(&AlertFilter::default()) {
+            for status in &group.alerts {
+                let why = if !status.silenced_by.is_empty() {
+                    "silenced"
+                } else if status.inhibited_by.is_some() {
+                    "inhibited"
+                } else if !status.muted_by.is_empty() {
+                    "muted"
+                } else {
+                    continue;
+                };
+                let key = (
+                    group.receiver.clone(),
+                    group.labels.fingerprint(),
+                    status.alert.fingerprint,
+                );
+                suppressed.insert(key, why);
+            }
+        }
+        let acks = am.acknowledgements();
+        Self {
+            suppressed,
+            acknowledged: acks.iter().map(|ack| (ack.fingerprint, ack.by.clone())).collect(),
+        }
+    }
+}
+
+fn write_alerting(is_configured: bool, groups: &[GroupView], quiet: &Quiet, history: &[Delivery]) -> String {
     let mut out = format!("{{\"configured\":{is_configured},\"groups\":");
-    write_list(&mut out, groups, write_group);
+    write_list(&mut out, groups, |out, group| write_group(out, group, quiet));
     out.push_str(",\"notifications\":");
     write_list(&mut out, history.iter().take(MOST_NOTIFICATIONS), write_notification);
     out.push('}');
     out
 }
 
-fn write_group(out: &mut String, group: &GroupView) {
+fn write_group(out: &mut String, group: &GroupView, quiet: &Quiet) {
+    let receiver: Arc<str> = Arc::from(group.receiver.as_str());
+    let of = group.labels.fingerprint();
     out.push_str("{\"receiver\":");
     write_str(out, &group.receiver);
     out.push_str(",\"groupKey\":");
@@ -96,6 +139,16 @@ fn write_group(out: &mut String, group: &GroupView) {
         match alert.ends_at {
             Some(_) => write_time(out, alert.ends_at),
             None => out.push_str("null"),
+        }
+        if alert.ends_at.is_none() {
+            let print = alert.labels.fingerprint();
+            if let Some(why) = quiet.suppressed.get(&(receiver.clone(), of, print)) {
+                let _ = write!(out, ",\"suppressed\":\"{why}\"");
+            }
+            if let Some(by) = quiet.acknowledged.get(&print) {
+                out.push_str(",\"acknowledgedBy\":");
+                write_str(out, by);
+            }
         }
         out.push('}');
     });
@@ -258,8 +311,13 @@ mod tests {
             reason: "first notification",
             answer: "POST x: 503".into(),
         };
-        expect![[r#"{"configured":true,"groups":[{"receiver":"team","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"nextFlushAt":"1970-01-01T00:00:02.000Z","alerts":[{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"firing","startsAt":"1970-01-01T00:00:01.000Z","endsAt":null},{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"resolved","startsAt":"1970-01-01T00:00:01.000Z","endsAt":"1970-01-01T00:00:01.500Z"}]}],"notifications":[{"at":"1970-01-01T00:00:03.000Z","receiver":"team","integration":"webhook[0]","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"status":"firing","firing":2,"resolved":0,"outcome":"retrying","error":"connection refused","attempts":1,"reason":"first notification"}]}"#]]
-        .assert_eq(&write_alerting(true, &[group], std::slice::from_ref(&sent)));
+        let print = labels("X").fingerprint();
+        let quiet = Quiet {
+            suppressed: HashMap::from([(("team".into(), print, print), "silenced")]),
+            acknowledged: HashMap::from([(print, "carol \"c\"".into())]),
+        };
+        expect![[r#"{"configured":true,"groups":[{"receiver":"team","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"nextFlushAt":"1970-01-01T00:00:02.000Z","alerts":[{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"firing","startsAt":"1970-01-01T00:00:01.000Z","endsAt":null,"suppressed":"silenced","acknowledgedBy":"carol \"c\""},{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"resolved","startsAt":"1970-01-01T00:00:01.000Z","endsAt":"1970-01-01T00:00:01.500Z"}]}],"notifications":[{"at":"1970-01-01T00:00:03.000Z","receiver":"team","integration":"webhook[0]","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"status":"firing","firing":2,"resolved":0,"outcome":"retrying","error":"connection refused","attempts":1,"reason":"first notification"}]}"#]]
+        .assert_eq(&write_alerting(true, &[group], &quiet, std::slice::from_ref(&sent)));
         let many = vec![sent; 300];
         let json: serde_json::Value = serde_json::from_str(&write_alerting(true, &[], &many)).unwrap();
         assert_eq!(json["notifications"].as_array().unwrap().len(), 200);

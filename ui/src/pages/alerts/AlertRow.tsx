@@ -6,16 +6,16 @@ import { useBeat } from '../../app/beat';
 import { bootstrap } from '../../app/bootstrap';
 import { lazyPage } from '../../app/lazy';
 import { now } from '../../ui/clock';
-import { ChevronIcon } from '../../ui/icons';
+import { ChevronIcon, PersonIcon } from '../../ui/icons';
 import { CopyButton, LabelChips } from '../../ui/parts';
 import { Age, RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { durationWords, parseTime } from '../../ui/words';
-import { alertState, isHeartbeat, summaryOf } from '../alertWords';
+import { isHeartbeat, summaryOf } from '../alertWords';
 import { Annotations, Fact, Facts } from '../Facts';
 import { alertsPage, silencePage, whyPage } from '../alertmanager/hash';
 import css from './alerts.module.css';
-import { agePart, type Route, type Row } from './list';
+import { agePart, rowState, type Route, type Row } from './list';
 import list from '../list.module.css';
 
 /** One alert: its line, and what is known about it below when it is open. */
@@ -30,7 +30,8 @@ export function AlertRow(props: {
 }) {
   const { row, open } = props;
   const { alert } = row;
-  const state = alertState(alert);
+  const state = rowState(row);
+  const { suppressed, acknowledgedBy } = row.quiet;
   const name = alert.labels.alertname ?? alert.rule.name;
   const heartbeat = isHeartbeat(alert.labels);
   const details = `alert-${row.id}`;
@@ -43,13 +44,22 @@ export function AlertRow(props: {
         aria-controls={details}
         onClick={props.onToggle}
       >
-        <StateMark state={state} word={heartbeat && alert.state === 'firing' ? 'as it should' : undefined} />
+        <StateMark
+          state={state}
+          word={suppressed ?? (heartbeat && alert.state === 'firing' ? 'as it should' : undefined)}
+        />
         <span class={list.what}>
           <span class={list.summary}>
             {props.showName && <b>{name} </b>}
             {summaryOf(alert.annotations, props.showName ? '' : name)}
           </span>
           <LabelChips labels={row.differing} />
+          {acknowledgedBy !== null && (
+            <span class={css.acknowledged}>
+              <PersonIcon size={13} />
+              <b>{acknowledgedBy}</b> looks after it
+            </span>
+          )}
         </span>
         <span class={css.age}>
           {row.since !== null && (
@@ -63,7 +73,9 @@ export function AlertRow(props: {
         </span>
         {props.showRoutes && (
           <span class={css.told}>
-            {heartbeat || <Told routes={row.routes} pending={alert.state === 'pending'} />}
+            {suppressed
+              ? 'not told'
+              : heartbeat || <Told routes={row.routes} pending={alert.state === 'pending'} />}
           </span>
         )}
         <ChevronIcon class={open ? list.chevronOpen : list.chevron} />

@@ -195,6 +195,7 @@ function SectionHead({
 }) {
   const { route } = section;
   const toldAt = parseTime(route?.told?.at);
+  const keptQuiet = section.rows.every((row) => row.quiet.suppressed) && section.rows[0]?.quiet.suppressed;
   return (
     <header class={list.sectionHead}>
       <h2>
@@ -205,7 +206,11 @@ function SectionHead({
       {grouping === 'route' && route && (
         <p class={list.routed}>
           <span>
-            {route.told && toldAt !== null ? (
+            {keptQuiet ? (
+              <>
+                {route.group.receiver} is not told: {keptQuiet}
+              </>
+            ) : route.told && toldAt !== null ? (
               route.told.outcome === 'sent' ? (
                 <>
                   {route.group.receiver} told <RelativeTime at={toldAt} />
@@ -218,7 +223,7 @@ function SectionHead({
             ) : (
               <>for {route.group.receiver}, not told yet</>
             )}
-            {route.nextAt !== null && (
+            {!keptQuiet && route.nextAt !== null && (
               <>
                 {' · next message '}
                 <RelativeTime at={route.nextAt} />

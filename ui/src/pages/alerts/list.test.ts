@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { ActiveAlert, Alerting, Labels, RulesData } from '../../api/types';
-import { agePart, labelsId, sections } from './list';
+import { agePart, labelsId, rowState, sections } from './list';
 
 const at = (minute: number): string => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
 
@@ -95,6 +95,26 @@ it('groups as it is routed, also when external labels were added on the way', ()
     ['Pending, not sent to anybody yet', ['']],
   ]);
   expect(list[1]?.route?.nextAt).toBe(Date.parse(at(10)));
+});
+
+it('shows what nobody is told of as silenced, after what somebody is', () => {
+  const [group] = alerting.groups;
+  if (!group) throw new Error('there is a group');
+  const alerts = group.alerts.map((one, i) =>
+    i === 1 ? { ...one, suppressed: 'silenced' as const } : { ...one, acknowledgedBy: 'carol' },
+  );
+  const [, disk] = sections(rules, { ...alerting, groups: [{ ...group, alerts }] }, 'rule', () => true);
+  expect(disk?.rows.map((row) => [row.alert.labels.instance, rowState(row), row.quiet])).toEqual([
+    ['a', 'warning', { suppressed: null, acknowledgedBy: 'carol' }],
+    ['b', 'silenced', { suppressed: 'silenced', acknowledgedBy: null }],
+  ]);
+  // One who is told is enough.
+  const two = [
+    { ...group, alerts },
+    { ...group, receiver: 'other' },
+  ];
+  const [, told] = sections(rules, { ...alerting, groups: two }, 'rule', () => true);
+  expect(told?.rows.map(rowState)).toEqual(['warning', 'warning']);
 });
 
 it('leaves out what the filter does not keep', () => {

@@ -1,6 +1,7 @@
 /** How the list of alerts is built from what the server knows. Pure functions. */
 import type { AlertGroup, Alerting, Labels, Notification, RulesData } from '../../api/types';
 import { shortId } from '../../app/url';
+import type { State } from '../../ui/StateMark';
 import { parseTime } from '../../ui/words';
 import {
   activeAlerts,
@@ -8,9 +9,9 @@ import {
   badness,
   commonLabels,
   differingLabels,
-  sameLabels,
   type FiredAlert,
 } from '../alertWords';
+import { quietOf, routedFinder, type Quiet } from '../quiet';
 
 /** To whom an alert goes: the group it is in, when that was told last and when it will be told next. */
 export interface Route {
@@ -25,8 +26,11 @@ export interface Row {
   /** The labels that tell this row from the others of its section. */
   differing: Labels;
   routes: Route[];
+  quiet: Quiet;
   since: number | null;
 }
+
+type Routes = Pick<Row, 'routes' | 'quiet'>;
 
 export interface Section {
   key: string;
@@ -53,44 +57,14 @@ function routeOf(group: AlertGroup, alerting: Alerting): Route {
   return { group, told, nextAt: parseTime(group.nextFlushAt) };
 }
 
-/** The routes of every alert in `alerts`, by the alert's id. */
-function routesOf(alerts: readonly FiredAlert[], alerting: Alerting | undefined): Map<string, Route[]> {
-  const out = new Map<string, Route[]>();
-  if (!alerting) return out;
-  const routes = alerting.groups.map((group) => routeOf(group, alerting));
-  const byId = new Map<string, Route[]>();
-  for (const route of routes) {
-    for (const routed of route.group.alerts) {
-      if (routed.status === 'resolved') continue;
-      const id = labelsId(routed.labels);
-      byId.set(id, [...(byId.get(id) ?? []), route]);
-    }
-  }
-  for (const alert of alerts) {
-    const id = labelsId(alert.labels);
-    // External labels may have been added on the way; the alert's own labels are then a part of the routed ones.
-    const found =
-      byId.get(id) ??
-      routes.filter((route) =>
-        route.group.alerts.some(
-          (routed) =>
-            routed.status === 'firing' &&
-            sameLabels(
-              Object.fromEntries(Object.entries(routed.labels).filter(([name]) => name in alert.labels)),
-              alert.labels,
-            ),
-        ),
-      );
-    out.set(id, found);
-  }
-  return out;
+/** As the alert's severity says, unless nobody is told of it. */
+export function rowState({ alert, quiet }: Row): State {
+  return quiet.suppressed ? 'silenced' : alertState(alert);
 }
 
 function order(a: Row, b: Row): number {
   return (
-    badness(alertState(a.alert)) - badness(alertState(b.alert)) ||
-    (b.since ?? 0) - (a.since ?? 0) ||
-    (a.id < b.id ? -1 : 1)
+    badness(rowState(a)) - badness(rowState(b)) || (b.since ?? 0) - (a.since ?? 0) || (a.id < b.id ? -1 : 1)
   );
 }
 
@@ -107,35 +81,38 @@ export function sections(
   keep: (alert: FiredAlert) => boolean,
 ): Section[] {
   const alerts = activeAlerts(rules).filter(keep);
-  const routes = routesOf(alerts, alerting);
+  const routedOf = routedFinder(alerting);
   const drafts = new Map<string, { title: string; route?: Route; rows: Row[] }>();
-  const add = (key: string, title: string, alert: FiredAlert, route?: Route): void => {
+  const add = (key: string, title: string, alert: FiredAlert, all: Routes, route?: Route): void => {
     const id = labelsId(alert.labels);
     const draft = drafts.get(key) ?? { title, route, rows: [] };
     draft.rows.push({
       id,
       alert,
       differing: {},
-      routes: routes.get(id) ?? [],
+      ...all,
       since: parseTime(alert.activeAt),
     });
     drafts.set(key, draft);
   };
 
   for (const alert of alerts) {
+    const routed = routedOf(alert.labels);
+    const routes = alerting ? routed.map(({ group }) => routeOf(group, alerting)) : [];
+    const all = { routes, quiet: quietOf(routed) };
     if (grouping === 'rule') {
-      add(`rule\u0000${alert.group}\u0000${alert.rule.name}`, alert.rule.name, alert);
+      add(`rule\u0000${alert.group}\u0000${alert.rule.name}`, alert.rule.name, alert, all);
       continue;
     }
-    const found = routes.get(labelsId(alert.labels)) ?? [];
-    if (alert.state === 'pending') add('pending', 'Pending, not sent to anybody yet', alert);
-    else if (found.length === 0) add('unrouted', 'Not sent to anybody', alert);
-    for (const route of alert.state === 'pending' ? [] : found) {
+    if (alert.state === 'pending') add('pending', 'Pending, not sent to anybody yet', alert, all);
+    else if (routes.length === 0) add('unrouted', 'Not sent to anybody', alert, all);
+    for (const route of alert.state === 'pending' ? [] : routes) {
       const labels = Object.entries(route.group.groupLabels).map(([name, value]) => `${name}="${value}"`);
       add(
         `route\u0000${route.group.receiver}\u0000${route.group.groupKey}`,
         route.group.groupLabels.alertname ?? (labels.join(', ') || 'All alerts'),
         alert,
+        all,
         route,
       );
     }

@@ -113,7 +113,9 @@ function Aside({ known, summary }: { known: Known; summary: Summary }) {
     const up = known.targets.activeTargets.filter((target) => target.health === 'up').length;
     words.push(`${up} of ${count(known.targets.activeTargets.length, 'target')} up`);
   }
-  const pending = summary.quiet.filter((thing) => thing.state === 'pending').length;
+  const pending = summary.quiet
+    .filter((thing) => thing.state === 'pending')
+    .reduce((sum, thing) => sum + Math.max(1, thing.members.length), 0);
   if (pending > 0) words.push(`${count(pending, 'alert')} pending`);
   if (known.alerting && !known.alerting.configured)
     words.push('alerts are not sent to anybody: no receiver is configured');
@@ -128,7 +130,7 @@ function ThingRow({ thing, quiet = false }: { thing: Thing; quiet?: boolean }) {
   return (
     <article class={`${css.thing} ${quiet ? css.quietThing : ''}`}>
       <div class={css.thingMark}>
-        <StateMark state={thing.state} />
+        <StateMark state={thing.state} word={thing.word} />
       </div>
       <div class={css.thingBody}>
         <h3>{thing.title}</h3>

@@ -145,6 +145,45 @@ it('tells of a down target once, by its alert when that fires already', () => {
   ]);
 });
 
+it('needs nobody for what is silenced or looked after, and says so', () => {
+  const routed = (instance: string, more: object): Alerting['groups'][number]['alerts'][number] => ({
+    labels: { alertname: 'TargetDown', job: 'node', instance, site: 'berlin' },
+    annotations: {},
+    status: 'firing',
+    startsAt: '2026-01-01T00:00:00Z',
+    endsAt: null,
+    ...more,
+  });
+  const fired = ['b', 'c'].map((instance) =>
+    alert({ alertname: 'TargetDown', job: 'node', instance }, 'firing', {
+      summary: `${instance} does not answer`,
+    }),
+  );
+  const told = summarise(
+    rules(rule('TargetDown', fired)),
+    targets(up, target('node', 'b', 'down'), target('node', 'c', 'down')),
+    {
+      configured: true,
+      groups: [
+        {
+          receiver: 'team',
+          groupKey: '{}',
+          groupLabels: {},
+          nextFlushAt: null,
+          alerts: [routed('b', { suppressed: 'silenced' }), routed('c', { acknowledgedBy: 'carol' })],
+        },
+      ],
+      notifications: [],
+    },
+  );
+  expect(told.sentence).toBe('Nothing needs you: 1 of 3 targets up');
+  expect(told.things).toEqual([]);
+  expect(told.quiet.map((t) => [t.state, t.word, t.title])).toEqual([
+    ['silenced', 'silenced', 'b does not answer'],
+    ['silenced', 'acknowledged', 'c does not answer'],
+  ]);
+});
+
 it('puts the worst first and several alerts of one name into one thing', () => {
   const r = rules(
     rule('Slow', [
@@ -161,8 +200,12 @@ it('puts the worst first and several alerts of one name into one thing', () => {
 });
 
 it('counts a receiver whose newest notification failed, not one that recovered', () => {
-  const sent = (receiver: string, outcome: 'sent' | 'failed'): Alerting['notifications'][number] => ({
-    at: '2026-01-01T00:00:00Z',
+  const sent = (
+    receiver: string,
+    outcome: 'sent' | 'failed',
+    minute: number,
+  ): Alerting['notifications'][number] => ({
+    at: `2026-01-01T00:0${minute}:00Z`,
     receiver,
     integration: 'webhook[0]',
     groupKey: '{}',
@@ -178,9 +221,23 @@ it('counts a receiver whose newest notification failed, not one that recovered',
   const alerting: Alerting = {
     configured: true,
     groups: [],
-    notifications: [sent('a', 'sent'), sent('b', 'failed'), sent('a', 'failed')],
+    notifications: [
+      sent('a', 'sent', 6),
+      sent('b', 'failed', 5),
+      sent('a', 'failed', 4),
+      sent('b', 'failed', 3),
+      sent('b', 'sent', 2),
+      sent('b', 'failed', 1),
+    ],
   };
-  expect(summarise(rules(), targets(up), alerting).things.map((t) => [t.title, t.detail])).toEqual([
-    ['The last notification to b (webhook[0]) was not delivered', 'status 500'],
+  expect(
+    summarise(rules(), targets(up), alerting).things.map((t) => [t.title, t.detail, t.since, t.href]),
+  ).toEqual([
+    [
+      'The last notification to b (webhook[0]) was not delivered',
+      'status 500',
+      Date.parse('2026-01-01T00:03:00Z'),
+      '/alertmanager/notifications?receiver=b',
+    ],
   ]);
 });

@@ -13,11 +13,14 @@ import {
   summaryOf,
   type FiredAlert,
 } from '../alertWords';
+import { quietOf, quietWord, routedFinder } from '../quiet';
 
 /** Something that a person may have to look at. */
 export interface Thing {
   key: string;
   state: State;
+  /** Instead of the state's own word. */
+  word?: string;
   title: string;
   detail: string;
   /** Further lines: the single members where one thing stands for several. */
@@ -33,16 +36,16 @@ export interface Summary {
   tone: 'ok' | 'attention' | 'unknown';
   sentence: string;
   things: Thing[];
-  /** What is not wrong yet, or not urgent: pending alerts and notices. */
+  /** What is not wrong yet, not urgent, or known to somebody: pending, notices, silenced and acknowledged ones. */
   quiet: Thing[];
 }
 
 const alertsLink = (name: string): string => `/alerts?filter=${encodeURIComponent(`alertname="${name}"`)}`;
 
-function groupAlerts(alerts: readonly FiredAlert[]): Thing[] {
+function groupAlerts(alerts: readonly FiredAlert[], quiet?: (alert: FiredAlert) => string | null): Thing[] {
   const groups = new Map<string, FiredAlert[]>();
   for (const alert of alerts) {
-    const key = `${alert.labels.alertname ?? ''}\u0000${alert.labels.severity ?? ''}\u0000${alert.state}`;
+    const key = `${alert.labels.alertname ?? ''}\u0000${alert.labels.severity ?? ''}\u0000${alert.state}\u0000${quiet?.(alert) ?? ''}`;
     const group = groups.get(key);
     if (group) group.push(alert);
     else groups.set(key, [alert]);
@@ -53,9 +56,11 @@ function groupAlerts(alerts: readonly FiredAlert[]): Thing[] {
     const name = first.labels.alertname ?? first.rule.name;
     const times = members.map((m) => parseTime(m.activeAt)).filter((t) => t !== null);
     const one = members.length === 1;
+    const word = quiet?.(first) ?? undefined;
     return {
       key,
-      state: alertState(first),
+      state: word === undefined ? alertState(first) : 'silenced',
+      word,
       title: one ? summaryOf(first.annotations, name) : `${name}: ${members.length} at once`,
       detail: one ? descriptionOf(first.annotations) : '',
       members: one ? [] : members.map((m) => summaryOf(m.annotations, describe(m))),
@@ -144,16 +149,21 @@ function silentWatchdogs(rules: RulesData): Thing[] {
     }));
 }
 
-/** Receivers whose newest notification was not delivered. */
+/** Receivers whose newest notification was not delivered, since the first one after the last that was. */
 function failedReceivers(alerting: Alerting | undefined): Thing[] {
-  const seen = new Set<string>();
-  const out: Thing[] = [];
+  const all = new Map<string, Thing>();
+  // Newest first: what comes after one that was delivered is over.
+  const reached = new Set<string>();
   for (const sent of alerting?.notifications ?? []) {
     const key = `${sent.receiver}\u0000${sent.integration}`;
-    if (seen.has(key)) continue;
-    seen.add(key);
-    if (sent.outcome === 'sent') continue;
-    out.push({
+    if (sent.outcome === 'sent') reached.add(key);
+    if (reached.has(key)) continue;
+    const known = all.get(key);
+    if (known) {
+      known.since = parseTime(sent.at) ?? known.since;
+      continue;
+    }
+    all.set(key, {
       key: `receiver\u0000${key}`,
       state: 'critical',
       title:
@@ -163,17 +173,19 @@ function failedReceivers(alerting: Alerting | undefined): Thing[] {
       detail: sent.error,
       members: [],
       since: parseTime(sent.at),
-      href: '/alerts',
+      href: `/alertmanager/notifications?receiver=${encodeURIComponent(sent.receiver)}`,
     });
   }
-  return out;
+  return [...all.values()];
 }
 
 /** Says whether all is well and, if not, what needs somebody. */
 export function summarise(rules: RulesData, targets: TargetsData, alerting: Alerting | undefined): Summary {
   const alerts = activeAlerts(rules).filter((alert) => !isHeartbeat(alert.labels));
   const firing = alerts.filter((alert) => alert.state === 'firing');
-  const told = groupAlerts(firing);
+  const routedOf = routedFinder(alerting);
+  const kept = new Map(firing.map((alert) => [alert, quietWord(quietOf(routedOf(alert.labels)))]));
+  const told = groupAlerts(firing.filter((alert) => !kept.get(alert)));
   const things = [
     ...told.filter((thing) => thing.state !== 'info'),
     ...silentWatchdogs(rules),
@@ -184,6 +196,10 @@ export function summarise(rules: RulesData, targets: TargetsData, alerting: Aler
   const quiet = [
     ...told.filter((thing) => thing.state === 'info'),
     ...groupAlerts(alerts.filter((alert) => alert.state === 'pending')),
+    ...groupAlerts(
+      firing.filter((alert) => kept.get(alert)),
+      (alert) => kept.get(alert) ?? null,
+    ),
   ];
 
   if (things.length > 0) {
@@ -202,6 +218,11 @@ export function summarise(rules: RulesData, targets: TargetsData, alerting: Aler
   const up = active.filter((target) => target.health === 'up').length;
   if (up === 0)
     return { tone: 'unknown', sentence: 'Just started: the first samples are on their way', things, quiet };
+  // Somebody knows of those that are down: the alerts that tell of them are kept quiet.
+  if (active.some((target) => target.health === 'down')) {
+    const sentence = `Nothing needs you: ${up} of ${count(active.length, 'target')} up`;
+    return { tone: 'ok', sentence, things, quiet };
+  }
   const watching = alertingRules(rules).filter(({ rule }) => !isWatchdog(rule.name)).length;
   const rest = watching > 0 ? `, ${count(watching, 'alert rule')} watching` : '';
   return { tone: 'ok', sentence: `All well: ${count(up, 'target')} up${rest}`, things, quiet };
