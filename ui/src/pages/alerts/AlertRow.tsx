@@ -39,7 +39,7 @@ export function AlertRow(props: {
     <article class={css.alert} data-alert={name} data-state={alert.state}>
       <button
         type="button"
-        class={`${list.row} ${css.line}`}
+        class={`${list.row} ${css.line} ${props.showRoutes ? css.withRoutes : ''}`}
         aria-expanded={open}
         aria-controls={details}
         onClick={props.onToggle}

@@ -99,7 +99,7 @@ export function sections(
   for (const alert of alerts) {
     const routed = routedOf(alert.labels);
     const routes = alerting ? routed.map(({ group }) => routeOf(group, alerting)) : [];
-    const all = { routes, quiet: quietOf(routed) };
+    const all = { routes, quiet: quietOf(alert.state === 'firing' ? routed : []) };
     if (grouping === 'rule') {
       add(`rule\u0000${alert.group}\u0000${alert.rule.name}`, alert.rule.name, alert, all);
       continue;
