@@ -319,7 +319,8 @@ mod tests {
         expect![[r#"{"configured":true,"groups":[{"receiver":"team","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"nextFlushAt":"1970-01-01T00:00:02.000Z","alerts":[{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"firing","startsAt":"1970-01-01T00:00:01.000Z","endsAt":null,"suppressed":"silenced","acknowledgedBy":"carol \"c\""},{"labels":{"alertname":"X"},"annotations":{"summary":"s"},"status":"resolved","startsAt":"1970-01-01T00:00:01.000Z","endsAt":"1970-01-01T00:00:01.500Z"}]}],"notifications":[{"at":"1970-01-01T00:00:03.000Z","receiver":"team","integration":"webhook[0]","groupKey":"{}:{alertname=\"X\"}","groupLabels":{"alertname":"X"},"status":"firing","firing":2,"resolved":0,"outcome":"retrying","error":"connection refused","attempts":1,"reason":"first notification"}]}"#]]
         .assert_eq(&write_alerting(true, &[group], &quiet, std::slice::from_ref(&sent)));
         let many = vec![sent; 300];
-        let json: serde_json::Value = serde_json::from_str(&write_alerting(true, &[], &many)).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&write_alerting(true, &[], &Quiet::default(), &many)).unwrap();
         assert_eq!(json["notifications"].as_array().unwrap().len(), 200);
     }
 
