@@ -16,7 +16,7 @@ use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
 use cupola_tsdb::{DEFAULT_MAX_EXEMPLARS, LogOnly, Options, Tsdb};
-use cupola_web::{App, ConfigView, Readiness, WebConfigFile};
+use cupola_web::{App, ConfigView, FailedReload, Readiness, WebConfigFile};
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -199,8 +199,7 @@ impl Reloadable {
             external_labels: global.external_labels.clone(),
             otlp: loaded.prometheus.otlp.clone(),
             loaded_ms: now,
-            last_reload_ok: true,
-            failed_ms: None,
+            failed_reload: None,
             relabel_configs: self
                 .jobs
                 .iter()
@@ -222,8 +221,10 @@ impl Reloadable {
             Err(mistakes) => {
                 self.reload_ok.set(0.0);
                 let mut view = ConfigView::clone(&self.view.load());
-                view.last_reload_ok = false;
-                view.failed_ms = Some(self.clock.now_ms());
+                view.failed_reload = Some(FailedReload {
+                    at_ms: self.clock.now_ms(),
+                    error: mistakes.clone(),
+                });
                 self.view.store(Arc::new(view));
                 error!(mistakes, "the configuration cannot be used; the old one stays in force");
             }

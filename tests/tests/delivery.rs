@@ -313,6 +313,15 @@ fn a_changed_alertmanager_yml_takes_effect_with_sighup_and_a_bad_one_does_not() 
             .own_metric("prometheus_config_last_reload_successful")
             .filter(|ok| *ok == 0.0)
     });
+    // What is wrong stands in the API, from where the overview has it, until a configuration loads.
+    let told = || server.get("/api/v1/notifications").json()["data"].clone();
+    let notice = told();
+    assert_eq!(notice[0]["text"], "Configuration reload has failed.");
+    let detail = notice[0]["detail"].as_str().unwrap_or_default();
+    assert!(
+        detail.contains("alertmanager.yml") && detail.contains("nosuch"),
+        "{notice}"
+    );
     stage.target.set(&load(20, 0));
     eventually(30, "the old receiver is told", || {
         messages(&old, "/hook", "firing").pop()
@@ -321,6 +330,9 @@ fn a_changed_alertmanager_yml_takes_effect_with_sighup_and_a_bad_one_does_not() 
         .home
         .write("alertmanager.yml", &good.replace(&old.url("/hook"), &new.url("/hook")));
     server.hang_up();
+    eventually(20, "nothing is wrong any more", || {
+        Some(told()).filter(|told| *told == serde_json::json!([]))
+    });
     stage.target.set(&load(20, 20));
     eventually(30, "the new receiver is told", || {
         messages(&new, "/hook", "firing").pop()

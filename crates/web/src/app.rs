@@ -56,12 +56,19 @@ pub struct ConfigView {
     pub otlp: OtlpConfig,
     /// When it was loaded, milliseconds since the epoch.
     pub loaded_ms: i64,
-    /// Whether the last attempt to load a configuration worked; if not, this one is an older one.
-    pub last_reload_ok: bool,
-    /// When the last attempt failed, milliseconds since the epoch; `None` where none did since this was loaded.
-    pub failed_ms: Option<i64>,
+    /// What became of the last attempt to load another one; `None` where none failed since this was loaded.
+    pub failed_reload: Option<FailedReload>,
     /// How targets are relabelled, by scrape pool.
     pub relabel_configs: BTreeMap<String, Vec<RelabelConfig>>,
+}
+
+/// An attempt to load a configuration that changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedReload {
+    /// When it was, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// What is wrong, as it was logged: file, line and column of each mistake.
+    pub error: String,
 }
 
 /// Loads the configuration anew. It may read files; it is called on the blocking pool. The text of an error is shown.

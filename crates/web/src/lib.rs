@@ -24,7 +24,7 @@ mod telemetry;
 mod tests;
 
 pub use alertmanager::{ALERTMANAGER_VERSION, AlertmanagerApp, alertmanager_router, serve_alertmanager};
-pub use app::{App, ConfigView, Mode, ReadLimits, Readiness, Reload};
+pub use app::{App, ConfigView, FailedReload, Mode, ReadLimits, Readiness, Reload};
 pub use front::WebConfigFile;
 pub use router::router;
 pub use serve::serve;

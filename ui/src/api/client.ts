@@ -9,6 +9,7 @@ import type {
   DashboardHit,
   DeadRule,
   Labels,
+  Notice,
   QueryData,
   RelabelStep,
   RulesData,
@@ -172,6 +173,9 @@ export const fetchRules = async (signal?: AbortSignal): Promise<RulesData> =>
 
 export const fetchDeadRules = async (signal?: AbortSignal): Promise<{ rules: DeadRule[] }> =>
   (await prom<{ rules: DeadRule[] }>('rules/dead', {}, signal)).data;
+
+export const fetchNotices = async (signal?: AbortSignal): Promise<Notice[]> =>
+  (await prom<Notice[]>('notifications', {}, signal)).data;
 
 export const fetchAlerting = (signal?: AbortSignal): Promise<Alerting> =>
   getJson<Alerting>('api/ui/alerting', {}, signal);

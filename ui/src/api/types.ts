@@ -173,6 +173,16 @@ export interface Alerting {
   notifications: Notification[];
 }
 
+/** What is to be known of the server itself. */
+export interface Notice {
+  text: string;
+  /** RFC 3339. */
+  date: string;
+  /** What went wrong in particular. */
+  detail?: string;
+  active: boolean;
+}
+
 export interface DashboardHit {
   uid: string;
   title: string;

@@ -165,8 +165,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         otlp: Default::default(),
         external_labels: Labels::from_pairs([("dc", "eu")]),
         loaded_ms: NOW - 60_000,
-        last_reload_ok: true,
-        failed_ms: None,
+        failed_reload: None,
         relabel_configs: relabel_configs(),
     };
     let ready = Readiness::default();

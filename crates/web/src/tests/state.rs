@@ -1,6 +1,7 @@
 //! What the server tells of its own state, and stopping it.
 
 use super::*;
+use crate::app::FailedReload;
 use expect_test::expect;
 use std::time::Duration;
 
@@ -46,8 +47,10 @@ async fn each_relabelling_step_is_told() {
 
 fn break_configuration(server: &Server, failed_ms: Option<i64>) {
     let mut view = ConfigView::clone(&server.ctx.app.config.load());
-    view.last_reload_ok = failed_ms.is_none();
-    view.failed_ms = failed_ms;
+    view.failed_reload = failed_ms.map(|at_ms| FailedReload {
+        at_ms,
+        error: "p.yml:3:1: unknown field \"x\"".to_owned(),
+    });
     server.ctx.app.config.store(Arc::new(view));
 }
 
@@ -67,7 +70,7 @@ async fn a_configuration_that_does_not_load_is_a_notification() {
             "/api/v1/notifications",
             200,
             expect![[
-                r#"{"status":"success","data":[{"text":"Configuration reload has failed.","date":"1970-01-12T13:46:39.000Z","active":true}]}"#
+                r#"{"status":"success","data":[{"text":"Configuration reload has failed.","date":"1970-01-12T13:46:39.000Z","detail":"p.yml:3:1: unknown field \"x\"","active":true}]}"#
             ]],
         )
         .await;
@@ -93,8 +96,7 @@ async fn notifications_come_as_they_happen_until_the_server_stops() {
     };
     break_configuration(&server, Some(NOW));
     let event = next().await.unwrap();
-    let failed =
-        "data: {\"text\":\"Configuration reload has failed.\",\"date\":\"1970-01-12T13:46:40.000Z\",\"active\"";
+    let failed = r#"data: {"text":"Configuration reload has failed.","date":"1970-01-12T13:46:40.000Z","detail":"p.yml:3:1: unknown field \"x\"","active""#;
     assert_eq!(event, format!("{failed}:true}}\n\n"));
     break_configuration(&server, None);
     assert_eq!(next().await.unwrap(), format!("{failed}:false}}\n\n"));

@@ -1,6 +1,6 @@
 import { Link } from 'wouter-preact';
-import { fetchAlerting, fetchRules, fetchTargets } from '../../api/client';
-import type { Alerting, RulesData, TargetsData } from '../../api/types';
+import { fetchAlerting, fetchNotices, fetchRules, fetchTargets } from '../../api/client';
+import type { Alerting, Notice, RulesData, TargetsData } from '../../api/types';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
 import { bootstrap, bootstrapFailed } from '../../app/bootstrap';
@@ -21,18 +21,21 @@ interface Known {
   targets: TargetsData;
   /** Undefined when the server did not say; the page then leaves out who was told. */
   alerting: Alerting | undefined;
+  /** What the server says of itself. */
+  notices: Notice[];
 }
 
 async function load(signal: AbortSignal): Promise<Known> {
-  const [rules, targets, alerting] = await Promise.all([
+  const [rules, targets, alerting, notices] = await Promise.all([
     fetchRules(signal),
     fetchTargets(signal),
     fetchAlerting(signal).catch((error: unknown) => {
       if (signal.aborted) throw error;
       return undefined;
     }),
+    fetchNotices(signal),
   ]);
-  return { rules, targets, alerting };
+  return { rules, targets, alerting, notices };
 }
 
 const TONES: Record<Summary['tone'], State> = { ok: 'ok', attention: 'critical', unknown: 'unknown' };
@@ -46,7 +49,7 @@ export function OverviewPage() {
   usePresentPace();
   const beat = useBeat();
   const { data, error } = useData('overview', load, beat);
-  const summary = data ? summarise(data.rules, data.targets, data.alerting) : undefined;
+  const summary = data ? summarise(data.rules, data.targets, data.alerting, data.notices) : undefined;
   const boot = bootstrap.value;
 
   return (
@@ -134,7 +137,7 @@ function ThingRow({ thing, quiet = false }: { thing: Thing; quiet?: boolean }) {
       </div>
       <div class={css.thingBody}>
         <h3>{thing.title}</h3>
-        {thing.detail && <p>{thing.detail}</p>}
+        {thing.detail && <p class={css.detail}>{thing.detail}</p>}
         {shown.length > 0 && (
           <ul>
             {shown.map((member, i) => (
@@ -152,10 +155,12 @@ function ThingRow({ thing, quiet = false }: { thing: Thing; quiet?: boolean }) {
         )}
       </div>
       <div class={css.thingWays}>
-        <Link href={thing.href} class={parts.button}>
-          Look
-          <ArrowIcon size={14} />
-        </Link>
+        {thing.href && (
+          <Link href={thing.href} class={parts.button}>
+            Look
+            <ArrowIcon size={14} />
+          </Link>
+        )}
         {graph && (
           <Link href={graph} class={`${parts.button} ${parts.quiet}`}>
             Graph

@@ -199,6 +199,20 @@ it('puts the worst first and several alerts of one name into one thing', () => {
   ]);
 });
 
+it('says what is wrong with a configuration that does not load', () => {
+  const notice = {
+    text: 'Configuration reload has failed.',
+    date: '2026-01-01T00:00:00Z',
+    detail: 'prometheus.yml:3:1: unknown field "x"',
+    active: true,
+  };
+  const { sentence, things } = summarise(rules(), targets(target('a', 'a:1')), undefined, [notice]);
+  expect(sentence).toBe('1 thing needs you');
+  expect(things[0]).toMatchObject({ state: 'critical', detail: notice.detail, href: null });
+  const over = summarise(rules(), targets(target('a', 'a:1')), undefined, [{ ...notice, active: false }]);
+  expect(over.things).toEqual([]);
+});
+
 it('counts a receiver whose newest notification failed, not one that recovered', () => {
   const sent = (
     receiver: string,

@@ -1,5 +1,5 @@
 /** What the overview says, from what the server knows. Pure functions. */
-import type { Alerting, RulesData, Target, TargetsData } from '../../api/types';
+import type { Alerting, Notice, RulesData, Target, TargetsData } from '../../api/types';
 import type { State } from '../../ui/StateMark';
 import { count, parseTime } from '../../ui/words';
 import {
@@ -27,7 +27,8 @@ export interface Thing {
   members: string[];
   /** Milliseconds since the epoch; null when nobody knows. */
   since: number | null;
-  href: string;
+  /** Null where there is nothing more to see. */
+  href: string | null;
   /** The rule's expression, for a link to its graph. */
   expr?: string;
 }
@@ -179,8 +180,28 @@ function failedReceivers(alerting: Alerting | undefined): Thing[] {
   return [...all.values()];
 }
 
+/** A configuration that does not load: the server runs on, with an older one than people think. */
+function failedReloads(notices: readonly Notice[]): Thing[] {
+  return notices
+    .filter((notice) => notice.active && notice.text.startsWith('Configuration reload'))
+    .map((notice) => ({
+      key: `notice\u0000${notice.text}`,
+      state: 'critical',
+      title: 'The changed configuration cannot be used; the one before stays in force',
+      detail: notice.detail ?? '',
+      members: [],
+      since: parseTime(notice.date),
+      href: null,
+    }));
+}
+
 /** Says whether all is well and, if not, what needs somebody. */
-export function summarise(rules: RulesData, targets: TargetsData, alerting: Alerting | undefined): Summary {
+export function summarise(
+  rules: RulesData,
+  targets: TargetsData,
+  alerting: Alerting | undefined,
+  notices: readonly Notice[] = [],
+): Summary {
   const alerts = activeAlerts(rules).filter((alert) => !isHeartbeat(alert.labels));
   const firing = alerts.filter((alert) => alert.state === 'firing');
   const routedOf = routedFinder(alerting);
@@ -188,6 +209,7 @@ export function summarise(rules: RulesData, targets: TargetsData, alerting: Aler
   const told = groupAlerts(firing.filter((alert) => !kept.get(alert)));
   const things = [
     ...told.filter((thing) => thing.state !== 'info'),
+    ...failedReloads(notices),
     ...silentWatchdogs(rules),
     ...failedReceivers(alerting),
     ...downTargets(targets.activeTargets, firing),

@@ -276,7 +276,12 @@ fn features() -> Value {
 }
 
 fn notifications() -> Value {
-    list(object(&[("text", string()), ("date", string()), ("active", boolean())]))
+    list(object(&[
+        ("text", string()),
+        ("date", string()),
+        ("detail?", string()),
+        ("active", boolean()),
+    ]))
 }
 
 fn snapshot() -> Value {

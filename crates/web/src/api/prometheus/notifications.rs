@@ -29,36 +29,31 @@ const LOOKS_UNTIL_COMMENT: u32 = 30;
 // How often the state is looked at for those who listen: they learn of a change within this time.
 const LOOK_EVERY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 1000 });
 
-/// One thing to know. The texts are Prometheus's.
+/// One thing to know. The texts are Prometheus's; what went wrong in particular is ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Notice {
     text: &'static str,
     since: Option<i64>,
+    detail: Option<String>,
 }
 
 fn notices(app: &App) -> Vec<Notice> {
     let config = app.config.load();
-    let all = [
-        (
-            !app.tsdb.replay_progress().done,
-            "Prometheus is starting and replaying the write-ahead log (WAL).",
-            Some(app.started_ms),
-        ),
-        (
-            !config.last_reload_ok,
-            "Configuration reload has failed.",
-            config.failed_ms,
-        ),
-        (
-            app.ready.is_stopping(),
-            "Prometheus is shutting down and gracefully stopping all operations.",
-            Some(app.clock.now_ms()),
-        ),
-    ];
-    all.into_iter()
-        .filter(|(holds, ..)| *holds)
-        .map(|(_, text, since)| Notice { text, since })
-        .collect()
+    let notice = |text, since, detail| Notice { text, since, detail };
+    let mut all = Vec::new();
+    if !app.tsdb.replay_progress().done {
+        let text = "Prometheus is starting and replaying the write-ahead log (WAL).";
+        all.push(notice(text, Some(app.started_ms), None));
+    }
+    if let Some(failed) = &config.failed_reload {
+        let text = "Configuration reload has failed.";
+        all.push(notice(text, Some(failed.at_ms), Some(failed.error.clone())));
+    }
+    if app.ready.is_stopping() {
+        let text = "Prometheus is shutting down and gracefully stopping all operations.";
+        all.push(notice(text, Some(app.clock.now_ms()), None));
+    }
+    all
 }
 
 fn write_notice(out: &mut String, notice: &Notice, is_active: bool) {
@@ -66,6 +61,10 @@ fn write_notice(out: &mut String, notice: &Notice, is_active: bool) {
     write_str(out, notice.text);
     out.push_str(",\"date\":");
     write_time(out, notice.since);
+    if let Some(detail) = &notice.detail {
+        out.push_str(",\"detail\":");
+        write_str(out, detail);
+    }
     out.push_str(if is_active {
         ",\"active\":true}"
     } else {

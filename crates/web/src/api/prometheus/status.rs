@@ -102,7 +102,7 @@ pub(super) fn runtime_info(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let _ = write!(
         data,
         ",\"reloadConfigSuccess\":{},\"lastConfigTime\":",
-        config.last_reload_ok
+        config.failed_reload.is_none()
     );
     write_time(&mut data, Some(config.loaded_ms));
     let _ = write!(
