@@ -133,7 +133,7 @@ fn urls_and_keys_that_cannot_be_some_are_mistakes_as_for_debians_promtool() {
         (of_job("proxy_url: ':::'"), "missing protocol scheme"),
         (
             of_job("docker_sd_configs: [{host: '://x'}]"),
-            "p.yml:3:23: parse \"://x\": missing protocol scheme",
+            "p.yml:3:24: parse \"://x\": missing protocol scheme",
         ),
         (
             scaleway(&format!("project_id: {uuid}, secret_key: {uuid}, access_key: c")),

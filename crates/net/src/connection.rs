@@ -302,8 +302,9 @@ impl Connection {
                 Ok(response) => return self.read(at, sender, response, request).await,
                 // Closed by the peer between two requests: nothing was answered, a new connection may.
                 Err(error) if error.is_canceled() || error.is_closed() || error.is_incomplete_message() => {}
-                // Whether the peer has begun cannot be told here; asking twice does no harm.
-                Err(_) if matches!(sender, Sender::Http2(_)) && request.method == Method::GET => {}
+                // A peer that closes at this moment may reset the connection. Whether it has begun cannot be told here; asking
+                // twice does no harm, as Go's transport holds it, too.
+                Err(_) if request.method == Method::GET => {}
                 Err(error) => return Err(NetError::Http(error)),
             }
             sender = self.dialer.dial(name, port, https, proxy).await?;
@@ -553,6 +554,28 @@ mod tests {
         let url = peer(vec![ok, ok, ok]);
         let mut connection = Connection::new(None);
         for _ in 0..3 {
+            assert_eq!(connection.send(&request(&url)).await.unwrap().body, b"ok");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_get_is_sent_again_where_the_peer_resets_the_kept_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut buffer).unwrap() > 0);
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                    .unwrap();
+                // A socket that is closed with bytes in it that nobody has read is reset.
+                let _ = stream.peek(&mut buffer);
+            }
+        });
+        let mut connection = Connection::new(None);
+        for _ in 0..2 {
             assert_eq!(connection.send(&request(&url)).await.unwrap().body, b"ok");
         }
     }
