@@ -170,15 +170,18 @@ fn groups() -> Value {
 }
 
 fn silence() -> Value {
-    let matcher = object(&[
-        ("name", string()),
-        ("value", string()),
-        ("isRegex", boolean()),
-        ("isEqual", boolean()),
-    ]);
+    let matcher = || {
+        object(&[
+            ("name", string()),
+            ("value", string()),
+            ("isRegex", boolean()),
+            ("isEqual", boolean()),
+        ])
+    };
     object(&[
         ("id", string()),
-        ("matchers", list(matcher)),
+        ("matchers", list(matcher())),
+        ("matcherSets?", list(list(matcher()))),
         ("startsAt", string()),
         ("endsAt", string()),
         ("updatedAt", string()),
