@@ -42,25 +42,45 @@ pub(crate) fn read(bytes: &[u8], pos: usize, count: u32) -> u64 {
 ///
 /// Upstream opens the next byte as soon as it has written a whole one, so a field of whole bytes that ends at a byte's
 /// end leaves an empty byte behind it, with 8 bits free. The next field fills it; where none comes it stays.
+#[inline]
 pub(crate) fn write(bytes: &mut Vec<u8>, free: &mut u8, value: u64, count: u32) {
     debug_assert!(count <= 64);
+    // Most fields are a bit or a few, and stay within the last byte.
+    if count < u32::from(*free)
+        && let Some(last) = bytes.last_mut()
+    {
+        *free -= count as u8;
+        *last |= ((value & ((1 << count) - 1)) << *free) as u8;
+        return;
+    }
+    write_beyond(bytes, free, value, count);
+}
+
+// A field that fills the last byte, or goes on behind it.
+fn write_beyond(bytes: &mut Vec<u8>, free: &mut u8, value: u64, count: u32) {
     let mut left = count;
     if let Some(last) = bytes.last_mut().filter(|_| *free > 0) {
         let take = u32::from(*free).min(left);
-        let part = (value >> (left - take)) as u8 & ((1_u16 << take) - 1) as u8;
+        left -= take;
+        let part = (value >> left) as u8 & ((1_u16 << take) - 1) as u8;
         *free -= take as u8;
         // With all of them free the byte is empty.
         *last |= part << *free;
-        left -= take;
-    }
-    while left >= 8 {
-        left -= 8;
-        bytes.push((value >> left) as u8);
     }
     if left > 0 {
-        bytes.push((value << (8 - left)) as u8);
-        *free = (8 - left) as u8;
-    } else if *free == 0 && count > 0 && count.is_multiple_of(8) {
+        let word = (value << (64 - left)).to_be_bytes();
+        let len = left.div_ceil(8) as usize;
+        let end = bytes.len() + len;
+        if bytes.capacity() - bytes.len() >= word.len() {
+            // Eight at once are quicker than the few that are wanted.
+            bytes.extend_from_slice(&word);
+            bytes.truncate(end);
+        } else {
+            bytes.extend(word.iter().take(len));
+        }
+        *free = (8 * len as u32 - left) as u8;
+    }
+    if *free == 0 && count > 0 && count.is_multiple_of(8) {
         bytes.push(0);
         *free = 8;
     }
@@ -106,7 +126,38 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    // Bit by bit, and the byte that upstream opens behind a field of whole bytes.
+    fn write_slowly(bytes: &mut Vec<u8>, free: &mut u8, value: u64, count: u32) {
+        for bit in (0..count).rev() {
+            if *free == 0 {
+                bytes.push(0);
+                *free = 8;
+            }
+            *free -= 1;
+            if let Some(last) = bytes.last_mut() {
+                *last |= ((value >> bit & 1) as u8) << *free;
+            }
+        }
+        if *free == 0 && count > 0 && count.is_multiple_of(8) {
+            bytes.push(0);
+            *free = 8;
+        }
+    }
+
     proptest! {
+        #[test]
+        fn fields_are_laid_out_as_bit_by_bit(
+            fields in proptest::collection::vec((any::<u64>(), prop_oneof![1_u32..=8, 1_u32..=64]), 0..60),
+            room in 0_usize..200,
+        ) {
+            let (mut quick, mut slow) = ((Vec::with_capacity(room), 0), (Vec::new(), 0));
+            for (value, count) in &fields {
+                write(&mut quick.0, &mut quick.1, *value, *count);
+                write_slowly(&mut slow.0, &mut slow.1, *value, *count);
+                prop_assert_eq!(&quick, &slow);
+            }
+        }
+
         #[test]
         fn bits_come_back_as_they_went_in(fields in proptest::collection::vec((any::<u64>(), 1_u32..=64), 0..60)) {
             let (mut bytes, mut free) = (Vec::new(), 0);
