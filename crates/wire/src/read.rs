@@ -56,7 +56,19 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// [`WireError::Short`] or [`WireError::Long`].
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
+        // Mostly it is a byte: a field's key, the length of a label.
+        if let Some((&byte, rest)) = self.0.split_first()
+            && byte < 0x80
+        {
+            self.0 = rest;
+            return Ok(byte.into());
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0_u64;
         for shift in (0..70).step_by(7) {
             let (&byte, rest) = self.0.split_first().ok_or(WireError::Short)?;
@@ -76,6 +88,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// [`WireError::Short`] or [`WireError::Long`].
+    #[inline]
     pub fn sized(&mut self) -> Result<&'a [u8], WireError> {
         let length = usize::try_from(self.varint()?).map_err(|_| WireError::Short)?;
         let (taken, rest) = self.0.split_at_checked(length).ok_or(WireError::Short)?;
@@ -89,6 +102,7 @@ impl<'a> Fields<'a> {
         Ok(*bytes)
     }
 
+    #[inline]
     fn field(&mut self) -> Result<(u64, Value<'a>), WireError> {
         let key = self.varint()?;
         let value = match key & 7 {
@@ -108,6 +122,7 @@ impl<'a> Fields<'a> {
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u64, Value<'a>), WireError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;
