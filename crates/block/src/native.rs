@@ -8,11 +8,12 @@
 //! The series of a target all have the same times, and with a millisecond of jitter these cost more than the values do.
 //! So that they are shared, series are cut into chunks at times that do not depend on the series ([`runs`]).
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::ops::{Range, RangeInclusive};
 
 use cupola_chunk::{Encoding, columnar};
+use foldhash::quality::RandomState;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::bytes::put_uvarint;
 use crate::chunks::{SegmentKind, SegmentWriter};
@@ -140,7 +141,7 @@ impl Encoder {
         Self {
             times,
             known: HashMap::new(),
-            hashers: [RandomState::new(), RandomState::new()],
+            hashers: [RandomState::default(), RandomState::default()],
             copied: HashMap::new(),
             buf: Vec::new(),
         }

@@ -5,11 +5,11 @@
 //! are put in order and the records become the series section. Postings are gathered by reading the records again, as
 //! many lists at a time as fit in a bounded buffer.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use cupola_model::Labels;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::BlockError;
 use crate::bytes::{Dec, put_be32, put_text, put_uvarint, uvarint_len};
@@ -55,7 +55,8 @@ impl IndexWriter {
         let records_path = path.with_extension("series.tmp");
         let records = Growing::create(&*disk, records_path.clone())?;
         // Upstream's table holds the empty text as well.
-        let symbols = HashMap::from([(Box::from(""), 0)]);
+        let mut symbols = HashMap::new();
+        symbols.insert(Box::from(""), 0);
         Ok(Self {
             disk,
             block,
