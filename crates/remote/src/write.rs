@@ -4,6 +4,7 @@ use cupola_histogram::NativeHistogram;
 use cupola_metrics::{Counter, Registry};
 use cupola_model::{Labels, METRIC_NAME, MetricType, is_valid_label_name};
 use cupola_storage::{AppendError, Appendable, Appender, CommitError, Exemplar, Metadata};
+use parking_lot::Mutex;
 use thiserror::Error;
 use tracing::{debug, warn};
 
@@ -60,6 +61,8 @@ impl WriteError {
 /// Receives messages.
 pub struct WriteReceiver {
     known: Known,
+    // Where the last message lay, for the next one.
+    spare: Mutex<Vec<u8>>,
     types: bool,
     invalid_labels: Counter,
 }
@@ -92,7 +95,10 @@ const EXEMPLAR_TIME: u64 = 3;
 // What is read of one series before it is written.
 #[derive(Default)]
 struct Scratch<'a> {
-    labels: Vec<&'a [u8]>,
+    // The fields that it begins with, as far as they are labels: all of them, as senders write it.
+    labels: &'a [u8],
+    // Labels that stand behind something else.
+    more_labels: Vec<&'a [u8]>,
     samples: Vec<(i64, f64)>,
     histograms: Vec<(i64, NativeHistogram)>,
     exemplars: Vec<Exemplar>,
@@ -104,6 +110,7 @@ impl WriteReceiver {
     pub fn new(registry: &Registry) -> Self {
         Self {
             known: Known::default(),
+            spare: Mutex::default(),
             types: false,
             invalid_labels: registry.counter(
                 "prometheus_api_remote_write_invalid_labels_samples_total",
@@ -133,13 +140,13 @@ impl WriteReceiver {
         largest: usize,
         now_ms: i64,
     ) -> Result<(), WriteError> {
-        let message = unpack(compressed, largest)?;
+        let message = unpack(compressed, largest, &self.spare)?;
         let mut appender = storage.appender();
         let mut written = Vec::new();
         let mut next = Cursor::default();
         let mut scratch = Scratch::default();
         let mut refused: Option<(usize, AppendError)> = None;
-        for field in Fields(&message) {
+        for field in Fields(message.bytes()) {
             let series = match field? {
                 (REQUEST_SERIES, Value::Bytes(series)) => series,
                 (REQUEST_METADATA, Value::Bytes(metadata)) => {
@@ -178,11 +185,23 @@ impl WriteReceiver {
         (written, next): Noted<'_>,
         latest: i64,
     ) -> Result<Result<(), AppendError>, WriteError> {
-        let hash = self.known.hash(series.labels.iter().copied());
+        let hash = self
+            .known
+            .hash([series.labels].into_iter().chain(series.more_labels.iter().copied()));
         let mut known = self.known.get(hash, next);
         // Built where the storage has to be told them.
         let mut labels = None;
-        for &(ts, value) in &series.samples {
+        let mut samples = &*series.samples;
+        if let Some(series) = known {
+            let in_bounds = samples.iter().take_while(|(ts, _)| *ts <= latest).count();
+            let (run, rest) = samples.split_at(in_bounds);
+            match appender.append_run(series, run) {
+                Ok(true) => samples = rest,
+                Ok(false) => known = None,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        for &(ts, value) in samples {
             if ts > latest {
                 return Ok(Err(AppendError::OutOfBounds));
             }
@@ -194,7 +213,7 @@ impl WriteReceiver {
                 }
             }
             if labels.is_none() {
-                labels = read_labels(&series.labels)?;
+                labels = read_labels(series)?;
             }
             let Some(labels) = &labels else {
                 self.invalid_labels
@@ -206,12 +225,13 @@ impl WriteReceiver {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        for (ts, histogram) in series.histograms.drain(..) {
+        let histograms = std::mem::take(&mut series.histograms);
+        for (ts, histogram) in histograms {
             if ts > latest {
                 return Ok(Err(AppendError::OutOfBounds));
             }
             if labels.is_none() {
-                labels = read_labels(&series.labels)?;
+                labels = read_labels(series)?;
             }
             let Some(labels) = &labels else {
                 self.invalid_labels.inc();
@@ -233,22 +253,58 @@ impl WriteReceiver {
     }
 }
 
-fn unpack(compressed: &[u8], largest: usize) -> Result<Vec<u8>, WriteError> {
+// A message that is not compressed any more.
+struct Unpacked<'a> {
+    buffer: Vec<u8>,
+    length: usize,
+    spare: &'a Mutex<Vec<u8>>,
+}
+
+// A larger buffer is not kept.
+const LARGEST_SPARE: usize = 1 << 20;
+
+impl Unpacked<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Drop for Unpacked<'_> {
+    fn drop(&mut self) {
+        if self.buffer.capacity() <= LARGEST_SPARE {
+            *self.spare.lock() = std::mem::take(&mut self.buffer);
+        }
+    }
+}
+
+// Into the buffer of the message before, where nobody else has it now.
+fn unpack<'a>(compressed: &[u8], largest: usize, spare: &'a Mutex<Vec<u8>>) -> Result<Unpacked<'a>, WriteError> {
     let length = snap::raw::decompress_len(compressed)?;
     if length > largest {
         return Err(WriteError::TooLarge(length, largest));
     }
-    Ok(snap::raw::Decoder::new().decompress_vec(compressed)?)
+    let mut buffer = std::mem::take(&mut *spare.lock());
+    if buffer.len() < length {
+        buffer.resize(length, 0);
+    }
+    let written = snap::raw::Decoder::new().decompress(compressed, buffer.get_mut(..length).unwrap_or_default())?;
+    Ok(Unpacked {
+        buffer,
+        length: written,
+        spare,
+    })
 }
 
 fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), WriteError> {
-    out.labels.clear();
+    out.more_labels.clear();
     out.samples.clear();
     out.histograms.clear();
     out.exemplars.clear();
-    for field in Fields(message) {
+    let (labels, rest) = leading_labels(message);
+    out.labels = labels;
+    for field in Fields(rest) {
         match field? {
-            (SERIES_LABEL, Value::Bytes(label)) => out.labels.push(label),
+            (SERIES_LABEL, Value::Bytes(label)) => out.more_labels.push(label),
             (SERIES_SAMPLE, Value::Bytes(sample)) => {
                 let (mut ts, mut bits) = (0, 0);
                 for field in Fields(sample) {
@@ -266,6 +322,21 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
         }
     }
     Ok(())
+}
+
+// The labels at the start of a series, as they lie there, and what follows: mostly they need not be looked into.
+fn leading_labels(message: &[u8]) -> (&[u8], &[u8]) {
+    const KEY: u8 = (SERIES_LABEL << 3 | 2) as u8;
+    let mut rest = Fields(message);
+    while rest.0.first() == Some(&KEY) {
+        let mut next = Fields(rest.0.get(1..).unwrap_or_default());
+        if next.sized().is_err() {
+            // Whoever reads on from here finds the error again.
+            break;
+        }
+        rest = next;
+    }
+    message.split_at(message.len() - rest.0.len())
 }
 
 fn read_exemplar(message: &[u8]) -> Result<Exemplar, WriteError> {
@@ -303,10 +374,15 @@ fn read_label(message: &[u8]) -> Result<(&str, &str), WriteError> {
 }
 
 // `None` where the storage must not see them; told in the log then.
-fn read_labels(messages: &[&[u8]]) -> Result<Option<Labels>, WriteError> {
-    let mut pairs = Vec::with_capacity(messages.len());
-    for message in messages {
-        pairs.push(read_label(message)?);
+fn read_labels(series: &Scratch<'_>) -> Result<Option<Labels>, WriteError> {
+    let mut pairs = Vec::new();
+    for field in Fields(series.labels) {
+        if let (_, Value::Bytes(label)) = field? {
+            pairs.push(read_label(label)?);
+        }
+    }
+    for label in &series.more_labels {
+        pairs.push(read_label(label)?);
     }
     pairs.sort_unstable_by_key(|(name, _)| *name);
     let is_twice = pairs.windows(2).any(|two| two[0].0 == two[1].0);

@@ -318,6 +318,22 @@ pub trait Appender: Send {
     /// As [`Appender::append`].
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError>;
 
+    /// As [`Appender::append_known`] for several samples of one series, in this order. `false`, and nothing is added, where
+    /// the storage has forgotten it.
+    ///
+    /// # Errors
+    /// As [`Appender::append`], of the first sample that cannot be taken; those before it are in the batch, those behind it
+    /// are not.
+    fn append_run(&mut self, series: SeriesRef, samples: &[(i64, f64)]) -> Result<bool, AppendError> {
+        for (ts, value) in samples {
+            // A series of which the batch has a sample is not forgotten.
+            if !self.append_known(series, *ts, *value)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Marks that a series has ended at `ts`, as [`Appender::append_known`] does with [`STALE_NAN`], but never behind a
     /// newer sample, also where samples may come late: whoever goes on with the series has not ended it (upstream's
     /// `DiscardOutOfOrder`).

@@ -183,6 +183,32 @@ fn samples_become_one_batch_and_known_series_are_not_named_again() {
 }
 
 #[test]
+fn labels_behind_samples_are_labels_too_and_cut_ones_are_told() {
+    let bench = Bench::new(10);
+    let whole = series(&UP, &[(NOW, 1.0)]);
+    let mut parted = series(&UP[..1], &[(NOW + 1, 2.0)]);
+    parted.extend(series(&UP[1..], &[]));
+    let lines = bench.write(&request(&[whole.clone(), parted])).unwrap();
+    assert_eq!(
+        lines,
+        [
+            format!(r#"{{__name__="up", job="a"}} 1 @{NOW}"#),
+            format!(r#"{{__name__="up", job="a"}} 2 @{}"#, NOW + 1)
+        ]
+    );
+    for cut in 1..whole.len() {
+        let (error, lines) = match bench.write(&request(&[whole[..cut].to_vec()])) {
+            Ok(lines) => (String::new(), lines),
+            Err(told) => told,
+        };
+        assert!(
+            lines.is_empty() && (error.is_empty() || error.starts_with("proto: ")),
+            "{cut}: {error} {lines:?}"
+        );
+    }
+}
+
+#[test]
 fn invalid_labels_are_left_out_and_counted() {
     let bench = Bench::new(10);
     let message = request(&[

@@ -206,9 +206,9 @@ impl WriteReceiver {
         now_ms: i64,
         outcome: &mut Outcome,
     ) -> Result<(), WriteError> {
-        let message = unpack(compressed, largest)?;
+        let message = unpack(compressed, largest, &self.spare)?;
         let mut symbols = Vec::new();
-        for field in Fields(&message) {
+        for field in Fields(message.bytes()) {
             if let (REQUEST_SYMBOL, Value::Bytes(symbol)) = field? {
                 symbols.push(symbol);
             }
@@ -223,7 +223,7 @@ impl WriteReceiver {
         let mut described = HashSet::new();
         let mut scratch = Scratch::default();
         let latest = now_ms.saturating_add(MAX_AHEAD_MS);
-        for field in Fields(&message) {
+        for field in Fields(message.bytes()) {
             let (REQUEST_SERIES, Value::Bytes(series)) = field? else {
                 continue;
             };

@@ -375,18 +375,25 @@ impl Appender for HeadAppender {
     }
 
     fn append_known(&mut self, series: SeriesRef, ts: i64, value: f64) -> Result<bool, AppendError> {
+        self.append_run(series, &[(ts, value)])
+    }
+
+    fn append_run(&mut self, series: SeriesRef, samples: &[(i64, f64)]) -> Result<bool, AppendError> {
         let series = series.0;
-        let place = {
-            let inner = self.head.inner.read();
-            let Some(known) = inner.get(series) else {
-                return Ok(false);
-            };
+        let inner = self.head.inner.read();
+        let Some(known) = inner.get(series) else {
+            return Ok(false);
+        };
+        for &(ts, value) in samples {
             let place = self.place(&inner, &self.head.metrics.floats, ts)?;
             let place = self.judge(&inner, &self.head.metrics.floats, place, known.check(ts, value), ts)?;
-            place.is_some().then(|| known.hold());
-            place
-        };
-        self.take(place, LoggedSample { series, ts, value });
+            let Some(place) = place else { continue };
+            known.hold();
+            match place {
+                Place::InOrder => self.samples.push(LoggedSample { series, ts, value }),
+                Place::Late => self.late.push(LoggedSample { series, ts, value }),
+            }
+        }
         Ok(true)
     }
 
