@@ -551,9 +551,26 @@ mod tests {
             "amtool --version",
             "cupola amtool --help",
             "cupola amtool silence add --help",
+            "amtool help",
+            "amtool help silence",
+            "amtool help silence add",
         ] {
             let exit = parsed(line).unwrap_err();
             assert_eq!((exit.code, exit.to_stdout), (0, true), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_version_is_the_third_word_as_the_programs_we_stand_in_for_tell_it() {
+        for (tool, version) in [
+            ("prometheus", cupola_web::PROMETHEUS_VERSION),
+            ("promtool", cupola_web::PROMETHEUS_VERSION),
+            ("alertmanager", cupola_web::ALERTMANAGER_VERSION),
+            ("amtool", cupola_web::ALERTMANAGER_VERSION),
+        ] {
+            let told = parsed(&format!("{tool} --version")).unwrap_err().text;
+            let begin = format!("{tool}, version {version} (cupola ");
+            assert!(told.starts_with(&begin), "{told}");
         }
     }
 

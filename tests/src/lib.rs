@@ -31,4 +31,4 @@ pub use pages::Browser;
 pub use pki::Pki;
 pub use server::{Sample, Server, cupola};
 pub use wait::{eventually, now_ms};
-pub use world::{Home, TinyDisk, binary, repository};
+pub use world::{Home, TinyDisk, binary, conformance, repository};

@@ -5,11 +5,31 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::neighbours::skip;
+
 /// The root of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {
     // As cargo tells it when the test runs (.cargo/config.toml): checkouts may share what was compiled.
     std::env::var_os("CUPOLA_ROOT").map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+/// A folder or file of the shared conformance data, below `$CUPOLA_CONFORMANCE`, else beside the repository. A plain
+/// clone does not have it: then the test is skipped, and says so.
+///
+/// # Panics
+/// In CI, where it must be there.
+#[track_caller]
+#[must_use]
+pub fn conformance(name: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("CUPOLA_CONFORMANCE")
+        .map_or_else(|| repository().join("../shared/conformance"), PathBuf::from);
+    let path = root.join(name);
+    if !path.exists() {
+        skip(&format!("no conformance data at {}", path.display()));
+        return None;
+    }
+    Some(path)
 }
 
 /// The binary under test.

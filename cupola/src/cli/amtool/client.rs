@@ -19,7 +19,6 @@ const MAX_ANSWER: usize = 1 << 30;
 /// One Alertmanager. Nothing is opened before it is asked.
 pub(super) struct Client {
     base: String,
-    is_named: bool,
     timeout: Duration,
     peer: Peer,
     runtime: tokio::runtime::Runtime,
@@ -43,7 +42,6 @@ impl Client {
             Some(path) => load_http_config(path, files).map_err(|errors| errors.to_string())?,
             None => HttpClientConfig::default(),
         };
-        let is_named = url.is_some();
         let mut url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
         // A name and password in the URL, as amtool takes them.
         if let Some((scheme, rest)) = url.split_once("://")
@@ -61,16 +59,10 @@ impl Client {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
             base: url.trim_end_matches('/').to_owned(),
-            is_named,
             timeout,
             peer: Peer::new(&config),
             runtime: runtime.map_err(|error| error.to_string())?,
         })
-    }
-
-    /// Whether somebody said which.
-    pub(super) fn is_named(&self) -> bool {
-        self.is_named
     }
 
     /// Asks for something. The text is as the server wrote it.

@@ -215,9 +215,8 @@ pub(super) fn cluster(env: &mut Env<'_>) -> Result<(), Failure> {
 
 fn config(args: &RoutesArgs, env: &mut Env<'_>) -> Result<AlertmanagerConfig, Failure> {
     if let Some(file) = &args.config_file {
-        if env.client.is_named() {
-            writeln!(env.err, "Warning: --config.file flag overrides the --alertmanager.url.")?;
-        }
+        // Also where no address was given: amtool warns of the one it takes then.
+        writeln!(env.err, "Warning: --config.file flag overrides the --alertmanager.url.")?;
         let loaded = load_alertmanager(file, env.mode, env.files);
         return loaded.map_err(|errors| told(&errors).into());
     }

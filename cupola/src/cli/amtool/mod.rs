@@ -11,7 +11,7 @@ mod why;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cupola_config::matchers::{MatcherMode, parse_matcher};
@@ -26,7 +26,13 @@ const DATE_FORMAT: &str = "2006-01-02 15:04:05 MST";
 
 /// View and modify the current Alertmanager state.
 #[derive(Debug, Parser)]
-#[command(name = "amtool", version, disable_help_subcommand = true)]
+#[command(
+    name = "amtool",
+    // Together as amtool says it, `amtool, version 0.34.0 (…)`: scripts take the third word.
+    display_name = "amtool,",
+    version = concat!("version 0.34.0 (cupola ", env!("CARGO_PKG_VERSION"), ")"),
+    disable_help_subcommand = true
+)]
 pub(crate) struct Amtool {
     #[command(subcommand)]
     tool: Tool,
@@ -168,7 +174,7 @@ fn told(text: &str) -> Exit {
     }
 }
 
-// Puts in the commands that amtool takes where none is named: `alert` is `alert query`.
+// Puts in the commands that amtool takes where none is named: `alert` is `alert query`; and `help` as it has it.
 fn with_defaults(mut args: Vec<OsString>) -> Vec<OsString> {
     const GROUPS: [(&str, &str, &[&str]); 5] = [
         ("alert", "query", &["query", "add"]),
@@ -187,6 +193,12 @@ fn with_defaults(mut args: Vec<OsString>) -> Vec<OsString> {
         "--enable-feature",
         "--config.file",
     ];
+    // `help silence add` is `silence add --help`.
+    if args.get(1).is_some_and(|first| first == "help") {
+        args.remove(1);
+        args.push("--help".into());
+        return args;
+    }
     let mut at = 1;
     let mut wanted = "";
     while let Some(arg) = args.get(at).and_then(|arg| arg.to_str()).map(str::to_owned) {
@@ -312,15 +324,14 @@ impl Amtool {
 
 // The flags of the first of amtool's configuration files that is there.
 fn flags_of_files(files: &dyn Files) -> Result<BTreeMap<String, String>, String> {
+    // Debian's amtool looks at other places than the one it is made from.
+    const OWN: [&str; 2] = [".config/amtool/config.yml", ".config/prometheus/amtool.yml"];
+    const EVERYBODYS: [&str; 2] = ["/etc/amtool/config.yml", "/etc/prometheus/amtool.yml"];
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let own = home.map(|home| home.join(".config/amtool/config.yml"));
-    for path in own
-        .iter()
-        .map(PathBuf::as_path)
-        .chain([Path::new("/etc/amtool/config.yml")])
-    {
-        if files.exists(path) {
-            return load_flags(path, files).map_err(|errors| {
+    let own = home.iter().flat_map(|home| OWN.map(|path| home.join(path)));
+    for path in own.chain(EVERYBODYS.map(PathBuf::from)) {
+        if files.exists(&path) {
+            return load_flags(&path, files).map_err(|errors| {
                 let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 all.join("\n")
             });

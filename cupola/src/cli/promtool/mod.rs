@@ -37,7 +37,9 @@ const FAILURE: u8 = 1;
 #[derive(Debug, Parser)]
 #[command(
     name = "promtool",
-    version,
+    // Together as promtool says it, `promtool, version 3.14.0 (…)`: scripts take the third word.
+    display_name = "promtool,",
+    version = concat!("version 3.14.0 (cupola ", env!("CARGO_PKG_VERSION"), ")"),
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 where all is well, 1 for a failure or wrong arguments, 3 for lint errors with --lint-fatal."
 )]
