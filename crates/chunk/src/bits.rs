@@ -44,7 +44,13 @@ pub(crate) fn read(bytes: &[u8], pos: usize, count: u32) -> u64 {
 /// end leaves an empty byte behind it, with 8 bits free. The next field fills it; where none comes it stays.
 #[inline]
 pub(crate) fn write(bytes: &mut Vec<u8>, free: &mut u8, value: u64, count: u32) {
-    debug_assert!(count <= 64);
+    write_joined(bytes, free, value, count, count);
+}
+
+/// As [`write`] for several fields at once, the last of which has `last` bits.
+#[inline]
+pub(crate) fn write_joined(bytes: &mut Vec<u8>, free: &mut u8, value: u64, count: u32, last: u32) {
+    debug_assert!(last <= count && count <= 64);
     // Most fields are a bit or a few, and stay within the last byte.
     if count < u32::from(*free)
         && let Some(last) = bytes.last_mut()
@@ -54,6 +60,10 @@ pub(crate) fn write(bytes: &mut Vec<u8>, free: &mut u8, value: u64, count: u32) 
         return;
     }
     write_beyond(bytes, free, value, count);
+    if *free == 0 && last > 0 && last.is_multiple_of(8) {
+        bytes.push(0);
+        *free = 8;
+    }
 }
 
 // A field that fills the last byte, or goes on behind it.
@@ -79,10 +89,6 @@ fn write_beyond(bytes: &mut Vec<u8>, free: &mut u8, value: u64, count: u32) {
             bytes.extend(word.iter().take(len));
         }
         *free = (8 * len as u32 - left) as u8;
-    }
-    if *free == 0 && count > 0 && count.is_multiple_of(8) {
-        bytes.push(0);
-        *free = 8;
     }
 }
 
@@ -155,6 +161,20 @@ mod tests {
                 write(&mut quick.0, &mut quick.1, *value, *count);
                 write_slowly(&mut slow.0, &mut slow.1, *value, *count);
                 prop_assert_eq!(&quick, &slow);
+            }
+        }
+
+        #[test]
+        fn fields_together_are_laid_out_as_one_by_one(
+            fields in proptest::collection::vec((any::<u64>(), 1_u32..=32, any::<u64>(), 1_u32..=32), 0..60),
+        ) {
+            let (mut joined, mut single) = ((Vec::new(), 0), (Vec::new(), 0));
+            for (a, a_count, b, b_count) in &fields {
+                let (a, b) = (a & ((1 << a_count) - 1), b & ((1 << b_count) - 1));
+                write_joined(&mut joined.0, &mut joined.1, a << b_count | b, a_count + b_count, *b_count);
+                write(&mut single.0, &mut single.1, a, *a_count);
+                write(&mut single.0, &mut single.1, b, *b_count);
+                prop_assert_eq!(&joined, &single);
             }
         }
 

@@ -1,6 +1,6 @@
 //! Writing a chunk.
 
-use crate::bits::{write, write_uvarint, write_varint};
+use crate::bits::{write, write_joined, write_uvarint, write_varint};
 use crate::{ChunkError, XorCursor, num_samples};
 
 /// No window of significant bits has been written yet.
@@ -128,13 +128,18 @@ impl XorAppender {
             1 => {
                 self.delta = ts.wrapping_sub(self.ts) as u64;
                 write_uvarint(&mut self.bytes, &mut self.free, self.delta);
-                self.write_value(value);
+                self.write_value(value, 0);
             }
             _ => {
                 let delta = ts.wrapping_sub(self.ts) as u64;
-                self.write_delta_of_delta(delta.wrapping_sub(self.delta) as i64);
+                let dod = delta.wrapping_sub(self.delta) as i64;
                 self.delta = delta;
-                self.write_value(value);
+                if dod == 0 {
+                    self.write_value(value, 1);
+                } else {
+                    self.write_delta_of_delta(dod);
+                    self.write_value(value, 0);
+                }
             }
         }
         self.ts = ts;
@@ -218,10 +223,11 @@ impl XorAppender {
         }
     }
 
-    fn write_value(&mut self, value: u64) {
+    // With so many zeros before it, which belong to the time.
+    fn write_value(&mut self, value: u64, zeros: u32) {
         let xor = value ^ self.value;
         if xor == 0 {
-            self.write(0, 1);
+            self.write_joined(0, zeros, 0, 1);
             return;
         }
         // Five bits hold at most 31 leading zeros.
@@ -229,18 +235,26 @@ impl XorAppender {
         let trailing = xor.trailing_zeros() as u8;
         let in_window = self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing;
         if in_window {
-            self.write(0b10, 2);
-            self.write(
-                xor >> self.trailing,
-                64 - u32::from(self.leading) - u32::from(self.trailing),
-            );
+            let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
+            self.write_joined(0b10, zeros + 2, xor >> self.trailing, width);
             return;
         }
         self.leading = leading;
         self.trailing = trailing;
-        let width = 64 - u64::from(leading) - u64::from(trailing);
+        let width = 64 - u32::from(leading) - u32::from(trailing);
         // A width of 64 does not fit in six bits and is written as 0; 0 itself cannot occur.
-        self.write((0b11 << 11) | (u64::from(leading) << 6) | (width & 63), 13);
-        self.write(xor >> trailing, width as u32);
+        let header = (0b11 << 11) | (u64::from(leading) << 6) | (u64::from(width) & 63);
+        self.write_joined(header, zeros + 13, xor >> trailing, width);
+    }
+
+    // A header of some bits and a field of `width`, at once where a word holds both.
+    fn write_joined(&mut self, header: u64, header_bits: u32, field: u64, width: u32) {
+        if header_bits + width <= 64 {
+            let both = (header << width) | field;
+            write_joined(&mut self.bytes, &mut self.free, both, header_bits + width, width);
+        } else {
+            self.write(header, header_bits);
+            self.write(field, width);
+        }
     }
 }
