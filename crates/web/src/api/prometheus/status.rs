@@ -135,7 +135,8 @@ fn counter(app: &App, name: &str) -> f64 {
                 None
             }
         })
-        .sum()
+        // Not `sum`, which calls the sum of nothing -0.
+        .fold(0.0, |sum, n| sum + n)
 }
 
 // As Prometheus: `15d`, `512MiB`, `80%`, or several with `or` between.
