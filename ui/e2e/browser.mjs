@@ -52,6 +52,10 @@ const PAGES = [
   { name: 'manager-status', path: '/#/status', ready: '[data-test="am-config"]' },
   { name: 'targets', path: '/targets', ready: '[data-test="target"][data-health="up"]' },
   { name: 'storage', path: '/storage', ready: '[data-test="holder"]' },
+  { name: 'rules', path: '/rules', ready: '[data-test="rule"]' },
+  { name: 'status', path: '/status', ready: '[data-test="server-status"]' },
+  { name: 'config', path: '/config', ready: '[data-test="config"]' },
+  { name: 'flags', path: '/flags', ready: '[data-test="flag"]' },
 ];
 
 const checks = new Checks(process.env.ONLY);
@@ -229,6 +233,8 @@ async function storage() {
     await page.goto(`${base}/`);
     await page.keyboard.press('g');
     await page.keyboard.press('s');
+    await page.waitForSelector('h1:has-text("Status")');
+    await page.click('nav[aria-label="Server"] a:has-text("Storage")');
     await page.waitForSelector('h1:has-text("Storage")');
     await page.waitForSelector('[data-test="holder"]');
     const all = await page.locator('[data-test="holder"]').count();
@@ -321,14 +327,15 @@ async function alertmanagerWithin() {
       ['Notifications', '[data-test="message"]:has-text("Watchdog")'],
       ['Status', '[data-test="am-config"]'],
       ['Silences', 'a:has-text("New silence")'],
-      ['Rules', '[data-alert="Watchdog"][data-state="firing"]'],
+      ['Rules', '[data-rule="Watchdog"]'],
+      ['Alerts', '[data-alert="Watchdog"][data-state="firing"]'],
     ]) {
-      await page.click(`nav[aria-label="Alerts"] a:has-text("${tab}")`);
+      await page.click(`nav[aria-label="Alerts"] a:text-is("${tab}")`);
       await page.waitForSelector(ready, { timeout: 30_000 });
       const here = await page.textContent('nav[aria-label="Alerts"] [aria-current="page"]');
       assert(here === tab, `the tab is "${here}"`);
       const title = await page.title();
-      const wanted = `${tab === 'Rules' ? 'Alerts' : tab} · Cupola`;
+      const wanted = `${tab} · Cupola`;
       assert(title === wanted, `the window is called "${title}"`);
     }
     seen.quiet();
@@ -382,12 +389,10 @@ async function alertmanagerWithin() {
     });
     await page.goto(`${base}/#/silences`);
     await page.waitForSelector('text=No Alertmanager runs inside this server');
-    await page.click('main a:has-text("Alerts")');
+    await page.click('main p a:has-text("Alerts")');
     await page.waitForSelector('[data-alert="Watchdog"]');
-    assert(
-      (await page.locator('nav[aria-label="Alerts"]').count()) === 0,
-      'there are tabs that lead to nothing',
-    );
+    const tabs = await page.locator('nav[aria-label="Alerts"] a').allTextContents();
+    assert(tabs.join() === 'Alerts,Rules', `there are tabs that lead to nothing: ${tabs.join()}`);
     await page.unroute('**/api/ui/bootstrap');
     seen.quiet();
   });
@@ -403,6 +408,96 @@ async function alertmanagerWithin() {
     assert(!/[?&]why=/.test(page.url()), page.url());
     seen.quiet();
   });
+  await seen.close();
+}
+
+/** Addresses that stand in messages, bookmarks and runbooks, where they lead, and what must be there. */
+const OLD = [
+  ['/#/alerts?filter=%7Balertname%3D%22Watchdog%22%7D', '/alertmanager', '[data-alert="Watchdog"]'],
+  ['/#/silences', '/alertmanager/silences', 'a:has-text("New silence")'],
+  ['/#/silences/new?filter=%7Ba%3D%22b%22%7D', '/alertmanager/silences/new', '[data-test="silence-form"]'],
+  ['/#/status', '/alertmanager/status', '[data-test="am-config"]'],
+  ['/graph?g0.expr=up%20%3D%3D%201&g0.tab=1', '/graph', '[data-test="row"]'],
+  ['/query?g0.expr=up&g0.tab=table', '/query', '[data-test="row"]'],
+  ['/query?g0.expr=up&g0.tab=graph&g0.range_input=30m', '/query', '[data-test="chart"] canvas'],
+  ['/targets?search=node', '/targets', '[data-test="target"]:has-text("node")'],
+  ['/targets?pool=prometheus&health=up', '/targets', '[data-test="target"][data-health="up"]'],
+  ['/service-discovery', '/targets', '[data-test="target"]'],
+  ['/rules', '/rules', '[data-rule="Watchdog"]'],
+  ['/alerts?state=firing&search=Watchdog', '/alerts', '[data-alert="Watchdog"]'],
+  ['/tsdb-status', '/storage', '[data-test="holder"]'],
+  ['/config', '/config', '[data-test="config"]:has-text("scrape_interval")'],
+  ['/flags', '/flags', '[data-test="flag"]:has-text("--listen")'],
+  ['/status', '/status', '[data-test="server-status"]:has-text("with the API of Prometheus")'],
+  ['/alertmanager-discovery', '/status', '[data-test="managers"]:has-text("the Alertmanager inside")'],
+];
+
+async function oldAddresses() {
+  const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+  const { page } = seen;
+  for (const [old, path, ready] of OLD) {
+    await checks.run(`old address ${old}: leads to the right page`, async () => {
+      await page.goto('about:blank');
+      const answer = await page.goto(base + old);
+      assert(answer.status() === 200, `the status is ${answer.status()}`);
+      await page.waitForSelector(ready, { timeout: 30_000 });
+      assert(!page.url().includes('#'), `the old address stays: ${page.url()}`);
+      const here = new URL(page.url()).pathname;
+      const isExplore = /^\/(graph|query)$/.test(path) && here === '/explore';
+      assert(here === path || isExplore, `it leads to ${page.url()}`);
+      seen.quiet();
+    });
+  }
+  await checks.run('old addresses: what they narrow down is narrowed down', async () => {
+    await page.goto(`${base}/targets?search=no-such-target`);
+    await page.waitForSelector('text=No target matches');
+    assert(page.url().endsWith('/targets?filter=no-such-target'), page.url());
+    await page.goto(`${base}/rules?search=Watchdog`);
+    await page.waitForSelector('[data-rule="Watchdog"]');
+    assert((await page.locator('[data-test="rule"]').count()) === 1, 'there are others, too');
+    seen.quiet();
+  });
+  await seen.close();
+}
+
+/** A server that is overloaded, is not ready yet or takes its time; the pages say so and go on. */
+async function badAnswers() {
+  // Explore asks nothing before somebody asks it something.
+  const paths = PAGES.map(({ path }) => path).filter((path) => path !== '/explore');
+  for (const status of [500, 503]) {
+    const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+    const { page } = seen;
+    // The browser itself tells of each such answer.
+    seen.watch.allow = /status of 50[03]/;
+    await page.route(/\/api\//, (route) =>
+      route.fulfill({ status, contentType: 'text/plain', body: 'overloaded, come back later' }),
+    );
+    for (const path of paths) {
+      await checks.run(`answers of ${status} on ${path}: told, nothing breaks`, async () => {
+        await page.goto('about:blank');
+        await page.goto(base + path);
+        await page.waitForSelector('main >> text=overloaded, come back later', { timeout: 15_000 });
+        await assertNoSidewaysScroll(page);
+        seen.quiet();
+      });
+    }
+    await seen.close();
+  }
+  const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
+  const { page } = seen;
+  // Never answered: what is shown meanwhile is what waiting looks like.
+  await page.route(/\/api\//, () => undefined);
+  for (const path of ['/', '/alerts', '/rules', '/alertmanager', '/targets', '/storage', '/status']) {
+    await checks.run(`no answer yet on ${path}: the page waits and can be left`, async () => {
+      await page.goto('about:blank');
+      await page.goto(base + path);
+      await page.waitForSelector('main [class*="skeleton"]', { timeout: 15_000 });
+      await assertAccessible(page);
+      await page.click('nav[aria-label="Places"] a:has-text("Dashboards")');
+      await page.waitForSelector('h1:has-text("Dashboards")');
+      seen.quiet();
+    });
+  }
   await seen.close();
 }
 
@@ -484,6 +579,8 @@ try {
   await storage();
   await explore();
   await alertmanagerWithin();
+  await oldAddresses();
+  await badAnswers();
   await shell();
   await liveValues();
 } finally {

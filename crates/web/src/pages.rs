@@ -15,7 +15,7 @@ use crate::guard::is_foreign;
 use crate::router::Ctx;
 
 // What the browser shows there, it decides itself.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 19] = [
     "/",
     "/dashboards",
     "/d/{uid}",
@@ -32,6 +32,10 @@ const PAGES: [&str; 15] = [
     "/tsdb-status",
     "/rules",
     "/service-discovery",
+    "/alertmanager-discovery",
+    "/status",
+    "/config",
+    "/flags",
 ];
 
 pub(crate) fn routes() -> Router<Arc<Ctx>> {

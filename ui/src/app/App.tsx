@@ -15,6 +15,10 @@ const DashboardList = lazyPage(async () => (await import('../dashboard')).Dashbo
 const Explore = lazyPage(async () => (await import('../pages/explore/ExplorePage')).ExplorePage);
 const Alerts = lazyPage(async () => (await import('../pages/alerts/AlertsPage')).AlertsPage);
 const Targets = lazyPage(async () => (await import('../pages/targets/TargetsPage')).TargetsPage);
+const Rules = lazyPage(async () => (await import('../pages/rules/RulesPage')).RulesPage);
+const Status = lazyPage(async () => (await import('../pages/server')).StatusPage);
+const Configuration = lazyPage(async () => (await import('../pages/server')).ConfigurationPage);
+const Flags = lazyPage(async () => (await import('../pages/server')).FlagsPage);
 const Storage = lazyPage(async () => (await import('../pages/storage/StoragePage')).StoragePage);
 
 const Routed = lazyPage(async () => (await import('../pages/alertmanager')).RoutedPage);
@@ -118,18 +122,21 @@ function Pages() {
           <Alerts />
         </Route>
         <Route path="/rules">
-          <Alerts />
+          <Rules />
         </Route>
         <Route path="/targets">
           <Targets />
         </Route>
-        <Route path="/service-discovery">
-          <Targets />
+        <Route path="/status">
+          <Status />
+        </Route>
+        <Route path="/config">
+          <Configuration />
+        </Route>
+        <Route path="/flags">
+          <Flags />
         </Route>
         <Route path="/storage">
-          <Storage />
-        </Route>
-        <Route path="/tsdb-status">
           <Storage />
         </Route>
         <Route>
@@ -143,7 +150,7 @@ function Pages() {
 export function App() {
   // The other places' code comes while nothing else is to do, so that going there is immediate.
   useEffect(() => {
-    const others = [Dashboard, DashboardList, Explore, Alerts, Targets, Storage];
+    const others = [Dashboard, DashboardList, Explore, Alerts, Rules, Targets, Status, Storage];
     const later = setTimeout(() => {
       for (const page of IS_ALERTMANAGER ? [Routed] : [...others, Routed]) page.preload();
     }, 1500);

@@ -2,12 +2,15 @@ import { useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { useLocation } from 'wouter-preact';
 import { fetchDashboards, fetchRules, fetchTargets, prom } from '../api/client';
 import { SearchIcon } from '../ui/icons';
-import { ALERTMANAGER, IS_ALERTMANAGER, PLACES } from './places';
+import { ALERTMANAGER, IS_ALERTMANAGER, PLACES, RULE_TABS, SERVER_TABS } from './places';
 import { find, type Entry } from './search';
 import css from './app.module.css';
 
-const pages: Entry[] = PLACES.map((place) => ({ kind: 'Page', title: place.word, href: place.path }));
+const pages: Entry[] = PLACES.map(({ word, path }) => ({ kind: 'Page', title: word, href: path }));
 if (!IS_ALERTMANAGER) {
+  for (const { word, path } of [...RULE_TABS, ...SERVER_TABS]) {
+    if (!pages.some((page) => page.href === path)) pages.push({ kind: 'Page', title: word, href: path });
+  }
   for (const { word, path } of ALERTMANAGER) {
     pages.push({ kind: 'Page', title: `Alertmanager: ${word}`, href: path });
   }

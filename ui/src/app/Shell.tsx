@@ -72,13 +72,11 @@ function useDialogs() {
 export function Shell({ children }: { children: ComponentChildren }) {
   const [path, navigate] = useLocation();
   const { open, show, closed } = useDialogs();
-  const place = placeOf(path);
-  const title = place?.word ?? 'Not found';
-  const windowTitle = titleOf(path);
+  const title = titleOf(path);
 
   useEffect(() => {
-    document.title = `${windowTitle} · Cupola`;
-  }, [windowTitle]);
+    document.title = `${title} · Cupola`;
+  }, [title]);
 
   const shortcuts = useMemo<Shortcut[]>(
     () => [

@@ -1,8 +1,10 @@
 import { pageOf } from '../pages/alertmanager/hash';
-import { BASE } from './places';
+import { BASE, IS_ALERTMANAGER } from './places';
+import { prometheusPageOf } from './prometheusAddress';
 
-/** Goes to where an address of Alertmanager's own pages leads, in its place. */
+/** Goes to where an address of Alertmanager's own pages leads, or of Prometheus's, in its place. */
 export function openOldAddress(): void {
-  const page = pageOf(location.hash);
+  const path = location.pathname.slice(BASE.length);
+  const page = pageOf(location.hash) ?? (IS_ALERTMANAGER ? null : prometheusPageOf(path, location.search));
   if (page !== null) history.replaceState(null, '', `${BASE}${page}`);
 }

@@ -28,7 +28,27 @@ const MONITORING: readonly Place[] = [
   { path: '/explore', word: 'Explore', key: 'e', Icon: ExploreIcon },
   { path: '/alerts', word: 'Alerts', key: 'a', Icon: AlertsIcon },
   { path: '/targets', word: 'Targets', key: 't', Icon: TargetsIcon },
-  { path: '/storage', word: 'Storage', key: 's', Icon: StorageIcon },
+  { path: '/status', word: 'Server', key: 's', Icon: StorageIcon },
+];
+
+/** A page that shares its place in the rail with others. */
+export interface Tab {
+  path: string;
+  word: string;
+}
+
+/** Under Alerts: what rules give, and the rules. The pages of the Alertmanager come after them, where there is one. */
+export const RULE_TABS: readonly Tab[] = [
+  { path: '/alerts', word: 'Alerts' },
+  { path: '/rules', word: 'Rules' },
+];
+
+/** Under Server, at Prometheus's addresses where it has such a page. */
+export const SERVER_TABS: readonly Tab[] = [
+  { path: '/status', word: 'Status' },
+  { path: '/config', word: 'Configuration' },
+  { path: '/flags', word: 'Flags' },
+  { path: '/storage', word: 'Storage' },
 ];
 
 /** The pages of the Alertmanager: places of their own in its server, tabs of Alerts beside Prometheus. */
@@ -56,10 +76,23 @@ export function tabWord(place: Place): string {
   return place === ALERTMANAGER[0] ? 'Alertmanager' : place.word;
 }
 
-/** What the window is called while `path` (without the base) is shown: the tab's word where the page is one of several. */
+// Pages below a tab that are about something of their own.
+const WITHIN: readonly [RegExp, string][] = [
+  [/^\/alertmanager\/why$/, 'Why'],
+  [/^\/alertmanager\/silences\/new$/, 'New silence'],
+  [/^\/alertmanager\/(silences|recurring)\/[^/]+\/edit$/, 'Edit silence'],
+  [/^\/alertmanager\/silences\/[^/]+$/, 'Silence'],
+];
+
+/** What the window and the page are called while `path` (without the base) is shown: the page's own name, or its tab's. */
 export function titleOf(path: string): string {
-  const tab = IS_ALERTMANAGER ? undefined : alertmanagerPlaceOf(path);
-  return tab ? tabWord(tab) : (placeOf(path)?.word ?? 'Not found');
+  const within = WITHIN.find(([pattern]) => pattern.test(path));
+  if (within && placeOf(path)) return within[1];
+  if (IS_ALERTMANAGER) return placeOf(path)?.word ?? 'Not found';
+  const tab = alertmanagerPlaceOf(path);
+  if (tab) return tabWord(tab);
+  const plain = [...RULE_TABS, ...SERVER_TABS].find((one) => one.path === path);
+  return plain?.word ?? placeOf(path)?.word ?? 'Not found';
 }
 
 /** The place that `path` (without the base) belongs to; undefined for a page that does not exist. */
@@ -70,9 +103,8 @@ export function placeOf(path: string): Place | undefined {
   if (first === 'd' || first === 'dashboards') return MONITORING[1];
   if (first === 'explore' || first === 'query' || first === 'graph') return MONITORING[2];
   if (first === 'alertmanager') return alertmanagerPlaceOf(path) && MONITORING[3];
-  if (first === 'rules') return MONITORING[3];
-  if (first === 'service-discovery') return MONITORING[4];
-  if (first === 'tsdb-status') return MONITORING[5];
+  if (RULE_TABS.some((tab) => tab.path === path)) return MONITORING[3];
+  if (SERVER_TABS.some((tab) => tab.path === path)) return MONITORING[5];
   return MONITORING.find((place) => place.path === `/${first}`);
 }
 

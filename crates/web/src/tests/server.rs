@@ -15,7 +15,14 @@ async fn every_page_is_the_one_page() {
         "/query",
         "/graph?g0.expr=up&g0.tab=1",
         "/alerts",
-        "/targets",
+        "/rules",
+        "/targets?search=node",
+        "/status",
+        "/config",
+        "/flags",
+        "/tsdb-status",
+        "/service-discovery",
+        "/alertmanager-discovery",
     ] {
         let reply = server.get(uri).await;
         assert_eq!(reply.status, 200, "{uri}");

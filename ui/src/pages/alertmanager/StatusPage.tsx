@@ -1,15 +1,15 @@
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
 import { bootstrap } from '../../app/bootstrap';
-import { CopyButton, Waiting } from '../../ui/parts';
+import { Waiting } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
 import { Age } from '../../ui/RelativeTime';
 import { StateMark, type State } from '../../ui/StateMark';
 import { exactTime, parseTime } from '../../ui/words';
-import pages from '../pages.module.css';
 import { fetchReceivers, fetchStatus } from './api';
 import css from './am.module.css';
 import { Tabs } from './Tabs';
+import { Config } from '../Config';
 import { Fact, Facts } from '../Facts';
 import list from '../list.module.css';
 
@@ -67,17 +67,7 @@ export function StatusPage() {
               <Fact name="receivers">{(receivers.data ?? []).map((one) => one.name).join(', ')}</Fact>
             </Facts>
           </div>
-          <h3 class={pages.sectionTitle}>
-            Configuration, secrets hidden
-            <span class={css.toRight}>
-              <CopyButton text={data.config.original} />
-            </span>
-          </h3>
-          <div class={parts.sheet}>
-            <pre class={css.config} data-test="am-config" tabIndex={0} aria-label="Configuration">
-              {data.config.original}
-            </pre>
-          </div>
+          <Config text={data.config.original} test="am-config" />
         </>
       )}
     </div>

@@ -41,6 +41,9 @@ export function WhyPage() {
   return (
     <div class={list.page}>
       <Tabs />
+      <p class={css.lead}>
+        What happened to an alert, the oldest first: who was told of it, and why not where nobody was.
+      </p>
       <FilterBox
         label="Which alerts"
         placeholder='Which alerts: words, or matchers like alertname="TargetDown"'

@@ -199,6 +199,21 @@ it('puts the worst first and several alerts of one name into one thing', () => {
   ]);
 });
 
+it('tells members apart whose summaries do not', () => {
+  const one = (instance: string): ActiveAlert =>
+    alert({ alertname: 'X', job: 'a', instance }, 'firing', { summary: 'Slow' });
+  const { things } = summarise(rules(rule('X', [one('a:1'), one('b:1')])), targets(up), undefined);
+  expect(things[0]?.members).toEqual(['Slow: instance=a:1', 'Slow: instance=b:1']);
+});
+
+it('says of each target that is down why, unless all say the same', () => {
+  const [a, b] = [target('node', 'a:1', 'down'), target('node', 'b:1', 'down')];
+  const same = summarise(rules(), targets(a, b), undefined).things[0];
+  expect([same?.detail, same?.members]).toEqual(['connection refused', ['a:1', 'b:1']]);
+  const other = summarise(rules(), targets(a, { ...b, lastError: 'status 500' }), undefined).things[0];
+  expect([other?.detail, other?.members]).toEqual(['', ['a:1: connection refused', 'b:1: status 500']]);
+});
+
 it('says what is wrong with a configuration that does not load', () => {
   const notice = {
     text: 'Configuration reload has failed.',
@@ -208,7 +223,7 @@ it('says what is wrong with a configuration that does not load', () => {
   };
   const { sentence, things } = summarise(rules(), targets(target('a', 'a:1')), undefined, [notice]);
   expect(sentence).toBe('1 thing needs you');
-  expect(things[0]).toMatchObject({ state: 'critical', detail: notice.detail, href: null });
+  expect(things[0]).toMatchObject({ state: 'critical', detail: notice.detail, href: '/config' });
   const over = summarise(rules(), targets(target('a', 'a:1')), undefined, [{ ...notice, active: false }]);
   expect(over.things).toEqual([]);
 });

@@ -1,5 +1,5 @@
 /** What the overview says, from what the server knows. Pure functions. */
-import type { Alerting, Notice, RulesData, Target, TargetsData } from '../../api/types';
+import type { Alerting, Labels, Notice, RulesData, Target, TargetsData } from '../../api/types';
 import type { State } from '../../ui/StateMark';
 import { count, parseTime } from '../../ui/words';
 import {
@@ -7,7 +7,9 @@ import {
   alertingRules,
   alertState,
   badness,
+  commonLabels,
   descriptionOf,
+  differingLabels,
   isHeartbeat,
   isWatchdog,
   summaryOf,
@@ -64,7 +66,7 @@ function groupAlerts(alerts: readonly FiredAlert[], quiet?: (alert: FiredAlert) 
       word,
       title: one ? summaryOf(first.annotations, name) : `${name}: ${members.length} at once`,
       detail: one ? descriptionOf(first.annotations) : '',
-      members: one ? [] : members.map((m) => summaryOf(m.annotations, describe(m))),
+      members: one ? [] : memberWords(members),
       since: times.length > 0 ? Math.min(...times) : null,
       href: alertsLink(name),
       expr: first.rule.query,
@@ -72,11 +74,23 @@ function groupAlerts(alerts: readonly FiredAlert[], quiet?: (alert: FiredAlert) 
   });
 }
 
-function describe(alert: FiredAlert): string {
-  return Object.entries(alert.labels)
+function describe(labels: Labels): string {
+  return Object.entries(labels)
     .filter(([name]) => name !== 'alertname' && name !== 'severity')
     .map(([name, value]) => `${name}=${value}`)
     .join(', ');
+}
+
+/** A line for each; where their summaries do not tell them apart, their labels do. */
+function memberWords(members: readonly FiredAlert[]): string[] {
+  const words = members.map((m) => summaryOf(m.annotations, describe(m.labels)));
+  if (new Set(words).size === words.length) return words;
+  const common = commonLabels(members.map((m) => m.labels));
+  return members.map((m) => {
+    const own = describe(differingLabels(m.labels, common));
+    const said = summaryOf(m.annotations, '');
+    return said && own ? `${said}: ${own}` : own || said || describe(m.labels);
+  });
 }
 
 /** True when a firing alert already tells of this target's failure, so that it is not told twice. */
@@ -98,14 +112,18 @@ function downTargets(targets: readonly Target[], firing: readonly FiredAlert[]):
   return [...pools].map(([pool, down]) => {
     const [first] = down;
     const one = down.length === 1;
+    // What is wrong with all of them is said once; else each says what is wrong with it.
+    const isSame = down.every((target) => target.lastError === first?.lastError);
     return {
       key: `target\u0000${pool}`,
       state: 'critical',
       title: one
         ? `${first?.labels.instance ?? first?.scrapeUrl} (${pool}) is down`
         : `${down.length} targets of ${pool} are down`,
-      detail: first?.lastError ?? '',
-      members: one ? [] : down.map((t) => t.labels.instance ?? t.scrapeUrl),
+      detail: isSame ? (first?.lastError ?? '') : '',
+      members: one
+        ? []
+        : down.map((t) => `${t.labels.instance ?? t.scrapeUrl}${isSame ? '' : `: ${t.lastError}`}`),
       since: null,
       href: `/targets?health=down&filter=${encodeURIComponent(pool)}`,
     };
@@ -123,7 +141,7 @@ function brokenRules(rules: RulesData): Thing[] {
     detail: rule.lastError ?? '',
     members: [],
     since: null,
-    href: rule.type === 'alerting' ? alertsLink(rule.name) : '/alerts',
+    href: `/rules?kind=broken&filter=${encodeURIComponent(rule.name)}`,
     expr: rule.query,
   }));
 }
@@ -191,7 +209,7 @@ function failedReloads(notices: readonly Notice[]): Thing[] {
       detail: notice.detail ?? '',
       members: [],
       since: parseTime(notice.date),
-      href: null,
+      href: '/config',
     }));
 }
 

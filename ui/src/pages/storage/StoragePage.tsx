@@ -3,9 +3,11 @@ import { fetchTsdbBlocks, fetchTsdbStatus, fetchWalReplay } from '../../api/clie
 import type { TsdbBlock, TsdbStatus } from '../../api/types';
 import { useData } from '../../api/useData';
 import { useBeat, usePresentPace } from '../../app/beat';
+import { SERVER_TABS } from '../../app/places';
 import { now } from '../../ui/clock';
 import { Waiting } from '../../ui/parts';
 import { StateIcon } from '../../ui/StateMark';
+import { TabBar } from '../TabBar';
 import { Blocks } from './Blocks';
 import { Figures } from './Figures';
 import { Holders } from './Holders';
@@ -43,6 +45,7 @@ export function StoragePage() {
 
   return (
     <div class={css.page}>
+      <TabBar label="Server" tabs={SERVER_TABS} here="/storage" />
       <ReplayBanner beat={beat} />
       <Waiting data={data} error={error} what="The storage could not be asked for." rows={6} />
       {data && line && (
