@@ -1,5 +1,8 @@
 //! Numbers and texts as Prometheus's `encoding` package lays them out: big-endian words, Go's varints.
 
+pub(crate) use cupola_wire::uvarint as put_uvarint;
+use cupola_wire::{Fields, WireError, sint, zigzag};
+
 /// What is wrong with some bytes, and where in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault {
@@ -81,23 +84,16 @@ impl<'a> Dec<'a> {
     }
 
     pub(crate) fn uvarint(&mut self) -> Parsed<u64> {
-        let mut value = 0_u64;
-        for (i, byte) in self.rest.iter().take(10).enumerate() {
-            if i == 9 && *byte > 1 {
-                break;
+        let mut rest = Fields(self.rest);
+        match rest.varint() {
+            Ok(value) => {
+                self.at += (self.rest.len() - rest.0.len()) as u64;
+                self.rest = rest.0;
+                Ok(value)
             }
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if byte & 0x80 == 0 {
-                self.rest = self.rest.get(i + 1..).unwrap_or_default();
-                self.at += i as u64 + 1;
-                return Ok(value);
-            }
+            Err(WireError::Short) => self.fault("number is cut short"),
+            Err(_) => self.fault("number of more than 64 bits"),
         }
-        self.fault(if self.rest.len() < 10 {
-            "number is cut short"
-        } else {
-            "number of more than 64 bits"
-        })
     }
 
     pub(crate) fn uvarint32(&mut self) -> Parsed<u32> {
@@ -106,8 +102,7 @@ impl<'a> Dec<'a> {
     }
 
     pub(crate) fn varint(&mut self) -> Parsed<i64> {
-        let raw = self.uvarint()?;
-        Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+        self.uvarint().map(sint)
     }
 
     /// A text with its length before it.
@@ -119,16 +114,8 @@ impl<'a> Dec<'a> {
     }
 }
 
-pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {
-    put_uvarint(out, ((value << 1) ^ (value >> 63)) as u64);
+    put_uvarint(out, zigzag(value));
 }
 
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {

@@ -189,6 +189,7 @@ impl<'a> Value<'a> {
 
 /// The number that a zigzag varint stands for.
 #[must_use]
+#[inline]
 pub fn sint(raw: u64) -> i64 {
     (raw >> 1) as i64 ^ -((raw & 1) as i64)
 }

@@ -1,6 +1,7 @@
 //! Fields, written. As proto3 does, values that are zero or empty are left out unless it says otherwise.
 
 /// A number that stands alone, seven bits a byte.
+#[inline]
 pub fn uvarint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -11,6 +12,7 @@ pub fn uvarint(out: &mut Vec<u8>, mut value: u64) {
 
 /// The form in which `sint32` and `sint64` are written.
 #[must_use]
+#[inline]
 pub fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }

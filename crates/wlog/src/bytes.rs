@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use cupola_wire::{Fields, WireError, sint};
+
 /// What is wrong with some bytes, without the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fault(pub(crate) String);
@@ -73,27 +75,19 @@ impl<'a> Dec<'a> {
     }
 
     pub(crate) fn uvarint(&mut self) -> Parsed<u64> {
-        let mut value = 0_u64;
-        for (i, byte) in self.rest.iter().take(10).enumerate() {
-            if i == 9 && *byte > 1 {
-                return Err(Fault::new("number of more than 64 bits"));
-            }
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if byte & 0x80 == 0 {
-                self.rest = self.rest.get(i + 1..).unwrap_or_default();
-                return Ok(value);
-            }
-        }
-        Err(Fault::new(if self.rest.len() < 10 {
-            "number is cut short"
-        } else {
-            "number of more than 64 bits"
-        }))
+        let mut rest = Fields(self.rest);
+        let value = rest.varint().map_err(|error| {
+            Fault::new(match error {
+                WireError::Short => "number is cut short",
+                _ => "number of more than 64 bits",
+            })
+        })?;
+        self.rest = rest.0;
+        Ok(value)
     }
 
     pub(crate) fn varint(&mut self) -> Parsed<i64> {
-        let raw = self.uvarint()?;
-        Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+        self.uvarint().map(sint)
     }
 
     /// The number of things that follow, each of at least `each` bytes; so it can be trusted to allocate by.

@@ -4,6 +4,8 @@ use cupola_chunk::Encoding;
 use cupola_histogram::{HistogramRef, NativeHistogram};
 use cupola_model::{Labels, MetricType, is_stale_nan};
 use cupola_storage::{Exemplar, Metadata, Starts};
+pub(crate) use cupola_wire::uvarint as put_uvarint;
+use cupola_wire::{Fields, WireError, sint, zigzag};
 use foldhash::HashMap;
 use thiserror::Error;
 
@@ -543,16 +545,8 @@ fn encode_news(out: &mut Vec<u8>, news: &[LoggedStart]) {
     }
 }
 
-pub(crate) fn put_uvarint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 pub(crate) fn put_varint(out: &mut Vec<u8>, value: i64) {
-    put_uvarint(out, ((value << 1) ^ (value >> 63)) as u64);
+    put_uvarint(out, zigzag(value));
 }
 
 fn put_labels(out: &mut Vec<u8>, labels: &Labels) {
@@ -578,20 +572,17 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn uvarint(&mut self, what: &'static str) -> Result<u64, CodecError> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte(what)?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(CodecError::Range(what))
+        let mut rest = Fields(self.0);
+        let value = rest.varint().map_err(|error| match error {
+            WireError::Short => CodecError::Short(what),
+            _ => CodecError::Range(what),
+        })?;
+        self.0 = rest.0;
+        Ok(value)
     }
 
     pub(super) fn varint(&mut self, what: &'static str) -> Result<i64, CodecError> {
-        let raw = self.uvarint(what)?;
-        Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+        self.uvarint(what).map(sint)
     }
 
     /// 8 bytes, lowest first.
