@@ -94,6 +94,7 @@ const ONLY: [(&str, &[&str]); 12] = [
     ("zstd", &["net", "tsdb", "web", "wlog"]),
     ("snap", &["remote", "wlog"]),
     ("simple-dns", &["discovery"]),
+    ("quick-xml", &["discovery"]),
     ("mimalloc", &["cupola"]),
     ("clap", &["cupola"]),
 ];

@@ -89,8 +89,8 @@ fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
             3,
         ),
         (
-            "scrape_configs:\n- job_name: a\n  ec2_sd_configs: [{region: x}]\n",
-            "ec2_sd_configs",
+            "scrape_configs:\n- job_name: a\n  lightsail_sd_configs: [{region: x}]\n",
+            "lightsail_sd_configs",
             3,
         ),
         (
@@ -534,6 +534,22 @@ fn what_a_kind_of_discovery_needs_is_told_with_its_place() {
         (
             "ec2_sd_configs: [{filters: [{name: a}]}]",
             "1:60: EC2 SD configuration filter values cannot be empty",
+        ),
+        (
+            "openstack_sd_configs: [{role: instance}]",
+            "1:55: openstack SD configuration requires a region",
+        ),
+        (
+            "openstack_sd_configs: [{region: r}]",
+            "1:55: role missing (one of: instance, hypervisor, loadbalancer)",
+        ),
+        (
+            "openstack_sd_configs: [{role: x, region: r}]",
+            "1:56: unknown OpenStack SD role \"x\"",
+        ),
+        (
+            "ec2_sd_configs: [{region: r, tags: {}}]",
+            "1:61: field tags not found in type aws.plain",
         ),
     ] {
         let text = format!("scrape_configs: [{{{config}}}]").replacen("[{", "[{job_name: a, ", 1);

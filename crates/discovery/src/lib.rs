@@ -9,6 +9,7 @@
 mod consul;
 mod dns;
 mod docker;
+mod ec2;
 mod file;
 mod groups;
 mod http;
@@ -16,6 +17,7 @@ mod labels;
 mod manager;
 mod metrics;
 mod moby;
+mod openstack;
 mod provider;
 mod swarm;
 

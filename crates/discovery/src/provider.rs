@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::manager::Inner;
 use crate::metrics::DiscoveryMetrics;
-use crate::{consul, dns, docker, file, http, swarm};
+use crate::{consul, dns, docker, ec2, file, http, openstack, swarm};
 
 /// A provider at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,14 @@ fn place(config: &DiscoveryConfig) -> String {
         DiscoveryConfig::Consul(consul) => consul.server.clone(),
         DiscoveryConfig::Docker(docker) => without_password(&docker.host),
         DiscoveryConfig::DockerSwarm(swarm) => without_password(&swarm.host),
+        DiscoveryConfig::Ec2(ec2) => match ec2.endpoint.as_str() {
+            "" => ec2.region.clone(),
+            endpoint => without_password(endpoint),
+        },
+        DiscoveryConfig::OpenStack(cloud) => match cloud.identity_endpoint.as_str() {
+            "" => cloud.region.clone(),
+            endpoint => without_password(endpoint),
+        },
     }
 }
 
@@ -207,6 +215,8 @@ pub(crate) async fn run(config: DiscoveryConfig, updates: Updates) {
         DiscoveryConfig::Consul(config) => consul::run(*config, updates).await,
         DiscoveryConfig::Docker(config) => docker::run(*config, updates).await,
         DiscoveryConfig::DockerSwarm(config) => swarm::run(*config, updates).await,
+        DiscoveryConfig::Ec2(config) => ec2::run(*config, updates).await,
+        DiscoveryConfig::OpenStack(config) => openstack::run(*config, updates).await,
     }
 }
 

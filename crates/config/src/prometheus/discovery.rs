@@ -5,10 +5,12 @@
 //! Whoever builds a kind takes its row out and reads it into a type of its own.
 
 mod checks;
+mod cloud;
 mod groups;
 mod kubernetes;
 mod typed;
 
+pub use cloud::{Availability, Ec2Filter, Ec2SdConfig, OpenStackRole, OpenStackSdConfig};
 pub use groups::parse_target_groups;
 pub use typed::{
     ConsulSdConfig, DiscoveryConfig, DnsRecord, DnsSdConfig, DockerFilter, DockerSdConfig, DockerSwarmSdConfig,
@@ -79,10 +81,6 @@ const KINDS: &[Kind] = &[
         ("client_id", Checked), ("client_secret", Secret), ("resource_group", Text), EVERY, PORT,
     ]),
     kind("digitalocean_sd_configs", "digitalocean.plain", true, anything, &[EVERY, PORT]),
-    kind("ec2_sd_configs", "aws.plain", true, anything, &[
-        ("endpoint", Text), ("region", Text), ("access_key", Text), ("secret_key", Secret), ("profile", Text), ("role_arn", Text),
-        ("external_id", Text), ("filters", Filters(NO_FILTER_VALUES)), EVERY, PORT,
-    ]),
     kind("eureka_sd_configs", "eureka.plain", true, checks::eureka, &[("server", Checked), EVERY]),
     kind("gce_sd_configs", "gce.plain", false, checks::gce, &[
         ("project", Checked), ("zone", Checked), ("filter", Text), ("tag_separator", Text), EVERY, PORT,
@@ -115,12 +113,6 @@ const KINDS: &[Kind] = &[
     kind("oci_sd_configs", "oci.plain", true, checks::oci, &[
         ("auth", Checked), ("region", Text), ("tenancy", Text), ("user", Text), ("fingerprint", Text), ("key_file", Text),
         ("key_passphrase", Secret), ("compartments", Texts), EVERY, PORT,
-    ]),
-    kind("openstack_sd_configs", "openstack.plain", false, checks::openstack, &[
-        ("identity_endpoint", Text), ("username", Text), ("userid", Text), ("password", Secret), ("project_name", Text),
-        ("project_id", Text), ("domain_name", Text), ("domain_id", Text), ("application_credential_name", Text),
-        ("application_credential_id", Text), ("application_credential_secret", Secret), ("role", Checked), ("region", Checked),
-        ("all_tenants", Bool), ("availability", Checked), ("tls_config", Tls), EVERY, PORT,
     ]),
     kind("outscale_sd_configs", "outscale.plain", true, anything, &[
         ("endpoint", Text), ("region", Text), ("access_key", Text), ("secret_key", Secret), ("secret_key_file", Text), EVERY, PORT,

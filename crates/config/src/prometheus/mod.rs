@@ -20,8 +20,9 @@ use crate::error::{ConfigError, ConfigWarning};
 use crate::relabel::RelabelConfig;
 
 pub use discovery::{
-    ConsulSdConfig, DiscoveryConfig, DnsRecord, DnsSdConfig, DockerFilter, DockerSdConfig, DockerSwarmSdConfig,
-    FileSdConfig, HttpSdConfig, SwarmRole, parse_target_groups,
+    Availability, ConsulSdConfig, DiscoveryConfig, DnsRecord, DnsSdConfig, DockerFilter, DockerSdConfig,
+    DockerSwarmSdConfig, Ec2Filter, Ec2SdConfig, FileSdConfig, HttpSdConfig, OpenStackRole, OpenStackSdConfig,
+    SwarmRole, parse_target_groups,
 };
 pub use read::{load_prometheus, load_prometheus_as, parse_prometheus, parse_prometheus_as, parse_prometheus_with_env};
 pub use remote::{

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod clouds;
 mod daemons;
 
 const LONG: Duration = Duration::from_secs(3600);

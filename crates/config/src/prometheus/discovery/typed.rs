@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::checks;
+use super::cloud::{self, Ec2SdConfig, OpenStackSdConfig};
 use crate::common::{Auth, HttpClientConfig, Scheme, Secret, SecretSource};
 use crate::http::read_http_fields;
 use crate::read::Section;
@@ -24,11 +25,15 @@ pub enum DiscoveryConfig {
     Docker(Box<DockerSdConfig>),
     /// `dockerswarm_sd_configs`
     DockerSwarm(Box<DockerSwarmSdConfig>),
+    /// `ec2_sd_configs`
+    Ec2(Box<Ec2SdConfig>),
+    /// `openstack_sd_configs`
+    OpenStack(Box<OpenStackSdConfig>),
 }
 
 impl DiscoveryConfig {
     /// The mechanism as metrics name it: `file`, `http`, `dns`, `consul`, `docker`,
-    /// `dockerswarm`.
+    /// `dockerswarm`, `ec2`, `openstack`.
     #[must_use]
     pub fn mechanism(&self) -> &'static str {
         match self {
@@ -38,6 +43,8 @@ impl DiscoveryConfig {
             Self::Consul(_) => "consul",
             Self::Docker(_) => "docker",
             Self::DockerSwarm(_) => "dockerswarm",
+            Self::Ec2(_) => "ec2",
+            Self::OpenStack(_) => "openstack",
         }
     }
 }
@@ -191,11 +198,13 @@ pub(super) const TYPED: &[Typed] = &[
     ("dns_sd_configs", "dns.plain", dns),
     ("docker_sd_configs", "moby.plain", docker),
     ("dockerswarm_sd_configs", "moby.plain", dockerswarm),
+    ("ec2_sd_configs", "aws.plain", cloud::ec2),
     ("file_sd_configs", "file.plain", file),
     ("http_sd_configs", "http.plain", http),
+    ("openstack_sd_configs", "openstack.plain", cloud::openstack),
 ];
 
-fn every(section: &Section<'_>, default: u64) -> Duration {
+pub(super) fn every(section: &Section<'_>, default: u64) -> Duration {
     // Zero would ask without a pause; Go cannot tell it from absent in most places.
     section
         .nonzero_duration("refresh_interval")

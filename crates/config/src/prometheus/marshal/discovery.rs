@@ -1,15 +1,28 @@
 //! Where targets come from: `static_configs` first, then the kinds of discovery by name, as upstream writes them.
 
-use super::http::{client, hidden};
+use super::http::{client, hidden, tls};
 use super::yaml::{Map, Yaml};
 use super::{duration, path, shown_url, texts};
-use crate::prometheus::{DiscoveryConfig, DnsRecord, DockerFilter, SwarmRole, TargetGroup};
+use crate::common::{Secret, TlsConfig};
+use crate::prometheus::{
+    DiscoveryConfig, DnsRecord, DockerFilter, Ec2SdConfig, OpenStackSdConfig, SwarmRole, TargetGroup,
+};
 
 /// All lists of a job, or of a group of Alertmanagers.
 pub(super) fn lists(groups: &[TargetGroup], configs: &[DiscoveryConfig]) -> Map {
     let mut map = Map::default();
     map.list("static_configs", groups.iter().map(group).collect());
-    for kind in ["consul", "dns", "docker", "dockerswarm", "file", "http"] {
+    let kinds = [
+        "consul",
+        "dns",
+        "docker",
+        "dockerswarm",
+        "ec2",
+        "file",
+        "http",
+        "openstack",
+    ];
+    for kind in kinds {
         let those = configs.iter().filter(|config| config.mechanism() == kind);
         map.list(
             &format!("{kind}_sd_configs"),
@@ -108,6 +121,63 @@ fn entry(config: &DiscoveryConfig) -> Map {
             map.raw("port", swarm.port).put("filters", filters(&swarm.filters));
             map.text("refresh_interval", &duration(swarm.refresh_interval));
         }
+        DiscoveryConfig::Ec2(config) => return ec2(config),
+        DiscoveryConfig::OpenStack(config) => return openstack(config),
     }
+    map
+}
+
+fn ec2(config: &Ec2SdConfig) -> Map {
+    let mut map = Map::default();
+    map.text("endpoint", &config.endpoint).text("region", &config.region);
+    map.filled("access_key", &config.access_key);
+    if config.secret_key.is_some() {
+        map.put("secret_key", hidden());
+    }
+    map.filled("profile", &config.profile)
+        .filled("role_arn", &config.role_arn)
+        .filled("external_id", &config.external_id);
+    map.text("refresh_interval", &duration(config.refresh_interval));
+    let filters = config.filters.iter().map(|filter| {
+        let mut map = Map::default();
+        map.text("name", &filter.name)
+            .put("values", Yaml::texts(&filter.values));
+        Yaml::Map(map)
+    });
+    map.raw("port", config.port)
+        .put("filters", Yaml::List(filters.collect()));
+    map.inline(client(&config.http));
+    map
+}
+
+fn openstack(config: &OpenStackSdConfig) -> Map {
+    let mut map = Map::default();
+    // A secret that is not given is written as null, not left out.
+    let secret = |secret: &Option<Secret>| match secret {
+        Some(_) => hidden(),
+        None => Yaml::Raw("null".to_owned()),
+    };
+    map.text("identity_endpoint", &shown_url(&config.identity_endpoint));
+    map.text("username", &config.username).text("userid", &config.user_id);
+    map.put("password", secret(&config.password));
+    map.text("project_name", &config.project_name)
+        .text("project_id", &config.project_id)
+        .text("domain_name", &config.domain_name)
+        .text("domain_id", &config.domain_id)
+        .text("application_credential_name", &config.application_credential_name)
+        .text("application_credential_id", &config.application_credential_id)
+        .put(
+            "application_credential_secret",
+            secret(&config.application_credential_secret),
+        );
+    map.text("role", config.role.as_str()).text("region", &config.region);
+    map.text("refresh_interval", &duration(config.refresh_interval));
+    map.raw("port", config.port).raw("all_tenants", config.all_tenants);
+    let mut shown = tls(&config.tls);
+    if config.tls == TlsConfig::default() {
+        shown.raw("insecure_skip_verify", false);
+    }
+    map.map("tls_config", shown);
+    map.text("availability", config.availability.as_str());
     map
 }
