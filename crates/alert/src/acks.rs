@@ -188,9 +188,11 @@ impl Said {
     }
 }
 
-/// All of them, by the alert's fingerprint.
+/// All of them, by the alert's fingerprint. Lock order: writing, then the state.
 pub(crate) struct Acks {
     state: Mutex<State>,
+    // Held while the file is written, which the state is not: what looks at acknowledgements does not wait for the disk.
+    writing: Mutex<()>,
     retention_ms: i64,
     // Whether other members of a cluster have to hear what is taken back, and may know of alerts before this one does.
     is_shared: bool,
@@ -201,29 +203,11 @@ struct State {
     all: HashMap<u64, Said>,
     // What is on disk is older.
     is_dirty: bool,
+    // The last attempt to write it failed.
+    is_failing: bool,
 }
 
 impl State {
-    // Writes what would be there with something else said of one alert; nothing has changed yet.
-    fn keep(&self, disk: Option<&Disk>, of: Option<u64>, said: Option<&Said>) -> Result<(), AcknowledgeError> {
-        let Some(disk) = disk else { return Ok(()) };
-        let others = self.all.iter().filter(|(id, _)| Some(**id) != of).map(|(_, said)| said);
-        let all: Vec<Vec<u8>> = others.chain(said).map(Said::encode).collect();
-        disk.write_acknowledgements(&all)
-            .map_err(|error| AcknowledgeError::Disk(error.to_string()))
-    }
-
-    // Writes what there is. Where it fails it is tried again at the next sweep.
-    fn write(&mut self, disk: Option<&Disk>) {
-        let written = self.keep(disk, None, None);
-        if let Err(error) = &written
-            && !self.is_dirty
-        {
-            error!(%error, "what was said of alerts is in memory alone; it is tried again");
-        }
-        self.is_dirty = written.is_err();
-    }
-
     fn take_back(&mut self, id: u64, by: &str, now: i64, acks: &Acks) -> Option<Said> {
         let said = self.all.get_mut(&id).filter(|said| !said.is_over)?;
         let over = said.taken_back(by, now, acks.retention_ms);
@@ -250,6 +234,7 @@ impl Acks {
     pub(crate) fn new(retention_ms: i64, is_shared: bool) -> Self {
         Self {
             state: Mutex::default(),
+            writing: Mutex::default(),
             retention_ms,
             is_shared,
         }
@@ -336,8 +321,69 @@ impl Acks {
         swept
     }
 
+    // Writes what there is with something else said of one alert, and then takes it for what is said; `None` is that nothing
+    // is. Where it fails nothing has changed.
+    fn say(
+        &self,
+        disk: Option<&Disk>,
+        id: u64,
+        plan: impl FnOnce(&State) -> Result<(Said, bool), AcknowledgeError>,
+    ) -> Result<Said, AcknowledgeError> {
+        let _one = self.writing.lock();
+        let (said, stays, all) = {
+            let mut state = self.state.lock();
+            let (said, stays) = plan(&state)?;
+            let others = state
+                .all
+                .iter()
+                .filter(|(other, _)| **other != id)
+                .map(|(_, said)| said);
+            let all: Vec<Vec<u8>> = others.chain(stays.then_some(&said)).map(Said::encode).collect();
+            // What others say meanwhile marks it again.
+            state.is_dirty = false;
+            (said, stays, all)
+        };
+        let written = disk.map_or(Ok(()), |disk| disk.write_acknowledgements(&all));
+        let mut state = self.state.lock();
+        if let Err(error) = written {
+            // It may be there all the same, so what is true is written again.
+            state.is_dirty = true;
+            return Err(AcknowledgeError::Disk(error.to_string()));
+        }
+        state.is_failing = false;
+        // Another member may have said something younger meanwhile.
+        let is_latest = state.all.get(&id).is_none_or(|now| said.is_younger(now));
+        match stays {
+            true if is_latest => drop(state.all.insert(id, said.clone())),
+            true => {}
+            false => drop(state.all.remove(&id)),
+        }
+        Ok(said)
+    }
+
+    // Writes what there is, where that is not on disk. Where it fails it is tried again at the next sweep.
+    fn write(&self, disk: Option<&Disk>) {
+        let _one = self.writing.lock();
+        let all: Vec<Vec<u8>> = {
+            let mut state = self.state.lock();
+            if !std::mem::take(&mut state.is_dirty) {
+                return;
+            }
+            state.all.values().map(Said::encode).collect()
+        };
+        let written = disk.map_or(Ok(()), |disk| disk.write_acknowledgements(&all));
+        let mut state = self.state.lock();
+        if let Err(error) = &written
+            && !state.is_failing
+        {
+            error!(%error, "what was said of alerts is in memory alone; it is tried again");
+        }
+        state.is_failing = written.is_err();
+        state.is_dirty |= written.is_err();
+    }
+
     // Takes what another member says. Returns what is news, each with what was known before.
-    fn merge(&self, found: Vec<(usize, Said)>, now: i64, disk: Option<&Disk>) -> Vec<(usize, Said, Option<Said>)> {
+    fn merge(&self, found: Vec<(usize, Said)>, now: i64) -> Vec<(usize, Said, Option<Said>)> {
         let mut state = self.state.lock();
         let mut news = Vec::new();
         for (place, mut said) in found {
@@ -358,9 +404,7 @@ impl Acks {
             let old = state.all.insert(id, said.clone());
             news.push((place, said, old));
         }
-        if !news.is_empty() {
-            state.write(disk);
-        }
+        state.is_dirty |= !news.is_empty();
         news
     }
 
@@ -401,11 +445,8 @@ impl Inner {
         for message in swept.news {
             self.share(replicate::ACKNOWLEDGEMENTS, &message);
         }
-        let mut state = self.acks.state.lock();
         // A restart looks at the alerts itself.
-        if state.is_dirty {
-            state.write(self.disk.as_ref());
-        }
+        self.acks.write(self.disk.as_ref());
     }
 
     /// Takes what another member says of alerts. Returns the places of what is news.
@@ -419,7 +460,10 @@ impl Inner {
             }
         }
         let now = self.clock.now_ms();
-        let news = self.acks.merge(found, now, self.disk.as_ref());
+        let news = self.acks.merge(found, now);
+        if !news.is_empty() {
+            self.acks.write(self.disk.as_ref());
+        }
         let events = news.iter().filter_map(|(_, said, old)| {
             let what = match (said.is_on(now), old) {
                 (true, Some(old)) if old.ack == said.ack => return None,
@@ -494,8 +538,7 @@ impl Alertmanager {
             at: now,
             ends_at,
         });
-        let message = {
-            let mut state = inner.acks.state.lock();
+        let said = inner.acks.say(inner.disk.as_ref(), fingerprint, |state| {
             let old = state.all.get(&fingerprint).map(|old| old.updated_at);
             let said = Said {
                 ack: ack.clone(),
@@ -504,13 +547,9 @@ impl Alertmanager {
                 is_over: false,
                 is_noted: false,
             };
-            state.keep(inner.disk.as_ref(), Some(fingerprint), Some(&said))?;
-            state.is_dirty = false;
-            let message = said.encode();
-            state.all.insert(fingerprint, said);
-            message
-        };
-        inner.share(replicate::ACKNOWLEDGEMENTS, &message);
+            Ok((said, true))
+        })?;
+        inner.share(replicate::ACKNOWLEDGEMENTS, &said.encode());
         inner.events.note([Event {
             at: now,
             fingerprint,
@@ -532,19 +571,12 @@ impl Alertmanager {
                 "the name is longer than 256 bytes".to_owned(),
             ));
         }
-        let over = {
-            let mut state = inner.acks.state.lock();
+        let over = inner.acks.say(inner.disk.as_ref(), fingerprint, |state| {
             let old = state.all.get(&fingerprint).filter(|old| old.is_on(now));
-            let Some(old) = old else {
-                return Err(AcknowledgeError::NotAcknowledged(fingerprint));
-            };
-            let over = old.taken_back(by, now, inner.acks.retention_ms);
-            let kept = inner.acks.is_shared.then_some(&over);
-            state.keep(inner.disk.as_ref(), Some(fingerprint), kept)?;
-            let _ = state.take_back(fingerprint, by, now, &inner.acks);
-            state.is_dirty = false;
-            over
-        };
+            let old = old.ok_or(AcknowledgeError::NotAcknowledged(fingerprint))?;
+            // Whoever is alone has nobody to tell, and forgets it.
+            Ok((old.taken_back(by, now, inner.acks.retention_ms), inner.acks.is_shared))
+        })?;
         inner.share(replicate::ACKNOWLEDGEMENTS, &over.encode());
         inner.events.note([Event {
             at: now,

@@ -182,9 +182,11 @@ impl State {
 pub(crate) struct Inner {
     pub loaded: Mutex<Arc<Loaded>>,
     // Lock order: state, then `loaded`, a group's alerts or the log; a group's alerts, then what is suppressed of them;
-    // silences, then the disk's journal.
+    // changing silences, then these, then the disk's journal. Only `changing_silences` is held while the disk is waited for.
     pub state: Mutex<State>,
     pub silences: Mutex<Silences>,
+    // Held from the plan of a change until it is made.
+    pub changing_silences: Mutex<()>,
     pub nflog: Mutex<NotificationLog>,
     pub disk: Option<Disk>,
     pub cluster: Option<Cluster>,
@@ -244,6 +246,7 @@ impl Alertmanager {
         let inner = Inner {
             loaded: Mutex::new(Arc::new(loaded)),
             state: Mutex::new(state),
+            changing_silences: Mutex::default(),
             silences: Mutex::new(Silences::new(
                 retention_ms,
                 options.silence_limits,

@@ -101,6 +101,7 @@ impl Inner {
             }
         }
         let now = self.clock.now_ms();
+        let changing = self.changing_silences.lock();
         let mut all = self.silences.lock();
         let (mut news, mut has_recurring) = (Vec::new(), false);
         for (place, silence, expires_at) in usable {
@@ -110,6 +111,7 @@ impl Inner {
                 has_recurring |= is_recurring;
             }
         }
+        drop(all);
         if let Some(disk) = &self.disk
             && !news.is_empty()
         {
@@ -118,7 +120,7 @@ impl Inner {
             // Where that fails it has been told; it is in memory, at the other member, and in the next snapshot.
             let _ = disk.keep_silences(&messages);
         }
-        drop(all);
+        drop(changing);
         if has_recurring {
             // One may be of a shape that does not count any more.
             self.make_recurring();

@@ -18,6 +18,8 @@ use crate::store::StoredAlert;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 // So many events are copied to be written.
 const EVENTS_AT_ONCE: usize = 2_000;
+// How soon the state is written anew, once a sync of the journal has failed; and how often it is tried.
+const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 // How often it is noted which alerts have ended without a word.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
@@ -90,6 +92,7 @@ impl Inner {
                 let mut sync = tokio::time::interval(SYNC_EVERY);
                 sync.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 let (mut swept, mut collected, mut written) = (Instant::now(), Instant::now(), Instant::now());
+                let mut doubted = Instant::now();
                 loop {
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -104,7 +107,10 @@ impl Inner {
                         is_due
                     };
                     let (sweep, gc) = (due(&mut swept, SWEEP_EVERY), due(&mut collected, gc));
-                    let write = due(&mut written, write) || inner.disk.as_ref().is_some_and(|disk| disk.is_large());
+                    let write = due(&mut written, write)
+                        || inner.disk.as_ref().is_some_and(|disk| disk.is_large())
+                        || inner.disk.as_ref().is_some_and(|disk| disk.is_in_doubt())
+                            && due(&mut doubted, WRITE_AGAIN_AFTER);
                     if !sweep && !gc && !write && inner.disk.is_none() {
                         continue;
                     }
@@ -201,7 +207,11 @@ impl Inner {
         let Some(disk) = &self.disk else { return };
         let begin = Instant::now();
         let written = disk.snapshot(
-            || self.silences.lock().snapshot(),
+            || {
+                // What a change has written already is to be among them.
+                let _none = self.changing_silences.lock();
+                self.silences.lock().snapshot()
+            },
             || self.nflog.lock().snapshot(),
             || self.state.lock().store.iter().map(|a| a.encode()).collect(),
         );

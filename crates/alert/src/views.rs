@@ -13,7 +13,7 @@ use crate::dispatch::{Alertmanager, Inner, Loaded};
 use crate::events::{Event, Suppression};
 use crate::order::{by_labels, by_size};
 use crate::replicate;
-use crate::silences::{Silence, SilenceError, SilenceRequest};
+use crate::silences::{Silence, SilenceError, SilenceRequest, Silences};
 use crate::store::StoredAlert;
 
 /// One group at one moment, for the pages.
@@ -375,8 +375,7 @@ impl Alertmanager {
     /// [`SilenceError`]; then nothing has changed.
     pub fn set_silence(&self, request: SilenceRequest) -> Result<Arc<str>, SilenceError> {
         let now = self.now_ms();
-        let mut keep = |messages: &[Vec<u8>]| self.inner.keep_silences(messages);
-        self.inner.silences.lock().set(request, now, &mut keep)
+        self.inner.change_silences(|silences| silences.planned(request, now))
     }
 
     /// Ends a silence now; one that is over stays as it is. Blocks as [`Alertmanager::set_silence`].
@@ -385,24 +384,46 @@ impl Alertmanager {
     /// [`SilenceError::NotFound`], and [`SilenceError::Disk`]; then nothing has changed.
     pub fn expire_silence(&self, id: &str) -> Result<(), SilenceError> {
         let now = self.now_ms();
-        let mut keep = |messages: &[Vec<u8>]| self.inner.keep_silences(messages);
-        self.inner.silences.lock().expire(id, now, &mut keep)
+        self.inner.end_silence(id, now)
     }
 }
 
 impl Inner {
-    /// Writes silences, then tells the other members of the cluster.
+    /// Plans a change of silences, writes it, makes it, and tells the other members of the cluster. What looks at silences
+    /// meanwhile, as the flushes do, does not wait for the disk and sees those of before.
     ///
     /// # Errors
-    /// What the disk says; then nobody is told.
-    pub(crate) fn keep_silences(&self, messages: &[Vec<u8>]) -> Result<(), String> {
-        if let Some(disk) = &self.disk {
-            disk.keep_silences(messages)?;
+    /// What the plan says, and the disk; then nothing has changed.
+    pub(crate) fn change_silences<T>(
+        &self,
+        plan: impl FnOnce(&Silences) -> Result<(T, Vec<Silence>), SilenceError>,
+    ) -> Result<T, SilenceError> {
+        let _one = self.changing_silences.lock();
+        let (planned, changes, messages) = {
+            let silences = self.silences.lock();
+            let (planned, changes) = plan(&silences)?;
+            let messages = silences.encoded(&changes);
+            (planned, changes, messages)
+        };
+        if changes.is_empty() {
+            return Ok(planned);
         }
-        for message in messages {
+        if let Some(disk) = &self.disk {
+            disk.keep_silences(&messages).map_err(SilenceError::Disk)?;
+        }
+        self.silences.lock().change(changes);
+        for message in &messages {
             self.share(replicate::SILENCES, message);
         }
-        Ok(())
+        Ok(planned)
+    }
+
+    /// Ends a silence; one that is over stays as it is.
+    ///
+    /// # Errors
+    /// [`SilenceError::NotFound`], and [`SilenceError::Disk`]; then nothing has changed.
+    pub(crate) fn end_silence(&self, id: &str, now: i64) -> Result<(), SilenceError> {
+        self.change_silences(|silences| Ok(((), silences.planned_end(id, now)?)))
     }
 
     // Finds out what suppresses each.

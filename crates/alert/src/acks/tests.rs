@@ -28,7 +28,7 @@ fn acks() -> Acks {
 }
 
 fn merge(acks: &Acks, said: Said, now: i64) -> bool {
-    !acks.merge(vec![(0, said)], now, None).is_empty()
+    !acks.merge(vec![(0, said)], now).is_empty()
 }
 
 fn who(acks: &Acks, alert: &str, now: i64) -> Option<String> {

@@ -248,6 +248,7 @@ async fn a_resolved_alert_that_nobody_knew_is_no_news() {
 
 mod acknowledged;
 mod cluster;
+mod disk;
 mod faults;
 mod rehearsed;
 mod scenarios;

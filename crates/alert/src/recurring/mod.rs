@@ -212,7 +212,7 @@ impl RecurringSilence {
     }
 }
 
-/// All of them. Lock order: these, then the silences.
+/// All of them. Lock order: these, then what changes silences.
 #[derive(Default)]
 pub(crate) struct Recurring {
     all: Mutex<Definitions>,
@@ -249,34 +249,24 @@ impl Inner {
         if all.is_empty() {
             return;
         }
-        let mut keep = |messages: &[Vec<u8>]| self.keep_silences(messages);
         let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
-        {
-            let mut silences = self.silences.lock();
-            let is_orphan =
-                |silence: &Silence| maker(silence).is_some_and(|id| all.is_removed(id)) && !is_over(silence);
-            let orphans = silences.iter().filter(|s| is_orphan(s)).map(|s| s.id.clone());
-            let orphans: Vec<Arc<str>> = orphans.collect();
-            for id in orphans {
-                if let Err(error) = silences.expire(&id, now, &mut keep) {
-                    warn!(%id, %error, "the silence of a recurring silence that was deleted cannot be ended");
-                }
+        let is_orphan = |silence: &Silence| maker(silence).is_some_and(|id| all.is_removed(id)) && !is_over(silence);
+        for id in self.silences_that(is_orphan) {
+            if let Err(error) = self.end_silence(&id, now) {
+                warn!(%id, %error, "the silence of a recurring silence that was deleted cannot be ended");
             }
         }
         for one in all.there_mut() {
-            let mut silences = self.silences.lock();
-            let stale = silences.iter().filter(|s| one.is_stale(s) && !is_over(s));
-            let stale: Vec<Arc<str>> = stale.map(|s| s.id.clone()).collect();
-            let ended = stale.iter().try_for_each(|id| silences.expire(id, now, &mut keep));
+            let stale = self.silences_that(|s| one.is_stale(s) && !is_over(s));
+            let ended = stale.iter().try_for_each(|id| self.end_silence(id, now));
             let due = one.windows(now).into_iter().take(AHEAD);
             let due: Vec<_> = due.filter(|(begin, _)| *begin > one.made_until).collect();
             let mut until = one.made_until;
             let made = due.into_iter().try_for_each(|window| {
-                silences.make(one.silence(window), &mut keep)?;
+                self.change_silences(|silences| Ok(((), silences.planned_making(one.silence(window))?)))?;
                 until = window.0;
                 Ok::<_, SilenceError>(())
             });
-            drop(silences);
             if until != one.made_until {
                 Arc::make_mut(one).made_until = until;
                 // After the silences, so that whoever hears it has them.
@@ -290,6 +280,13 @@ impl Inner {
         if changed || all.is_dirty {
             self.write_recurring(&mut all);
         }
+    }
+
+    // Ids.
+    fn silences_that(&self, is_so: impl Fn(&Silence) -> bool) -> Vec<Arc<str>> {
+        let silences = self.silences.lock();
+        let found = silences.iter().filter(|silence| is_so(silence));
+        found.map(|silence| silence.id.clone()).collect()
     }
 
     // Where it fails, the ids of the silences keep them from being made again, and the next turn tries it again.
@@ -408,15 +405,9 @@ impl Alertmanager {
         let now = self.now_ms();
         let mut all = inner.recurring.all.lock();
         let old = all.get(id).ok_or(SilenceError::NotFound)?.clone();
-        let mut keep = |messages: &[Vec<u8>]| inner.keep_silences(messages);
-        {
-            let mut silences = inner.silences.lock();
-            let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
-            let made = silences.iter().filter(|s| old.made(s) && !is_over(s));
-            let made: Vec<Arc<str>> = made.map(|s| s.id.clone()).collect();
-            for id in made {
-                silences.expire(&id, now, &mut keep)?;
-            }
+        let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
+        for id in inner.silences_that(|s| old.made(s) && !is_over(s)) {
+            inner.end_silence(&id, now)?;
         }
         let removed = Removed {
             revision: revision(Some(old.revision), now),

@@ -166,9 +166,6 @@ pub(crate) struct Silences {
     logged_until: Option<i64>,
 }
 
-/// Writes what is about to change; where it fails nothing changes.
-pub(crate) type Keep<'a> = &'a mut dyn FnMut(&[Vec<u8>]) -> Result<(), String>;
-
 impl Silences {
     pub(crate) fn new(retention_ms: i64, limits: SilenceLimits, legacy_names: bool) -> Self {
         Self {
@@ -203,8 +200,9 @@ impl Silences {
         }
     }
 
-    /// Makes or changes a silence and returns its id, which is a new one where the old one could not simply be changed.
-    pub(crate) fn set(&mut self, request: SilenceRequest, now: i64, keep: Keep<'_>) -> Result<Arc<str>, SilenceError> {
+    /// What making or changing a silence comes to: its id, which is a new one where the old one could not simply be changed,
+    /// and the silences that change.
+    pub(crate) fn planned(&self, request: SilenceRequest, now: i64) -> Result<(Arc<str>, Vec<Silence>), SilenceError> {
         let mut silence = self.checked(request, now)?;
         let old = match &*silence.id {
             "" => None,
@@ -216,14 +214,9 @@ impl Silences {
             // Changes of one millisecond have an order, too: the younger one stays where two meet.
             silence.updated_at = now.max(old.updated_at + 1);
             self.check_size(&silence)?;
-            let id = silence.id.clone();
-            self.keep_all(vec![silence], keep)?;
-            return Ok(id);
+            return Ok((silence.id.clone(), vec![silence]));
         }
-        let count = self.all.len();
-        if self.limits.count > 0 && count >= self.limits.count {
-            return Err(SilenceError::TooMany(count, self.limits.count));
-        }
+        self.check_count()?;
         let mut changes = Vec::new();
         // What it was until now stays to be seen, expired.
         if let Some(old) = old.filter(|old| old.state(now) != SilenceState::Expired) {
@@ -235,30 +228,48 @@ impl Silences {
         self.check_size(&silence)?;
         let id = silence.id.clone();
         changes.push(silence);
-        self.keep_all(changes, keep)?;
-        Ok(id)
+        Ok((id, changes))
     }
 
-    /// Takes a silence whose id says what it was made of; one that is there already, in whatever state, stays as it is.
-    pub(crate) fn make(&mut self, silence: Silence, keep: Keep<'_>) -> Result<(), SilenceError> {
+    /// What taking a silence comes to whose id says what it was made of; one that is there already, in whatever state, stays
+    /// as it is.
+    pub(crate) fn planned_making(&self, silence: Silence) -> Result<Vec<Silence>, SilenceError> {
         if self.all.contains_key(&silence.id) {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        self.check_count()?;
+        self.check_size(&silence)?;
+        Ok(vec![silence])
+    }
+
+    /// What ending a silence now comes to. One that is over stays as it is.
+    pub(crate) fn planned_end(&self, id: &str, now: i64) -> Result<Vec<Silence>, SilenceError> {
+        let old = &self.all.get(id).ok_or(SilenceError::NotFound)?.silence;
+        Ok(match old.state(now) {
+            SilenceState::Expired => Vec::new(),
+            _ => vec![expired(old, now)],
+        })
+    }
+
+    fn check_count(&self) -> Result<(), SilenceError> {
         let count = self.all.len();
         if self.limits.count > 0 && count >= self.limits.count {
             return Err(SilenceError::TooMany(count, self.limits.count));
         }
-        self.check_size(&silence)?;
-        self.keep_all(vec![silence], keep)
+        Ok(())
     }
 
-    /// Ends a silence now. One that is over stays as it is.
-    pub(crate) fn expire(&mut self, id: &str, now: i64, keep: Keep<'_>) -> Result<(), SilenceError> {
-        let old = self.all.get(id).ok_or(SilenceError::NotFound)?.silence.clone();
-        if old.state(now) == SilenceState::Expired {
-            return Ok(());
+    /// Planned changes as they are written.
+    pub(crate) fn encoded(&self, changes: &[Silence]) -> Vec<Vec<u8>> {
+        changes.iter().map(|s| encode(s, self.expires_at(s))).collect()
+    }
+
+    /// Takes planned changes, which have been written.
+    pub(crate) fn change(&mut self, changes: Vec<Silence>) {
+        for silence in changes {
+            let expires_at = self.expires_at(&silence);
+            self.put(silence, expires_at, "set");
         }
-        self.keep_all(vec![expired(&old, now)], keep)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Silence>> {
@@ -360,16 +371,6 @@ impl Silences {
         let bytes = encode(silence, self.expires_at(silence)).len();
         if self.limits.bytes > 0 && bytes > self.limits.bytes {
             return Err(SilenceError::TooLarge(bytes, self.limits.bytes));
-        }
-        Ok(())
-    }
-
-    fn keep_all(&mut self, changes: Vec<Silence>, keep: Keep<'_>) -> Result<(), SilenceError> {
-        let encoded: Vec<_> = changes.iter().map(|s| encode(s, self.expires_at(s))).collect();
-        keep(&encoded).map_err(SilenceError::Disk)?;
-        for silence in changes {
-            let expires_at = self.expires_at(&silence);
-            self.put(silence, expires_at, "set");
         }
         Ok(())
     }

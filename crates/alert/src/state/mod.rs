@@ -21,7 +21,7 @@ use crate::silences;
 use crate::store::StoredAlert;
 use cupola_wire::{Fields, Message, WireError};
 use history::History;
-use journal::{Journal, Kind};
+use journal::{Journal, Kind, Mark};
 
 const SILENCES: &str = "silences";
 const NFLOG: &str = "nflog";
@@ -72,7 +72,10 @@ pub(crate) struct Found {
 pub(crate) struct Disk {
     vfs: Arc<dyn Vfs>,
     dir: PathBuf,
+    // Held for moments, never while a file is synced.
     journal: Mutex<Journal>,
+    // One sync at a time: whoever waits for another's finds that it has done his, too.
+    syncing: Mutex<()>,
     history: Mutex<History>,
     // One snapshot at a time.
     snapshot: Mutex<()>,
@@ -115,6 +118,7 @@ impl Disk {
                     Kind::Entry => found.entry(message),
                     Kind::Alert => found.alert(message),
                     Kind::Event => Ok(()),
+                    Kind::Withdrawn => found.withdrawn(message),
                 }
                 .map_err(|e| e.to_string())
             });
@@ -131,6 +135,7 @@ impl Disk {
                 vfs,
                 dir,
                 journal: Mutex::new(journal),
+                syncing: Mutex::default(),
                 history: Mutex::new(history),
                 snapshot: Mutex::default(),
             },
@@ -138,15 +143,44 @@ impl Disk {
         ))
     }
 
-    /// Writes a silence and waits until the device has it.
+    /// Writes silences and waits until the device has them. Where that fails none of them comes back with the next process.
     pub(crate) fn keep_silences(&self, messages: &[Vec<u8>]) -> Result<(), String> {
-        let records = journal::records(messages.iter().map(|m| (Kind::Silence, m.as_slice())));
-        let mut journal = self.journal.lock();
-        let written = journal.append(&*self.vfs, &self.dir, &records);
-        written.and_then(|()| journal.sync()).map_err(|error| {
+        let records = |kind| journal::records(messages.iter().map(|m| (kind, m.as_slice())));
+        let appended = self.append(&records(Kind::Silence));
+        let kept = appended.and_then(|mark| {
+            self.sync_until(Some(mark)).inspect_err(|_| {
+                // They are in the file, and may be on the device. A snapshot will leave them out; until then this does.
+                if let Err(error) = self.append(&records(Kind::Withdrawn)) {
+                    error!(dir = %self.dir.display(), %error, "a refused silence is in the journal; a crash would bring it back");
+                }
+            })
+        });
+        kept.map_err(|error| {
             error!(dir = %self.dir.display(), %error, "a silence cannot be kept");
             error.to_string()
         })
+    }
+
+    fn append(&self, records: &[u8]) -> io::Result<Mark> {
+        self.journal.lock().append(&*self.vfs, &self.dir, records)
+    }
+
+    // Waits until what was appended up to `mark`, or up to now, is on the device.
+    fn sync_until(&self, mark: Option<Mark>) -> io::Result<()> {
+        let _one = self.syncing.lock();
+        let pending = {
+            let mut journal = self.journal.lock();
+            if let Some(mark) = mark
+                && journal.has_synced(mark)?
+            {
+                return Ok(());
+            }
+            journal.take_pending()
+        };
+        let Some(pending) = pending else { return Ok(()) };
+        let outcome = pending.sync(&*self.vfs, &self.dir);
+        self.journal.lock().note(&pending, &outcome);
+        outcome
     }
 
     /// Writes what was told; it survives the process at once and a power cut once it was synced.
@@ -193,8 +227,8 @@ impl Disk {
 
     /// Brings to the device what was written since.
     pub(crate) fn sync(&self) {
-        if let Err(error) = self.journal.lock().sync() {
-            error!(dir = %self.dir.display(), %error, "the journal cannot be synced");
+        if let Err(error) = self.sync_until(None) {
+            error!(dir = %self.dir.display(), %error, "the journal cannot be synced; the state's files are written anew");
         }
     }
 
@@ -209,6 +243,12 @@ impl Disk {
         self.journal.lock().bytes() > LARGE_JOURNAL
     }
 
+    /// Whether a snapshot is due because a sync failed: what the journal holds may not be on the device, whatever later syncs
+    /// say.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.journal.lock().is_in_doubt()
+    }
+
     /// Writes the files anew and drops the journals that they replace. Each list is asked for after the journal has been
     /// changed for a new one, so that whatever goes to the old one is in the list.
     pub(crate) fn snapshot(
@@ -218,16 +258,15 @@ impl Disk {
         alerts: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> io::Result<SnapshotSizes> {
         let _one = self.snapshot.lock();
-        let replaced = {
-            let mut journal = self.journal.lock();
-            journal.sync()?;
-            journal.rotate()
-        };
+        // Where that fails the snapshot makes up for it.
+        self.sync();
+        let (replaced, failed_syncs) = self.journal.lock().rotate();
         let sizes = SnapshotSizes {
             silences: self.write(SILENCES, &silences())?,
             nflog: self.write(NFLOG, &nflog())?,
         };
         self.write(ALERTS, &alerts())?;
+        self.journal.lock().make_up(failed_syncs);
         for number in replaced {
             match self.vfs.remove_file(&journal_path(&self.dir, number)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -300,6 +339,18 @@ impl Found {
         match raw.silence() {
             Ok(silence) => self.silences.push((silence, expires_at)),
             Err(reason) => warn!(id, reason, "a silence of the state folder cannot be used"),
+        }
+        Ok(())
+    }
+
+    // A silence that was refused after it had been written: the latest of that content does not count.
+    fn withdrawn(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        let (raw, expires_at) = silences::decode(bytes)?;
+        if let Ok(silence) = raw.silence() {
+            let refused = (silence, expires_at);
+            if let Some(place) = self.silences.iter().rposition(|one| *one == refused) {
+                self.silences.remove(place);
+            }
         }
         Ok(())
     }

@@ -124,6 +124,8 @@ fn a_torn_record_takes_nothing_before_it_away_where_the_journal_began_badly() {
     // The file is there, and nobody knows whether its name will be after a power cut.
     faulty.set_failing_folder_syncs(true);
     disk.keep_alerts([alert("A", 1)].iter());
+    disk.sync();
+    assert!(disk.is_in_doubt());
     faulty.set_failing_folder_syncs(false);
     disk.keep_alerts([alert("B", 2)].iter());
     faulty.set_budget(Some(3));
@@ -131,7 +133,7 @@ fn a_torn_record_takes_nothing_before_it_away_where_the_journal_began_badly() {
     faulty.set_budget(None);
     disk.keep_alerts([alert("D", 4)].iter());
     let found = Disk::open(vfs, dir.path().to_owned()).unwrap().1;
-    assert_eq!(found.alerts, [alert("B", 2), alert("D", 4)]);
+    assert_eq!(found.alerts, [alert("A", 1), alert("B", 2), alert("D", 4)]);
 }
 
 #[test]
