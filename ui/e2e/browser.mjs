@@ -501,6 +501,94 @@ async function badAnswers() {
   await seen.close();
 }
 
+/** As many as a large installation has on a bad day. */
+async function crowded(page) {
+  await page.route('**/api/v1/targets?*', serveTargets);
+  await page.route('**/api/v1/targets', serveTargets);
+  await page.route('**/api/v1/rules', async (route) => {
+    const answer = await (await route.fetch()).json();
+    const at = new Date().toISOString();
+    const alerts = Array.from({ length: 500 }, (_, i) => ({
+      labels: {
+        alertname: 'PodCrashLooping',
+        severity: 'warning',
+        namespace: `team-${i % 7}`,
+        pod: `checkout-${i}-${'7f9c6d5b8'.repeat(6)}`,
+      },
+      annotations: { summary: `checkout-${i} restarts all the time` },
+      state: 'firing',
+      activeAt: at,
+      value: '1e+00',
+    }));
+    const rule = {
+      ...{ type: 'alerting', state: 'firing', name: 'PodCrashLooping', query: 'restarts > 5', duration: 60 },
+      ...{ labels: { severity: 'warning' }, annotations: {}, alerts, health: 'ok' },
+      ...{ evaluationTime: 0.01, lastEvaluation: at },
+    };
+    const group = { name: 'pods', file: 'pods.yml', interval: 60, evaluationTime: 0.02, lastEvaluation: at };
+    answer.data.groups.push({ ...group, rules: [rule] });
+    await route.fulfill({ json: answer });
+  });
+}
+
+function serveTargets(route) {
+  const at = new Date().toISOString();
+  const activeTargets = Array.from({ length: 2_000 }, (_, i) => ({
+    discoveredLabels: { __address__: `10.0.${i >> 8}.${i & 255}:9100` },
+    labels: { job: 'fleet', instance: `10.0.${i >> 8}.${i & 255}:9100` },
+    scrapePool: 'fleet',
+    scrapeUrl: `http://10.0.${i >> 8}.${i & 255}:9100/metrics`,
+    globalUrl: '',
+    lastError: i === 1_700 ? 'connection refused' : '',
+    lastScrape: at,
+    lastScrapeDuration: 0.012,
+    health: i === 1_700 ? 'down' : 'up',
+    scrapeInterval: '15s',
+    scrapeTimeout: '10s',
+  }));
+  return route.fulfill({ json: { status: 'success', data: { activeTargets, droppedTargets: [] } } });
+}
+
+async function many() {
+  for (const size of SIZES) {
+    const seen = await watchedPage(browser, base, { theme: 'light', size });
+    const { page } = seen;
+    await crowded(page);
+    await checks.run(`2,000 targets ${size.width}: the one that is down comes first`, async () => {
+      await page.goto(`${base}/targets`);
+      await page.waitForSelector('[data-test="target"]');
+      const [first] = await page.$$eval('[data-test="target"]', (all) =>
+        all.map((one) => one.dataset.health),
+      );
+      assert(first === 'down', `the first is ${first}`);
+      const count = () => page.locator('[data-test="target"]').count();
+      assert((await count()) === 100, `${await count()} are drawn`);
+      await page.click('button:has-text("Show 100 more")');
+      await page.waitForFunction(() => document.querySelectorAll('[data-test="target"]').length === 200);
+      await page.fill('[aria-label="Filter targets"]', '10.0.7.207');
+      await page.waitForFunction(() => document.querySelectorAll('[data-test="target"]').length === 1);
+      await page.screenshot({ path: join(out, `many-targets-${size.width}.png`) });
+      await assertNoSidewaysScroll(page);
+      seen.quiet();
+    });
+    await checks.run(`500 alerts ${size.width}: the first are shown, the others are counted`, async () => {
+      await page.goto(`${base}/alerts?group=rule`);
+      await page.waitForSelector('h2:has-text("PodCrashLooping") small:has-text("500")');
+      await page.waitForSelector('button:has-text("more")');
+      const drawn = await page.locator('[data-alert]').count();
+      assert(drawn === 200, `${drawn} are drawn`);
+      await page.screenshot({ path: join(out, `many-alerts-${size.width}.png`) });
+      await assertNoSidewaysScroll(page);
+      await page.goto(`${base}/`);
+      await page.waitForSelector('text=PodCrashLooping: 500 at once');
+      await page.screenshot({ path: join(out, `many-overview-${size.width}.png`) });
+      await assertNoSidewaysScroll(page);
+      seen.quiet();
+    });
+    await seen.close();
+  }
+}
+
 async function shell() {
   const seen = await watchedPage(browser, base, { theme: 'light', size: SIZES[0] });
   const { page } = seen;
@@ -581,6 +669,7 @@ try {
   await alertmanagerWithin();
   await oldAddresses();
   await badAnswers();
+  await many();
   await shell();
   await liveValues();
 } finally {

@@ -33,3 +33,40 @@ export function joined<T extends Attempt>(messages: readonly T[]): Told<T>[] {
   }
   return out;
 }
+
+/** What failed in the same way again and again. */
+export interface Run<T extends Attempt> {
+  /** The newest of them. */
+  told: Told<T>;
+  /** How many messages, this one included. */
+  times: number;
+  /** When the first of them was tried for the last time. */
+  since: string;
+}
+
+/**
+ * Joins messages that failed one after another for the same reason: a receiver that is away for a night is one line, and
+ * what others were told stays in sight. A message that came through ends a run. Those that `apart` names stay alone.
+ */
+export function runs<T extends Attempt & { at: string; outcome: string; error: string }>(
+  told: readonly Told<T>[],
+  apart: (told: Told<T>) => boolean = () => false,
+): Run<T>[] {
+  const out: Run<T>[] = [];
+  const open = new Map<string, Run<T>>();
+  for (const one of told) {
+    const { receiver, integration, groupKey, outcome, error, at } = one.last;
+    const key = JSON.stringify([receiver, integration, groupKey]);
+    const known = open.get(key);
+    if (known && outcome === 'failed' && error === known.told.last.error && !apart(one)) {
+      known.times += 1;
+      known.since = at;
+      continue;
+    }
+    const run: Run<T> = { told: one, times: 1, since: at };
+    out.push(run);
+    if (outcome === 'failed' && !apart(one)) open.set(key, run);
+    else open.delete(key);
+  }
+  return out;
+}

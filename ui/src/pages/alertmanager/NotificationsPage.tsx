@@ -11,7 +11,7 @@ import { StateMark } from '../../ui/StateMark';
 import { walkRows } from '../../ui/walk';
 import { clockTime, count, exactTime, parseTime } from '../../ui/words';
 import { commonLabels } from '../alertWords';
-import { joined, type Told } from '../attempts';
+import { joined, runs, type Run } from '../attempts';
 import { Fact, Facts } from '../Facts';
 import { fetchMessages, fetchReceivers, type Outcome, type ToldMessage } from './api';
 import css from './am.module.css';
@@ -94,13 +94,13 @@ export function NotificationsPage() {
       )}
       {shown.length > 0 && (
         <div class={parts.sheet}>
-          {joined(shown).map((one) => {
-            const id = idOf(one.last);
+          {runs(joined(shown), ({ last }) => opened.has(idOf(last))).map((one) => {
+            const id = idOf(one.told.last);
             return (
               <MessageRow
                 key={id}
                 id={id}
-                told={one}
+                run={one}
                 open={opened.has(id)}
                 onToggle={() => toggle(id)}
                 onPick={pick}
@@ -134,13 +134,13 @@ const MARKS = { sent: 'ok', retrying: 'warning', failed: 'critical' } as const;
 
 function MessageRow({
   id,
-  told,
+  run: { told, times, since },
   open,
   onToggle,
   onPick,
 }: {
   id: string;
-  told: Told<ToldMessage>;
+  run: Run<ToldMessage>;
   open: boolean;
   onToggle: () => void;
   onPick: (name: string, value: string) => void;
@@ -180,6 +180,11 @@ function MessageRow({
             {message.reason}
             {message.attempts > 1 && `, attempt ${message.attempts}`}
           </span>
+          {times > 1 && (
+            <span class={css.failure}>
+              {times} times since {clockTime(Date.parse(since))}
+            </span>
+          )}
         </span>
       </button>
       {open && (

@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks';
 import { fetchAlerting, fetchRules } from '../../api/client';
 import type { Alerting, RulesData } from '../../api/types';
 import { useData } from '../../api/useData';
@@ -17,7 +18,7 @@ import pages from '../pages.module.css';
 import { AlertRow } from './AlertRow';
 import css from './alerts.module.css';
 import { DeadRules } from './DeadRules';
-import { sections, type Grouping, type Section } from './list';
+import { firstRows, sections, type Grouping, type Section } from './list';
 import { QuietRules } from './QuietRules';
 import list from '../list.module.css';
 
@@ -39,6 +40,9 @@ async function load(signal: AbortSignal): Promise<Known> {
 
 type Which = 'all' | 'firing' | 'pending';
 
+// Drawing thousands of alerts takes a browser seconds. The worst come first.
+const MOST_ALERTS = 200;
+
 /** One list of all that fires and is about to, grouped as it is sent or by rule. */
 export function AlertsPage() {
   usePresentPace();
@@ -48,6 +52,7 @@ export function AlertsPage() {
   const [which, setWhich] = useParam<Which>('state', 'all');
   const [grouping, setGrouping] = useParam<Grouping>('group', 'route');
   const [opened, toggle] = useList('open');
+  const [most, setMost] = useState(MOST_ALERTS);
   const filter = parseFilter(filterText);
 
   const pick = (name: string, value: string): void => setFilterText(withMatcher(filterText, name, value));
@@ -55,7 +60,7 @@ export function AlertsPage() {
   const all = data ? activeAlerts(data.rules) : [];
   const firing = all.filter((alert) => alert.state === 'firing').length;
   const by: Grouping = data?.alerting?.configured ? grouping : 'rule';
-  const shown = data
+  const every = data
     ? sections(
         data.rules,
         data.alerting,
@@ -65,6 +70,7 @@ export function AlertsPage() {
           matches(filter, alert.labels, Object.values(alert.annotations).join(' ')),
       )
     : [];
+  const [shown, left] = firstRows(every, most);
 
   return (
     <div
@@ -148,6 +154,14 @@ export function AlertsPage() {
           </div>
         </section>
       ))}
+      {left > 0 && (
+        <p class={pages.note}>
+          {count(left, 'more alert')}; the filter finds them.{' '}
+          <button type="button" class={parts.button} onClick={() => setMost(most + MOST_ALERTS)}>
+            Show {Math.min(left, MOST_ALERTS)} more
+          </button>
+        </p>
+      )}
       {data && <QuietRules rules={data.rules} filter={filter} />}
       {data && <DeadRules rules={data.rules} filter={filter} />}
     </div>
@@ -194,13 +208,14 @@ function SectionHead({
   onPick: (name: string, value: string) => void;
 }) {
   const { route } = section;
+  const all = section.all ?? section.rows.length;
   const toldAt = parseTime(route?.told?.at);
   const keptQuiet = section.rows.every((row) => row.quiet.suppressed) && section.rows[0]?.quiet.suppressed;
   return (
     <header class={list.sectionHead}>
       <h2>
         {section.title}
-        {section.rows.length > 1 && <small>{section.rows.length}</small>}
+        {all > 1 && <small>{all}</small>}
       </h2>
       <LabelChips labels={section.common} onPick={onPick} />
       {grouping === 'route' && route && (

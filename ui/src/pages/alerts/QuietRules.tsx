@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks';
 import { Link } from 'wouter-preact';
 import type { RulesData } from '../../api/types';
 import { matches, type Filter } from '../../ui/filter';
@@ -13,6 +14,8 @@ import list from '../list.module.css';
 
 /** The rules of which nothing is active: broken ones in full, the well ones folded. */
 export function QuietRules({ rules, filter }: { rules: RulesData; filter: Filter }) {
+  // Thousands of rows are drawn only for who looks at them.
+  const [open, setOpen] = useState(false);
   const quiet = alertingRules(rules).filter(
     ({ rule, group }) =>
       (rule.alerts ?? []).length === 0 &&
@@ -31,13 +34,13 @@ export function QuietRules({ rules, filter }: { rules: RulesData; filter: Filter
         </div>
       ))}
       {well.length > 0 && (
-        <details class={css.quiet}>
+        <details class={css.quiet} open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
           <summary>
             <ChevronIcon class={list.chevron} />
             {count(well.length, 'quiet rule')}
           </summary>
           <div class={parts.sheet}>
-            {well.map(({ rule, group }) => {
+            {(open ? well : []).map(({ rule, group }) => {
               const at = parseTime(rule.lastEvaluation);
               return (
                 <div key={`${group} ${rule.name}`} class={css.quietRule}>

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { ActiveAlert, Alerting, Labels, RulesData } from '../../api/types';
-import { agePart, labelsId, rowState, sections } from './list';
+import { agePart, firstRows, labelsId, rowState, sections } from './list';
 
 const at = (minute: number): string => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString();
 
@@ -131,4 +131,20 @@ it('names label sets whatever their order', () => {
 it('draws ages between half a minute and a week', () => {
   expect([agePart(0), agePart(7 * 86_400_000), agePart(1e12)]).toEqual([0.04, 1, 1]);
   expect(agePart(3_600_000)).toBeGreaterThan(agePart(600_000));
+});
+
+it('draws no more rows than asked for, and knows how many are left', () => {
+  const many = Array.from({ length: 5 }, (_, i) => active({ alertname: 'Many', instance: String(i) }, i));
+  const [first] = rules.groups;
+  const data = {
+    groups: first ? [{ ...first, rules: [rule('Disk', [diskA, diskB]), rule('Many', many)] }] : [],
+  };
+  const list = sections(data, undefined, 'rule', () => true);
+  const shown = (most: number): string => {
+    const [some, left] = firstRows(list, most);
+    return [...some.map((one) => `${one.title} ${one.rows.length} of ${one.all}`), left].join(', ');
+  };
+  expect(shown(10)).toBe('Disk 2 of 2, Many 5 of 5, 0');
+  expect(shown(3)).toBe('Disk 2 of 2, Many 1 of 5, 4');
+  expect(shown(2)).toBe('Disk 2 of 2, 5');
 });

@@ -38,6 +38,8 @@ export interface Section {
   /** The labels that all rows share, without the name. */
   common: Labels;
   rows: Row[];
+  /** How many rows there are, where not all are shown. */
+  all?: number;
   /** Set where the section is a group of the routing tree. */
   route?: Route;
 }
@@ -142,6 +144,19 @@ export function sections(
     const [first, second] = [a.rows[0], b.rows[0]];
     return first && second ? order(first, second) : 0;
   });
+}
+
+/** The first `most` rows in their sections, which keep the number of all of theirs, and how many are left out. */
+export function firstRows(list: readonly Section[], most: number): [Section[], number] {
+  let room = most;
+  let left = 0;
+  const out = list.flatMap((section) => {
+    const rows = section.rows.slice(0, Math.max(0, room));
+    room -= rows.length;
+    left += section.rows.length - rows.length;
+    return rows.length > 0 ? [{ ...section, rows, all: section.rows.length }] : [];
+  });
+  return [out, left];
 }
 
 /** How far along an age bar is, from 0 to 1: logarithmic, from half a minute to a week. */

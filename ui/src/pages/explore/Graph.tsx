@@ -6,6 +6,7 @@ import parts from '../../ui/parts.module.css';
 import { LabelChips } from '../../ui/parts';
 import { commonLabels, differingLabels } from '../alertWords';
 import css from './explore.module.css';
+import { axisUnit, unitOf } from './unit';
 
 /** More lines than these cannot be told apart, and cost the browser dearly. */
 const CAP = 100;
@@ -28,6 +29,7 @@ export function Graph({
 }) {
   const [all, setAll] = useState(false);
   const theme = themeName.value;
+  const unit = unitOf(expr);
   const shown = useMemo(() => (all ? series : series.slice(0, CAP)), [series, all]);
   const common = useMemo(
     () => (shown.length > 1 ? commonLabels(shown.map((one) => one.metric)) : {}),
@@ -36,8 +38,9 @@ export function Graph({
   // The legend says what differs; what all lines share stands once below it.
   const data = useMemo(() => {
     const named = shown.map((one) => ({ ...one, metric: differingLabels(one.metric, common) }));
-    return chartSeriesOf(named, step * 1000, theme);
-  }, [shown, common, step, theme]);
+    return chartSeriesOf(named, step * 1000, theme, { unit });
+  }, [shown, common, step, theme, unit]);
+  const axes = useMemo(() => ({ y: { unit: axisUnit(unit, data.series) } }), [data, unit]);
   return (
     <>
       <div class={css.graph}>
@@ -47,6 +50,7 @@ export function Graph({
           series={data.series}
           from={from * 1000}
           to={to * 1000}
+          axes={axes}
           tooltip={{ mode: data.series.length > 12 ? 'single' : 'multi', sort: 'desc' }}
           onZoom={zoomTo}
           onZoomOut={zoomOut}

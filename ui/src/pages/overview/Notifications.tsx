@@ -5,7 +5,7 @@ import parts from '../../ui/parts.module.css';
 import { RelativeTime } from '../../ui/RelativeTime';
 import { StateMark } from '../../ui/StateMark';
 import { parseTime } from '../../ui/words';
-import { joined } from '../attempts';
+import { joined, runs } from '../attempts';
 import pages from '../pages.module.css';
 import css from './overview.module.css';
 
@@ -20,9 +20,17 @@ function what(sent: Notification): string {
 }
 
 /** The latest notifications, newest first. */
-export function Notifications({ alerting, known }: { alerting: Alerting | undefined; known: boolean }) {
-  // What is tried again and again is one message.
-  const list = joined(alerting?.notifications ?? []).slice(0, 8);
+export function Notifications({
+  alerting,
+  known,
+  failed,
+}: {
+  alerting: Alerting | undefined;
+  known: boolean;
+  failed: boolean;
+}) {
+  // What is tried again and again is one message, and what fails again and again one line.
+  const list = runs(joined(alerting?.notifications ?? [])).slice(0, 8);
   const isInside = bootstrap.value?.alertmanager.running !== false;
   return (
     <section>
@@ -35,7 +43,7 @@ export function Notifications({ alerting, known }: { alerting: Alerting | undefi
         )}
       </h2>
       <div class={parts.sheet}>
-        {list.map(({ last: sent }, i) => {
+        {list.map(({ told: { last: sent }, times }, i) => {
           const at = parseTime(sent.at);
           return (
             <div key={`${sent.at}${sent.groupKey}${sent.integration}${i}`} class={css.line}>
@@ -48,7 +56,7 @@ export function Notifications({ alerting, known }: { alerting: Alerting | undefi
               </span>
               <span class={css.lineEnd}>
                 to {sent.receiver}
-                {sent.attempts > 1 && ` · attempt ${sent.attempts}`}
+                {times > 1 ? ` · ${times} times` : sent.attempts > 1 && ` · attempt ${sent.attempts}`}
                 {at !== null && (
                   <>
                     {' · '}
@@ -62,7 +70,9 @@ export function Notifications({ alerting, known }: { alerting: Alerting | undefi
         {list.length === 0 && (
           <p class={css.nothing}>
             {!known
-              ? '\u00a0'
+              ? failed
+                ? 'Not known right now.'
+                : '\u00a0'
               : !alerting
                 ? 'The server does not say what was sent.'
                 : alerting.configured

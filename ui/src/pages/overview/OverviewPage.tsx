@@ -26,14 +26,17 @@ interface Known {
 }
 
 async function load(signal: AbortSignal): Promise<Known> {
+  // Rules and targets are what the page is about; without the others it says less.
+  const orElse = <T,>(asked: Promise<T>, instead: T): Promise<T> =>
+    asked.catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      return instead;
+    });
   const [rules, targets, alerting, notices] = await Promise.all([
     fetchRules(signal),
     fetchTargets(signal),
-    fetchAlerting(signal).catch((error: unknown) => {
-      if (signal.aborted) throw error;
-      return undefined;
-    }),
-    fetchNotices(signal),
+    orElse<Alerting | undefined>(fetchAlerting(signal), undefined),
+    orElse<Notice[]>(fetchNotices(signal), []),
   ]);
   return { rules, targets, alerting, notices };
 }
@@ -103,8 +106,8 @@ export function OverviewPage() {
         beat={beat}
       />
       <div class={css.columns}>
-        <Pools targets={data?.targets} />
-        <Notifications alerting={data?.alerting} known={data !== undefined} />
+        <Pools targets={data?.targets} failed={error !== undefined} />
+        <Notifications alerting={data?.alerting} known={data !== undefined} failed={error !== undefined} />
       </div>
     </div>
   );
@@ -171,7 +174,7 @@ function ThingRow({ thing, quiet = false }: { thing: Thing; quiet?: boolean }) {
   );
 }
 
-function Pools({ targets }: { targets: TargetsData | undefined }) {
+function Pools({ targets, failed }: { targets: TargetsData | undefined; failed: boolean }) {
   const pools = new Map<string, { up: number; all: number; newest: number }>();
   for (const target of targets?.activeTargets ?? []) {
     const pool = pools.get(target.scrapePool) ?? { up: 0, all: 0, newest: 0 };
@@ -207,7 +210,11 @@ function Pools({ targets }: { targets: TargetsData | undefined }) {
             </span>
           </div>
         ))}
-        {list.length === 0 && <p class={css.nothing}>{targets ? 'There are no targets.' : '\u00a0'}</p>}
+        {list.length === 0 && (
+          <p class={css.nothing}>
+            {targets ? 'There are no targets.' : failed ? 'Not known right now.' : '\u00a0'}
+          </p>
+        )}
       </div>
     </section>
   );

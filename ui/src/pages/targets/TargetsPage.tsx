@@ -1,3 +1,4 @@
+import { useState } from 'preact/hooks';
 import { fetchTargets, queryInstant } from '../../api/client';
 import type { Labels, Target, TargetsData } from '../../api/types';
 import { useData } from '../../api/useData';
@@ -145,6 +146,9 @@ export function TargetsPage() {
   );
 }
 
+// Drawing thousands of targets takes a browser seconds. Those in trouble come first.
+const MOST_TARGETS = 100;
+
 function PoolView(props: {
   pool: Pool;
   samples: ReadonlyMap<string, number>;
@@ -153,6 +157,8 @@ function PoolView(props: {
   onPick: (name: string, value: string) => void;
 }) {
   const { pool, open } = props;
+  const [most, setMost] = useState(MOST_TARGETS);
+  const left = pool.shown.length - most;
   const id = `pool-${pool.name.replace(/\W+/g, '-')}`;
   const state: State =
     pool.all === 0 ? 'unknown' : pool.down > 0 ? 'critical' : pool.unknown > 0 ? 'unknown' : 'ok';
@@ -179,7 +185,7 @@ function PoolView(props: {
       </h2>
       {open && (
         <div id={id} class={css.rows}>
-          {pool.shown.map((target) => (
+          {pool.shown.slice(0, most).map((target) => (
             <TargetRow
               key={`${target.scrapeUrl} ${JSON.stringify(target.labels)}`}
               target={target}
@@ -187,6 +193,14 @@ function PoolView(props: {
               onPick={props.onPick}
             />
           ))}
+          {left > 0 && (
+            <p class={css.more}>
+              {count(left, 'more target')}; the filter finds them.{' '}
+              <button type="button" class={parts.button} onClick={() => setMost(most + MOST_TARGETS)}>
+                Show {Math.min(left, MOST_TARGETS)} more
+              </button>
+            </p>
+          )}
           <DroppedRows pool={pool} />
         </div>
       )}
