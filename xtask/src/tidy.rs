@@ -69,7 +69,7 @@ const NEVER: [(&str, &str, &str); 10] = [
 ];
 
 // A dependency and the only crates that may name it.
-const ONLY: [(&str, &[&str]); 12] = [
+const ONLY: [(&str, &[&str]); 13] = [
     (
         "tokio",
         &[
