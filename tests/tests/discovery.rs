@@ -200,10 +200,13 @@ fn alerts_go_to_alertmanagers_that_files_name() {
     assert!(first.requests(path).len() <= then + 1, "who is gone is told no more");
 }
 
-const LATER: [&str; 3] = [
+const LATER: [&str; 6] = [
     "__scrape_native_histograms__",
     "__always_scrape_classic_histograms__",
     "__convert_classic_histograms_to_nhcb__",
+    "__meta_ec2_region",
+    "__meta_ec2_default_ipv6_address",
+    "__meta_openstack_instance_image",
 ];
 
 // Of each target what does not depend on when it was scraped.
@@ -214,7 +217,7 @@ fn found(address: SocketAddr) -> BTreeSet<String> {
             serde_json::from_value(target[name].clone()).unwrap_or_default()
         };
         let (mut before, after) = (labels("discoveredLabels"), labels("labels"));
-        // Later than Debian's: by them relabelling may decide how histograms are scraped.
+        // Later than Debian's.
         before.retain(|name, _| !LATER.contains(&name.as_str()));
         format!("{before:?} {after:?} {}", target["scrapeUrl"])
     };
@@ -316,4 +319,125 @@ fn debians_prometheus_finds_the_same_targets() {
         only(&left, &right),
         only(&right, &left)
     );
+}
+
+const INSTANCES: [&str; 2] = [
+    r#"<?xml version="1.0" encoding="UTF-8"?>
+<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r</requestId><reservationSet>
+  <item><reservationId>r-1</reservationId><ownerId>123456789012</ownerId><instancesSet>
+    <item><instanceId>i-1</instanceId><imageId>ami-1</imageId><instanceState><code>16</code><name>running</name></instanceState>
+      <privateDnsName>ip-127-1-0-1.internal</privateDnsName><dnsName>ec2.example</dnsName><instanceType>t3.micro</instanceType>
+      <placement><availabilityZone>eu-west-2a</availabilityZone></placement><platform>windows</platform>
+      <architecture>x86_64</architecture><instanceLifecycle>spot</instanceLifecycle><vpcId>vpc-1</vpcId>
+      <subnetId>subnet-1</subnetId><privateIpAddress>127.1.0.1</privateIpAddress><ipAddress>198.51.100.1</ipAddress>
+      <tagSet><item><key>Team/x</key><value>a &amp;b &#x41;</value></item><item><key>empty</key><value/></item></tagSet>
+      <networkInterfaceSet><item><subnetId>subnet-1</subnetId><attachment><deviceIndex>0</deviceIndex></attachment>
+          <ipv6AddressesSet><item><ipv6Address>fd00::1</ipv6Address></item><item><ipv6Address>fd00::2</ipv6Address></item>
+          </ipv6AddressesSet></item><item><subnetId>subnet-2</subnetId></item><item><subnetId>subnet-1</subnetId></item>
+      </networkInterfaceSet></item>
+    <item><instanceId>i-0</instanceId><imageId>ami-1</imageId><instanceState><name>terminated</name></instanceState>
+      <placement><availabilityZone>eu-west-2a</availabilityZone></placement></item>
+  </instancesSet></item></reservationSet><nextToken>more==</nextToken></DescribeInstancesResponse>"#,
+    r#"<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet>
+  <item><ownerId>o</ownerId><instancesSet><item><instanceId>i-2</instanceId><imageId>ami-2</imageId>
+    <instanceState><name>running</name></instanceState><instanceType>m5.large</instanceType>
+    <placement><availabilityZone>eu-west-2b</availabilityZone></placement><privateIpAddress>127.1.0.2</privateIpAddress>
+  </item></instancesSet></item></reservationSet></DescribeInstancesResponse>"#,
+];
+const MACHINES: &str = r#"{"servers": [
+  {"id": "s0", "name": "none", "status": "ERROR", "addresses": {}, "flavor": {"id": "1"}, "image": "", "tenant_id": "t1"},
+  {"id": "s1", "name": "herp", "status": "ACTIVE", "tenant_id": "t1", "user_id": "u1", "flavor": {"id": "1"},
+   "image": {"id": "im"}, "metadata": {"team/x": "a"}, "created": "2014-09-25T13:10:02Z", "updated": "2014-09-25T13:10:10Z",
+   "addresses": {"private": [{"addr": "127.2.0.1", "version": 4}, {"addr": "10.10.10.2", "version": 4}]}},
+  {"id": "s2", "name": "derp", "status": "ACTIVE", "tenant_id": "t1", "user_id": "u1", "flavor": {"id": "2"}, "image": "",
+   "created": "2014-09-25T13:10:02Z", "updated": "2014-09-25T13:10:10Z", "metadata": {},
+   "addresses": {"b": [{"addr": "::1", "version": 6}], "a": [{"addr": "127.2.0.2", "version": 4}]}}]}"#;
+
+// EC2, Keystone, Nova and Neutron at one address, as the one that asks calls it.
+fn clouds(request: &cupola_tests::Request) -> Reply {
+    let json = |body: &str| Reply::Body(200, "application/json", body.to_owned());
+    let body = String::from_utf8_lossy(&request.body).into_owned();
+    match request.path.split('?').next().unwrap_or_default() {
+        "/" if body.contains("Action=DescribeAvailabilityZones") => {
+            let zones = "<DescribeAvailabilityZonesResponse><availabilityZoneInfo><item><zoneName>eu-west-2a</zoneName>\
+                         <zoneId>euw2-az2</zoneId></item></availabilityZoneInfo></DescribeAvailabilityZonesResponse>";
+            Reply::Body(200, "text/xml;charset=UTF-8", zones.to_owned())
+        }
+        "/" if body.contains("Action=DescribeInstances") => {
+            let signature = request.header("authorization");
+            let is_signed = signature.starts_with("AWS4-HMAC-SHA256 Credential=AKID/");
+            let is_filtered = body.contains("Filter.1.Name=tag%3Aa") && body.contains("Filter.1.Value.2=c");
+            let page = INSTANCES[usize::from(body.contains("NextToken=more%3D%3D"))];
+            match is_signed && is_filtered {
+                true => Reply::Body(200, "text/xml;charset=UTF-8", page.to_owned()),
+                false => Reply::status(400),
+            }
+        }
+        "/v3/auth/tokens" => {
+            let host = request.header("host");
+            let endpoint = |kind: &str, path: &str| {
+                format!(
+                    r#"{{"type": "{kind}", "endpoints": [{{"interface": "public", "region": "R", "region_id": "R",
+                        "url": "http://{host}/{path}"}}]}}"#
+                )
+            };
+            let catalog = [endpoint("compute", "nova/"), endpoint("network", "neutron/")].join(",");
+            let token =
+                format!(r#"{{"token": {{"expires_at": "2099-01-01T00:00:00.000000Z", "catalog": [{catalog}]}}}}"#);
+            Reply::Json(201, &["X-Subject-Token: t0ken"], token.leak())
+        }
+        _ if request.header("x-auth-token") != "t0ken" => Reply::status(401),
+        "/nova/os-hypervisors/detail" => json(
+            r#"{"hypervisors": [{"id": 7, "hypervisor_hostname": "nc14", "host_ip": "127.3.0.1", "hypervisor_type": "QEMU",
+                "state": "up", "status": "enabled", "hypervisor_version": 2003000, "cpu_info": "{}", "free_disk_gb": 1,
+                "local_gb": 2, "service": {"host": "nc14", "id": 16, "disabled_reason": null}}]}"#,
+        ),
+        "/nova/servers/detail" => json(MACHINES),
+        "/nova/os-floating-ips" => json(
+            r#"{"floating_ips": [{"id": "f", "instance_id": "s1", "fixed_ip": "127.2.0.1", "ip": "10.10.10.2", "pool": "p"}]}"#,
+        ),
+        "/neutron/v2.0/ports" => json(r#"{"ports": [{"id": "p1", "device_id": "s1"}]}"#),
+        "/neutron/v2.0/floatingips" => json(
+            r#"{"floatingips": [{"port_id": "p1", "fixed_ip_address": "127.2.0.1", "floating_ip_address": "10.10.10.2",
+                "tenant_id": "t1"}]}"#,
+        ),
+        _ => Reply::status(404),
+    }
+}
+
+#[test]
+fn debians_prometheus_finds_the_same_machines_of_clouds() {
+    let cloud = FakeServer::start(clouds);
+    let keystone = format!(
+        "identity_endpoint: '{}', region: R, userid: u, password: p, project_id: t",
+        cloud.url("/v3")
+    );
+    let yml = format!(
+        "global: {{scrape_interval: 1h}}\nscrape_configs:\n\
+         - job_name: ec2\n  ec2_sd_configs: [{{endpoint: '{}', region: eu-west-2, access_key: AKID, secret_key: s, port: 91, \
+           filters: [{{name: 'tag:a', values: [b, c]}}]}}]\n\
+         - job_name: machines\n  openstack_sd_configs: [{{{keystone}, role: instance, port: 92}}]\n\
+         - job_name: hosts\n  openstack_sd_configs: [{{{keystone}, role: hypervisor}}]\n",
+        cloud.url(""),
+    );
+    let Some(theirs) = Prometheus::with_config(Home::new(), &yml, &[]) else {
+        return;
+    };
+    let home = Home::new();
+    let config = home.write("prometheus.yml", &yml);
+    let ours = Server::prometheus(&home, &config, &[]);
+    let all = |what: &str, address| eventually(30, what, || Some(found(address)).filter(|found| found.len() == 6));
+    let (left, right) = (
+        all("ours finds all", ours.address()),
+        all("theirs finds all", theirs.address()),
+    );
+    let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+    assert_eq!(
+        left,
+        right,
+        "ours only: {:#?}\ntheirs only: {:#?}",
+        only(&left, &right),
+        only(&right, &left)
+    );
+    assert_eq!(provider(&ours, "ec2")["place"], cloud.url(""));
 }
