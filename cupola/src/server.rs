@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use arc_swap::ArcSwap;
 use cupola_alert::{Alertmanager, AlertmanagerClients};
-use cupola_engine::{Engine, EngineOptions};
+use cupola_engine::{Engine, EngineOptions, QueryLog};
 use cupola_env::{Clock, RealFs, SystemClock};
 use cupola_goregex::Regex;
 use cupola_metrics::{Gauge, Registry};
@@ -16,7 +16,7 @@ use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::{LocalJob, ScrapeManager};
 use cupola_storage::{Appendable, Queryable};
 use cupola_tsdb::{DEFAULT_MAX_EXEMPLARS, LogOnly, Options, Tsdb};
-use cupola_web::{App, ConfigView, FailedReload, Readiness, WebConfigFile};
+use cupola_web::{App, ConfigView, FailedReload, QueryLogFile, Readiness, WebConfigFile};
 use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -160,6 +160,11 @@ struct Reloadable {
 impl Reloadable {
     // Makes `loaded` the configuration in force. Only templates can still be wrong; then nothing has changed.
     fn apply(&self, loaded: Loaded) -> Result<(), String> {
+        // Opened before anything is changed; the same file, too, since it may have been moved away.
+        let queries = loaded.prometheus.global.query_log_file.as_deref();
+        let queries = queries
+            .map(|file| QueryLogFile::open(file, self.clock.clone()))
+            .transpose()?;
         if let (Some(local), Some((config, templates))) = (&self.local, loaded.alertmanager.clone()) {
             local.reload(config, &templates).map_err(|e| e.to_string())?;
         }
@@ -182,6 +187,8 @@ impl Reloadable {
         self.scrape.apply(&loaded.prometheus.scrape_configs, &self.jobs);
         self.discovery.apply(&loaded.prometheus);
         self.rules.set_external_labels(global.external_labels.clone());
+        self.engine
+            .set_query_log(queries.map(|file| -> Arc<dyn QueryLog> { Arc::new(file) }));
         self.engine
             .set_default_subquery_step(loaded.evaluation_interval().as_millis() as i64);
         let (ms, bytes, percent) = retention(&self.settings, &loaded);

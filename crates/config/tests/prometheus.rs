@@ -476,14 +476,14 @@ alerting:
 
 #[test]
 fn settings_without_effect_are_warnings() {
-    let text = "global: {query_log_file: q.log}\nscrape_configs: [{job_name: a, convert_classic_histograms_to_nhcb: true, native_histogram_bucket_limit: 9, scrape_failure_log_file: f.log}]\n---\nx: 1\n";
+    let text = "tracing: {endpoint: x}\nscrape_configs: [{job_name: a, convert_classic_histograms_to_nhcb: true, native_histogram_bucket_limit: 9, scrape_failure_log_file: f.log}]\n---\nx: 1\n";
     let config = parse_prometheus(text, Path::new("p.yml")).unwrap();
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
         warnings
             .iter()
-            .any(|w| w.starts_with("p.yml:1:10: query_log_file has no effect")),
+            .any(|w| w.starts_with("p.yml:1:1: tracing has no effect")),
         "{warnings:?}"
     );
 }

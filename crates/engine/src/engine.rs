@@ -1,12 +1,13 @@
 //! Runs queries.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use cupola_model::Labels;
 use cupola_promql::{Expr, ExprKind, ValueType, parse_with, render_errors};
 use cupola_storage::{Queryable, Samples};
+use parking_lot::RwLock;
 
 use crate::annotations::Annotations;
 use crate::budget::Budget;
@@ -20,7 +21,7 @@ use crate::ledger::{Account, Ledger};
 use crate::options::EngineOptions;
 use crate::order::sort;
 use crate::plan::{Plan, unwrap_parens};
-use crate::query::{Asker, Query, QueryResult, QueryStats, QueryTimings, QueryValue};
+use crate::query::{Asker, Query, QueryLog, QueryResult, QueryStats, QueryTimings, QueryValue};
 use crate::range::points_of;
 use crate::turns::Turns;
 
@@ -36,6 +37,8 @@ pub struct Engine {
     running: AtomicUsize,
     cache: ResultCache,
     observer: OnceLock<Observer>,
+    log: RwLock<Option<Arc<dyn QueryLog>>>,
+    log_failures: AtomicU64,
 }
 
 /// What the engine is doing.
@@ -55,6 +58,10 @@ pub struct EngineStatus {
     pub refused_for_query: u64,
     /// Queries refused for the limit of all together so far.
     pub refused_for_total: u64,
+    /// Whether queries are logged.
+    pub is_logged: bool,
+    /// Queries that could not be logged so far.
+    pub log_failures: u64,
 }
 
 // Who is told what queries used.
@@ -91,6 +98,8 @@ impl Engine {
             running: AtomicUsize::new(0),
             cache: ResultCache::new(options.result_cache_bytes),
             observer: OnceLock::new(),
+            log: RwLock::new(None),
+            log_failures: AtomicU64::new(0),
             subquery_step_ms: AtomicI64::new(options.default_subquery_step_ms),
             options,
         }
@@ -101,6 +110,11 @@ impl Engine {
     pub fn on_answer(&self, observer: impl Fn(&QueryStats) + Send + Sync + 'static) {
         // A second one is dropped, as said above.
         let _ = self.observer.set(Box::new(observer));
+    }
+
+    /// From now on `log` is told of queries, and whoever was told before no more. For a changed configuration.
+    pub fn set_query_log(&self, log: Option<Arc<dyn QueryLog>>) {
+        *self.log.write() = log;
     }
 
     /// Sets the step of subqueries that name none, in milliseconds. For a changed configuration.
@@ -127,6 +141,8 @@ impl Engine {
             memory_limit: self.ledger.limit(),
             refused_for_query,
             refused_for_total,
+            is_logged: self.log.read().is_some(),
+            log_failures: self.log_failures.load(Ordering::Relaxed),
         }
     }
 
@@ -150,6 +166,31 @@ impl Engine {
     /// [`QueryError`]; its kind says whose fault it is.
     pub fn query(&self, storage: &dyn Queryable, query: &Query<'_>) -> Result<QueryResult, QueryError> {
         let begin = Instant::now();
+        let result = self.answer(storage, query, begin);
+        // Not while it is held: whoever writes may have to wait for the disk.
+        let log = self.log.read().clone();
+        if let Some(log) = log {
+            self.tell(&*log, query, &result, begin);
+        }
+        result
+    }
+
+    fn tell(&self, log: &dyn QueryLog, query: &Query<'_>, result: &Result<QueryResult, QueryError>, begin: Instant) {
+        let logged = match result {
+            Ok(result) => log.log(query, &result.stats, None),
+            Err(QueryError::Timeout(_)) if query.tried_until.is_some_and(|until| Instant::now() >= until) => return,
+            Err(error) => {
+                let mut stats = QueryStats::default();
+                stats.timings.total = begin.elapsed();
+                log.log(query, &stats, Some(error))
+            }
+        };
+        if logged.is_err() {
+            self.log_failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn answer(&self, storage: &dyn Queryable, query: &Query<'_>, begin: Instant) -> Result<QueryResult, QueryError> {
         let value_type = type_of(query.expr);
         // What is wrong with the query itself is told without waiting.
         let grid = steps_of(query, value_type)?;

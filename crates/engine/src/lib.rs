@@ -52,4 +52,4 @@ pub use engine::{Engine, EngineStatus};
 pub use error::{ErrorKind, QueryError, Stage};
 pub use ledger::Memory;
 pub use options::EngineOptions;
-pub use query::{Asker, Query, QueryResult, QueryStats, QueryTimings, QueryValue, SourceResolution};
+pub use query::{Asker, Origin, Query, QueryLog, QueryResult, QueryStats, QueryTimings, QueryValue, SourceResolution};

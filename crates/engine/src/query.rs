@@ -1,6 +1,6 @@
 //! What is asked and what is answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cupola_histogram::FloatHistogram;
 use cupola_model::Labels;
@@ -9,6 +9,7 @@ use cupola_storage::{SampleValue, Samples};
 
 use crate::cancel::Cancel;
 use crate::column::weight;
+use crate::error::QueryError;
 use crate::ledger::Memory;
 
 /// Who asks: rules do not wait for users.
@@ -19,6 +20,39 @@ pub enum Asker {
     User,
     /// A rule: has places of its own and the first right to compute.
     Rule,
+}
+
+/// Whose a query is, for the log of queries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin<'q> {
+    /// Nobody's who is named.
+    #[default]
+    Unnamed,
+    /// A request's.
+    Http {
+        /// The address it came from, without the port; empty where that is not known.
+        client: &'q str,
+        /// `GET` or `POST`.
+        method: &'q str,
+        /// The URL's path.
+        path: &'q str,
+    },
+    /// A rule's.
+    Rule {
+        /// The file of its group.
+        file: &'q str,
+        /// The group's name.
+        group: &'q str,
+    },
+}
+
+/// Is told of each query that was evaluated, or refused, on the thread that did so (`query_log_file`).
+pub trait QueryLog: Send + Sync {
+    /// `error` is why there is no answer; `stats` then tell only how long it took.
+    ///
+    /// # Errors
+    /// Where it cannot be written down; the engine counts that.
+    fn log(&self, query: &Query<'_>, stats: &QueryStats, error: Option<&QueryError>) -> std::io::Result<()>;
 }
 
 /// One query. All times are milliseconds since the epoch.
@@ -40,6 +74,10 @@ pub struct Query<'q> {
     pub cancel: Cancel,
     /// Who asks.
     pub asked_by: Asker,
+    /// Whose it is.
+    pub origin: Origin<'q>,
+    /// Until when it is only tried: that its time ran out by then is not logged, since it is asked anew.
+    pub tried_until: Option<Instant>,
     /// Fills [`QueryStats::queryable_per_step`], where the engine's options allow it.
     pub per_step_stats: bool,
     /// Which downsampled tiers may stand for samples.
@@ -69,6 +107,8 @@ impl<'q> Query<'q> {
             lookback_delta_ms: None,
             cancel: Cancel::new(),
             asked_by: Asker::User,
+            origin: Origin::Unnamed,
+            tried_until: None,
             per_step_stats: false,
             source_resolution: SourceResolution::Auto,
         }

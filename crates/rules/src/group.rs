@@ -194,7 +194,7 @@ impl Group {
             ctx.metrics.evaluations.with(&[&key]).inc();
             let result = match &rule.kind {
                 RuleKind::Recording { record } => {
-                    record_rule(ctx, rule, record, self.source.limit, ts - self.offset_ms)
+                    record_rule(ctx, (rule, name), record, self.source.limit, ts - self.offset_ms)
                 }
                 RuleKind::Alerting { .. } => alert_rule(
                     ctx,
@@ -348,12 +348,12 @@ pub(crate) fn ms(duration: std::time::Duration) -> i64 {
 
 fn record_rule(
     ctx: &Arc<Context>,
-    rule: &Rule,
+    (rule, of): (&Rule, &Arc<RuleName>),
     record: &str,
     limit: u64,
     ts: i64,
 ) -> Result<Vec<(Labels, SampleValue)>, String> {
-    let given = ctx.query(&rule.expr_text, &rule.expr, ts)?;
+    let given = ctx.query(of, &rule.expr_text, &rule.expr, ts)?;
     let mut own: BTreeMap<&str, &str> = rule.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     own.insert(METRIC_NAME, record);
     let own: Vec<(&str, &str)> = own.into_iter().collect();
@@ -385,7 +385,7 @@ fn alert_rule(
     else {
         return Ok(Vec::new());
     };
-    let hits = hits(ctx, rule, alert, ts, offset_ms)?;
+    let hits = hits(ctx, (rule, of), alert, ts, offset_ms)?;
     let changes = state
         .alerts
         .step(ts, ms(*hold), ms(*keep_firing_for), hits.into_values().collect());
@@ -409,7 +409,7 @@ fn alert_rule(
 /// What the expression of an alerting rule gives at `ts`, by the labels of the alerts.
 pub(crate) fn hits(
     ctx: &Arc<Context>,
-    rule: &Rule,
+    (rule, of): (&Rule, &Arc<RuleName>),
     alert: &str,
     ts: i64,
     offset_ms: i64,
@@ -418,8 +418,8 @@ pub(crate) fn hits(
         return Ok(HashMap::new());
     };
     let mut hits = HashMap::new();
-    let expander = template::Expander::new(ctx, alert, ts - offset_ms);
-    for (labels, value) in ctx.query_floats(&rule.expr_text, &rule.expr, ts - offset_ms)? {
+    let expander = template::Expander::new(ctx, of, alert, ts - offset_ms);
+    for (labels, value) in ctx.query_floats(of, &rule.expr_text, &rule.expr, ts - offset_ms)? {
         let series = labels.without_name();
         let expand = |text: &str| expander.expand(text, &series, value);
         let mut own: BTreeMap<&str, String> = BTreeMap::new();

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
 use crate::group::{Group, GroupStatus, ms};
-use crate::history::AlertHistory;
+use crate::history::{AlertHistory, RuleName};
 use crate::metrics::Metrics;
 use crate::restore;
 use crate::shared::Shared;
@@ -88,10 +88,20 @@ impl Context {
         }
     }
 
-    /// The expression's value at `ts` as a vector; a scalar counts as one series without labels.
-    pub(crate) fn query(&self, text: &str, expr: &Expr, ts: i64) -> Result<Vec<(Labels, SampleValue)>, String> {
+    /// The expression's value at `ts` as a vector; a scalar counts as one series without labels. It is `of` a rule.
+    pub(crate) fn query(
+        &self,
+        of: &RuleName,
+        text: &str,
+        expr: &Expr,
+        ts: i64,
+    ) -> Result<Vec<(Labels, SampleValue)>, String> {
         let query = cupola_engine::Query {
             asked_by: cupola_engine::Asker::Rule,
+            origin: cupola_engine::Origin::Rule {
+                file: &of.file,
+                group: &of.group,
+            },
             ..cupola_engine::Query::instant(text, expr, ts)
         };
         let result = self.engine.query(&*self.queryable, &query).map_err(|e| e.to_string())?;
@@ -105,8 +115,14 @@ impl Context {
     }
 
     /// As [`Context::query`]; a native histogram has the value 0, as for Prometheus's alerts and templates.
-    pub(crate) fn query_floats(&self, text: &str, expr: &Expr, ts: i64) -> Result<Vec<(Labels, f64)>, String> {
-        let all = self.query(text, expr, ts)?.into_iter();
+    pub(crate) fn query_floats(
+        &self,
+        of: &RuleName,
+        text: &str,
+        expr: &Expr,
+        ts: i64,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        let all = self.query(of, text, expr, ts)?.into_iter();
         let floats = all.map(|(labels, value)| match value {
             SampleValue::Float(value) => (labels, value),
             SampleValue::Histogram(_) => (labels, 0.0),

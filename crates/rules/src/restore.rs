@@ -99,7 +99,7 @@ fn restore_kept(
         let hits = match given.entry(last_given) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let hits = group::hits(ctx, rule, alert, last_given, offset_ms)?.into_iter();
+                let hits = group::hits(ctx, (rule, of), alert, last_given, offset_ms)?.into_iter();
                 let hits = hits.map(|(labels, hit)| (labels, (hit.annotations, hit.value)));
                 new.insert(hits.collect())
             }

@@ -8,6 +8,7 @@ use cupola_gotemplate::{AlertData, AlertExpander, Value};
 use cupola_model::Labels;
 use tracing::warn;
 
+use crate::history::RuleName;
 use crate::manager::Context;
 
 type Ask = dyn Fn(&str) -> Result<Vec<Sample>, String> + Send + Sync;
@@ -23,6 +24,7 @@ pub(crate) struct World<'a> {
 /// Expands the texts of one rule at one evaluation.
 pub(crate) struct Expander<'a> {
     ctx: &'a Arc<Context>,
+    of: &'a Arc<RuleName>,
     alert: &'a str,
     ts: i64,
     // What templates can call is put together once, and only where there is one.
@@ -30,9 +32,10 @@ pub(crate) struct Expander<'a> {
 }
 
 impl<'a> Expander<'a> {
-    pub(crate) fn new(ctx: &'a Arc<Context>, alert: &'a str, ts: i64) -> Self {
+    pub(crate) fn new(ctx: &'a Arc<Context>, of: &'a Arc<RuleName>, alert: &'a str, ts: i64) -> Self {
         Self {
             ctx,
+            of,
             alert,
             ts,
             made: OnceCell::new(),
@@ -47,10 +50,10 @@ impl<'a> Expander<'a> {
         }
         let external_labels = self.ctx.external_labels.load();
         let expander = self.made.get_or_init(|| {
-            let (asked, ts) = (self.ctx.clone(), self.ts);
+            let (asked, of, ts) = (self.ctx.clone(), self.of.clone(), self.ts);
             let query = move |text: &str| {
                 let expr = cupola_promql::parse(text).map_err(|e| cupola_promql::render_errors(text, &e))?;
-                Ok(samples(asked.query_floats(text, &expr, ts)?))
+                Ok(samples(asked.query_floats(&of, text, &expr, ts)?))
             };
             expander(&self.ctx.external_url, Arc::new(query), self.alert, ts)
         });

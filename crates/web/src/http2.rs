@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::serve::GRACE;
+use crate::serve::{Client, GRACE};
 
 // How many requests of one connection are answered at once; RFC 9113 asks for no fewer.
 const MOST_STREAMS: u32 = 100;
@@ -34,7 +34,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Serves one connection until the client has gone, nothing was asked for `read_timeout`, or `stop` is cancelled.
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    router: Router,
+    (router, client): (Router, Client),
     read_timeout: Duration,
     stop: CancellationToken,
     abort: CancellationToken,
@@ -42,7 +42,8 @@ pub(crate) async fn serve(
     let activity = Activity::default();
     let inner = TowerToHyperService::new(router);
     let begins = activity.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client.clone());
         let busy = begins.begin();
         let answering = inner.call(with_host(request));
         async move {
@@ -187,7 +188,13 @@ mod tests {
         for said in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
             let (mut theirs, ours) = tokio::io::duplex(64 << 10);
             let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-            let serving = serve(ours, Router::new(), Duration::from_millis(20), stop, abort);
+            let serving = serve(
+                ours,
+                (Router::new(), Client::default()),
+                Duration::from_millis(20),
+                stop,
+                abort,
+            );
             tokio::io::AsyncWriteExt::write_all(&mut theirs, said).await.unwrap();
             tokio::time::timeout(LONGEST, serving)
                 .await
@@ -201,7 +208,7 @@ mod tests {
         let router = Router::new().route("/", get(host));
         let (theirs, ours) = tokio::io::duplex(64 << 10);
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-        let serving = tokio::spawn(serve(ours, router, LONGEST, stop.clone(), abort));
+        let serving = tokio::spawn(serve(ours, (router, Client::default()), LONGEST, stop.clone(), abort));
         let (mut sender, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(theirs))
             .await
             .unwrap();

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -63,11 +66,17 @@ pub(crate) struct Limits {
     pub read_timeout: Duration,
 }
 
+/// The address a request came from, without the port: an extension of the request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Client(pub Arc<str>);
+
 // What all listeners share.
 #[derive(Clone)]
 struct Server {
     router: Router,
     web: Option<WebConfigFile>,
+    // Of the connection that is served.
+    client: Client,
     read_timeout: Duration,
     places: Arc<Semaphore>,
     connections: TaskTracker,
@@ -90,6 +99,7 @@ pub(crate) async fn serve_router(
             None => router,
         },
         web,
+        client: Client::default(),
         read_timeout: limits.read_timeout,
         places: Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))),
         connections: TaskTracker::new(),
@@ -156,7 +166,8 @@ impl Server {
         }
     }
 
-    async fn connection(self, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(mut self, stream: TcpStream, peer: SocketAddr) {
+        self.client = Client(peer.ip().to_canonical().to_string().into());
         // Answers are written at once; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let tls = match &self.web {
@@ -172,7 +183,14 @@ impl Server {
         };
         match stream {
             Ok(Ok(stream)) if stream.is_http2() => {
-                http2::serve(stream, self.router, self.read_timeout, self.stop, self.abort).await;
+                http2::serve(
+                    stream,
+                    (self.router, self.client),
+                    self.read_timeout,
+                    self.stop,
+                    self.abort,
+                )
+                .await;
             }
             Ok(Ok(stream)) => self.http1(stream).await,
             Ok(Err(error)) => debug!(%peer, %error, "TLS handshake error"),
@@ -183,7 +201,12 @@ impl Server {
     async fn http1(self, stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(self.read_timeout);
-        let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router)));
+        let (inner, client) = (TowerToHyperService::new(self.router), self.client);
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(client.clone());
+            inner.call(request)
+        });
+        let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut is_ending = false;
         loop {
             tokio::select! {

@@ -178,7 +178,7 @@ fn engine(registry: &Registry, engine: &Arc<Engine>) {
 }
 
 // Of every query that was answered, users' and rules'.
-fn query_durations(registry: &Registry, engine: &Engine) {
+fn query_durations(registry: &Registry, engine: &Arc<Engine>) {
     let seconds = registry.summary_vec(
         "prometheus_engine_query_duration_seconds",
         "Query timings",
@@ -211,18 +211,18 @@ fn query_durations(registry: &Registry, engine: &Engine) {
         samples.add(stats.total_queryable_samples as f64);
         read.add(stats.samples_read as f64);
     });
-    // Queries are not logged yet; whoever watches for a log that fails is to see that there is none.
+    let (enabled, failures) = (Arc::clone(engine), Arc::clone(engine));
     registry.computed(
         "prometheus_engine_query_log_enabled",
         "State of the query log.",
         Kind::Gauge,
-        || 0.0,
+        move || f64::from(u8::from(enabled.status().is_logged)),
     );
     registry.computed(
         "prometheus_engine_query_log_failures_total",
         "The number of query log failures.",
         Kind::Counter,
-        || 0.0,
+        move || failures.status().log_failures as f64,
     );
 }
 

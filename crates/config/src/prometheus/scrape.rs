@@ -36,9 +36,6 @@ pub(super) fn read_global(section: Section<'_>, env: Env<'_>) -> GlobalConfig {
         .nonzero_duration("evaluation_interval")
         .unwrap_or(DEFAULT_INTERVAL);
     let query_log_file = section.path("query_log_file");
-    if query_log_file.is_some() {
-        section.warn_without_effect("query_log_file", "queries are not logged to a file");
-    }
     let external_labels = section.get("external_labels").map_or_else(Labels::empty, |node| {
         let mut labels = LabelsBuilder::default();
         for (name, value) in &section.reader.labels(node) {

@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::guard::is_foreign;
 use crate::pages::not_ready;
 use crate::router::Ctx;
+use crate::serve::Client;
 
 // Go's http.Request.ParseForm reads no more of a form either.
 const LARGEST_FORM: usize = 10 << 20;
@@ -45,6 +46,10 @@ pub(crate) struct Ask<'a> {
     pub ctx: &'a Ctx,
     /// The URL's path as it came, still percent-encoded.
     pub path: &'a str,
+    /// The request's method.
+    pub method: &'a Method,
+    /// Where the request came from; empty where that is not known.
+    pub client: &'a str,
     /// The request's headers.
     pub headers: &'a HeaderMap,
     /// Query and form.
@@ -191,6 +196,8 @@ impl Asked {
             app: &self.ctx.app,
             ctx: &self.ctx,
             path: self.parts.uri.path(),
+            method: &self.parts.method,
+            client: self.parts.extensions.get::<Client>().map_or("", |client| &client.0),
             headers: &self.parts.headers,
             params: &self.params,
             cancel: &self.cancel,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cupola_engine::{
-    Cancel, ErrorKind as QueryErrorKind, Query, QueryError, QueryResult, QueryValue, SourceResolution,
+    Cancel, ErrorKind as QueryErrorKind, Origin, Query, QueryError, QueryResult, QueryValue, SourceResolution,
 };
 use cupola_promql::Expr;
 
@@ -122,7 +122,7 @@ fn source_resolution(params: &Params) -> Result<SourceResolution, ApiError> {
     }
 }
 
-fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiError> {
+fn run<'a>(ask: &'a Ask<'_>, mut query: Query<'a>, limit: usize) -> Result<Answer, ApiError> {
     let stats = match ask.params.get("stats") {
         "" => None,
         "all" => Some(Stats::Steps {
@@ -139,6 +139,12 @@ fn run(ask: &Ask<'_>, mut query: Query<'_>, limit: usize) -> Result<Answer, ApiE
         .no_later_than(Instant::now().checked_add(engine.options().timeout))
         .deadline();
     query.cancel = query.cancel.no_later_than(ask.here_until);
+    query.tried_until = ask.here_until;
+    query.origin = Origin::Http {
+        client: ask.client,
+        method: ask.method.as_str(),
+        path: ask.path,
+    };
     // Asked first: what is complete by the end of the query may not have been at its beginning.
     let incomplete = ask.app.storage.incomplete();
     let mut result = engine.query(&*ask.app.storage, &query).map_err(|e| refusal(&e))?;
