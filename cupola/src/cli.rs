@@ -109,6 +109,8 @@ pub(crate) struct Settings {
     pub query_max_memory_total: Option<u64>,
     /// How alerts wait for Alertmanagers elsewhere.
     pub posting: PostingOptions,
+    /// How far from its moment a scrape may begin and still be stamped with it.
+    pub scrape_tolerance_ms: i64,
     pub resend_delay_ms: i64,
     pub grace_period_ms: i64,
     pub outage_tolerance_ms: i64,
@@ -333,6 +335,7 @@ fn up(up: Up) -> Command {
         query_max_memory: up.query_max_memory.0,
         query_max_memory_total: up.query_max_memory_total.0,
         posting: PostingOptions::default(),
+        scrape_tolerance_ms: 2,
         resend_delay_ms: 60_000,
         grace_period_ms: 600_000,
         outage_tolerance_ms: 3_600_000,
@@ -415,6 +418,20 @@ mod tests {
             ["web.console.templates", "storage.tsdb.wal-compression"]
         );
         assert_eq!(settings.query_max_samples, 5);
+    }
+
+    #[test]
+    fn scrapes_are_stamped_as_the_flags_say() {
+        for (flags, expected) in [
+            ("", 2),
+            ("--scrape.timestamp-tolerance=1s", 1000),
+            ("--no-scrape.adjust-timestamps", 0),
+            ("--scrape.adjust-timestamps=false --scrape.timestamp-tolerance=1s", 0),
+        ] {
+            let settings = parsed(format!("prometheus {flags}").trim()).unwrap();
+            assert_eq!(settings.scrape_tolerance_ms, expected, "{flags}");
+            assert!(settings.ignored.is_empty(), "{flags}");
+        }
     }
 
     #[test]

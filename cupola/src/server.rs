@@ -283,7 +283,8 @@ async fn serve(
         .any(|feature| feature == "type-and-unit-labels");
     let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token())
         .with_body_budget(machine::scrape_bodies(), &registry)
-        .with_types(types);
+        .with_types(types)
+        .with_timestamp_tolerance(settings.scrape_tolerance_ms);
     let local = match loaded.alertmanager.clone() {
         None => None,
         Some((config, templates)) => Some(Alertmanager::new(

@@ -27,10 +27,6 @@ use crate::target::Target;
 
 // A body without a configured limit still has one: more than this is no metrics page.
 const MAX_BODY: usize = 256 << 20;
-// A scrape that begins within this much of its slot is stamped with the slot, so that the distances between samples are
-// equal and compress well (Prometheus: `scrapeTimestampTolerance`).
-const TOLERANCE_MS: i64 = 2;
-
 // The moments of an interval at which targets are scraped, at most 128 ms apart.
 const GRID: u64 = 512;
 
@@ -58,6 +54,8 @@ pub(crate) struct Runner {
     pub source: Source,
     /// Whether series tell their type and unit in labels.
     pub types: bool,
+    /// A scrape that begins within this many milliseconds of its slot is stamped with the slot.
+    pub tolerance_ms: i64,
     /// What each request says of us.
     pub headers: Arc<HeaderMap>,
     pub stop: CancellationToken,
@@ -117,8 +115,7 @@ impl Runner {
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}
             }
             let now = self.clock.now_ms();
-            let tolerance = (interval / 100).min(TOLERANCE_MS);
-            let ts = if (now - slot).abs() <= tolerance { slot } else { now };
+            let ts = stamp(now, slot, interval, self.tolerance_ms);
             let started = Instant::now();
             if let Some(before) = last.replace(started) {
                 self.interval.observe((started - before).as_secs_f64());
@@ -396,6 +393,12 @@ pub(crate) fn report(
     }
 }
 
+// The time of the samples of a scrape that was meant for `slot` and begins `now`.
+fn stamp(now: i64, slot: i64, interval: i64, tolerance: i64) -> i64 {
+    let is_close = (now - slot).abs() <= (interval / 100).min(tolerance);
+    if is_close { slot } else { now }
+}
+
 /// What a request says of us to a target that has `timeout` for its answer.
 pub(crate) fn headers(config: &ScrapeConfig, timeout: Duration) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -427,5 +430,26 @@ fn protocol(protocol: cupola_config::prometheus::ScrapeProtocol) -> ScrapeProtoc
         Configured::PrometheusText100 => ScrapeProtocol::PrometheusText1_0_0,
         Configured::OpenMetricsText001 => ScrapeProtocol::OpenMetricsText0_0_1,
         Configured::OpenMetricsText100 => ScrapeProtocol::OpenMetricsText1_0_0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stamp;
+
+    #[test]
+    fn a_scrape_close_to_its_moment_is_stamped_with_it() {
+        for (now, tolerance, expected) in [
+            (10_002, 2, 10_000),
+            (9_998, 2, 10_000),
+            (10_003, 2, 10_003),
+            (10_001, 0, 10_001),
+            (10_000, 0, 10_000),
+            // Never more than a hundredth of the interval.
+            (10_010, 5_000, 10_000),
+            (10_011, 5_000, 10_011),
+        ] {
+            assert_eq!(stamp(now, 10_000, 1_000, tolerance), expected, "{now} {tolerance}");
+        }
     }
 }
