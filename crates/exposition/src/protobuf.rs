@@ -51,6 +51,9 @@ pub struct Decoded {
     // Series and exemplars' labels of the native histograms, as text.
     pub(crate) names: Vec<u8>,
     pub(crate) natives: Vec<Native>,
+    // How many samples the text has, and since when those count of which it is told.
+    samples: usize,
+    starts: Vec<(usize, i64)>,
 }
 
 #[derive(Debug)]
@@ -85,9 +88,17 @@ impl Decoded {
         &self.text
     }
 
-    /// All but the native histograms, which stay.
+    /// Since when samples of the text count, in milliseconds since the epoch, by their numbers from 0 on, ascending; of
+    /// those of which the target told.
+    #[must_use]
+    pub fn starts(&self) -> &[(usize, i64)] {
+        &self.starts
+    }
+
+    /// All but the native histograms, which stay. What becomes of the text has no starts.
     #[must_use]
     pub fn take_text(&mut self) -> Vec<u8> {
+        self.starts.clear();
         std::mem::take(&mut self.text)
     }
 
@@ -204,10 +215,11 @@ fn metric(message: &[u8], name: &str, kind: MetricType, wanted: Wanted, out: &mu
         }
     }
     let mut line = Lines {
-        out: &mut out.text,
+        out: &mut *out,
         name,
         labels: &labels,
         ts,
+        start: None,
     };
     match kind {
         MetricType::Summary => summary(value, &mut line),
@@ -218,6 +230,9 @@ fn metric(message: &[u8], name: &str, kind: MetricType, wanted: Wanted, out: &mu
                 match field? {
                     (1, value) => number = real(value),
                     (2, Value::Bytes(bytes)) if kind == MetricType::Counter => exemplar = Some(bytes),
+                    (3, Value::Bytes(bytes)) if kind == MetricType::Counter => {
+                        line.start = Some(wire::timestamp(bytes)?);
+                    }
                     _ => {}
                 }
             }
@@ -247,6 +262,7 @@ fn summary(message: &[u8], line: &mut Lines<'_>) -> Result<(), &'static str> {
         match field? {
             (1, value) => count = int(value),
             (2, value) => sum = real(value),
+            (4, Value::Bytes(bytes)) => line.start = Some(wire::timestamp(bytes)?),
             _ => {}
         }
     }
@@ -347,10 +363,11 @@ fn histogram(
     let is_taken = is_native && wanted.native;
     if !is_taken || (wanted.classic_too && !read.buckets.is_empty()) {
         let mut line = Lines {
-            out: &mut out.text,
+            out: &mut *out,
             name,
             labels,
             ts,
+            start: read.start_ms,
         };
         let count = if is_float { read.count_float } else { read.count as f64 };
         line.sample("_count", None, count, None)?;
@@ -446,10 +463,12 @@ fn read_exemplar(message: &[u8]) -> Result<ReadExemplar<'_>, &'static str> {
 
 /// Writes the lines of one metric.
 struct Lines<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut Decoded,
     name: &'a str,
     labels: &'a [(&'a str, &'a str)],
     ts: i64,
+    // Since when the metric counts.
+    start: Option<i64>,
 }
 
 impl Lines<'_> {
@@ -460,26 +479,31 @@ impl Lines<'_> {
         value: f64,
         exemplar: Option<&[u8]>,
     ) -> Result<(), &'static str> {
-        if self.out.len() > MAX_TEXT {
+        let out = &mut self.out.text;
+        if out.len() > MAX_TEXT {
             return Err("the body's text would be longer than 256 MiB");
         }
-        series(self.out, self.name, suffix, self.labels, extra);
-        self.out.push(b' ');
-        write_float(self.out, value);
+        self.out
+            .starts
+            .extend(self.start.map(|start| (self.out.samples, start)));
+        self.out.samples += 1;
+        series(out, self.name, suffix, self.labels, extra);
+        out.push(b' ');
+        write_float(out, value);
         if self.ts != 0 {
-            time(self.out, self.ts);
+            time(out, self.ts);
         }
         if let Some(bytes) = exemplar {
             let exemplar = read_exemplar(bytes)?;
-            self.out.extend_from_slice(b" # ");
-            braces(self.out, &exemplar.labels);
-            self.out.push(b' ');
-            write_float(self.out, exemplar.value);
+            out.extend_from_slice(b" # ");
+            braces(out, &exemplar.labels);
+            out.push(b' ');
+            write_float(out, exemplar.value);
             if let Some(ts) = exemplar.ts {
-                time(self.out, ts);
+                time(out, ts);
             }
         }
-        self.out.push(b'\n');
+        out.push(b'\n');
         Ok(())
     }
 }

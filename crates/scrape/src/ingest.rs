@@ -102,10 +102,25 @@ struct Pass<'p> {
     trusts: bool,
     // Whether each line was a series of its own, and taken.
     is_distinct: bool,
+    // How many samples were read, and since when later ones count, by their numbers.
+    samples: usize,
+    starts: &'p [(usize, i64)],
     appender: &'p mut dyn Appender,
 }
 
 impl Pass<'_> {
+    /// Since when the next sample counts, where that is known.
+    #[inline]
+    fn next_start(&mut self) -> Option<i64> {
+        let number = self.samples;
+        self.samples += 1;
+        let ((at, start), rest) = self.starts.split_first()?;
+        (*at == number).then(|| {
+            self.starts = rest;
+            *start
+        })
+    }
+
     /// When the sample of a line is; `None` where it is not to be stored.
     #[inline]
     fn time(&mut self, known: &mut Known, own: Option<i64>) -> Result<Option<i64>, IngestError> {
@@ -231,6 +246,8 @@ impl Ingester {
             is_distinct: true,
             // As in the body before, while this one is laid out like it.
             trusts: self.lines.is_distinct && decoded.is_none(),
+            samples: 0,
+            starts: decoded.as_ref().map_or(&[], Decoded::starts),
             appender,
         };
         let mut layout = std::mem::take(&mut self.lines.layout);
@@ -275,6 +292,7 @@ impl Ingester {
                 continue;
             };
             pass.counts.scraped += 1;
+            let start = pass.next_start();
             if let Some(told) = &mut self.told {
                 told.kind = sample.series.kind();
             }
@@ -296,7 +314,7 @@ impl Ingester {
                     (at, fresh)
                 }
             };
-            self.sample(pass, &sample, at, fresh)?;
+            self.sample(pass, (&sample, start), at, fresh)?;
         }
         if let Some(count) = followed {
             self.lines.order.truncate(count);
@@ -342,7 +360,7 @@ impl Ingester {
     fn sample(
         &mut self,
         pass: &mut Pass<'_>,
-        sample: &SampleEntry<'_>,
+        (sample, start): (&SampleEntry<'_>, Option<i64>),
         at: usize,
         fresh: Option<Labels>,
     ) -> Result<(), IngestError> {
@@ -371,6 +389,9 @@ impl Ingester {
             Ok(Some(series)) => {
                 known.set_series(series);
                 pass.took(series);
+                if let Some(start) = start {
+                    pass.appender.append_start(series, time, start);
+                }
                 if let Some(exemplar) = &sample.exemplar {
                     append_exemplar(pass.appender, series, exemplar, time, pass.metrics);
                 }

@@ -231,6 +231,16 @@ mod tests {
             # EOF
         "#]]
         .assert_eq(std::str::from_utf8(decoded.text()).unwrap());
+        // Whatever a metric is written as begins when it does.
+        let starts: Vec<String> = decoded
+            .starts()
+            .iter()
+            .map(|(at, start)| format!("{at}:{start}"))
+            .collect();
+        assert_eq!(
+            starts.join(" "),
+            "0:1500 3:1 4:1 5:1 6:-1500 7:-1500 8:-1500 9:-1500 10:-1500"
+        );
         let natives: Vec<_> = decoded.natives().collect();
         assert_eq!(natives.len(), 1);
         assert_eq!(natives[0].series.raw, b"h{a=\"b\"}");

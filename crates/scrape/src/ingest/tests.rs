@@ -80,6 +80,12 @@ impl Appender for Batch<'_> {
         self.append(known, labels, ts, histogram.to_float().sum)
     }
 
+    fn append_start(&mut self, series: SeriesRef, ts: i64, start: i64) {
+        let known = self.recorder.series.lock();
+        let labels = &known[series.0 as usize];
+        self.lines.push(format!("{labels} since {start} @{ts}"));
+    }
+
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
         self.recorder.samples.lock().extend(self.lines);
         Ok(())
@@ -346,6 +352,42 @@ fn scrape_protobuf(more: &str, body: &[u8]) -> Result<Vec<String>, IngestError> 
     })
     .unwrap()?;
     Ok(bench.recorder.samples.lock().clone())
+}
+
+#[test]
+fn protobuf_says_since_when_each_sample_counts() {
+    use cupola_exposition::MetricType;
+    let none: [(&str, &str); 0] = [];
+    let mut writer = cupola_exposition::protobuf::FamilyWriter::new();
+    writer.family("g", "", MetricType::Gauge);
+    writer.number(&none, 1.0, None);
+    writer.family("c_total", "", MetricType::Counter);
+    writer.number(&none, 2.0, Some(900));
+    writer.number(&[("a", "b")], 3.0, None);
+    writer.family("s", "", MetricType::Summary);
+    writer.summary(&none, (4, 5.0), &[], Some(800));
+    writer.family("h", "", MetricType::Histogram);
+    writer.histogram(&none, (&[(f64::INFINITY, 6)], 7.0), None, Some(700));
+    let body = writer.finish();
+    let since = |scraped: Vec<String>| -> Vec<String> {
+        let starts = scraped.into_iter().filter(|line| line.contains(" since "));
+        starts
+            .map(|line| line.replace(r#", instance="t:1", job="j""#, ""))
+            .collect()
+    };
+    let expected = [
+        r#"{__name__="c_total"} since 900 @1500"#,
+        r#"{__name__="s_count"} since 800 @1500"#,
+        r#"{__name__="s_sum"} since 800 @1500"#,
+        r#"{__name__="h_count"} since 700 @1500"#,
+        r#"{__name__="h_sum"} since 700 @1500"#,
+        r#"{__name__="h_bucket", le="+Inf"} since 700 @1500"#,
+    ];
+    assert_eq!(since(scrape_protobuf("", &body).unwrap()), expected);
+    // What is dropped on the way moves nobody's start.
+    let dropped = "  metric_relabel_configs: [{source_labels: [__name__], regex: 'c_total|s_sum', action: drop}]\n";
+    let left = [expected[1], expected[3], expected[4], expected[5]];
+    assert_eq!(since(scrape_protobuf(dropped, &body).unwrap()), left);
 }
 
 #[test]
