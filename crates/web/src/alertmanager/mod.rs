@@ -32,6 +32,9 @@ use crate::api::pack::Coding;
 use crate::api::params::Params;
 use refusal::Refusal;
 
+#[cfg(test)]
+pub(crate) use write::event as write_event;
+
 pub use server::{AlertmanagerApp, alertmanager_router, serve_alertmanager};
 
 /// The Alertmanager whose API this is.

@@ -206,7 +206,7 @@ pub(super) fn tested(out: &mut String, tested: &Tested) {
 }
 
 /// One entry of `/api/v2/history`, which is ours: when, which alert, what happened, and what belongs to that.
-pub(super) fn event(out: &mut String, event: &Event) {
+pub(crate) fn event(out: &mut String, event: &Event) {
     out.push_str("{\"at\":");
     time(out, event.at);
     let _ = write!(out, ",\"fingerprint\":\"{:016x}\",\"labels\":", event.fingerprint);

@@ -362,6 +362,97 @@ async fn every_answer_is_as_described() {
     }
 }
 
+// Everything that can happen to an alert, as the history writes it.
+fn happenings() -> Vec<cupola_alert::Happening> {
+    use cupola_alert::{Acknowledgement, Happening, Message, Outcome, Suppression};
+    let labels = Labels::from_pairs([("alertname", "X")]);
+    let ack = |ends_at| {
+        Happening::Acknowledged(Arc::new(Acknowledgement {
+            fingerprint: 1,
+            labels: labels.clone(),
+            by: "ada".into(),
+            note: "on it".into(),
+            at: NOW,
+            ends_at,
+        }))
+    };
+    let told = |outcome, error: &str, answer: &str| {
+        Happening::Told(Arc::new(Message {
+            receiver: "team".into(),
+            integration: "webhook[0]".into(),
+            group_key: "{}:{}".into(),
+            reason: "first notification".into(),
+            outcome,
+            attempts: 2,
+            error: error.into(),
+            firing: 1,
+            resolved: 0,
+            answer: answer.into(),
+        }))
+    };
+    let quiet = |by| Happening::Suppressed {
+        group_key: "{}:{}".into(),
+        by,
+    };
+    vec![
+        Happening::Fired,
+        Happening::Refused,
+        Happening::Resolved { by_timeout: false },
+        Happening::Resolved { by_timeout: true },
+        Happening::Grouped {
+            receiver: "team".into(),
+            group_key: "{}:{}".into(),
+            flush_at: NOW,
+        },
+        quiet(Suppression::Inhibition(7, "".into())),
+        quiet(Suppression::Inactive(Arc::from(["work".to_owned()]))),
+        quiet(Suppression::Muted(Arc::from(["nights".to_owned()]))),
+        quiet(Suppression::Silence(vec!["id".into()])),
+        Happening::Released {
+            group_key: "{}:{}".into(),
+        },
+        told(Outcome::Sent, "", "POST x: 200"),
+        told(Outcome::Retrying, "no answer", ""),
+        told(Outcome::Failed, "refused", "POST x: 400"),
+        ack(None),
+        ack(Some(NOW)),
+        Happening::Unacknowledged { by: String::new() },
+        Happening::Held {
+            group_key: "{}:{}".into(),
+            by: "ada".into(),
+        },
+    ]
+}
+
+#[test]
+fn everything_that_can_happen_to_an_alert_is_described() {
+    let document = document("0", "");
+    let content = &document["paths"]["/api/v2/history"]["get"]["responses"]["200"]["content"];
+    let schema = &content["application/json"]["schema"];
+    let mut written = BTreeSet::new();
+    for what in happenings() {
+        let mut text = String::new();
+        let event = cupola_alert::Event {
+            at: NOW,
+            fingerprint: 1,
+            labels: Labels::from_pairs([("alertname", "X")]),
+            what,
+        };
+        crate::alertmanager::write_event(&mut text, &event);
+        let value: Value = serde_json::from_str(&text).unwrap();
+        written.insert(value["event"].as_str().unwrap().to_owned());
+        hold(schema, &json!([value]), "history").unwrap_or_else(|e| panic!("{e}: {text}"));
+    }
+    let kinds = schema["items"]["oneOf"].as_array().unwrap().iter();
+    let described: BTreeSet<String> = kinds
+        .flat_map(|kind| kind["properties"]["event"]["enum"].as_array().unwrap())
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(written, described);
+    let lacking = json!([{ "at": "", "fingerprint": "", "labels": {}, "event": "grouped", "groupKey": "" }]);
+    assert!(hold(schema, &lacking, "history").is_err());
+}
+
 #[test]
 fn what_is_routed_is_described_and_what_is_described_is_routed() {
     let sources = [

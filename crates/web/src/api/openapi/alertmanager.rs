@@ -1,9 +1,9 @@
 //! Alertmanager's API v2 (0.34); what of it is ours stands among the others.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::routes::{Data, Route};
-use super::schema::{boolean, list, map, object, one_of, string};
+use super::schema::{boolean, integer, list, map, object, one_of, string};
 
 const fn route(
     methods: &'static [&'static str],
@@ -203,6 +203,45 @@ fn made() -> Value {
     object(&[("silenceID", string())])
 }
 
+// One thing that happened; the fields that all have, and these.
+fn happened(events: &[&str], fields: &[(&str, Value)]) -> Value {
+    let common = [
+        ("at", string()),
+        ("fingerprint", string()),
+        ("labels", map(string())),
+        ("event", one_of(events)),
+    ];
+    object(&[&common[..], fields].concat())
+}
+
 fn history() -> Value {
-    list(Value::Bool(true))
+    let group = || ("groupKey", string());
+    let kept_quiet = |by: &[(&str, Value)]| happened(&["suppressed"], &[&[group()][..], by].concat());
+    let names = || list(string());
+    list(json!({ "oneOf": [
+        happened(&["fired", "refused", "resolved", "timedOut"], &[]),
+        happened(&["grouped"], &[("receiver", string()), group(), ("flushAt", string())]),
+        kept_quiet(&[("inhibitedBy", names()), ("inhibitRule", string())]),
+        kept_quiet(&[("outsideOf", names())]),
+        kept_quiet(&[("mutedBy", names())]),
+        kept_quiet(&[("silencedBy", names())]),
+        happened(&["released"], &[group()]),
+        happened(
+            &["sent", "retrying", "failed"],
+            &[
+                ("receiver", string()),
+                ("integration", string()),
+                group(),
+                ("reason", string()),
+                ("error?", string()),
+                ("answer?", string()),
+                ("attempts", integer()),
+                ("firing", integer()),
+                ("resolved", integer()),
+            ],
+        ),
+        happened(&["acknowledged"], &[("by", string()), ("note", string()), ("endsAt?", string())]),
+        happened(&["unacknowledged"], &[("by", string())]),
+        happened(&["held"], &[group(), ("by", string())]),
+    ] }))
 }

@@ -72,6 +72,11 @@ fn operation(route: &Route, method: &str) -> Value {
         } else {
             string()
         };
+        // Prometheus's names end so themselves, Alertmanager's do not.
+        let name = match route.path.starts_with("/api/v2/") {
+            true => name.trim_end_matches("[]"),
+            false => name,
+        };
         json!({ "name": name, "in": "query", "required": is_needed, "schema": schema })
     });
     // Alertmanager's refusals are a text or an object.
