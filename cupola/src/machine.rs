@@ -17,11 +17,12 @@ pub(crate) fn memory() -> Option<u64> {
     }
 }
 
-// What the bodies of scrapes get at least: half of it is the largest body.
+// What bodies get at least: half of it is the largest body.
 const LEAST_BODIES: u64 = 128 << 20;
 
-/// Bytes that the bodies of all scrapes may take together: an eighth of the memory, at least 128 MiB.
-pub(crate) fn scrape_bodies() -> usize {
+/// Bytes that the bodies of all scrapes may take together, and those of all messages pushed to us: an eighth of the memory
+/// each, at least 128 MiB.
+pub(crate) fn bodies() -> usize {
     let bytes = memory().map_or(LEAST_BODIES, |memory| (memory / 8).max(LEAST_BODIES));
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }

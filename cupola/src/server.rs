@@ -282,7 +282,7 @@ async fn serve(
         .iter()
         .any(|feature| feature == "type-and-unit-labels");
     let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token())
-        .with_body_budget(machine::scrape_bodies(), &registry)
+        .with_body_budget(machine::bodies(), &registry)
         .with_types(types)
         .with_timestamp_tolerance(settings.scrape_tolerance_ms);
     let local = match loaded.alertmanager.clone() {
@@ -404,6 +404,7 @@ async fn serve(
             .then(|| Arc::new(WriteReceiver::new(&registry).with_types(types))),
         remote_write_messages: settings.remote.write_messages.clone(),
         otlp: reads::otlp(&settings, &registry),
+        pushed: cupola_net::BodyBudget::new("messages that are pushed", machine::bodies()),
         remote_read: reads::limits(&settings),
         registry,
         host: parts

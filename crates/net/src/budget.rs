@@ -45,6 +45,12 @@ impl BodyBudget {
         }))
     }
 
+    /// What one body has of it: nothing yet.
+    #[must_use]
+    pub fn room(&self) -> Room {
+        Room::of(Some(self.clone()))
+    }
+
     /// Bytes that bodies may take together.
     #[must_use]
     pub fn limit(&self) -> usize {
@@ -76,7 +82,8 @@ impl BodyBudget {
     }
 
     /// The error of a body that waited for room until its time was up.
-    pub(crate) fn no_room(&self, waited: std::time::Duration) -> NetError {
+    #[must_use]
+    pub fn no_room(&self, waited: std::time::Duration) -> NetError {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
         NetError::NoRoom {
             what: self.0.what,
@@ -110,7 +117,7 @@ impl Room {
     ///
     /// # Errors
     /// [`NetError::OverBudget`] where no body may be as large.
-    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), NetError> {
+    pub async fn grow(&mut self, bytes: usize) -> Result<(), NetError> {
         let Some(BodyBudget(budget)) = self.budget.clone().filter(|_| bytes > self.bytes) else {
             return Ok(());
         };

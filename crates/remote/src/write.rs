@@ -65,6 +65,8 @@ pub struct WriteReceiver {
     spare: Mutex<Vec<u8>>,
     types: bool,
     invalid_labels: Counter,
+    // For tests: see `Allowance`.
+    texts: usize,
 }
 
 // What a message has written so far, and where its next series is looked for.
@@ -112,6 +114,7 @@ impl WriteReceiver {
             known: Known::default(),
             spare: Mutex::default(),
             types: false,
+            texts: TEXTS,
             invalid_labels: registry.counter(
                 "prometheus_api_remote_write_invalid_labels_samples_total",
                 "The total number of received remote write samples and histogram samples which were rejected due to invalid labels.",
@@ -253,6 +256,47 @@ impl WriteReceiver {
     }
 }
 
+/// What the texts of a message may take together once they are written out for each series that has them. A message says a
+/// text once, and a few bytes are enough to say that another series has it, too.
+pub(crate) struct Allowance {
+    most: usize,
+    left: usize,
+}
+
+/// Bytes that each message is allowed.
+pub(crate) const TEXTS: usize = 256 << 20;
+// And so many times its own length.
+const TIMES: usize = 16;
+
+impl Allowance {
+    pub(crate) fn new(texts: usize, message: &[u8]) -> Self {
+        let most = texts.saturating_add(message.len().saturating_mul(TIMES));
+        Self { most, left: most }
+    }
+
+    /// Takes so many bytes; an error where they are not left, and from then on.
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<(), String> {
+        match self.left.checked_sub(bytes).filter(|_| self.left > 0) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.left = 0;
+                Err(format!(
+                    "the texts of the message take more than {} bytes written out for each series; send less at a time",
+                    self.most
+                ))
+            }
+        }
+    }
+
+    /// Whether more was asked for than there was.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.left == 0
+    }
+}
+
 // A message that is not compressed any more.
 struct Unpacked<'a> {
     buffer: Vec<u8>,
@@ -275,6 +319,12 @@ impl Drop for Unpacked<'_> {
             *self.spare.lock() = std::mem::take(&mut self.buffer);
         }
     }
+}
+
+/// How many bytes a message says that it has when it is not compressed; `None` where it says nothing that can be true.
+#[must_use]
+pub fn unpacked_len(compressed: &[u8]) -> Option<usize> {
+    snap::raw::decompress_len(compressed).ok()
 }
 
 // Into the buffer of the message before, where nobody else has it now.

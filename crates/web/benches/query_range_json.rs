@@ -89,6 +89,7 @@ fn app(tsdb: &Tsdb, clock: Arc<dyn Clock>) -> App {
         remote_write: None,
         remote_write_messages: Vec::new(),
         otlp: None,
+        pushed: cupola_net::BodyBudget::new("messages that are pushed", 0),
         remote_read: Default::default(),
         registry,
         host: None,

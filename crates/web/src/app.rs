@@ -15,6 +15,7 @@ use cupola_env::Clock;
 use cupola_goregex::Regex;
 use cupola_metrics::Registry;
 use cupola_model::Labels;
+use cupola_net::BodyBudget;
 use cupola_remote::{OtlpReceiver, WriteReceiver};
 use cupola_rules::RuleManager;
 use cupola_scrape::{LocalTarget, ScrapeManager};
@@ -161,6 +162,8 @@ pub struct App {
     pub remote_write_messages: Vec<RemoteWriteMessage>,
     /// Takes the metrics of OpenTelemetry, where it is enabled (`--web.enable-otlp-receiver`).
     pub otlp: Option<Arc<OtlpReceiver>>,
+    /// What messages that others push may take together, as they came and unpacked.
+    pub pushed: BodyBudget,
     /// How much others may read at once.
     pub remote_read: ReadLimits,
     /// Where requests are counted; all of it is what `/metrics` shows.

@@ -24,6 +24,8 @@ use names::{Kind, Namer};
 use points::{Point, Scope};
 use values::{attribute, text};
 
+use crate::write::{Allowance, TEXTS};
+
 // Prometheus's `maxAheadTime`.
 const MAX_AHEAD_MS: i64 = 10 * 60_000;
 // A mistake in each of a million points makes no answer of megabytes.
@@ -96,6 +98,8 @@ pub struct OtlpReceiver {
     streams: Mutex<Streams>,
     late_exemplars: Counter,
     late_deltas: Counter,
+    // For tests: see `Allowance`.
+    texts: usize,
 }
 
 impl OtlpReceiver {
@@ -105,6 +109,7 @@ impl OtlpReceiver {
         Self {
             options,
             streams: Mutex::default(),
+            texts: TEXTS,
             late_exemplars: registry.counter(
                 "prometheus_api_otlp_out_of_order_exemplars_total",
                 "The total number of received OTLP exemplars which were rejected because they were out of order.",
@@ -161,6 +166,7 @@ impl OtlpReceiver {
             now_ms,
             latest: now_ms.saturating_add(MAX_AHEAD_MS),
             infos: MOST_TARGET_INFOS_IN_ALL,
+            allowance: Allowance::new(self.texts, message),
             mistakes: Vec::new(),
             refused: false,
             broken: false,
@@ -185,6 +191,8 @@ struct Batch<'a> {
     latest: i64,
     // So many samples of `target_info` may still be made.
     infos: i64,
+    // What labels may still be made.
+    allowance: Allowance,
     mistakes: Vec<String>,
     // Whether the storage refused some of it, or something could not be translated.
     refused: bool,
@@ -335,6 +343,10 @@ impl Batch<'_> {
         scope: &Scope,
         span: &mut Option<(i64, i64)>,
     ) -> Result<(), WireError> {
+        if self.allowance.is_used_up() {
+            // Nothing of the message is written any more.
+            return Ok(());
+        }
         let (mut name, mut help, mut unit, mut data) = (String::new(), String::new(), String::new(), None);
         for field in Fields(message) {
             match field? {
@@ -529,7 +541,14 @@ impl Batch<'_> {
         Ok(labels)
     }
 
+    // Every series has the resource's labels.
+    fn allow(&mut self, labels: &Labels) -> Result<(), Mistake> {
+        let bytes = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.allowance.take(bytes).map_err(Mistake::Refused)
+    }
+
     fn append(&mut self, labels: &Labels, times: Times, value: f64) -> Result<SeriesRef, Mistake> {
+        self.allow(labels)?;
         let appended = match times.ts > self.latest {
             true => Err(AppendError::OutOfBounds),
             false => self.appender.append(None, labels, times.ts, value),
@@ -589,6 +608,7 @@ impl Batch<'_> {
         histogram: cupola_histogram::Histogram,
     ) -> Result<(), Mistake> {
         let labels = named(base, name, None);
+        self.allow(&labels)?;
         let times = Times {
             start: point.start,
             ts: point.ts,

@@ -454,3 +454,35 @@ fn garbage_never_panics() {
         let _ = bench.receiver.write(&bench.db, bytes, &config, NOW);
     });
 }
+
+// A resource's attribute of a megabyte is a label of each of its million points.
+#[test]
+fn points_that_share_a_long_attribute_do_not_fill_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path(), NOW);
+    let options = OtlpOptions {
+        lookback_ms: 300_000,
+        deltas: OtlpDeltas::Refused,
+        type_and_unit_labels: false,
+    };
+    let mut receiver = OtlpReceiver::new(&Registry::default(), options);
+    receiver.texts = 100_000;
+    let message = |points: usize| {
+        let points: Vec<_> = (0..points)
+            .map(|n| bytes(1, &[times(NOW), double(4, 1.0), pair(7, "n", &n.to_string())].concat()))
+            .collect();
+        let resource = pair(1, "service.instance.id", &"x".repeat(5_000));
+        let metrics = [metric("a", "", 5, &points), metric("b", "", 5, &points)].concat();
+        bytes(1, &[bytes(1, &resource), bytes(2, &metrics)].concat())
+    };
+    let config = OtlpConfig::default();
+    receiver.write(&db, &message(5), &config, NOW).unwrap();
+    let refused = receiver.write(&db, &message(500), &config, NOW).unwrap_err();
+    assert!(matches!(refused, OtlpError::Samples(_)), "{refused}");
+    let refused = refused.to_string();
+    assert!(
+        refused.starts_with("the texts of the message take more than "),
+        "{refused}"
+    );
+    assert_eq!(refused.matches("the texts").count(), 1, "{refused}");
+}

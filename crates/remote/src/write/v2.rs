@@ -7,7 +7,7 @@ use cupola_model::{Labels, METRIC_NAME, MetricType, go_quote, is_valid_label_nam
 use cupola_storage::{AppendError, Appendable, Appender, Exemplar, Metadata};
 use tracing::debug;
 
-use super::{MAX_AHEAD_MS, Noted, WriteError, WriteReceiver, unpack};
+use super::{Allowance, MAX_AHEAD_MS, Noted, WriteError, WriteReceiver, unpack};
 use crate::histograms::{histogram_start, read_histogram};
 use crate::known::Cursor;
 use cupola_wire::{Fields, Value, WireError, uints};
@@ -108,10 +108,15 @@ impl<'a> Symbols<'a> {
         self.all.get(usize::try_from(number).ok()?).copied()
     }
 
+    // Bytes of these texts written out.
+    fn length(&self, numbers: &[u64]) -> usize {
+        let lengths = numbers.iter().map(|number| self.get(*number).map_or(0, <[u8]>::len));
+        lengths.fold(0_usize, |sum, length| sum.saturating_add(length + PER_TEXT))
+    }
+
     // Ours: upstream has no limit.
     fn check_length(&self, numbers: &[u64]) -> Result<(), String> {
-        let lengths = numbers.iter().map(|number| self.get(*number).map_or(0, <[u8]>::len));
-        let length = lengths.fold(0_usize, |sum, length| sum.saturating_add(length + PER_TEXT));
+        let length = self.length(numbers);
         match length > LONGEST_LABELS {
             true => Err(format!(
                 "labels of {length} bytes, more than {LONGEST_LABELS} are not taken"
@@ -218,6 +223,7 @@ impl WriteReceiver {
             all: symbols,
             name: name.map(|at| at as u64),
         };
+        let mut allowance = Allowance::new(self.texts, message.bytes());
         let mut appender = storage.appender();
         let mut noted = (Vec::new(), Cursor::default());
         let mut described = HashSet::new();
@@ -238,10 +244,11 @@ impl WriteReceiver {
                 &mut *appender,
                 (&mut noted.0, &mut noted.1),
                 latest,
-                outcome,
+                (outcome, &mut allowance),
             );
             if let (true, Some(metadata)) = (is_taken, scratch.metadata) {
-                describe(metadata, &scratch.labels, &symbols, &mut described, &mut *appender)?;
+                let known = (&mut described, &mut allowance);
+                describe(metadata, &scratch.labels, &symbols, known, &mut *appender)?;
             }
         }
         appender.commit()?;
@@ -257,7 +264,7 @@ impl WriteReceiver {
         appender: &mut dyn Appender,
         (noted, next): Noted<'_>,
         latest: i64,
-        outcome: &mut Outcome,
+        (outcome, allowance): (&mut Outcome, &mut Allowance),
     ) -> bool {
         if let Err(mistake) = symbols.check_length(&series.labels) {
             self.invalid_labels
@@ -281,7 +288,8 @@ impl WriteReceiver {
         // Built where the storage, or the sender in an error, has to be told them.
         let mut labels = None;
         if known.is_none() || (series.samples.is_empty() && series.histograms.is_empty()) {
-            match symbols.labels(&series.labels, &series.told) {
+            let allowed = allowance.take(symbols.length(&series.labels));
+            match allowed.and_then(|()| symbols.labels(&series.labels, &series.told)) {
                 Ok(built) => labels = Some(built),
                 Err(mistake) => {
                     self.invalid_labels
@@ -448,7 +456,7 @@ fn describe(
     message: &[u8],
     labels: &[u64],
     symbols: &Symbols<'_>,
-    described: &mut HashSet<u64>,
+    (described, allowance): (&mut HashSet<u64>, &mut Allowance),
     appender: &mut dyn Appender,
 ) -> Result<(), WireError> {
     let (pairs, _) = labels.as_chunks::<2>();
@@ -461,6 +469,10 @@ fn describe(
     }
     let (kind, help, unit) = read_metadata(message)?;
     if (kind, help, unit) == (0, 0, 0) {
+        return Ok(());
+    }
+    // A help text that a thousand names have would be kept a thousand times.
+    if allowance.take(symbols.length(&[name, help, unit])).is_err() {
         return Ok(());
     }
     let text = |number| {

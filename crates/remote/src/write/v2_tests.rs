@@ -233,3 +233,41 @@ fn series_tell_type_and_unit_where_that_is_asked_for() {
     ];
     assert!(found.iter().map(String::as_str).eq(expected), "{found:?}");
 }
+
+// A symbol of a megabyte, named by a million series in a few bytes each.
+#[test]
+fn series_that_share_a_long_text_do_not_fill_the_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = crate::testing::open(dir.path(), NOW);
+    let mut receiver = WriteReceiver::new(&Registry::default());
+    receiver.texts = 100_000;
+    let mut message = Vec::new();
+    let long = "x".repeat(20_000);
+    for symbol in ["", "__name__", "up", "job", &long] {
+        bytes(&mut message, 4, symbol.as_bytes());
+    }
+    for n in 0_u8..100 {
+        bytes(&mut message, 4, n.to_string().as_bytes());
+    }
+    for n in 0_u8..100 {
+        let mut series = Vec::new();
+        bytes(&mut series, 1, &[1, 5 + n, 3, 4]);
+        bytes(&mut series, 2, &sample(NOW, 1.0, 0));
+        // A counter, whose help is the long text again.
+        bytes(&mut series, 5, &[1 << 3, 1, 3 << 3, 4]);
+        bytes(&mut message, 5, &series);
+    }
+    let allowed = 100_000 + 16 * message.len() as u64;
+    let message = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+    let (written, result) = write(&db, &receiver, &message);
+    let told = result.unwrap_err();
+    let first = told.lines().next().unwrap();
+    assert!(
+        first.starts_with(&format!("the texts of the message take more than {allowed} bytes")),
+        "{told}"
+    );
+    assert!((1..allowed / 40_000 + 2).contains(&written.samples), "{written:?}");
+    // What is known takes nothing any more.
+    let (again, _) = write(&db, &receiver, &message);
+    assert!(again.samples > written.samples, "{again:?}");
+}

@@ -260,3 +260,56 @@ async fn a_query_that_was_cheap_and_is_not_goes_on_where_it_holds_up_nobody() {
         assert_eq!(asked, asked_here);
     }
 }
+
+// A sender needs twelve bytes to say that its message has a quarter of a gigabyte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_pushed_to_us_is_unpacked_only_where_there_is_memory_for_it() {
+    let server = start(|app| {
+        app.remote_write = Some(Arc::new(cupola_remote::WriteReceiver::new(&app.registry)));
+        let options = cupola_remote::OtlpOptions {
+            lookback_ms: 300_000,
+            deltas: cupola_remote::OtlpDeltas::Refused,
+            type_and_unit_labels: false,
+        };
+        app.otlp = Some(Arc::new(cupola_remote::OtlpReceiver::new(&app.registry, options)));
+        app.pushed = BodyBudget::new("messages that are pushed", 1 << 20);
+    });
+    let post = async |path: &str, kind: &str, coding: &str, body: Vec<u8>| {
+        let request = Request::post(path)
+            .header("content-type", kind)
+            .header("content-encoding", coding);
+        server.send(request.body(Body::from(body)).unwrap()).await
+    };
+    let protobuf = "application/x-protobuf";
+    // 2^28 as snappy begins with it, and then next to nothing.
+    let claims = vec![0x80, 0x80, 0x80, 0x80, 0x01, 0, 0];
+    let refused = post("/api/v1/write", protobuf, "snappy", claims).await;
+    assert_eq!(refused.status, 413, "{}", refused.text());
+    assert_eq!(
+        refused.text(),
+        "the body takes more than 524288 bytes, half of what messages that are pushed may take together (1048576 bytes of memory)\n"
+    );
+    // Two megabytes of spaces, once told at the end, and once hidden behind an end that tells of two bytes.
+    let gzip = |bytes: &[u8]| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, bytes).unwrap();
+        packed.finish().unwrap()
+    };
+    let told = gzip(&[b' '; 2 << 20]);
+    let hidden = [told.clone(), gzip(b"{}")].concat();
+    for body in [told, hidden] {
+        let refused = post("/api/v1/otlp/v1/metrics", "application/json", "gzip", body).await;
+        assert_eq!(refused.status, 413, "{}", refused.text());
+        assert!(refused.text().contains("half of what messages that are pushed"));
+    }
+    // What fits is taken, also where its end says less than it has, and gives its memory back.
+    for parts in [
+        &[&b"{\"resourceMetrics\":[]}"[..]][..],
+        &[b"{\"resourceMetrics\":[]", b"}"],
+    ] {
+        let body = parts.iter().flat_map(|part| gzip(part)).collect();
+        let taken = post("/api/v1/otlp/v1/metrics", "application/json", "gzip", body).await;
+        assert_eq!(taken.status, 200, "{}", taken.text());
+    }
+    assert_eq!(server.ctx.app.pushed.used(), 0);
+}

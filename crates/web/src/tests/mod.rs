@@ -27,6 +27,7 @@ use cupola_env::{Clock, ManualClock, RealFs};
 use cupola_goregex::Regex;
 use cupola_metrics::Registry;
 use cupola_model::{Alert, AlertSink, Labels, STALE_NAN};
+use cupola_net::BodyBudget;
 use cupola_rules::{Context, Parts, RuleManager};
 use cupola_scrape::ScrapeManager;
 use cupola_storage::{Appendable, Exemplar, Queryable};
@@ -196,6 +197,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         remote_write: None,
         remote_write_messages: vec![RemoteWriteMessage::V1, RemoteWriteMessage::V2],
         otlp: None,
+        pushed: BodyBudget::new("messages that are pushed", 1 << 30),
         remote_read: Default::default(),
         registry,
         host: None,

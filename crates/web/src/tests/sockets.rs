@@ -176,6 +176,7 @@ async fn serving_ends_in_not_being_ready() {
         remote_write: None,
         remote_write_messages: vec![RemoteWriteMessage::V1, RemoteWriteMessage::V2],
         otlp: None,
+        pushed: BodyBudget::new("messages that are pushed", 1 << 30),
         remote_read: Default::default(),
         flags: BTreeMap::new(),
         reload: None,

@@ -11,6 +11,7 @@ mod metadata;
 mod notifications;
 mod otlp;
 mod own;
+mod pushed;
 mod query;
 mod read;
 mod relabel;

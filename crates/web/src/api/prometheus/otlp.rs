@@ -2,27 +2,26 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use cupola_remote::{OtlpError, OtlpReceiver};
 use flate2::read::MultiGzDecoder;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use tracing::error;
 
+use super::pushed::Pushed;
 use super::write::plain;
 use crate::pages::not_ready;
 use crate::router::Ctx;
 
 // Collectors send batches of some thousand points.
 const LARGEST_BODY: usize = 32 << 20;
-const LARGEST_MESSAGE: u64 = 128 << 20;
-// OpenTelemetry's exporters give up after 10 s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const LARGEST_MESSAGE: usize = 128 << 20;
+// For a message whose end says less than it has, because it is packed in parts.
+const LEAST_ROOM: usize = 64 << 10;
 
 // JSON is some times as long as what it says, and what is made of it may be some times as long again.
 const LARGEST_JSON: usize = 32 << 20;
@@ -52,21 +51,53 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
         Err(text) => return plain(StatusCode::BAD_REQUEST, &text),
     };
     // A sender that is slow holds no place.
-    let body = match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, LARGEST_BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => return plain(StatusCode::BAD_REQUEST, &format!("the message cannot be read: {error}")),
-        Err(_) => return plain(StatusCode::BAD_REQUEST, "the message did not arrive in time"),
+    let mut pushed = match Pushed::read(&ctx.app.pushed, body, LARGEST_BODY).await {
+        Ok(pushed) => pushed,
+        Err(refused) => return refused,
     };
-    let Ok(place) = ctx.others.clone().acquire_owned().await else {
-        return not_ready(&ctx);
+    let mut inflated = if encoding.is_gzip {
+        inflated_len(&pushed.body)
+    } else {
+        0
     };
-    let written = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        take(&ctx, body, encoding)
-    });
-    match written.await {
-        Ok(Ok(())) => Response::new(Body::empty()),
-        Ok(Err(error)) => {
+    let written = loop {
+        // What is made of JSON is about as long once more.
+        let read = if encoding.is_gzip { inflated } else { pushed.body.len() };
+        let made = if encoding.is_json { read.min(LARGEST_JSON) } else { 0 };
+        if let Err(refused) = pushed.grow(inflated + made).await {
+            return refused;
+        }
+        // Whoever has a place has all its room, and waits for nobody.
+        let Ok(place) = ctx.others.clone().acquire_owned().await else {
+            return not_ready(&ctx);
+        };
+        let shared = ctx.clone();
+        let taken = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            (take(&shared, &pushed.body, encoding, inflated), pushed)
+        });
+        match taken.await {
+            // It is longer than it said.
+            Ok((Ok(Taken::Longer), again)) if inflated < LARGEST_MESSAGE => {
+                (pushed, inflated) = (again, (inflated * 8).clamp(LEAST_ROOM, LARGEST_MESSAGE));
+            }
+            Ok((result, _)) => break result,
+            Err(panic) => {
+                error!(error = %panic, "receiving OTLP metrics broke off");
+                return plain(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the server made a mistake; its log says more",
+                );
+            }
+        }
+    };
+    match written {
+        Ok(Taken::All) => Response::new(Body::empty()),
+        Ok(Taken::Longer) => {
+            let text = format!("the message takes more than {LARGEST_MESSAGE} bytes");
+            plain(StatusCode::BAD_REQUEST, &text)
+        }
+        Err(error) => {
             let status = match &error {
                 OtlpError::Message(_) | OtlpError::Json(_) | OtlpError::Samples(_) => StatusCode::BAD_REQUEST,
                 OtlpError::Translation(_) | OtlpError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -74,31 +105,35 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
             error!(%error, "receiving OTLP metrics");
             plain(status, &error.to_string())
         }
-        Err(panic) => {
-            error!(error = %panic, "receiving OTLP metrics broke off");
-            plain(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the server made a mistake; its log says more",
-            )
-        }
     }
 }
 
-fn take(ctx: &Ctx, body: Bytes, encoding: Encoding) -> Result<(), OtlpError> {
+enum Taken {
+    All,
+    // Nothing: inflated it is longer than it may be.
+    Longer,
+}
+
+// What gzip says at its end: how long what was packed last is.
+fn inflated_len(packed: &[u8]) -> usize {
+    let said = packed.last_chunk().map_or(0, |end| u32::from_le_bytes(*end));
+    usize::try_from(said).map_or(LARGEST_MESSAGE, |said| said.min(LARGEST_MESSAGE))
+}
+
+fn take(ctx: &Ctx, body: &[u8], encoding: Encoding, largest: usize) -> Result<Taken, OtlpError> {
     let Some(receiver) = &ctx.app.otlp else {
-        return Ok(());
+        return Ok(Taken::All);
     };
     let mut inflated_to = Vec::new();
     let mut message = match encoding.is_gzip {
-        false => &body[..],
+        false => body,
         true => {
-            let mut inflated = MultiGzDecoder::new(&body[..]).take(LARGEST_MESSAGE + 1);
+            let mut inflated = MultiGzDecoder::new(body).take(largest as u64 + 1);
             inflated
                 .read_to_end(&mut inflated_to)
                 .map_err(|error| OtlpError::Message(format!("gzip: {error}")))?;
-            if inflated_to.len() as u64 > LARGEST_MESSAGE {
-                let text = format!("the message takes more than {LARGEST_MESSAGE} bytes");
-                return Err(OtlpError::Message(text));
+            if inflated_to.len() > largest {
+                return Ok(Taken::Longer);
             }
             &inflated_to[..]
         }
@@ -113,7 +148,8 @@ fn take(ctx: &Ctx, body: Bytes, encoding: Encoding) -> Result<(), OtlpError> {
         message = &made;
     }
     let config = ctx.app.config.load();
-    receiver.write(&ctx.app.tsdb, message, &config.otlp, ctx.app.clock.now_ms())
+    receiver.write(&ctx.app.tsdb, message, &config.otlp, ctx.app.clock.now_ms())?;
+    Ok(Taken::All)
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<Encoding, String> {

@@ -1,17 +1,17 @@
 //! `/api/v1/write`: remote write, 1.0 and 2.0, from other servers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use cupola_config::prometheus::RemoteWriteMessage;
-use cupola_remote::{WriteError, WriteReceiver, Written};
+use cupola_remote::{WriteError, WriteReceiver, Written, unpacked_len};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use tracing::error;
 
+use super::pushed::Pushed;
 use crate::api::json::Answer;
 use crate::pages::not_ready;
 use crate::router::Ctx;
@@ -21,8 +21,9 @@ const LARGEST_BODY: usize = 32 << 20;
 const LARGEST_MESSAGE: usize = 256 << 20;
 // As upstream; a list of all its texts is kept while a message is read.
 const LARGEST_MESSAGE_V2: usize = 32 << 20;
-// Prometheus's senders give up after 30 s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+// Beside an unpacked message stand its samples until they are stored, which take about twice as much.
+const WITH_SAMPLES: usize = 3;
 
 const PROTOBUF: &str = "application/x-protobuf";
 
@@ -41,17 +42,23 @@ pub(super) async fn write(State(ctx): State<Arc<Ctx>>, request: Request) -> Resp
         Err(text) => return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, &text),
     };
     // A sender that is slow holds no place.
-    let body = match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, LARGEST_BODY)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) => return plain(StatusCode::BAD_REQUEST, &format!("the message cannot be read: {error}")),
-        Err(_) => return plain(StatusCode::BAD_REQUEST, "the message did not arrive in time"),
+    let mut pushed = match Pushed::read(&ctx.app.pushed, body, LARGEST_BODY).await {
+        Ok(pushed) => pushed,
+        Err(refused) => return refused,
     };
+    // What says that it is longer than one may be is refused by who unpacks it.
+    let largest = largest(message);
+    let unpacked = unpacked_len(&pushed.body).filter(|length| *length <= largest);
+    if let Err(refused) = pushed.grow(unpacked.unwrap_or(0) * WITH_SAMPLES).await {
+        return refused;
+    }
+    // Whoever has a place has all its room, and waits for nobody.
     let Ok(place) = ctx.others.clone().acquire_owned().await else {
         return not_ready(&ctx);
     };
     let written = tokio::task::spawn_blocking(move || {
         let _place = place;
-        take(&ctx, &receiver, &body, message)
+        take(&ctx, &receiver, &pushed.body, message)
     });
     let (written, result) = match written.await {
         Ok((written, result)) => (written, result),
@@ -93,12 +100,20 @@ fn take(
     message: RemoteWriteMessage,
 ) -> (Option<Written>, Result<(), WriteError>) {
     let now_ms = ctx.app.clock.now_ms();
+    let largest = largest(message);
     match message {
-        RemoteWriteMessage::V1 => (None, receiver.write(&ctx.app.tsdb, body, LARGEST_MESSAGE, now_ms)),
+        RemoteWriteMessage::V1 => (None, receiver.write(&ctx.app.tsdb, body, largest, now_ms)),
         RemoteWriteMessage::V2 => {
-            let (written, result) = receiver.write_v2(&ctx.app.tsdb, body, LARGEST_MESSAGE_V2, now_ms);
+            let (written, result) = receiver.write_v2(&ctx.app.tsdb, body, largest, now_ms);
             (Some(written), result)
         }
+    }
+}
+
+fn largest(message: RemoteWriteMessage) -> usize {
+    match message {
+        RemoteWriteMessage::V1 => LARGEST_MESSAGE,
+        RemoteWriteMessage::V2 => LARGEST_MESSAGE_V2,
     }
 }
 
