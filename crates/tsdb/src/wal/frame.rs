@@ -2,6 +2,8 @@
 //!
 //! `[u32 LE stored length][u32 LE CRC32C of kind and payload][u8 kind][payload]`, kind 0 plain, 1 zstd.
 
+use std::io;
+
 /// Bytes before the payload.
 pub(crate) const HEADER: usize = 9;
 // A frame larger than this is not ours: refuse it before allocating.
@@ -14,17 +16,44 @@ const ZSTD: u8 = 1;
 const COMPRESS_FROM: usize = 128;
 const LEVEL: i32 = 1;
 
+// After a larger record the buffer is given back.
+const KEPT: usize = 16 << 20;
+
 /// Writes frames, with one compressor for all of them.
-#[derive(Default)]
 pub(crate) struct Writer {
     zstd: Option<zstd::bulk::Compressor<'static>>,
     compressed: Vec<u8>,
+    /// Bytes of the longest record that is taken; what is longer nobody would read.
+    pub longest: usize,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self {
+            zstd: None,
+            compressed: Vec::new(),
+            longest: MAX_FRAME,
+        }
+    }
 }
 
 impl Writer {
     /// Appends `record` as one frame to `out`.
-    pub(crate) fn put(&mut self, out: &mut Vec<u8>, record: &[u8]) {
+    ///
+    /// # Errors
+    /// Where it is longer than what is read again.
+    pub(crate) fn put(&mut self, out: &mut Vec<u8>, record: &[u8]) -> io::Result<()> {
+        if record.len() > self.longest {
+            let text = format!(
+                "a batch takes {} bytes in the log, more than {} cannot be read again; send less at a time",
+                record.len(),
+                self.longest
+            );
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
         put(out, record, self.compress(record));
+        give_back(&mut self.compressed);
+        Ok(())
     }
 
     // `None` where compressing does not make it shorter, or fails.
@@ -42,6 +71,12 @@ impl Writer {
             .is_ok_and(|length| length < record.len())
             .then_some(&*self.compressed)
     }
+}
+
+/// Empties a buffer for the next record, and frees it where it has become very large.
+pub(crate) fn give_back(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.shrink_to(KEPT);
 }
 
 fn put(out: &mut Vec<u8>, record: &[u8], compressed: Option<&[u8]>) {
@@ -125,7 +160,7 @@ mod tests {
         let mut file = Vec::new();
         let mut writer = Writer::default();
         for record in [vec![1, 2, 3], vec![7; 5000], vec![]] {
-            writer.put(&mut file, &record);
+            writer.put(&mut file, &record).unwrap();
         }
         let mut rest = file.as_slice();
         for expected in [vec![1, 2, 3], vec![7; 5000], vec![]] {
@@ -141,7 +176,7 @@ mod tests {
     #[test]
     fn every_torn_end_and_every_flipped_byte_is_noticed() {
         let mut file = Vec::new();
-        Writer::default().put(&mut file, &[9; 300]);
+        Writer::default().put(&mut file, &[9; 300]).unwrap();
         for len in 1..file.len() {
             assert!(
                 matches!(Reader::default().take(&file[..len]), Frame::Broken(_)),

@@ -14,6 +14,8 @@ mod held;
 mod histograms;
 mod table;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -186,8 +188,14 @@ impl Wal {
     }
 
     fn write(&mut self) -> io::Result<()> {
-        self.framed.clear();
-        self.frames.put(&mut self.framed, &self.record);
+        frame::give_back(&mut self.framed);
+        let framed = self.frames.put(&mut self.framed, &self.record);
+        frame::give_back(&mut self.record);
+        if framed.is_err() {
+            // What follows in a segment is told by differences to what was encoded, and this is not in it.
+            self.leave_segment();
+            return framed;
+        }
         let Some(file) = self.file.as_mut() else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -433,7 +441,18 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::add`].
     pub(crate) fn add_metadata(&mut self, all: &[(String, Metadata)]) -> io::Result<()> {
-        for some in all.chunks(1024) {
+        // By length, too: nobody bounds a help text.
+        let mut length = 0;
+        let fits = |_: &_, next: &(String, Metadata)| {
+            let (metric, metadata) = next;
+            length += metric.len() + metadata.help.len() + metadata.unit.len();
+            let fits = length < 1 << 18;
+            if !fits {
+                length = 0;
+            }
+            fits
+        };
+        for some in all.chunk_by(fits) {
             Codec::encode_metadata(&mut self.record, some);
             self.flush()?;
         }
@@ -442,8 +461,9 @@ impl Checkpoint {
 
     fn flush(&mut self) -> io::Result<()> {
         let mut framed = Vec::new();
-        self.frames.put(&mut framed, &self.record);
-        self.record.clear();
+        let outcome = self.frames.put(&mut framed, &self.record);
+        frame::give_back(&mut self.record);
+        outcome?;
         self.file.append(&framed)
     }
 
