@@ -230,3 +230,30 @@ fn a_mistake_in_an_expression_is_underlined_where_it_stands() {
         assert!(errors[0].starts_with(&format!("r.yml:{place}: ")), "{expr}: {errors:?}");
     }
 }
+
+// promtool 2.42 says of each of these that it is fine, and how many rules are in it.
+#[test]
+fn what_is_null_in_a_list_is_not_there() {
+    for (text, groups, rules) in [
+        ("groups: [null]", 0, 0),
+        ("groups: [~, ~]", 0, 0),
+        ("groups: ~", 0, 0),
+        ("groups:\n- name: a\n  rules: [~]\n", 1, 0),
+        (
+            "groups:\n-\n- name: a\n  rules:\n  - record: x\n    expr: 1\n  -\n  - record: y\n    expr: 1\n",
+            1,
+            2,
+        ),
+    ] {
+        let file = parse(text).unwrap();
+        let read: usize = file.groups.iter().map(|group| group.rules.len()).sum();
+        assert_eq!((file.groups.len(), read), (groups, rules), "{text}");
+    }
+    // What is wrong beside it is told still, with the number that upstream gives it.
+    let errors = parse("groups:\n- name: a\n  rules:\n  -\n  - record: x\n").unwrap_err();
+    assert_eq!(errors.len(), 1);
+    assert!(
+        errors[0].contains("group \"a\", rule 1, \"x\": field 'expr' must be set in rule"),
+        "{errors:?}"
+    );
+}

@@ -93,6 +93,7 @@ impl Tree<'_> {
         route
     }
 
+    // `None` where the parent's holds: also for an empty list, as in Alertmanager.
     fn group_by(&self, section: &Section<'_>) -> Option<GroupBy> {
         let node = section.get("group_by")?;
         let mut labels: Vec<String> = Vec::new();
@@ -118,7 +119,11 @@ impl Tree<'_> {
             self.reader.error(node.pos, message);
         }
         labels.sort();
-        Some(if is_all { GroupBy::All } else { GroupBy::Labels(labels) })
+        match (is_all, labels.is_empty()) {
+            (true, _) => Some(GroupBy::All),
+            (false, true) => None,
+            (false, false) => Some(GroupBy::Labels(labels)),
+        }
     }
 
     fn references(&self, section: &Section<'_>, field: &'static str) -> Vec<String> {

@@ -90,7 +90,7 @@ impl FileReader<'_> {
     fn groups(&self, section: &Section<'_>) -> Vec<RuleGroup> {
         let mut groups = Vec::new();
         let mut first_lines: HashMap<String, usize> = HashMap::new();
-        for node in section.items("groups", "[]rulefmt.RuleGroup", "") {
+        for node in items(section, "groups", "[]rulefmt.RuleGroup") {
             let group = self.reader.section(node, "rulefmt.RuleGroup");
             let read = self.group(&group);
             self.finish(group);
@@ -119,7 +119,7 @@ impl FileReader<'_> {
             }
             self.reader.text_map(node)
         });
-        let rules = section.items("rules", "[]rulefmt.Rule", "").into_iter().enumerate();
+        let rules = items(section, "rules", "[]rulefmt.Rule").enumerate();
         let rules = rules
             .filter_map(|(index, node)| self.rule(node, &name, index + 1, &labels))
             .collect();
@@ -264,6 +264,14 @@ impl FileReader<'_> {
             }
         }
     }
+}
+
+// Upstream's reader leaves out what is null, before anything is counted.
+fn items<'n>(section: &Section<'n>, name: &'static str, wanted: &str) -> impl Iterator<Item = &'n Node> {
+    section
+        .items(name, wanted, "")
+        .into_iter()
+        .filter(|node| !node.is_null())
 }
 
 /// Where byte `offset` of a scalar's text stands in the file: exact for literal blocks and for what is plain on one
