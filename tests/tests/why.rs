@@ -153,6 +153,114 @@ fn an_alerts_life_is_told_from_its_expression_to_the_message() {
 }
 
 #[test]
+fn amtool_joins_what_the_rules_of_one_process_and_the_alertmanager_of_another_know() {
+    let sink = FakeServer::sink();
+    let target = FakeTarget::start(&load(20));
+    let (home, other) = (Home::new(), Home::new());
+    other.write(
+        "alertmanager.yml",
+        &format!(
+            "route: {{receiver: team, group_wait: 100ms, group_interval: 1s}}\n\
+             receivers:\n- name: team\n  webhook_configs: [{{url: '{}'}}]\n",
+            sink.url("/hook")
+        ),
+    );
+    let mut command = cupola(["alertmanager", "--web.listen-address=127.0.0.1:0"]);
+    command.args([
+        "--cluster.listen-address=",
+        "--config.file=alertmanager.yml",
+        "--storage.path=data",
+    ]);
+    let alertmanager = Server::start_reading(command.current_dir(other.path()));
+    let alertmanagers = format!(
+        "alerting:\n  alertmanagers:\n  - static_configs: [{{targets: ['{}']}}]\n",
+        alertmanager.address()
+    );
+    let config = config(&home, &target, &alertmanagers);
+    let prometheus = Server::prometheus(&home, &config, &[]);
+    eventually(30, "the message", || sink.requests("/hook").pop());
+    target.set(&load(0));
+    eventually(30, "the end is told", || {
+        (sink.requests("/hook").len() == 2).then_some(())
+    });
+
+    let why = |args: &[&str]| -> Finished {
+        let mut command = cupola(["amtool", "why", "Overload"]);
+        command
+            .arg(format!("--alertmanager.url={}", alertmanager.url()))
+            .args(args);
+        run(command.env("HOME", other.path()), b"")
+    };
+    let of_prometheus = format!("--prometheus.url={}", prometheus.url());
+    // Each half in its order; when a message arrived and when it was sent may be the same millisecond.
+    let of_the_target = format!(
+        "alertname=\"Overload\" host=\"a\" instance=\"{}\" job=\"load\"",
+        target.address()
+    );
+    let by_rules = [
+        &format!("{of_the_target}\n"),
+        "pending: load > 10 gives 20 (group load in ",
+        "fires with value 20, pending since ",
+        &format!("sent to {}/api/v2/alerts\n", alertmanager.url()),
+        "resolved: its expression does not give it any more",
+        &format!("sent to {}/api/v2/alerts as resolved", alertmanager.url()),
+    ];
+    let by_alertmanager = [
+        "fires with value 20, pending since ",
+        "Alertmanager: fired",
+        "Alertmanager: grouped for team",
+        "Alertmanager: sent to team by webhook[0] (first notification",
+        "Alertmanager: resolved",
+        "Alertmanager: sent to team by webhook[0] (all alerts resolved",
+    ];
+    let whole = eventually(20, "the whole life", || {
+        let told = why(&[&of_prometheus]).stdout;
+        (told.contains("(all alerts resolved") && told.contains(" as resolved")).then_some(told)
+    });
+    in_order(&whole, &by_rules);
+    in_order(&whole, &by_alertmanager);
+    // One alert, although the Alertmanager knows it by a label more.
+    assert_eq!(whole.matches("\nalertname=").count(), 0, "{whole}");
+
+    // Who does not say where the rules are hears the Alertmanager's half, under the labels that it knows.
+    let half = why(&[]);
+    assert_eq!(half.code, Some(0), "{}", half.stderr);
+    assert!(
+        half.stdout.starts_with(&format!("{of_the_target} region=\"north\"\n")),
+        "{}",
+        half.stdout
+    );
+    in_order(&half.stdout, &["  fired\n", "  grouped for team", "  resolved\n"]);
+    assert!(!half.stdout.contains("pending: "), "{}", half.stdout);
+    // Where it was said, and nobody is there or has no such history, that is a mistake.
+    let nobody = format!("--prometheus.url=http://{}", cupola_tests::free_address());
+    for (url, part) in [
+        (nobody, "Connection refused"),
+        (format!("--prometheus.url={}", alertmanager.url()), "answers 410"),
+    ] {
+        let told = why(&[&url]);
+        assert_eq!((told.code, told.stdout.as_str()), (Some(1), ""), "{url}");
+        assert!(
+            told.stderr.contains("what the rules did is not known: "),
+            "{}",
+            told.stderr
+        );
+        assert!(
+            told.stderr.to_lowercase().contains(&part.to_lowercase()),
+            "{}",
+            told.stderr
+        );
+    }
+    // amtool's configuration file may say it.
+    std::fs::create_dir_all(other.path().join(".config/amtool")).unwrap();
+    other.write(
+        ".config/amtool/config.yml",
+        &format!("prometheus.url: {}\n", prometheus.url()),
+    );
+    assert_eq!(why(&[]).stdout, whole);
+}
+
+#[test]
 fn to_whom_an_alert_was_sent_is_told_and_who_did_not_take_it() {
     let takes = FakeServer::sink();
     let away = FakeServer::sink().address();

@@ -14,7 +14,8 @@ pub(super) struct WhyArgs {
     /// At most so many of the latest events.
     #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
     limit: usize,
-    /// Whose rules found the alerts, where that is not the server of the Alertmanager.
+    /// Whose rules found the alerts, where that is not the server of the Alertmanager; amtool's configuration file may
+    /// have it, too.
     #[arg(long = "prometheus.url", value_name = "URL")]
     prometheus: Option<String>,
     /// Which alerts: `{a="b",c=~"d"}`, or matchers as `alert query` takes them.
@@ -42,12 +43,16 @@ pub(super) fn run(args: &WhyArgs, env: &mut Env<'_>) -> Result<(), Failure> {
         })?;
     let answer: Value = serde_json::from_str(&body).map_err(|error| format!("the history is no JSON: {error}"))?;
     // What rules did before: where the same server has them, or where it was said.
+    let prometheus = args
+        .prometheus
+        .clone()
+        .or_else(|| env.flags.get("prometheus.url").cloned());
     let before = env.client.get_beside(
-        args.prometheus.as_deref(),
+        prometheus.as_deref(),
         "/api/v1/alerts/history",
         &[("limit", args.limit.to_string()), ("match[]", why::selector(&matchers))],
     );
-    let before = match (before, &args.prometheus) {
+    let before = match (before, &prometheus) {
         (Err(reason), Some(_)) => {
             return Err(format!("what the rules did is not known: {reason}\nOnly Cupola keeps that history.").into());
         }
