@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cupola_config::common::{Auth, HttpClientConfig, Secret, SecretSource};
+use cupola_config::common::HttpClientConfig;
 use cupola_config::{Files, load_http_config};
 use cupola_model::{parse_duration, query_escape};
 use cupola_net::{Peer, Request};
@@ -18,6 +18,7 @@ const MAX_ANSWER: usize = 1 << 30;
 
 /// One Alertmanager. Nothing is opened before it is asked.
 pub(super) struct Client {
+    // With name and password, where the URL has them.
     base: String,
     timeout: Duration,
     peer: Peer,
@@ -38,24 +39,11 @@ impl Client {
             }
             None => DEFAULT_TIMEOUT,
         };
-        let mut config = match http_config {
+        let config = match http_config {
             Some(path) => load_http_config(path, files).map_err(|errors| errors.to_string())?,
             None => HttpClientConfig::default(),
         };
-        let mut url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
-        // A name and password in the URL, as amtool takes them.
-        if let Some((scheme, rest)) = url.split_once("://")
-            && let Some((user, host)) = rest.split_once('@')
-            && !user.contains('/')
-        {
-            let (name, password) = user.split_once(':').unwrap_or((user, ""));
-            let source = |text: &str| Some(SecretSource::Inline(Secret::new(text)));
-            config.auth = Some(Auth::Basic {
-                username: source(name),
-                password: source(password),
-            });
-            url = format!("{scheme}://{host}");
-        }
+        let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
             base: url.trim_end_matches('/').to_owned(),
@@ -85,7 +73,7 @@ impl Client {
 
     pub(super) fn get_json(&mut self, path: &str, query: &[(&str, String)]) -> Result<Value, String> {
         let body = self.get(path, query)?;
-        serde_json::from_str(&body).map_err(|error| format!("the answer of {} is no JSON: {error}", self.base))
+        serde_json::from_str(&body).map_err(|error| format!("the answer of {} is no JSON: {error}", shown(&self.base)))
     }
 
     /// Asks for something outside of Alertmanager's API, which this server may have, or the one at `base`.
@@ -106,9 +94,9 @@ impl Client {
         let url = format!("{base}{path}?{}", pairs.join("&"));
         let (status, body) = self.send_to(&Method::GET, &url, None)?;
         if status != 200 {
-            return Err(format!("{url} answers {status}"));
+            return Err(format!("{} answers {status}", shown(&url)));
         }
-        serde_json::from_str(&body).map_err(|error| format!("{url} answers no JSON: {error}"))
+        serde_json::from_str(&body).map_err(|error| format!("{} answers no JSON: {error}", shown(&url)))
     }
 
     pub(super) fn post(&mut self, path: &str, body: &Value) -> Result<Value, String> {
@@ -138,7 +126,8 @@ impl Client {
             Method::POST => "Post",
             _ => "Delete",
         };
-        let uri: Uri = url.parse().map_err(|error| format!("{word} \"{url}\": {error}"))?;
+        let told = shown(url);
+        let uri: Uri = url.parse().map_err(|error| format!("{word} \"{told}\": {error}"))?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         if body.is_some() {
@@ -155,10 +144,20 @@ impl Client {
             follow_redirects: true,
         };
         let sent = self.runtime.block_on(self.peer.send(request));
-        let response = sent.map_err(|error| format!("{word} \"{url}\": {error}"))?;
+        let response = sent.map_err(|error| format!("{word} \"{told}\": {error}"))?;
         let text = String::from_utf8_lossy(&response.body).into_owned();
         Ok((response.status.as_u16(), text))
     }
+}
+
+// A URL without its name and password.
+fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 // As the client that is generated from the API's description tells it.
@@ -180,4 +179,48 @@ fn refused(method: &str, path: &str, status: u16, body: &str) -> String {
     };
     let told = serde_json::from_str::<String>(body).unwrap_or_else(|_| body.trim().to_owned());
     format!("[{method} {path}][{status}] {operation}{kind}  {told}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::TcpListener;
+
+    use cupola_config::DiskFiles;
+
+    use super::*;
+
+    // They were sent as they stand in the URL, and the password ended at the first `@`.
+    #[test]
+    fn a_name_and_password_of_the_url_are_decoded_and_not_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let mut told = String::new();
+            while let Some(Ok(line)) = lines
+                .next()
+                .filter(|line| line.as_ref().is_ok_and(|line| !line.is_empty()))
+            {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("authorization: ") {
+                    told = line.get(line.len() - value.len()..).unwrap_or_default().to_owned();
+                }
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len());
+            (&stream).write_all(answer.as_bytes()).unwrap();
+        });
+        let url = format!("http://me:a%40b%3Ac@{address}/am/");
+        let mut client = Client::new(Some(url), Some("20s".to_owned()), None, &DiskFiles).unwrap();
+        // `me:a@b:c`
+        assert_eq!(client.get("/status", &[]).unwrap(), "Basic bWU6YUBiOmM=");
+        server.join().unwrap();
+        let refused = client.get_json("/status", &[]).unwrap_err();
+        assert!(
+            refused.contains(&format!("http://{address}/am/api/v2/status")),
+            "{refused}"
+        );
+        assert!(!refused.contains("a%40b") && !refused.contains("me:"), "{refused}");
+        assert_eq!(shown("http://h/x@y"), "http://h/x@y");
+    }
 }
