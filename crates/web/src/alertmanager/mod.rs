@@ -11,6 +11,8 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +21,9 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get, post};
-use bytes::Bytes;
 use cupola_alert::{Alertmanager, SilenceError, SilenceState};
 use cupola_config::matchers::MatcherMode;
+use cupola_net::{BodyBudget, Room};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap};
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri};
@@ -42,6 +44,8 @@ pub const ALERTMANAGER_VERSION: &str = "0.34.0";
 
 // What one request may bring.
 const LARGEST_BODY: usize = 64 << 20;
+// What all of them may bring together, until they are handled.
+const ALL_BODIES: usize = 256 << 20;
 // In which it must have come, so that one that never does holds no connection for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 // Of events in one answer, unless the request says otherwise, and at most.
@@ -60,6 +64,7 @@ pub(crate) struct V2 {
     /// How many GETs are answered at once; further ones are refused.
     pub gets: usize,
     places: Arc<Semaphore>,
+    bodies: BodyBudget,
 }
 
 impl V2 {
@@ -73,6 +78,7 @@ impl V2 {
             timeout: Duration::ZERO,
             gets: 0,
             places: Arc::new(Semaphore::new(0)),
+            bodies: BodyBudget::new("posted bodies", ALL_BODIES),
         }
         .with_gets(cores.max(8))
     }
@@ -304,8 +310,8 @@ async fn post_silence(State(v2): State<Arc<V2>>, request: Request) -> Response {
 // Ours: sends a test message to a receiver and says what became of it.
 async fn test_receiver(State(v2): State<Arc<V2>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let read = body_of(&parts, body, "test").await;
-    let read = read.and_then(|body| posted::receiver_test(&body, v2.matcher_mode == MatcherMode::Classic));
+    let read = body_of(&v2.bodies, &parts, body, "test").await;
+    let read = read.and_then(|(body, _room)| posted::receiver_test(&body, v2.matcher_mode == MatcherMode::Classic));
     let (receiver, saying) = match read {
         Ok(read) => read,
         Err(refusal) => return refusal.into_response(),
@@ -340,15 +346,19 @@ async fn changed(
     handle: fn(&V2, &[u8]) -> Result<Response, Refusal>,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let body = match body_of(&parts, body, what).await {
+    let (body, room) = match body_of(&v2.bodies, &parts, body, what).await {
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
-    let done = tokio::task::spawn_blocking(move || handle(&v2, &body).unwrap_or_else(IntoResponse::into_response));
+    let done = tokio::task::spawn_blocking(move || {
+        let _room = room;
+        handle(&v2, &body).unwrap_or_else(IntoResponse::into_response)
+    });
     finished(done.await)
 }
 
-async fn body_of(parts: &Parts, body: Body, what: &str) -> Result<Bytes, Refusal> {
+// The body, and its part of the memory that all of them share.
+async fn body_of(budget: &BodyBudget, parts: &Parts, mut body: Body, what: &str) -> Result<(Vec<u8>, Room), Refusal> {
     if body.is_end_stream() {
         return Err(Refusal::schema(602, format!("{what} in body is required")));
     }
@@ -361,11 +371,25 @@ async fn body_of(parts: &Parts, body: Body, what: &str) -> Result<Bytes, Refusal
         let message = format!("unsupported media type {quoted}, only [application/json] are allowed");
         return Err(Refusal::schema(415, message));
     }
-    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, LARGEST_BODY)).await;
-    let reason = match read {
-        Ok(Ok(body)) => return Ok(body),
-        Ok(Err(error)) => format!("{error} (at most {LARGEST_BODY} bytes)"),
-        Err(_) => format!("it did not come within {BODY_TIMEOUT:?}"),
+    let reading = async {
+        let (mut all, mut room) = (Vec::new(), budget.room());
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            let Ok(data) = frame.map_err(|error| error.to_string())?.into_data() else {
+                continue;
+            };
+            let length = all.len() + data.len();
+            if length > LARGEST_BODY {
+                return Err(format!("it has more than {LARGEST_BODY} bytes"));
+            }
+            room.grow(length).await.map_err(|error| error.to_string())?;
+            all.extend_from_slice(&data);
+        }
+        Ok((all, room))
+    };
+    let reason = match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+        Ok(Ok(read)) => return Ok(read),
+        Ok(Err(reason)) => reason,
+        Err(_) => format!("it did not come within {BODY_TIMEOUT:?}, or others took all memory for bodies"),
     };
     let message = format!("parsing {what} body from \"\" failed, because {reason}");
     Err(Refusal::schema(400, message))

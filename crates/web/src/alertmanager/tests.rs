@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::IntoResponse as _;
 use cupola_alert::{Alertmanager, Options};
 use cupola_config::matchers::MatcherMode;
 use cupola_config::parse_alertmanager;
@@ -440,6 +441,36 @@ async fn a_body_that_never_comes_holds_no_connection_for_ever() {
         let text = String::from_utf8_lossy(&text);
         assert!(text.contains("did not come within 60s"), "{text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn posted_bodies_share_memory_and_wait_no_longer_than_their_time() {
+    let budget = cupola_net::BodyBudget::new("posted bodies", 4 << 10);
+    let read = async |bytes: usize| {
+        let request = Request::post("/api/v2/alerts").header("content-type", "application/json");
+        let (parts, body) = request.body(Body::from(vec![b' '; bytes])).unwrap().into_parts();
+        let read = super::body_of(&budget, &parts, body, "alerts").await;
+        match read {
+            Ok((body, room)) => Ok((body.len(), room)),
+            Err(refusal) => {
+                let text = refusal.into_response().into_body().collect().await.unwrap().to_bytes();
+                Err(String::from_utf8_lossy(&text).into_owned())
+            }
+        }
+    };
+    let too_large = read(2049).await.unwrap_err();
+    assert!(
+        too_large.contains("half of what posted bodies may take together"),
+        "{too_large}"
+    );
+    let first = read(2048).await.unwrap();
+    let second = read(2048).await.unwrap();
+    assert_eq!((first.0, second.0, budget.used()), (2048, 2048, 4096));
+    let third = read(1).await.unwrap_err();
+    assert!(third.contains("others took all memory for bodies"), "{third}");
+    drop((first, second));
+    assert_eq!(budget.used(), 0);
+    assert!(read(2048).await.is_ok());
 }
 
 #[tokio::test]
