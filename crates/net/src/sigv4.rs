@@ -1,5 +1,6 @@
 //! AWS signature version 4, and whose keys sign.
 
+mod machine;
 mod source;
 mod sts;
 
@@ -18,6 +19,8 @@ use crate::proxy::percent_decode;
 use source::Source;
 use sts::Role;
 
+// After the service at a machine's side gave no keys, it is not asked again for so long.
+const NO_KEYS_FOR_MS: i64 = 60_000;
 // Keys of a role are given up that long before they expire.
 const BEFORE_EXPIRY_MS: i64 = 60_000;
 // Beyond it the oldest are forgotten of which nobody knows any more.
@@ -49,6 +52,8 @@ pub(crate) struct RoleKeys {
     config: SigV4Config,
     // When they expire, in milliseconds since the epoch. Held while they are asked for, so that one asks and others wait.
     kept: tokio::sync::Mutex<Option<(Keys, i64)>>,
+    // The same of the service at the machine's side: why there are none, and until when that counts.
+    without: Mutex<Option<(String, i64)>>,
 }
 
 impl RoleKeys {
@@ -61,6 +66,7 @@ impl RoleKeys {
         let role = Arc::new(Self {
             config: config.clone(),
             kept: tokio::sync::Mutex::default(),
+            without: Mutex::default(),
         });
         if roles.len() >= KEPT_ROLES
             && let Some(at) = roles.iter().position(|role| Arc::strong_count(role) == 1)
@@ -72,7 +78,8 @@ impl RoleKeys {
     }
 
     /// Who signs: with the keys of the configuration, of a profile, or of the environment, in this order, or with those
-    /// that a role gets for them. What lies in files is read each time. Whoever calls sets the deadline.
+    /// that a role gets for them; where there are none, with those that a machine or container of Amazon's is handed. What
+    /// lies in files is read each time. Whoever calls sets the deadline.
     ///
     /// # Errors
     /// [`NetError::Sign`] tells what is missing and where it was looked for, or why there is no role.
@@ -89,7 +96,10 @@ impl RoleKeys {
         let source = Source::new(&self.config, env);
         let region = source.region()?;
         let keys = match (source.role(), source.token()) {
-            (None, None) => source.keys()?,
+            (None, None) => match source.keys() {
+                Ok(keys) => keys,
+                Err(missing) => self.keys_of_machine(&source, missing, timeout).await?,
+            },
             (role, token) => self.keys_of(role, token, &source, &region, timeout).await?,
         };
         let service = match self.config.service_name.as_str() {
@@ -101,6 +111,44 @@ impl RoleKeys {
             service: service.to_owned(),
             keys,
         })
+    }
+
+    // Those of the service at the machine's side; `missing` says what else was looked for.
+    async fn keys_of_machine(
+        &self,
+        source: &Source<'_>,
+        missing: NetError,
+        timeout: Duration,
+    ) -> Result<Keys, NetError> {
+        if !source.may_ask_machine() {
+            return Err(missing);
+        }
+        let mut kept = self.kept.lock().await;
+        let now = SystemClock.now_ms();
+        if let Some((keys, expires)) = &*kept
+            && now + BEFORE_EXPIRY_MS < *expires
+        {
+            return Ok(keys.clone());
+        }
+        let known = self.without.lock().clone().filter(|(_, until)| now < *until);
+        let found = match known {
+            Some((why, _)) => Err(why),
+            None => machine::keys(source, timeout).await,
+        };
+        match found {
+            Ok((keys, expires)) => {
+                *kept = Some((keys.clone(), expires));
+                Ok(keys)
+            }
+            Err(why) => {
+                let error = NetError::Sign(format!("{}; {why}", missing.to_string().trim_start_matches("sigv4: ")));
+                let mut without = self.without.lock();
+                if without.as_ref().is_none_or(|(_, until)| now >= *until) {
+                    *without = Some((why, now + NO_KEYS_FOR_MS));
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn keys_of(
@@ -124,7 +172,17 @@ impl RoleKeys {
         if let Some(role) = role {
             let by = match got {
                 Some((keys, _)) => keys,
-                None => source.keys()?,
+                None => match source.keys() {
+                    Ok(keys) => keys,
+                    Err(missing) if !source.may_ask_machine() => return Err(missing),
+                    Err(missing) => {
+                        let found = machine::keys(source, timeout).await;
+                        found.map(|(keys, _)| keys).map_err(|why| {
+                            let missing = missing.to_string();
+                            NetError::Sign(format!("{}; {why}", missing.trim_start_matches("sigv4: ")))
+                        })?
+                    }
+                },
             };
             got = Some(sts::assume(&role, Some(&by), source, region, timeout).await?);
         }

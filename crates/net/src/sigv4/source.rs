@@ -8,7 +8,7 @@ use super::Keys;
 use super::sts::Role;
 use crate::NetError;
 
-/// Where region and keys come from. The services that hand out keys to containers and machines are not asked.
+/// Where region and keys come from.
 pub(super) struct Source<'a> {
     pub config: &'a SigV4Config,
     pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
@@ -59,6 +59,11 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// Whether the service at the machine's side may be asked: it hands out keys where no others were named.
+    pub(super) fn may_ask_machine(&self) -> bool {
+        self.config.profile.is_empty() && self.of_profile("role_arn").is_none()
+    }
+
     /// Keys that are there at once.
     pub(super) fn keys(&self) -> Result<Keys, NetError> {
         if let Some(secret) = &self.config.secret_key {
@@ -84,19 +89,11 @@ impl<'a> Source<'a> {
                     "profile {profile:?} assumes a role, which is not supported by this version; give it keys of its own"
                 ));
             }
-            let names = [
-                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-            ];
-            let other = names.into_iter().find(|name| (self.env)(name).is_some());
-            let other = other.map_or(String::new(), |name| {
-                format!("; {name} is not supported by this version")
-            });
             let places = match has_profile {
                 true => "",
                 false => ", and there are no keys in sigv4 or in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             };
-            NetError::Sign(format!("profile {profile:?} has no {what}{places}{other}"))
+            NetError::Sign(format!("profile {profile:?} has no {what}{places}"))
         };
         let field = |name: &str| self.of_profile(name).ok_or_else(|| missing(name));
         Ok(Keys {

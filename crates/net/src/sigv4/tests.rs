@@ -148,16 +148,13 @@ fn keys_are_looked_for_as_amazons_own_tools_do() {
 
 #[test]
 fn without_keys_it_is_told_where_they_were_looked_for() {
-    let env = |name: &str| (name == "AWS_CONTAINER_CREDENTIALS_FULL_URI").then(|| "/t".to_owned());
+    let env = |_: &str| None;
     let error = Source::new(&SigV4Config::default(), &env)
         .keys()
         .err()
         .unwrap()
         .to_string();
-    assert!(
-        error.contains("AWS_ACCESS_KEY_ID") && error.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
-        "{error}"
-    );
+    assert!(error.contains("AWS_ACCESS_KEY_ID"), "{error}");
     let error = Source::new(&SigV4Config::default(), &env)
         .region()
         .unwrap_err()
@@ -337,6 +334,145 @@ fn no_answer_of_the_token_service_makes_it_panic() {
         };
         if let Ok((keys, _)) = sts::read(&response) {
             assert!(!keys.secret_key.is_empty());
+        }
+    });
+}
+
+fn keys_json(key: &str, expiration: &str) -> String {
+    format!(
+        r#"{{"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "{key}", "SecretAccessKey": "s/+=", "Token": "tok/+=",
+            "Expiration": "{expiration}"}}"#
+    )
+}
+
+#[tokio::test]
+async fn a_machine_is_handed_keys_by_the_service_at_its_side() {
+    for (expiration, times) in [(UNTIL_2100, 1), ("2020-01-01T00:00:00Z", 2)] {
+        let reply: Reply = Arc::new(move |got: &Got| match (got.method.as_str(), got.uri.as_str()) {
+            ("PUT", "/latest/api/token") => ok("to-ken"),
+            ("GET", "/latest/meta-data/iam/security-credentials/") => ok("its-role\n"),
+            ("GET", "/latest/meta-data/iam/security-credentials/its-role") => ok(&keys_json("MACHINE", expiration)),
+            _ => ok("no such page"),
+        });
+        let (port, asked) = serve(None, reply).await;
+        let env = |name: &str| match name {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT" => Some(format!("http://127.0.0.1:{port}/")),
+            "AWS_REGION" => Some("eu-1".to_owned()),
+            _ => None,
+        };
+        let role = RoleKeys::shared(&SigV4Config {
+            service_name: format!("machine-{times}"),
+            ..SigV4Config::default()
+        });
+        for _ in 0..2 {
+            let signer = role.signer_of(&env, Duration::from_secs(10)).await.unwrap();
+            let keys = &signer.keys;
+            assert_eq!(
+                (
+                    keys.access_key.as_str(),
+                    keys.secret_key.as_str(),
+                    keys.session_token.as_str()
+                ),
+                ("MACHINE", "s/+=", "tok/+=")
+            );
+        }
+        for _ in 0..times {
+            let all = [
+                asked.try_recv().unwrap(),
+                asked.try_recv().unwrap(),
+                asked.try_recv().unwrap(),
+            ];
+            assert_eq!(all[0].headers["x-aws-ec2-metadata-token-ttl-seconds"], "300");
+            assert!(
+                all[1..]
+                    .iter()
+                    .all(|got| got.headers["x-aws-ec2-metadata-token"] == "to-ken")
+            );
+        }
+        assert!(asked.try_recv().is_err(), "it was asked once more");
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_handed_keys_by_its_own_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token").display().to_string();
+    std::fs::write(&file, "Bearer x\n").unwrap();
+    let (port, asked) = serve(None, Arc::new(|_: &Got| ok(&keys_json("CONTAINER", UNTIL_2100)))).await;
+    let env = |name: &str| match name {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI" => Some(format!("http://127.0.0.1:{port}/v1/credentials")),
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE" => Some(file.clone()),
+        "AWS_REGION" => Some("eu-1".to_owned()),
+        _ => None,
+    };
+    let role = RoleKeys::shared(&SigV4Config {
+        service_name: "container".to_owned(),
+        ..SigV4Config::default()
+    });
+    let signer = role.signer_of(&env, Duration::from_secs(10)).await.unwrap();
+    assert_eq!(signer.keys.access_key, "CONTAINER");
+    let got = asked.try_recv().unwrap();
+    assert_eq!(
+        (got.uri.as_str(), &got.headers["authorization"]),
+        ("/v1/credentials", &"Bearer x".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_machine_without_keys_is_told_and_not_asked_each_time() {
+    let (port, asked) = serve(None, Arc::new(|_: &Got| ok(""))).await;
+    let env = |name: &str| match name {
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT" => Some(format!("http://127.0.0.1:{port}")),
+        "AWS_REGION" => Some("eu-1".to_owned()),
+        _ => None,
+    };
+    let of = |name: &str, profile: &str| {
+        RoleKeys::shared(&SigV4Config {
+            service_name: name.to_owned(),
+            profile: profile.to_owned(),
+            ..SigV4Config::default()
+        })
+    };
+    let (role, timeout) = (of("without", ""), Duration::from_secs(10));
+    for _ in 0..2 {
+        let error = role.signer_of(&env, timeout).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("sigv4: profile \"default\" has no aws_access_key_id, and there are no keys in"),
+            "{error}"
+        );
+        assert!(
+            error.ends_with("/security-credentials/: the machine has no role"),
+            "{error}"
+        );
+    }
+    assert_eq!(asked.try_iter().count(), 2);
+    // Who names a profile wants its keys and no others.
+    let error = of("without", "team")
+        .signer_of(&env, timeout)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.ends_with("profile \"team\" has no aws_access_key_id"), "{error}");
+    let off = |name: &str| {
+        (name == "AWS_EC2_METADATA_DISABLED")
+            .then(|| "TRUE".to_owned())
+            .or_else(|| env(name))
+    };
+    let error = of("disabled", "")
+        .signer_of(&off, timeout)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.ends_with("AWS_EC2_METADATA_DISABLED is true"), "{error}");
+    assert_eq!(asked.try_iter().count(), 0);
+}
+
+#[test]
+fn no_answer_of_a_machines_service_makes_it_panic() {
+    let seeds = [keys_json("A", UNTIL_2100).into_bytes()];
+    cupola_testkit::fuzz(1_000, &seeds, &["null", "{}", "\"\""], |bytes| {
+        if let Err(error) = machine::read(bytes) {
+            assert!(!error.contains("s/+="), "{error}");
         }
     });
 }
