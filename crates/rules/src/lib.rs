@@ -20,7 +20,7 @@ mod shared;
 mod template;
 
 pub use alerting::{ActiveAlert, AlertState};
-pub use backtest::{AlertLife, BacktestError, BacktestOptions, Made, RuleReport, backtest, reports_to_json};
+pub use backtest::{AlertLife, BacktestError, BacktestOptions, Made, ReportsJson, RuleReport, backtest};
 pub use dead::{DeadParts, DeadSelector, dead_parts};
 pub use group::{GroupStatus, RuleDetail, RuleHealth, RuleStatus};
 pub use history::{AlertEvent, AlertHistory, Happened, RuleName, Sending};

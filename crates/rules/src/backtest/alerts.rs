@@ -1,6 +1,6 @@
 //! What an alerting rule gave, through the state machine that live alerts have.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cupola_config::rules::RuleKind;
@@ -34,12 +34,17 @@ pub(super) struct AlertRun {
     // Pending and firing ones, by their place in `lives`.
     open: HashMap<Labels, usize>,
     lives: Vec<AlertLife>,
+    // Label sets of lives: one that comes again and again is held once.
+    names: HashSet<Labels>,
     // What `ALERTS` the last evaluation gave.
     written: BTreeSet<Labels>,
 }
 
 impl AlertRun {
-    pub(super) fn into_lives(self) -> Vec<AlertLife> {
+    // By their begin, and by labels where that is the same.
+    pub(super) fn into_lives(mut self) -> Vec<AlertLife> {
+        self.lives
+            .sort_by(|a, b| (a.active_at, &a.labels).cmp(&(b.active_at, &b.labels)));
         self.lives
     }
 
@@ -55,8 +60,12 @@ impl AlertRun {
                     .is_some_and(|life| life.active_at == alert.active_at)
             });
             let place = known.unwrap_or_else(|| {
+                let labels = self.names.get(&alert.labels).cloned().unwrap_or_else(|| {
+                    self.names.insert(alert.labels.clone());
+                    alert.labels.clone()
+                });
                 self.lives.push(AlertLife {
-                    labels: alert.labels.clone(),
+                    labels,
                     active_at: alert.active_at,
                     fired_at: None,
                     ended_at: None,

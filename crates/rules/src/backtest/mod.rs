@@ -3,7 +3,8 @@
 //! Expressions are evaluated as range queries, a day of steps at a time, rule by rule in the order in which they need each
 //! other; what they give goes through the same [`Alerts`] that live rules have. What recording rules (and alerts, as
 //! `ALERTS`) give within the time of the backtest is kept in front of the storage, so that rules that were never loaded
-//! can be tried together, and so that a changed rule is not answered with what its old version recorded.
+//! can be tried together, and so that a changed rule is not answered with what its old version recorded. Of each series
+//! only as much of that is kept as any rule looks back at it.
 //!
 //! Evaluations lie where the server's would: at the group's slot of its interval.
 
@@ -31,7 +32,7 @@ use overlay::{Overlay, Replayed};
 use plan::{Stage, stages};
 
 pub use alerts::AlertLife;
-pub use json::reports_to_json;
+pub use json::ReportsJson;
 
 // Steps of one range query. A day at an interval of a minute.
 const STEPS_AT_ONCE: i64 = 1_440;
@@ -132,7 +133,7 @@ pub fn backtest(
         .collect();
     let rules: Vec<&Rule> = groups.iter().flat_map(|source| &source.group.rules).collect();
     let plan = stages(&rules);
-    let overlay = Arc::new(Overlay::new(&rules, options.start));
+    let overlay = Arc::new(Overlay::new(&rules, plan.wanted(), options.start));
     let replay = Replay {
         overlay: overlay.clone(),
         asker: Asker {
@@ -140,7 +141,6 @@ pub fn backtest(
             queryable: Arc::new(Replayed::new(storage, overlay)),
         },
         options,
-        keeps: plan.keeps_ms,
     };
     let longest = runs.iter().map(|run| run.lock().interval_ms).max().unwrap_or(1);
     let window_ms = longest.saturating_mul(STEPS_AT_ONCE);
@@ -153,7 +153,9 @@ pub fn backtest(
                 Stage::Stepwise(rules) => replay.stepwise(&runs, rules, from, to)?,
             }
         }
-        replay.overlay.truncate(to.saturating_sub(replay.keeps));
+        replay
+            .overlay
+            .truncate(|name| to.saturating_sub(plan.keeps_ms.get(name).copied().unwrap_or(plan.least_ms)));
         from = to.saturating_add(1);
     }
     Ok(runs.into_iter().map(|run| run.into_inner().report()).collect())
@@ -249,8 +251,6 @@ struct Replay<'a> {
     overlay: Arc<Overlay>,
     asker: Asker,
     options: &'a BacktestOptions,
-    // How far back rules look at what rules gave.
-    keeps: i64,
 }
 
 impl Replay<'_> {

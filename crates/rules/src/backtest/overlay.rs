@@ -23,11 +23,14 @@ pub(super) struct Overlay {
     alerts: BTreeSet<String>,
     /// Whether any rule looks at alerts.
     pub needs_alerts: bool,
+    // Names at which rules look; `None` is all.
+    wanted: Option<BTreeSet<String>>,
     series: RwLock<HashMap<String, BTreeMap<Labels, Held>>>,
 }
 
 impl Overlay {
-    pub(super) fn new(rules: &[&Rule], from: i64) -> Self {
+    /// What rules give at which `wanted` says that nobody looks is not kept; `None` is that somebody may look at all.
+    pub(super) fn new(rules: &[&Rule], wanted: Option<BTreeSet<String>>, from: i64) -> Self {
         let (mut recorded, mut alerts) = (BTreeSet::new(), BTreeSet::new());
         for rule in rules {
             match &rule.kind {
@@ -43,6 +46,7 @@ impl Overlay {
             recorded,
             alerts,
             needs_alerts,
+            wanted,
             series: RwLock::default(),
         }
     }
@@ -50,6 +54,9 @@ impl Overlay {
     /// Adds a sample behind the others of its series.
     pub(super) fn push(&self, labels: &Labels, ts: i64, value: SampleValue) {
         let name = labels.value(METRIC_NAME);
+        if self.wanted.as_ref().is_some_and(|wanted| !wanted.contains(name)) {
+            return;
+        }
         let held = {
             let series = self.series.read();
             series.get(name).and_then(|of_name| of_name.get(labels)).cloned()
@@ -66,10 +73,11 @@ impl Overlay {
         }
     }
 
-    /// Forgets samples before `mint`.
-    pub(super) fn truncate(&self, mint: i64) {
+    /// Forgets samples before the moment that is told of each name.
+    pub(super) fn truncate(&self, mint: impl Fn(&str) -> i64) {
         let mut all = self.series.write();
-        for of_name in all.values_mut() {
+        for (name, of_name) in all.iter_mut() {
+            let mint = mint(name);
             of_name.retain(|_, held| {
                 let mut samples = held.write();
                 let floats = samples.ts.partition_point(|ts| *ts < mint);

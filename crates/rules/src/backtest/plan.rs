@@ -1,6 +1,6 @@
 //! In which order rules are replayed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cupola_config::rules::{Rule, RuleKind};
 use cupola_model::{ALERTNAME, METRIC_NAME};
@@ -21,8 +21,18 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub stages: Vec<Stage>,
-    /// How far back any rule looks, milliseconds: what rules gave before is not needed any more.
-    pub keeps_ms: i64,
+    /// How far back any rule looks at the series of a name that rules make, milliseconds: what they gave before is not needed
+    /// any more.
+    pub keeps_ms: BTreeMap<String, i64>,
+    /// Of names at which no rule looks.
+    pub least_ms: i64,
+}
+
+impl Plan {
+    /// The names at which rules look among those that rules make; `None` where templates may look at any.
+    pub(super) fn wanted(&self) -> Option<BTreeSet<String>> {
+        (self.least_ms == 0).then(|| self.keeps_ms.keys().cloned().collect())
+    }
 }
 
 /// Each rule after those whose series it selects.
@@ -49,8 +59,42 @@ pub(super) fn stages(rules: &[&Rule]) -> Plan {
         left.retain(|rule| !done.contains(rule));
         stages.push(stage);
     }
-    let keeps_ms = rules.iter().map(|rule| reach_ms(&rule.expr)).max().unwrap_or(0);
-    Plan { stages, keeps_ms }
+    let (keeps_ms, least_ms) = keeps(rules);
+    Plan {
+        stages,
+        keeps_ms,
+        least_ms,
+    }
+}
+
+// One rule that looks back a month does not make the others keep theirs for a month.
+fn keeps(rules: &[&Rule]) -> (BTreeMap<String, i64>, i64) {
+    let recorded = rules.iter().filter_map(|rule| match &rule.kind {
+        RuleKind::Recording { record } => Some(record.as_str()),
+        RuleKind::Alerting { .. } => None,
+    });
+    let names: BTreeSet<&str> = recorded.chain(ALERT_SERIES).collect();
+    let mut keeps: BTreeMap<String, i64> = BTreeMap::new();
+    for rule in rules {
+        let reach = reach_ms(&rule.expr);
+        let selectors: Vec<&VectorSelector> = rule.expr.selectors().collect();
+        for name in &names {
+            if selectors.iter().any(|selector| allows(selector, METRIC_NAME, name)) {
+                let kept = keeps.entry((*name).to_owned()).or_default();
+                *kept = reach.max(*kept);
+            }
+        }
+    }
+    // What templates of labels ask is not known before.
+    let asks = |rule: &&&Rule| rule.labels.values().any(|label| label.contains("query"));
+    let least = match rules.iter().any(|rule| asks(&rule)) {
+        true => rules.iter().map(|rule| reach_ms(&rule.expr)).max().unwrap_or(0),
+        false => 0,
+    };
+    for kept in keeps.values_mut() {
+        *kept = least.max(*kept);
+    }
+    (keeps, least)
 }
 
 // The rule and all that it needs, directly or not.

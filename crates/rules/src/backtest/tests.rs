@@ -262,3 +262,64 @@ fn failures_are_counted_where_they_are() {
     // It fires on through them, as it would in a server.
     assert_eq!((lives.len(), lives[0].ended_at), (1, None));
 }
+
+#[test]
+fn a_rule_that_looks_back_a_month_keeps_only_what_it_looks_at() {
+    const HOUR: i64 = 60 * MINUTE;
+    let rules = "groups:\n- name: g\n  rules:\n  - {record: a, expr: 'x'}\n  - {record: b, expr: 'x'}\n  \
+                 - {record: unseen, expr: 'x'}\n  - {alert: Long, expr: 'avg_over_time(a[30d]) > 1'}\n  \
+                 - {alert: Short, expr: 'b > 1'}\n";
+    let groups_of = groups(rules);
+    let rules_of: Vec<&Rule> = groups_of.iter().flat_map(|source| &source.group.rules).collect();
+    let plan = stages(&rules_of);
+    let keeps = BTreeMap::from([("a".to_owned(), 30 * 24 * HOUR + HOUR), ("b".to_owned(), HOUR)]);
+    assert_eq!((&plan.keeps_ms, plan.least_ms), (&keeps, 0));
+    assert_eq!(plan.wanted(), Some(BTreeSet::from(["a".to_owned(), "b".to_owned()])));
+    // What a template asks is not known: all is kept as long as anybody looks back.
+    let asks = groups(&rules.replace("'b > 1'", "'b > 1', labels: {l: '{{ query `unseen` | len }}'}"));
+    let asks: Vec<&Rule> = asks.iter().flat_map(|source| &source.group.rules).collect();
+    let plan = stages(&asks);
+    assert_eq!((plan.wanted(), plan.least_ms), (None, 30 * 24 * HOUR + HOUR));
+    // Counted all the same.
+    let store = Store::default();
+    feed(&store, &[("x", "11111111")]);
+    let reports = replayed(&store, rules, 8);
+    assert_eq!(reports[2].made, Made::Recording { series: 1, samples: 8 });
+}
+
+#[test]
+fn a_report_lists_all_alerts_or_the_latest_that_fired() {
+    let store = Store::default();
+    feed(&store, &[("x", "100000010000001000000")]);
+    let rules = "groups:\n- name: g\n  rules:\n  - {alert: A, expr: 'x > 0'}\n  - {alert: B, expr: 'x > 0', for: 1h}\n";
+    let reports = replayed(&store, rules, 21);
+    let json = |latest| {
+        let json = ReportsJson {
+            reports: &reports,
+            start: BEGIN,
+            end: BEGIN + 21 * MINUTE,
+            latest,
+            notifications: None,
+            against: None,
+        };
+        serde_json::to_value(&json).expect("JSON")
+    };
+    let begins = |json: &serde_json::Value, rule: usize| -> Vec<f64> {
+        let lives = json["rules"][rule]["alerts"].as_array().expect("alerts");
+        lives.iter().filter_map(|life| life["activeAt"].as_f64()).collect()
+    };
+    let (all, one) = (json(None), json(Some(1)));
+    assert_eq!((begins(&all, 0).len(), begins(&all, 1).len()), (3, 3), "{all}");
+    assert_eq!(
+        (begins(&one, 0), begins(&one, 1).len()),
+        (begins(&all, 0)[2..].to_vec(), 0)
+    );
+    for (name, count) in [("fired", 3), ("pendingOnly", 0)] {
+        assert_eq!(one["rules"][0][name], count);
+    }
+    // An alert that comes again is held once.
+    let Made::Alerting { lives, .. } = &reports[0].made else {
+        panic!("an alert")
+    };
+    assert!(lives.windows(2).all(|pair| pair[0].labels == pair[1].labels));
+}

@@ -16,6 +16,8 @@ use super::*;
 use crate::alerting::AlertState;
 use crate::manager::Parts;
 
+mod agree;
+
 #[derive(Default)]
 struct Recorder(Mutex<Vec<Alert>>);
 

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use cupola_alert::PastAlert;
 use cupola_config::rules::RuleOptions;
-use cupola_config::{RuleFile, load_rules};
+use cupola_config::{AlertmanagerConfig, RuleFile, load_rules};
 use cupola_engine::{Cancel, Engine, EngineOptions};
 use cupola_env::{Clock as _, RealFs, SystemClock};
 use cupola_model::{Labels, format_duration, parse_duration};
 use cupola_promql::ParseOptions;
-use cupola_rules::{BacktestOptions, GroupSource, backtest, reports_to_json};
+use cupola_rules::{BacktestOptions, GroupSource, Made, ReportsJson, RuleReport, backtest};
 use cupola_storage::{Queryable, Selection, Series, StorageError};
 use cupola_tsdb::ReadOnly;
 use serde_json::Value;
@@ -83,8 +84,8 @@ enum Output {
 /// Replays and prints.
 pub(super) fn run(args: &BacktestArgs, promql: ParseOptions, io: &mut Io<'_>) -> io::Result<u8> {
     match replay(args, promql, io) {
-        Ok(text) => {
-            io.out.write_all(text.as_bytes())?;
+        Ok(told) => {
+            told.write(args, &mut io::BufWriter::new(&mut io.out))?;
             Ok(0)
         }
         Err(error) => {
@@ -94,7 +95,7 @@ pub(super) fn run(args: &BacktestArgs, promql: ParseOptions, io: &mut Io<'_>) ->
     }
 }
 
-fn replay(args: &BacktestArgs, promql: ParseOptions, io: &mut Io<'_>) -> Result<String, String> {
+fn replay(args: &BacktestArgs, promql: ParseOptions, io: &mut Io<'_>) -> Result<Told, String> {
     let now = SystemClock.now_ms();
     let end = args.end.as_deref().map_or(Ok(now), |text| moment("--end", text, now))?;
     let start = moment("--start", &args.start, end)?;
@@ -107,35 +108,136 @@ fn replay(args: &BacktestArgs, promql: ParseOptions, io: &mut Io<'_>) -> Result<
         .ok_or_else(|| format!("--eval-interval: {:?} is no duration such as 1m", args.eval_interval))?;
     let alertmanager = args.alertmanager_config.as_deref().map(|path| messages::load(path, io));
     let alertmanager = alertmanager.transpose()?;
-    let told = |reports: &mut Value| match &alertmanager {
-        Some(config) => messages::add(reports, config),
-        None => Ok(()),
-    };
     let mut source = Source::open(args, promql, io)?;
-    let files = read(&args.files, promql, io)?;
-    let mut reports = source.reports(&files, start, end, interval_ms, io)?;
-    told(&mut reports)?;
-    if args.against.is_empty() {
-        return Ok(match args.output {
-            Output::Json => format!("{reports:#}\n"),
-            Output::Text => describe(&reports, args.limit) + &messages::describe(&reports),
-        });
-    }
-    let other = read(&args.against, promql, io)?;
-    let mut against = source.reports(&other, start, end, interval_ms, io)?;
-    told(&mut against)?;
-    Ok(match args.output {
-        Output::Json => {
-            if let Some(object) = reports.as_object_mut() {
-                object.insert("against".to_owned(), against.get("rules").cloned().unwrap_or_default());
-                if let Some(notifications) = against.get_mut("notifications") {
-                    object.insert("againstNotifications".to_owned(), notifications.take());
-                }
-            }
-            format!("{reports:#}\n")
+    let mut of = |files: &[PathBuf], io: &mut Io<'_>| {
+        let files = read(files, promql, io)?;
+        let mut outcome = source.outcome(&files, start, end, interval_ms, io)?;
+        if let Some(config) = &alertmanager {
+            outcome.rehearse(config, end)?;
         }
-        Output::Text => side_by_side(&reports, &against) + &messages::side_by_side(&reports, &against),
+        Ok::<_, String>(outcome)
+    };
+    let new = of(&args.files, io)?;
+    let against = match args.against.as_slice() {
+        [] => None,
+        files => Some(of(files, io)?),
+    };
+    Ok(Told {
+        start,
+        end,
+        new,
+        against,
     })
+}
+
+/// What came of one version of the rules.
+enum Outcome {
+    /// Replayed here, and what would have been told of the alerts.
+    Own(Vec<RuleReport>, Option<Value>),
+    /// As a server's API gives it.
+    Server(Value),
+}
+
+impl Outcome {
+    fn rehearse(&mut self, config: &AlertmanagerConfig, end: i64) -> Result<(), String> {
+        match self {
+            Self::Own(reports, told) => {
+                let lives = reports.iter().flat_map(|report| match &report.made {
+                    Made::Alerting { lives, .. } => lives.as_slice(),
+                    Made::Recording { .. } => &[],
+                });
+                let alerts = lives.filter_map(|life| {
+                    Some(PastAlert {
+                        labels: life.labels.clone(),
+                        fired_at: life.fired_at?,
+                        ended_at: life.ended_at,
+                    })
+                });
+                *told = Some(messages::told(&alerts.collect::<Vec<_>>(), config, end)?);
+                Ok(())
+            }
+            Self::Server(reports) => messages::add(reports, config),
+        }
+    }
+}
+
+/// All that is to be printed.
+struct Told {
+    start: i64,
+    end: i64,
+    new: Outcome,
+    against: Option<Outcome>,
+}
+
+impl Told {
+    // Of our own reports, with so many alerts of each rule.
+    fn json<'a>(&self, outcome: &'a Outcome, latest: Option<usize>) -> Option<ReportsJson<'a>> {
+        let Outcome::Own(reports, notifications) = outcome else {
+            return None;
+        };
+        Some(ReportsJson {
+            reports,
+            start: self.start,
+            end: self.end,
+            latest,
+            notifications: notifications.clone(),
+            against: None,
+        })
+    }
+
+    // Small enough to be looked at: for people.
+    fn value(&self, outcome: &Outcome, latest: usize) -> io::Result<Value> {
+        match (outcome, self.json(outcome, Some(latest))) {
+            (Outcome::Server(value), _) => Ok(value.clone()),
+            (_, reports) => Ok(serde_json::to_value(reports)?),
+        }
+    }
+
+    fn write(self, args: &BacktestArgs, out: &mut dyn io::Write) -> io::Result<()> {
+        match args.output {
+            Output::Text => {
+                let text = if let Some(against) = &self.against {
+                    let (new, against) = (self.value(&self.new, 0)?, self.value(against, 0)?);
+                    side_by_side(&new, &against) + &messages::side_by_side(&new, &against)
+                } else {
+                    let reports = self.value(&self.new, args.limit)?;
+                    describe(&reports, args.limit) + &messages::describe(&reports)
+                };
+                out.write_all(text.as_bytes())?;
+            }
+            Output::Json => {
+                let against = self.against.as_ref().and_then(|against| self.json(against, None));
+                if let Some(reports) = self.json(&self.new, None) {
+                    let reports = ReportsJson {
+                        against: against.as_ref(),
+                        ..reports
+                    };
+                    serde_json::to_writer_pretty(&mut *out, &reports)?;
+                } else {
+                    serde_json::to_writer_pretty(&mut *out, &self.joined())?;
+                }
+                out.write_all(b"\n")?;
+            }
+        }
+        out.flush()
+    }
+
+    // What a server has told of both versions, as one answer.
+    fn joined(self) -> Value {
+        let Outcome::Server(mut reports) = self.new else {
+            return Value::Null;
+        };
+        if let Some(Outcome::Server(mut against)) = self.against
+            && let Some(object) = reports.as_object_mut()
+        {
+            let rules = against.get_mut("rules").map(Value::take);
+            object.insert("against".to_owned(), rules.unwrap_or_default());
+            if let Some(notifications) = against.get_mut("notifications") {
+                object.insert("againstNotifications".to_owned(), notifications.take());
+            }
+        }
+        reports
+    }
 }
 
 // Seconds since the epoch, RFC 3339, or so long before `end`.
@@ -225,15 +327,15 @@ impl Source {
         Ok(Self::Folder(Arc::new(Folder(folder)), Arc::new(engine)))
     }
 
-    // The reports on all files, as the API gives them.
-    fn reports(
+    // What comes of the rules of all files.
+    fn outcome(
         &mut self,
         files: &[Rulebook],
         start: i64,
         end: i64,
         interval_ms: i64,
         io: &mut Io<'_>,
-    ) -> Result<Value, String> {
+    ) -> Result<Outcome, String> {
         match self {
             Self::Folder(storage, engine) => {
                 let of_file = |book: &Rulebook| {
@@ -257,11 +359,7 @@ impl Source {
                     cancel: Cancel::new(),
                 };
                 let reports = backtest(storage.clone(), engine.clone(), &groups, &options);
-                Ok(reports_to_json(
-                    &reports.map_err(|error| error.to_string())?,
-                    start,
-                    end,
-                ))
+                Ok(Outcome::Own(reports.map_err(|error| error.to_string())?, None))
             }
             Self::Server(server) => {
                 let [book] = files else {
@@ -282,7 +380,9 @@ impl Source {
                 for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
                     writeln!(io.err, "WARNING: {warning}").map_err(|error| error.to_string())?;
                 }
-                Ok(answer.get_mut("data").map(Value::take).unwrap_or_default())
+                Ok(Outcome::Server(
+                    answer.get_mut("data").map(Value::take).unwrap_or_default(),
+                ))
             }
         }
     }
@@ -385,11 +485,13 @@ fn describe(reports: &Value, limit: usize) -> String {
             .map(Vec::as_slice)
             .unwrap_or_default();
         let fired: Vec<&Value> = lives.iter().filter(|life| life.get("firedAt").is_some()).collect();
-        let left_out = fired.len().saturating_sub(limit);
+        let shown = fired.len().min(limit);
+        // There may be but the latest ones here.
+        let left_out = (number(rule, "fired") as usize).max(fired.len()) - shown;
         if left_out > 0 {
             let _ = writeln!(out, "    ({left_out} before these)");
         }
-        for life in fired.iter().skip(left_out) {
+        for life in fired.iter().skip(fired.len() - shown) {
             let from = seconds(life, "firedAt").unwrap_or(0.0);
             let ended = seconds(life, "endedAt");
             let lasted = length(ended.unwrap_or(end) - from);

@@ -6,7 +6,7 @@ use cupola_alert::{PastAlert, Rehearsed, rehearse};
 use cupola_config::matchers::MatcherMode;
 use cupola_config::rules::RuleOptions;
 use cupola_config::{parse_alertmanager, parse_rules};
-use cupola_rules::{BacktestError, BacktestOptions, GroupSource, Made, RuleReport, backtest, reports_to_json};
+use cupola_rules::{BacktestError, BacktestOptions, GroupSource, Made, ReportsJson, RuleReport, backtest};
 
 use crate::api::answer::Ask;
 use crate::api::json::{Answer, ApiError, ErrorKind, success};
@@ -50,11 +50,17 @@ pub(super) fn rules(ask: &Ask<'_>) -> Result<Answer, ApiError> {
             message: error.to_string(),
         },
     })?;
-    let mut data = reports_to_json(&reports, start, end);
-    if let Some(rehearsed) = notifications(ask, &reports, end)? {
-        data["notifications"] = rehearsed.to_json();
-    }
-    Ok(success(&data.to_string()))
+    let told = notifications(ask, &reports, end)?;
+    let data = ReportsJson {
+        reports: &reports,
+        start,
+        end,
+        latest: None,
+        notifications: told.map(|rehearsed| rehearsed.to_json()),
+        against: None,
+    };
+    let data = serde_json::to_string(&data).map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(success(&data))
 }
 
 // What the alerts would have become by an alertmanager.yml, or by our own Alertmanager's; `None` where nobody asks.
