@@ -87,3 +87,75 @@ fn the_reference_metrics_have_no_fault() {
     assert_eq!(code, 0);
     assert!(out.lines().count() > 5, "{out}");
 }
+
+#[test]
+fn the_reference_dumps_are_ours() {
+    let Some(dir) = conformance_dir("promtool") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let make = |name: &str, series: &[(&str, [i64; 5])]| {
+        let mut text = String::new();
+        for (labels, values) in series {
+            for (minute, value) in values.iter().enumerate() {
+                text += &format!("{labels} {value} {}\n", 60 * minute);
+            }
+        }
+        let (input, data) = (home.path().join(format!("{name}.om")), home.path().join(name));
+        std::fs::write(&input, text + "# EOF\n").unwrap();
+        let (input, data) = (
+            input.to_string_lossy().into_owned(),
+            data.to_string_lossy().into_owned(),
+        );
+        let (code, _, err) = run(&["tsdb", "create-blocks-from", "openmetrics", &input, &data], b"");
+        assert_eq!((code, err), (0, String::new()));
+        data
+    };
+    let dump = |args: &[&str], file: &str| {
+        let expected = std::fs::read_to_string(dir.join(file)).unwrap();
+        assert_eq!(
+            run(&[&["tsdb"], args].concat(), b""),
+            (0, expected, String::new()),
+            "{args:?}"
+        );
+    };
+    let data = make(
+        "a",
+        &[
+            ("metric{foo=\"bar\",baz=\"abc\"}", [1, 2, 3, 4, 5]),
+            ("heavy_metric{foo=\"bar\"}", [5, 4, 3, 2, 1]),
+            ("heavy_metric{foo=\"foo\"}", [5, 4, 3, 2, 1]),
+        ],
+    );
+    let everything: &[&str] = &[];
+    for (matchers, number) in [
+        (everything, 1),
+        (&["--match={foo=~'.+'}", "--match={foo=~'.+'}"], 1),
+        (&["--match={__name__=~'(?s:.*)'}", "--match={baz='abc'}"], 1),
+        (&["--match={__name__='heavy_metric'}", "--match={baz='abc'}"], 1),
+        (
+            &[
+                "--match={__name__='heavy_metric',foo='foo'}",
+                "--match={__name__='metric'}",
+            ],
+            2,
+        ),
+        (
+            &["--min-time=60000", "--max-time=120000", "--match={__name__='metric'}"],
+            3,
+        ),
+    ] {
+        let all = [&["dump", data.as_str()], matchers].concat();
+        dump(&all, &format!("dump-test-{number}.prom"));
+        dump(
+            &[all.as_slice(), &["--format=seriesjson"]].concat(),
+            &format!("dump-series-{number}.prom"),
+        );
+    }
+    let data = make(
+        "b",
+        &[
+            ("my_counter{foo=\"bar\",baz=\"abc\"}", [1, 2, 3, 4, 5]),
+            ("my_gauge{bar=\"foo\",abc=\"baz\"}", [9, 8, 0, 4, 7]),
+        ],
+    );
+    dump(&["dump-openmetrics", &data], "dump-openmetrics-test.prom");
+}
