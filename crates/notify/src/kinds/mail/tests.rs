@@ -232,9 +232,11 @@ async fn mails_are_those_of_alertmanager() {
     };
     let text = std::fs::read_to_string(dir.join("email.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let recorded = record["firing"].as_array().unwrap();
+    // Both alerts end when they were said to.
+    let ended = serde_json::json!({ "alerts": record["input"][0]["request"]["body"] });
     let yaml = std::fs::read_to_string(dir.join("rec1.yml")).unwrap();
-    for (index, login) in [(0, false), (1, true)] {
+    for (index, login, phase) in [(0, false, "firing"), (1, true, "firing"), (0, false, "resolved")] {
+        let recorded = record[phase].as_array().unwrap();
         let (address, talk) = server(match login {
             false => &[
                 "220 hi",
@@ -278,7 +280,7 @@ async fn mails_are_those_of_alertmanager() {
             .iter()
             .find(|one| one.kind() == "email" && one.index() == index)
             .unwrap();
-        let told = super::super::tests::notification(&record, None);
+        let told = super::super::tests::notification(&record, (phase == "resolved").then_some(&ended));
         email.send(&told, std::time::Duration::from_secs(20)).await.unwrap();
         let talk = talk.lock().clone();
         let expected = recorded.iter().find(|mail| mail["authenticated"] == login).unwrap();
