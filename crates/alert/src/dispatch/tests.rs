@@ -128,6 +128,13 @@ async fn a_group_is_told_when_it_fires_and_when_it_is_over() {
         (third["status"].as_str(), third["alerts"].as_array().unwrap().len()),
         (Some("resolved"), 1)
     );
+    // What was sent is written down once it is answered.
+    for _ in 0..1000 {
+        if manager.history().len() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let history = manager.history();
     assert_eq!(
         history.iter().map(|d| d.status).collect::<Vec<_>>(),
