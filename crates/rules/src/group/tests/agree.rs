@@ -4,6 +4,7 @@
 use cupola_engine::{Query, QueryValue};
 use cupola_histogram::Span;
 use cupola_model::Matcher;
+use cupola_testkit::Mutator;
 
 use super::*;
 
@@ -12,20 +13,12 @@ const STEPS: i64 = 60;
 const BEGIN: i64 = 1_700_000_000_000;
 const SEEDS: u64 = 24;
 
-// Numbers that a seed determines (splitmix64).
-struct Rng(u64);
+// Numbers that a seed determines.
+struct Rng(Mutator);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.0.below(bound as usize) as u64
     }
 
     fn one_in(&mut self, bound: u64) -> bool {
@@ -300,7 +293,7 @@ fn what_rules_write_is_what_a_user_is_answered() {
     let mut compared = (0, 0, 0);
     for seed in 0..SEEDS {
         let mut world = World {
-            rng: Rng(seed),
+            rng: Rng(Mutator::new(seed)),
             bench: Bench::new(),
             values: HashMap::new(),
         };
