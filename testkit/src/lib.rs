@@ -3,10 +3,12 @@
 //! *Invariant:* depends on no other crate of the workspace, so that every crate may use it.
 
 mod mutate;
+mod port;
 
 use std::path::PathBuf;
 
 pub use mutate::{Mutator, fuzz};
+pub use port::free_address;
 
 /// The workspace's root folder, as cargo tells it when the test runs (`.cargo/config.toml`).
 ///

@@ -21,12 +21,12 @@ mod server;
 mod wait;
 mod world;
 
+pub use cupola_testkit::free_address;
+
 pub use child::{Background, Finished, run};
 pub use fake::{FakeServer, FakeTarget, Reply, Request};
 pub use http::{Response, get, request, url_encode};
-pub use neighbours::{
-    Neighbour, NodeExporter, Prometheus, VictoriaMetrics, free_address, neighbour, otlp_python, skip, tell,
-};
+pub use neighbours::{Neighbour, NodeExporter, Prometheus, VictoriaMetrics, neighbour, otlp_python, skip, tell};
 pub use pages::Browser;
 pub use pki::Pki;
 pub use server::{Sample, Server, cupola};

@@ -1,10 +1,11 @@
 //! Programs of other people that Cupola has to get along with.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 
+use cupola_testkit::free_address;
 use rustix::process::Signal;
 
 use crate::child::Background;
@@ -221,16 +222,6 @@ impl VictoriaMetrics {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-}
-
-/// A loopback port that was free a moment ago, for programs that cannot be asked which port they took.
-///
-/// # Panics
-/// Where there is none.
-#[must_use]
-pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address")
 }
 
 /// A program that listens on a loopback port which it is told.

@@ -386,9 +386,7 @@ struct Alertmanager {
 
 impl Alertmanager {
     fn start(program: &Path, home: &Home, config: &Path) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let address = cupola_tests::free_address();
         let mut command = Command::new(program);
         command.args([
             format!("--web.listen-address={address}"),

@@ -2,11 +2,13 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use cupola_tests::{Background, FakeServer, Finished, Home, Reply, Server, cupola, eventually, neighbour, run};
+use cupola_tests::{
+    Background, FakeServer, Finished, Home, Reply, Server, cupola, eventually, free_address, neighbour, run,
+};
 
 const CONFIG: &str = "\
 route:
@@ -264,7 +266,7 @@ fn pane(home: Home, ours: bool, address: SocketAddr) -> Pane {
 }
 
 fn debians_alertmanager(program: &Path, home: &Home) -> (Background, SocketAddr) {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let mut command = Command::new(program);
     command.current_dir(home.path()).args([
         format!("--web.listen-address={address}"),

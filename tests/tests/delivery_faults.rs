@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use cupola_tests::{FakeServer, Home, Reply, Request, Server, binary, cupola, eventually, request, run, skip};
+use cupola_tests::{
+    FakeServer, Home, Reply, Request, Server, binary, cupola, eventually, free_address, request, run, skip,
+};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -142,8 +144,8 @@ fn what_a_receiver_answers_decides_when_its_message_arrives() {
         b"",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     ]);
-    // A port at which nobody listens: one that was free a moment ago.
-    let closed = FakeServer::sink().address();
+    // A port at which nobody listens.
+    let closed = free_address();
     let home = Home::new();
     let yaml = teams(&[
         ("bad", sink.url("/bad-secret")),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use cupola_tests::{FakeServer, FakeTarget, Home, Server, eventually};
+use cupola_tests::{FakeTarget, Home, Server, eventually, free_address};
 use serde_json::Value;
 
 fn alerts(server: &Server, name: &str) -> Vec<Value> {
@@ -115,7 +115,7 @@ groups:
 
 #[test]
 fn the_built_in_group_watches_the_host_and_all_targets() {
-    let closed = FakeServer::sink().address();
+    let closed = free_address();
     let home = Home::new();
     let text = format!(
         "scrape_configs:\n- job_name: gone\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{closed}']}}]\n"

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use cupola_tests::{FakeServer, FakeTarget, Home, NodeExporter, Reply, Server, eventually};
+use cupola_tests::{FakeServer, FakeTarget, Home, NodeExporter, Reply, Server, eventually, free_address};
 use serde_json::Value;
 
 fn yml(job: &str, address: SocketAddr) -> String {
@@ -136,10 +136,7 @@ fn a_target_that_is_down_or_talks_nonsense_says_why_and_harms_no_other() {
     let garbage = FakeServer::start(|_| Reply::Body(200, "text/plain", "<html>no metrics { here\n".to_owned()));
     let failing = FakeServer::start(|_| Reply::status(503));
     let hanging = FakeServer::start(|_| Reply::Hang);
-    let closed = {
-        let server = FakeServer::sink();
-        server.address()
-    };
+    let closed = free_address();
     let home = Home::new();
     let mut text = yml("good", good.address());
     for (job, address) in [

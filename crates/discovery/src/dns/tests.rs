@@ -174,7 +174,7 @@ async fn each_kind_of_record_makes_targets() {
 async fn the_search_list_is_tried_and_servers_that_fail_are_passed_over() {
     let good = server().await;
     // Nobody listens there any more.
-    let dead = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let dead = cupola_testkit::free_address();
     let found = resolver(vec![dead, good], &["example.com", "example.org"]);
     assert_eq!(found.lookup("web", DnsRecord::A).await.unwrap().len(), 1);
     let error = resolver(vec![good], &[])

@@ -332,7 +332,7 @@ async fn statuses_say_whether_another_attempt_helps_and_no_error_shows_a_secret(
             assert!(!error.to_string().contains("hunter"), "{kind}: {error}");
         }
     }
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = cupola_testkit::free_address();
     let error = sent(&one(
         "slack",
         &format!("api_url: 'http://{closed}/hunter', channel: c"),

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cupola_env::{Clock as _, SystemClock};
 use cupola_model::Labels;
+use cupola_testkit::free_address;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,11 +39,6 @@ fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(now_ms() < end, "not within a minute: {what}");
         std::thread::sleep(POLL);
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// One sample with its time, as a target tells it.

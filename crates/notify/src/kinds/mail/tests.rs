@@ -206,7 +206,7 @@ async fn what_goes_wrong_is_told_and_tried_again() {
     let (address, _) = server(&["220 hi", "<"]);
     let error = sent(&integration(address, "", PLAIN)).await.unwrap_err();
     assert!(error.message.contains("closed the connection"), "{error}");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = cupola_testkit::free_address();
     let error = sent(&integration(closed, "", PLAIN)).await.unwrap_err();
     assert!(error.retry && error.message.contains("connect"), "{error}");
 }
