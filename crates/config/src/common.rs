@@ -172,7 +172,7 @@ impl ProxyConfig {
 }
 
 /// `oauth2:`: a token is fetched from `token_url` and sent as `Authorization: Bearer`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OAuth2Config {
     /// Never empty.
     pub client_id: String,
@@ -180,7 +180,9 @@ pub struct OAuth2Config {
     pub client_secret: Option<SecretSource>,
     /// How the token is asked for.
     pub grant_type: GrantType,
-    /// The private key that signs the assertion, PEM; for [`GrantType::JwtBearer`].
+    /// What is traded for a token; for [`GrantType::RefreshToken`].
+    pub refresh_token: Option<Secret>,
+    /// The private key that signs the assertion, PEM; for [`GrantType::JwtBearer`] and [`GrantType::ServiceAccount`].
     pub client_certificate_key: Option<SecretSource>,
     /// The key's id, for the assertion's header.
     pub client_certificate_key_id: String,
@@ -218,6 +220,13 @@ pub enum GrantType {
     /// A plain GET of `token_url`, which only this machine can make. What Azure calls a managed identity; cannot be written in
     /// `oauth2:`.
     OfMachine,
+    /// As [`GrantType::JwtBearer`], with the claims of Google's service accounts: no subject, no id, an hour long. Cannot be
+    /// written in `oauth2:`, nor can the next two.
+    ServiceAccount,
+    /// `refresh_token`, as a user of Google's has one.
+    RefreshToken,
+    /// As [`GrantType::OfMachine`], of a machine of Google's.
+    OfGoogleMachine,
 }
 
 /// `sigv4:`; what is empty is taken from the environment.
@@ -262,6 +271,9 @@ pub enum Auth {
     OAuth2(Box<OAuth2Config>),
     /// Each request is signed as Amazon's services ask for it. Stands outside of `<http_config>`, where upstream has it.
     SigV4(Box<SigV4Config>),
+    /// A token of Google's: of the credentials in this file, or those that Google's own libraries find. Stands outside of
+    /// `<http_config>`, too.
+    GoogleIam(Option<PathBuf>),
 }
 
 /// The values of one configured header; all are sent, in this order.

@@ -150,6 +150,7 @@ fn read_oauth2(reader: &Reader<'_>, node: &Node) -> Auth {
             "at most one of oauth2 client_secret & client_secret_file must be configured",
         ),
         grant_type,
+        refresh_token: None,
         client_certificate_key: section.secret_source(
             "client_certificate_key",
             "client_certificate_key_file",

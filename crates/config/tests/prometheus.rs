@@ -70,8 +70,6 @@ fn upstream_files_get_upstream_verdicts() {
 #[test]
 fn what_is_read_and_not_acted_on_is_listed_with_its_place() {
     for (text, name, line) in [
-        ("remote_write:\n- url: http://x\n  azuread: {sdk: {}}\n", "sdk", 3),
-        ("remote_write:\n- url: http://x\n  google_iam: {}\n", "google_iam", 3),
         (
             "scrape_configs:\n- job_name: a\n  oauth2: {client_id: x, client_secret: hunter-1, token_url: http://t, \
              proxy_url: 'ftp://hunter-2@x'}\n",

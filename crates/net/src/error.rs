@@ -119,6 +119,9 @@ pub enum NetError {
     /// The request cannot be signed.
     #[error("sigv4: {0}")]
     Sign(String),
+    /// There are no credentials of Google's that can be used.
+    #[error("google_iam: {0}")]
+    Google(String),
     /// A redirect that cannot be followed.
     #[error("redirect: {0}")]
     Redirect(String),

@@ -3,6 +3,7 @@
 
 mod answer;
 mod assertion;
+mod google;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use cupola_config::common::{GrantType, HttpClientConfig, OAuth2Config};
+use cupola_config::common::{GrantType, HttpClientConfig, OAuth2Config, Secret};
 use cupola_model::query_escape;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, Uri};
@@ -21,11 +22,14 @@ use tokio::time::Instant;
 use crate::peer::secret_value;
 use crate::{NetError, Peer, Request, expose};
 use answer::Fetched;
+pub(crate) use google::{Google, find as google};
 
 // A token is given up that long before it expires.
 const BEFORE_EXPIRY: Duration = Duration::from_secs(10);
 // A token that a peer refuses is fetched anew, but not more often than this.
 const BETWEEN_REFUSALS: Duration = Duration::from_secs(60);
+// Elsewhere than on a machine of Google's nobody answers at its address.
+const LONGEST_OF_MACHINE: Duration = Duration::from_secs(5);
 // As Go's client.
 const MAX_ANSWER: usize = 1 << 20;
 // Beyond it the oldest are forgotten of which no peer knows any more.
@@ -149,9 +153,14 @@ impl TokenSource {
 
     fn secret(&self) -> Result<String, NetError> {
         let (source, what) = match self.config.grant_type {
-            GrantType::ClientCredentials | GrantType::OfMachine => (&self.config.client_secret, "client secret"),
+            GrantType::ClientCredentials
+            | GrantType::OfMachine
+            | GrantType::RefreshToken
+            | GrantType::OfGoogleMachine => (&self.config.client_secret, "client secret"),
             GrantType::ClientAssertion => (&self.config.client_secret, "client assertion"),
-            GrantType::JwtBearer => (&self.config.client_certificate_key, "client certificate key"),
+            GrantType::JwtBearer | GrantType::ServiceAccount => {
+                (&self.config.client_certificate_key, "client certificate key")
+            }
         };
         let text = source.as_ref().map(expose).transpose();
         text.map(Option::unwrap_or_default)
@@ -182,7 +191,7 @@ impl TokenSource {
         let signed;
         let more: Option<Vec<(&str, &str)>> = match config.grant_type {
             GrantType::ClientCredentials => None,
-            GrantType::JwtBearer => {
+            GrantType::JwtBearer | GrantType::ServiceAccount => {
                 signed = assertion::signed(config, secret)?;
                 Some(vec![("assertion", &signed)])
             }
@@ -194,11 +203,23 @@ impl TokenSource {
                 ),
                 ("client_assertion", secret),
             ]),
-            GrantType::OfMachine => Some(Vec::new()),
+            GrantType::RefreshToken => Some(vec![
+                ("client_id", &config.client_id),
+                ("client_secret", secret),
+                (
+                    "refresh_token",
+                    config.refresh_token.as_ref().map_or("", Secret::expose),
+                ),
+            ]),
+            GrantType::OfMachine | GrantType::OfGoogleMachine => Some(Vec::new()),
         };
         if let Some(more) = more {
             let token = self.post(self.form(&more)?, None, agent, timeout).await;
-            return Ok((token.map_err(Failure::told)?, Style::InBody));
+            let told = |failure: Failure| match (failure, config.grant_type) {
+                (Failure::Other(reason), GrantType::OfGoogleMachine) => format!("{reason}{}", google::NOWHERE_ELSE),
+                (failure, _) => failure.told(),
+            };
+            return Ok((token.map_err(told)?, Style::InBody));
         }
         // RFC 6749 wants both escaped before they become basic authentication.
         let pair = format!("{}:{}", query_escape(&config.client_id), query_escape(secret));
@@ -222,13 +243,18 @@ impl TokenSource {
 
     fn form(&self, more: &[(&str, &str)]) -> Result<String, String> {
         let grant = match self.config.grant_type {
-            GrantType::ClientCredentials | GrantType::ClientAssertion | GrantType::OfMachine => "client_credentials",
-            GrantType::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            GrantType::ClientCredentials
+            | GrantType::ClientAssertion
+            | GrantType::OfMachine
+            | GrantType::OfGoogleMachine => "client_credentials",
+            GrantType::RefreshToken => "refresh_token",
+            GrantType::JwtBearer | GrantType::ServiceAccount => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         };
         let scope = self.config.scopes.join(" ");
         let mut fields = BTreeMap::from([("grant_type", grant)]);
         // The assertion has it already.
-        if !scope.is_empty() && self.config.grant_type != GrantType::JwtBearer {
+        let is_asserted = matches!(self.config.grant_type, GrantType::JwtBearer | GrantType::ServiceAccount);
+        if !scope.is_empty() && !is_asserted {
             fields.insert("scope", &scope);
         }
         for (name, value) in &self.config.endpoint_params {
@@ -254,14 +280,24 @@ impl TokenSource {
         let no_url = || Failure::Other("token_url is no URL".to_owned());
         let url: Uri = self.config.token_url.trim().parse().map_err(|_| no_url())?;
         let mut headers = HeaderMap::new();
-        let is_get = self.config.grant_type == GrantType::OfMachine;
-        if is_get {
-            // Shows that no proxy and no redirect has led here.
-            headers.insert("metadata", HeaderValue::from_static("true"));
-        } else {
-            let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-            headers.insert(CONTENT_TYPE, form_type);
-        }
+        let mut timeout = timeout;
+        // What a GET carries shows that no proxy and no redirect has led here.
+        let is_get = match self.config.grant_type {
+            GrantType::OfMachine => {
+                headers.insert("metadata", HeaderValue::from_static("true"));
+                true
+            }
+            GrantType::OfGoogleMachine => {
+                headers.insert("metadata-flavor", HeaderValue::from_static("Google"));
+                timeout = timeout.min(LONGEST_OF_MACHINE);
+                true
+            }
+            _ => {
+                let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+                headers.insert(CONTENT_TYPE, form_type);
+                false
+            }
+        };
         if let Some(agent) = agent {
             headers.insert(USER_AGENT, agent.clone());
         }

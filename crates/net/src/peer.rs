@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::dial::Dialer;
-use crate::oauth::TokenSource;
+use crate::oauth::{self, Google, TokenSource};
 use crate::proxy::Proxies;
 use crate::sigv4::RoleKeys;
 use crate::{BodyBudget, ClientPem, Connection, NetError, Request, Response, Tls, TlsOptions};
@@ -28,10 +28,34 @@ pub struct Peer {
     connection: Connection,
     // How the files of TLS were when it was made of them.
     tls_files: Option<Vec<Stamp>>,
-    tokens: Option<Arc<TokenSource>>,
+    tokens: Option<Tokens>,
     keys: Option<Arc<RoleKeys>>,
     // Why the proxies of the configuration cannot be used.
     bad_proxy: Option<&'static str>,
+}
+
+#[derive(Debug, Clone)]
+enum Tokens {
+    Of(Arc<TokenSource>),
+    // Found anew with each request, as its file may be another one by then.
+    Google(Option<PathBuf>),
+}
+
+impl Tokens {
+    // Whose tokens are sent, and the project of Google's that is to pay.
+    fn source(&self) -> Result<(Arc<TokenSource>, Option<String>), NetError> {
+        match self {
+            Self::Of(source) => Ok((source.clone(), None)),
+            Self::Google(file) => {
+                let Google { oauth2, quota_project } = oauth::google(file.as_deref(), &of_environment)?;
+                Ok((TokenSource::shared(&oauth2), quota_project))
+            }
+        }
+    }
+}
+
+fn of_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 // Tells one state of a file from another: when it was written, its inode, its length. `None` where it cannot be told.
@@ -75,7 +99,8 @@ impl Peer {
             Err(reason) => (Proxies::default(), Some(reason)),
         };
         let (tokens, keys) = match &config.auth {
-            Some(Auth::OAuth2(config)) => (Some(TokenSource::shared(config)), None),
+            Some(Auth::OAuth2(config)) => (Some(Tokens::Of(TokenSource::shared(config))), None),
+            Some(Auth::GoogleIam(file)) => (Some(Tokens::Google(file.clone())), None),
             Some(Auth::SigV4(config)) => (None, Some(RoleKeys::shared(config))),
             _ => (None, None),
         };
@@ -101,6 +126,17 @@ impl Peer {
         self.connection.set_budget(budget);
     }
 
+    /// Looks at what a token is to be asked for with, where that is a file whose content may be of no use: upstream reads it
+    /// when a configuration is loaded. Nobody is asked.
+    ///
+    /// # Errors
+    /// [`NetError::Google`] names the file and what is wrong with it.
+    pub fn check_credentials(&self) -> Result<(), NetError> {
+        self.tokens
+            .as_ref()
+            .map_or(Ok(()), |tokens| tokens.source().map(|_| ()))
+    }
+
     /// Sends one request with the configured headers and credentials added; see [`Connection::send`].
     ///
     /// # Errors
@@ -121,7 +157,14 @@ impl Peer {
             request.timeout = timeout.saturating_sub(begun.elapsed());
         }
         let mut token = None;
-        if let Some(tokens) = self.tokens.clone() {
+        if let Some(tokens) = &self.tokens {
+            let (tokens, quota_project) = tokens.source()?;
+            if let Some(project) = quota_project
+                .as_deref()
+                .and_then(|project| HeaderValue::from_str(project).ok())
+            {
+                request.headers.insert("x-goog-user-project", project);
+            }
             let fetched = tokens.token(request.headers.get(USER_AGENT), timeout);
             let fetched = tokio::time::timeout(timeout, fetched).await;
             let fetched = fetched.unwrap_or_else(|_| Err(tokens.failed(NetError::Timeout(timeout).to_string())))?;
@@ -176,7 +219,7 @@ impl Peer {
             }
             Some(Auth::Authorization { credentials: None, .. }) => return Ok(()),
             // These are added elsewhere.
-            Some(Auth::OAuth2(_) | Auth::SigV4(_)) => return Ok(()),
+            Some(Auth::OAuth2(_) | Auth::SigV4(_) | Auth::GoogleIam(_)) => return Ok(()),
             Some(Auth::Authorization {
                 kind,
                 credentials: Some(source),

@@ -1,17 +1,18 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cupola_config::alertmanager::Anything;
-use cupola_config::common::{Auth, ProxyConfig, Secret, SecretSource, TlsConfig};
+use cupola_config::common::{Auth, SecretSource};
 
 use super::*;
 use crate::Response;
 
 // Answers each connection with what `reply` says to its request; the requests come out of the channel.
-fn server(reply: impl Fn(&str) -> String + Send + 'static) -> (u16, Receiver<String>) {
+pub(super) fn server(reply: impl Fn(&str) -> String + Send + 'static) -> (u16, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (sent, received) = channel();
@@ -54,7 +55,7 @@ fn reply_with(status: &str, content_type: &str, body: &str) -> String {
     )
 }
 
-fn json(body: &str) -> String {
+pub(super) fn json(body: &str) -> String {
     reply_with("200 OK", "application/json", body)
 }
 
@@ -62,18 +63,11 @@ fn config(port: u16) -> OAuth2Config {
     OAuth2Config {
         client_id: "me&you".to_owned(),
         client_secret: Some(SecretSource::Inline(Secret::new("hunter2"))),
-        grant_type: GrantType::ClientCredentials,
-        client_certificate_key: None,
-        client_certificate_key_id: String::new(),
         signature_algorithm: "RS256".to_owned(),
-        iss: String::new(),
-        audience: String::new(),
-        claims: BTreeMap::new(),
         scopes: vec!["a".to_owned(), "b".to_owned()],
         token_url: format!("http://127.0.0.1:{port}/token"),
         endpoint_params: BTreeMap::from([("resource".to_owned(), "x y".to_owned())]),
-        tls: TlsConfig::default(),
-        proxy: ProxyConfig::default(),
+        ..OAuth2Config::default()
     }
 }
 
@@ -303,10 +297,9 @@ fn openssl(args: &[&str]) -> Option<Vec<u8>> {
     Some(out.stdout)
 }
 
-#[tokio::test]
-async fn an_assertion_is_signed_with_the_clients_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).display().to_string();
+// A key and its public one in `dir`; `None` where openssl is not installed.
+pub(super) fn rsa_key(dir: &Path) -> Option<String> {
+    let path = |name: &str| dir.join(name).display().to_string();
     let key = path("key.pem");
     let args = [
         "genpkey",
@@ -319,9 +312,30 @@ async fn an_assertion_is_signed_with_the_clients_key() {
     ];
     if openssl(&args).is_none() {
         assert!(std::env::var_os("CI").is_none(), "openssl is not installed");
-        return;
+        return None;
     }
-    openssl(&["pkey", "-in", &key, "-pubout", "-out", &path("public.pem")]).unwrap();
+    openssl(&["pkey", "-in", &key, "-pubout", "-out", &path("public.pem")])?;
+    Some(key)
+}
+
+// Header and claims of an assertion that the key in `dir` has signed, as openssl sees it.
+pub(super) fn verify(assertion: &str, digest: &str, dir: &Path) -> (serde_json::Value, serde_json::Value) {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let parts: Vec<&str> = assertion.split('.').collect();
+    let bytes = |part: &str| URL_SAFE_NO_PAD.decode(part).expect("base64");
+    let value = |part: &str| -> serde_json::Value { serde_json::from_slice(&bytes(part)).expect("JSON") };
+    let (public, signature, message) = (path("public.pem"), path("signature"), path("message"));
+    std::fs::write(&message, format!("{}.{}", parts[0], parts[1])).expect("written");
+    std::fs::write(&signature, bytes(parts[2])).expect("written");
+    let verified = openssl(&["dgst", digest, "-verify", &public, "-signature", &signature, &message]);
+    assert!(verified.is_some(), "openssl is gone");
+    (value(parts[0]), value(parts[1]))
+}
+
+#[tokio::test]
+async fn an_assertion_is_signed_with_the_clients_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(key) = rsa_key(dir.path()) else { return };
     let (port, tokens) = server(|_| json(r#"{"access_token": "t", "expires_in": 3600}"#));
     let (target, asked) = target();
     for (algorithm, digest) in [("RS256", "-sha256"), ("RS384", "-sha384"), ("RS512", "-sha512")] {
@@ -348,22 +362,13 @@ async fn an_assertion_is_signed_with_the_clients_key() {
         let assertion = body.strip_prefix("assertion=").unwrap();
         let grant = "&grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&resource=x+y";
         let assertion = assertion.strip_suffix(grant).unwrap();
-        let parts: Vec<&str> = assertion.split('.').collect();
-        let value = |part: &str| -> serde_json::Value {
-            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
-        };
-        let expected = serde_json::json!({"alg": algorithm, "typ": "JWT", "kid": "k1"});
-        assert_eq!(value(parts[0]), expected);
-        let claims = value(parts[1]);
+        let (header, claims) = verify(assertion, digest, dir.path());
+        assert_eq!(header, serde_json::json!({"alg": algorithm, "typ": "JWT", "kid": "k1"}));
         assert_eq!((&claims["iss"], &claims["sub"]), (&"issuer".into(), &"me&you".into()));
         assert_eq!(claims["aud"], config.token_url);
         assert_eq!((&claims["scope"], &claims["team"]), (&"a b".into(), &"blue".into()));
         assert_eq!(claims["level"], serde_json::json!([5, true]));
         assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 600);
-        std::fs::write(path("message"), format!("{}.{}", parts[0], parts[1])).unwrap();
-        std::fs::write(path("signature"), URL_SAFE_NO_PAD.decode(parts[2]).unwrap()).unwrap();
-        let (public, signature, message) = (path("public.pem"), path("signature"), path("message"));
-        openssl(&["dgst", digest, "-verify", &public, "-signature", &signature, &message]).unwrap();
     }
     let config = OAuth2Config {
         grant_type: GrantType::JwtBearer,

@@ -48,8 +48,12 @@ impl Target {
     pub(super) fn new(config: &RemoteWriteConfig, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let mut http = config.http.clone();
         let (url, shown_url) = checked_url(&config.url)?;
-        if let Some(auth) = config.auth.as_ref().and_then(auth_of) {
-            http.auth = Some(auth);
+        if let Some(auth) = &config.auth {
+            let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+            http.auth = Some(auth_of(auth, &env)?);
+            Peer::new(&http)
+                .check_credentials()
+                .map_err(|error| error.to_string())?;
         }
         let mut headers = HeaderMap::new();
         let (content_type, version) = match config.message {

@@ -20,9 +20,14 @@ fn destinations_are_known_by_name_or_url() {
 
 #[test]
 fn what_cannot_be_sent_to_is_told_before() {
-    let configs = configs("- url: http://a/\n- url: a:9090/write\n- url: http://b/\n  headers: {\"a b\": c}\n");
+    let configs = configs(
+        "- url: http://a/\n- url: a:9090/write\n- url: http://b/\n  headers: {\"a b\": c}\n- url: http://c/\n  \
+         google_iam: {credentials_file: /nowhere/key.json}\n",
+    );
     let told = mistakes(&configs);
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
+    let begin = "remote_write[3]: google_iam: credentials_file /nowhere/key.json: No such file";
+    assert!(told[2].starts_with(begin), "{told:?}");
     assert!(told[0].starts_with("remote_write[1]: url is no URL: "), "{told:?}");
     assert_eq!(told[1], "remote_write[2]: header \"a b\": is no header");
 }

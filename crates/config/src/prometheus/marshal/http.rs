@@ -178,7 +178,7 @@ pub(super) fn client(config: &HttpClientConfig) -> Map {
         }
         Some(Auth::OAuth2(config)) => _ = map.map("oauth2", oauth2(config)),
         // Written by those who have it, in its own place.
-        Some(Auth::SigV4(_)) | None => {}
+        Some(Auth::SigV4(_) | Auth::GoogleIam(_)) | None => {}
     }
     map.map("tls_config", tls(&config.tls));
     map.raw("follow_redirects", config.follow_redirects);
