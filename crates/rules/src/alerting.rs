@@ -201,6 +201,24 @@ impl Alerts {
         changes
     }
 
+    /// Moves all times back by so many milliseconds, as the clock was: what has passed of `for`, `keep_firing_for` and the
+    /// resend delay stays passed.
+    ///
+    /// Prometheus leaves them where they were: an alert neither begins to fire nor is sent again, as resolved neither, until
+    /// the clock is back there.
+    pub(crate) fn turn_back(&mut self, by_ms: i64) {
+        for alert in self.active.values_mut() {
+            alert.active_at -= by_ms;
+            let times = [
+                &mut alert.fired_at,
+                &mut alert.resolved_at,
+                &mut alert.keep_firing_since,
+                &mut alert.last_sent_at,
+            ];
+            times.into_iter().flatten().for_each(|at| *at -= by_ms);
+        }
+    }
+
     /// When an alert changes at the latest without the expression giving anything else; `None` where none does.
     pub(crate) fn next_due(&self, hold_ms: i64, keep_firing_ms: i64) -> Option<i64> {
         let due = self.active.values().filter_map(|alert| match alert.state {

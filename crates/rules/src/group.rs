@@ -9,7 +9,7 @@ use cupola_histogram::NativeHistogram;
 use cupola_model::{ALERTNAME, Labels, METRIC_NAME, STALE_NAN, SeriesRef};
 use cupola_storage::SampleValue;
 use foldhash::fast::RandomState;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::alerting::{ActiveAlert, Alerts, Hit};
 use crate::history::RuleName;
@@ -58,7 +58,7 @@ pub struct RuleStatus {
     pub last_error: Option<String>,
     /// Seconds the last evaluation took.
     pub evaluation_seconds: f64,
-    /// When it was, milliseconds.
+    /// When it began, milliseconds of the wall clock.
     pub last_evaluation: Option<i64>,
     /// What the rule makes.
     pub detail: RuleDetail,
@@ -97,7 +97,7 @@ pub struct GroupStatus {
     pub rules: Vec<RuleStatus>,
     /// Seconds the last evaluation took.
     pub evaluation_seconds: f64,
-    /// When it was, milliseconds.
+    /// When it began, milliseconds of the wall clock.
     pub last_evaluation: Option<i64>,
 }
 
@@ -111,7 +111,10 @@ pub(crate) struct Group {
     // As the history names them.
     names: Vec<Arc<RuleName>>,
     last_seconds: f64,
+    // When it began, by the wall clock.
     last_evaluation: Option<i64>,
+    // The slot it was for.
+    last_ts: Option<i64>,
     /// Evaluations still to be done before the state from before a restart is looked for; `None` once that is over.
     pub restore_in: Option<u32>,
 }
@@ -153,18 +156,20 @@ impl Group {
             rules,
             last_seconds: 0.0,
             last_evaluation: None,
+            last_ts: None,
             restore_in: None,
         }
     }
 
     /// How metrics call the group.
     pub(crate) fn key(&self) -> String {
-        format!("{};{}", self.file, self.source.name)
+        key(&self.file, &self.source.name)
     }
 
     /// Takes over the state of the rules that `old` has, too: same name and labels, in order.
     pub(crate) fn adopt(&mut self, old: &mut Group) {
         self.restore_in = old.restore_in;
+        (self.last_seconds, self.last_evaluation, self.last_ts) = (old.last_seconds, old.last_evaluation, old.last_ts);
         let mut free: Vec<Option<RuleState>> = std::mem::take(&mut old.rules).into_iter().map(Some).collect();
         for (rule, state) in self.source.rules.iter().zip(&mut self.rules) {
             let same = |r: &Rule| r.name() == rule.name() && r.labels == rule.labels && is_alert(r) == is_alert(rule);
@@ -186,11 +191,13 @@ impl Group {
     /// Evaluates all rules at `ts`. Returns the number of samples written.
     pub(crate) fn evaluate(&mut self, ctx: &Arc<Context>, ts: i64) -> usize {
         let started = Instant::now();
+        self.last_evaluation = Some(ctx.clock.now_ms());
+        self.follow_the_clock(ts);
         let key = self.key();
         let restored = self.restore_in.is_none();
         let mut samples = 0;
         for ((rule, state), name) in self.source.rules.iter().zip(&mut self.rules).zip(&self.names) {
-            let begun = Instant::now();
+            let (begun, at) = (Instant::now(), ctx.clock.now_ms());
             ctx.metrics.evaluations.with(&[&key]).inc();
             let result = match &rule.kind {
                 RuleKind::Recording { record } => {
@@ -221,7 +228,7 @@ impl Group {
                 write(ctx, state, series, ts - self.offset_ms).map(|refused| (count, refused))
             });
             state.seconds = begun.elapsed().as_secs_f64();
-            state.at = Some(ts);
+            state.at = Some(at);
             ctx.metrics.rule_seconds.observe(state.seconds);
             // Samples that are refused are no failure of the rule, as upstream: two groups that write the same series do so.
             let (error, has_failed) = match result {
@@ -254,8 +261,30 @@ impl Group {
             state.error = error;
         }
         self.last_seconds = started.elapsed().as_secs_f64();
-        self.last_evaluation = Some(ts);
         samples
+    }
+
+    // Where the clock was turned back since the last evaluation, the times of the alerts are turned back with it.
+    fn follow_the_clock(&mut self, ts: i64) {
+        if let Some(last) = self.last_ts.replace(ts)
+            && ts <= last
+        {
+            let by_ms = last - ts + self.interval_ms;
+            info!(
+                file = self.file,
+                group = self.source.name,
+                seconds = by_ms / 1000,
+                "the clock was turned back, and the times of alerts with it"
+            );
+            for state in &mut self.rules {
+                state.alerts.turn_back(by_ms);
+            }
+        }
+    }
+
+    /// When the last evaluation began, by the wall clock.
+    pub(crate) fn last_evaluation(&self) -> Option<i64> {
+        self.last_evaluation
     }
 
     /// Seconds that all rules took in the last evaluation.
@@ -336,6 +365,11 @@ impl Group {
             last_evaluation: self.last_evaluation,
         }
     }
+}
+
+/// How metrics call a group, as upstream.
+pub(crate) fn key(file: &str, name: &str) -> String {
+    format!("{file};{name}")
 }
 
 fn is_alert(rule: &Rule) -> bool {

@@ -17,6 +17,7 @@ mod metrics;
 mod rehearsal;
 mod restore;
 mod shared;
+mod slots;
 mod template;
 
 pub use alerting::{ActiveAlert, AlertState};

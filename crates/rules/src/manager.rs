@@ -13,15 +13,17 @@ use cupola_model::{AlertSink, Labels};
 use cupola_promql::Expr;
 use cupola_storage::{Appendable, Queryable, SampleValue};
 use parking_lot::Mutex;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 
-use crate::group::{Group, GroupStatus, ms};
+use crate::group::{self, Group, GroupStatus, ms};
 use crate::history::{AlertHistory, RuleName};
 use crate::metrics::Metrics;
 use crate::restore;
 use crate::shared::Shared;
+use crate::slots::{Slots, Step};
 
 /// What rules need of the world.
 pub struct Context {
@@ -155,6 +157,14 @@ struct Running {
     offset_ms: i64,
     group: Arc<Shared>,
     stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    // How metrics call the group.
+    fn key(&self) -> String {
+        group::key(&self.source.file, &self.source.group.name)
+    }
 }
 
 /// Runs groups. Cloning shares it.
@@ -215,9 +225,7 @@ impl RuleManager {
         }
         for removed in old {
             removed.stop.cancel();
-            let key = removed.group.lock().key();
-            self.ctx.metrics.forget(&key);
-            self.tasks.spawn(end(self.ctx.clone(), removed, self.stop.clone()));
+            self.tasks.spawn(self.clone().end(removed));
         }
         running.sort_by(|a, b| (&a.source.file, &a.source.group.name).cmp(&(&b.source.file, &b.source.group.name)));
         info!(groups = running.len(), "rules loaded");
@@ -235,14 +243,45 @@ impl RuleManager {
             .with(&[&key])
             .set(source.group.rules.len() as f64);
         let group = Arc::new(Shared::new(group));
-        self.tasks
-            .spawn(run(self.ctx.clone(), group.clone(), key, interval_ms, stop.clone()));
+        let slots = Slots::new(&key, interval_ms);
+        let task = self
+            .tasks
+            .spawn(run(self.ctx.clone(), group.clone(), key, slots, stop.clone()));
         Running {
             source,
             interval_ms,
             offset_ms,
             group,
             stop,
+            task,
+        }
+    }
+
+    // Ends what a removed group was: its metrics once its last evaluation is over, its series at the moment at which it was
+    // removed, but only after two intervals, as upstream: a group of another name or file that goes on with them has written
+    // newer samples by then, and what it writes does not end. A server that stops ends nothing.
+    async fn end(self, removed: Running) {
+        let at = self.ctx.clock.now_ms();
+        let wait = Duration::from_millis(removed.interval_ms.saturating_mul(2).unsigned_abs());
+        let key = removed.key();
+        if let Err(error) = removed.task.await {
+            error!(group = key, %error, "a rule group broke off");
+        }
+        {
+            // It may be there again by now.
+            let running = self.running.lock();
+            if !running.iter().any(|group| group.key() == key) {
+                self.ctx.metrics.forget(&key);
+            }
+        }
+        tokio::select! {
+            () = self.stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        let (ctx, group) = (self.ctx, removed.group);
+        let ended = tokio::task::spawn_blocking(move || group.lock().end(&ctx, at)).await;
+        if let Err(error) = ended {
+            error!(group = key, %error, "ending the series of a removed rule group broke off");
         }
     }
 
@@ -281,61 +320,28 @@ impl RuleManager {
     }
 }
 
-// A group's slot within the interval, so that not all groups wake at once: a hash of its key, as upstream.
-pub(crate) fn slot_ms(key: &str, interval_ms: i64) -> i64 {
-    let labels = Labels::from_pairs([("group", key)]);
-    (labels.fingerprint() % interval_ms.unsigned_abs().max(1)) as i64
-}
-
-// Ends the series of a group that was removed, at the moment at which it was, but only after two intervals, as upstream: a
-// group of another name or file that goes on with them has written newer samples by then, and what it writes does not end.
-// A server that stops ends nothing.
-async fn end(ctx: Arc<Context>, removed: Running, stop: CancellationToken) {
-    let at = ctx.clock.now_ms();
-    let wait = Duration::from_millis(removed.interval_ms.saturating_mul(2).unsigned_abs());
-    tokio::select! {
-        () = stop.cancelled() => return,
-        () = tokio::time::sleep(wait) => {}
-    }
-    let ended = tokio::task::spawn_blocking(move || removed.group.lock().end(&ctx, at)).await;
-    if let Err(error) = ended {
-        error!(%error, "ending the series of a removed rule group broke off");
-    }
-}
-
-async fn run(ctx: Arc<Context>, group: Arc<Shared>, key: String, interval_ms: i64, stop: CancellationToken) {
-    let slot = slot_ms(&key, interval_ms);
-    let aligned = |now: i64| (now - slot).div_euclid(interval_ms) * interval_ms + slot;
-    let mut next = aligned(ctx.clock.now_ms()) + interval_ms;
-    loop {
-        let now = ctx.clock.now_ms();
-        if next - now > interval_ms {
-            // The clock was turned back: waiting for the old slot would leave the rules asleep as long as the turn.
-            next = aligned(now) + interval_ms;
-        }
-        let wait = next - now;
-        let sleep = tokio::time::sleep(Duration::from_millis(wait.max(0).unsigned_abs()));
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = sleep => {}
-        }
-        let ts = next;
+async fn run(ctx: Arc<Context>, group: Arc<Shared>, key: String, slots: Slots, stop: CancellationToken) {
+    let mut planned = slots.next(ctx.clock.now_ms());
+    while !stop.is_cancelled() {
+        let (ts, missed) = match slots.step(planned, ctx.clock.now_ms()) {
+            Step::Evaluate { ts, missed } => (ts, missed),
+            Step::Wait(ms) => tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_millis(ms.unsigned_abs())) => continue,
+            },
+        };
+        planned = slots.next(ts);
         if ctx.queryable.incomplete().is_some() {
             // A rule that misses the samples of the last hours would end alerts and record wrong values.
-            next += interval_ms;
             continue;
         }
+        ctx.metrics.missed.with(&[&key]).add(missed as f64);
+        ctx.metrics.iterations.with(&[&key]).add(missed as f64 + 1.0);
         let (task_ctx, task_group, task_key) = (ctx.clone(), group.clone(), key.clone());
         let done = tokio::task::spawn_blocking(move || evaluate(&task_ctx, &task_group, &task_key, ts)).await;
         if let Err(error) = done {
             error!(group = key, %error, "evaluation of a rule group broke off");
         }
-        // Slots that passed meanwhile are skipped and counted.
-        let due = aligned(ctx.clock.now_ms()).max(ts);
-        let missed = (due - ts) / interval_ms;
-        ctx.metrics.missed.with(&[&key]).add(missed as f64);
-        ctx.metrics.iterations.with(&[&key]).add(missed as f64 + 1.0);
-        next = due + interval_ms;
     }
 }
 
@@ -358,6 +364,7 @@ fn evaluate(ctx: &Arc<Context>, shared: &Shared, key: &str, ts: i64) {
     ctx.metrics.last_seconds.with(&[key]).set(group.last_seconds());
     ctx.metrics.last_rules_seconds.with(&[key]).set(group.rules_seconds());
     ctx.metrics.group_seconds.observe(group.last_seconds());
-    ctx.metrics.last_evaluation.with(&[key]).set(ts as f64 / 1000.0);
+    let begun = group.last_evaluation().map_or(0.0, |at| at as f64 / 1000.0);
+    ctx.metrics.last_evaluation.with(&[key]).set(begun);
     shared.evaluated(&group);
 }

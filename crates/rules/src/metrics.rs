@@ -85,10 +85,19 @@ impl Metrics {
         }
     }
 
-    /// A group's counters are there from the start, so that the first failure is an increase.
+    /// A group's series are there from the start, so that the first failure is an increase; as upstream, what tells of the
+    /// last evaluation is 0 until there was one.
     pub(crate) fn begin(&self, group: &str) {
         for counters in [&self.evaluations, &self.failures, &self.iterations, &self.missed] {
             drop(counters.with(&[group]));
+        }
+        for gauges in [
+            &self.last_seconds,
+            &self.last_evaluation,
+            &self.last_samples,
+            &self.last_rules_seconds,
+        ] {
+            drop(gauges.with(&[group]));
         }
     }
 

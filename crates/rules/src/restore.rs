@@ -85,13 +85,14 @@ fn restore_kept(
     let mut given: HashMap<i64, HashMap<Labels, (Labels, f64)>> = HashMap::new();
     let mut restored = 0;
     for (labels, (sample, _)) in firing {
-        let seen = sample + offset_ms;
+        // Times that are still to come are of a clock that was turned back.
+        let seen = ts.min(sample + offset_ms);
         if alerts.active().any(|active| active.labels == labels) {
             continue;
         }
         let ended = since.get(&labels).filter(|(at, _)| *at == sample);
         // Where it held to the last, it may have ended just after it was seen.
-        let since = ended.map_or(seen, |(_, since)| (since * 1000.0) as i64);
+        let since = ended.map_or(seen, |(_, since)| ts.min((since * 1000.0) as i64));
         if ts - since >= keep_ms {
             continue;
         }
@@ -106,7 +107,9 @@ fn restore_kept(
         };
         let hit = hits.get(&labels).cloned();
         let (annotations, value) = hit.unwrap_or_else(|| (Labels::empty(), f64::NAN));
-        let active_at = active.get(&labels).map_or(seen, |(_, at)| (*at * 1000.0) as i64);
+        let active_at = active
+            .get(&labels)
+            .map_or(seen, |(_, at)| seen.min((*at * 1000.0) as i64));
         let times = KeptTimes {
             active_at,
             fired_at: active_at.saturating_add(ms(*hold)).min(seen),
@@ -189,8 +192,9 @@ fn before(ctx: &Context, rule: &Rule, name: &str, active: &ActiveAlert, ts: i64)
 }
 
 // The time that was left when the alert was last seen is still left, but at least the grace period: the outage itself
-// proves nothing.
+// proves nothing. Never more than all of `for` is left, as Prometheus has it where the clock was turned back meanwhile.
 fn resumed(ts: i64, seen: i64, since: i64, hold_ms: i64, grace_ms: i64) -> i64 {
+    let since = since.min(seen);
     let left = hold_ms - (seen - since);
     if left <= 0 {
         since
@@ -222,5 +226,7 @@ mod tests {
         check(75, 130);
         // It had fired already: at once.
         check(60, 90);
+        // Noted before the clock was turned back: all of it is left.
+        check(500, 150);
     }
 }

@@ -25,8 +25,9 @@ use cupola_promql::{At, DurationExpr, DurationKind, Expr, ExprKind, Modifiers};
 use cupola_storage::{Queryable, SampleValue, Samples};
 use parking_lot::Mutex;
 
-use crate::group::ms;
-use crate::manager::{GroupSource, slot_ms};
+use crate::group::{self, ms};
+use crate::manager::GroupSource;
+use crate::slots::Slots;
 use alerts::AlertRun;
 use overlay::{Overlay, Replayed};
 use plan::{Stage, stages};
@@ -167,7 +168,7 @@ struct Run<'a> {
     rule: &'a Rule,
     interval_ms: i64,
     offset_ms: i64,
-    slot_ms: i64,
+    slots: Slots,
     evaluations: u64,
     failures: u64,
     first_failure: Option<(i64, String)>,
@@ -186,13 +187,13 @@ struct Given {
 impl<'a> Run<'a> {
     fn new(source: &'a GroupSource, rule: &'a Rule, options: &BacktestOptions) -> Self {
         let interval_ms = source.group.interval.map_or(options.interval_ms, ms).max(1);
-        let key = format!("{};{}", source.file, source.group.name);
+        let key = group::key(&source.file, &source.group.name);
         Self {
             source,
             rule,
             interval_ms,
             offset_ms: source.group.query_offset.map_or(options.query_offset_ms, ms),
-            slot_ms: slot_ms(&key, interval_ms),
+            slots: Slots::new(&key, interval_ms),
             evaluations: 0,
             failures: 0,
             first_failure: None,
@@ -203,9 +204,7 @@ impl<'a> Run<'a> {
 
     // The evaluations between two moments, both inclusive: the first and the last; `None` where there is none.
     fn steps(&self, from: i64, to: i64) -> Option<(i64, i64)> {
-        let before = (from - 1 - self.slot_ms).div_euclid(self.interval_ms);
-        let first = (before + 1) * self.interval_ms + self.slot_ms;
-        let last = (to - self.slot_ms).div_euclid(self.interval_ms) * self.interval_ms + self.slot_ms;
+        let (first, last) = (self.slots.next(from - 1), self.slots.last(to));
         (first <= last).then_some((first, last))
     }
 

@@ -121,6 +121,11 @@ fn feed(store: &Store, series: &[(&str, &str)]) {
     }
 }
 
+// Where the group's evaluations lie within each minute.
+fn slot() -> i64 {
+    Slots::new("r.yml;g", MINUTE).last(BEGIN + MINUTE) - BEGIN
+}
+
 // Which alerts fire at each evaluation, as a server would have it.
 fn lived(store: &Store, rules: &str, names: &[&str], minutes: i64) -> Vec<BTreeSet<Labels>> {
     let parts = Parts {
@@ -133,7 +138,7 @@ fn lived(store: &Store, rules: &str, names: &[&str], minutes: i64) -> Vec<BTreeS
         external_labels: Labels::empty(),
     };
     let mut rehearsal = Rehearsal::new(Context::new(parts, &Registry::default()), groups(rules), MINUTE);
-    let slot = slot_ms("r.yml;g", MINUTE);
+    let slot = slot();
     let evaluate = |minute: i64| {
         rehearsal.evaluate(BEGIN + minute * MINUTE + slot);
         let firing = names.iter().flat_map(|name| rehearsal.firing(name));
@@ -149,7 +154,7 @@ fn told(reports: &[RuleReport], minutes: i64) -> Vec<BTreeSet<Labels>> {
             Made::Recording { .. } => None,
         })
     };
-    let slot = slot_ms("r.yml;g", MINUTE);
+    let slot = slot();
     let at = |minute: i64| {
         let ts = BEGIN + minute * MINUTE + slot;
         let fires =
