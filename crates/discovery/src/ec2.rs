@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cupola_config::common::{Auth, HttpClientConfig, Secret, SigV4Config};
 use cupola_config::prometheus::{Ec2SdConfig, TargetGroup};
 use cupola_model::{Labels, LabelsBuilder, query_escape};
-use cupola_net::{Peer, Request};
+use cupola_net::{Peer, Request, amazon_region};
 use http::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tracing::debug;
@@ -36,7 +36,9 @@ pub(crate) async fn run(config: Ec2SdConfig, updates: Updates) {
 
 struct Ec2 {
     config: Ec2SdConfig,
+    // Empty until the machine that this is has told its own.
     region: String,
+    signed: SigV4Config,
     peer: Peer,
     // The IDs of availability zones by their names. An account's do not change while a process runs.
     zones: Option<HashMap<String, String>>,
@@ -62,11 +64,12 @@ impl Ec2 {
             service_name: "ec2".to_owned(),
         };
         let http = HttpClientConfig {
-            auth: Some(Auth::SigV4(Box::new(signed))),
+            auth: Some(Auth::SigV4(Box::new(signed.clone()))),
             ..config.http.clone()
         };
         Self {
             region,
+            signed,
             peer: Peer::new(&http),
             zones: None,
             config,
@@ -130,11 +133,8 @@ impl Ec2 {
 impl Look for Ec2 {
     async fn look(&mut self) -> Result<Vec<TargetGroup>, String> {
         if self.region.is_empty() {
-            return Err(
-                "EC2 SD configuration requires a region: there is none in `region`, AWS_REGION or \
-                        AWS_DEFAULT_REGION"
-                    .to_owned(),
-            );
+            let region = amazon_region(&self.signed, self.config.refresh_interval).await;
+            self.region = region.map_err(|why| format!("EC2 SD configuration requires a region: {why}"))?;
         }
         if self.zones.is_none() {
             // Who may list instances need not be allowed to list zones.

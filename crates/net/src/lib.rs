@@ -33,6 +33,7 @@ pub use line::LineConnection;
 pub use member::MemberTls;
 pub use peer::{Peer, expose, tls_of};
 pub use server::{ReadFile, ServerTls};
+pub use sigv4::amazon_region;
 pub use tls::{ClientPem, Tls, TlsOptions};
 pub use watch::{ReadInto, Snapshot, Told, Watched};
 

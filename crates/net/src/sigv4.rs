@@ -1,6 +1,7 @@
 //! AWS signature version 4, and whose keys sign.
 
 mod machine;
+mod process;
 mod source;
 mod sts;
 
@@ -16,8 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::NetError;
 use crate::proxy::percent_decode;
-use source::Source;
-use sts::Role;
+use source::{First, Place, Source};
 
 // After the service at a machine's side gave no keys, it is not asked again for so long.
 const NO_KEYS_FOR_MS: i64 = 60_000;
@@ -54,6 +54,21 @@ pub(crate) struct RoleKeys {
     kept: tokio::sync::Mutex<Option<(Keys, i64)>>,
     // The same of the service at the machine's side: why there are none, and until when that counts.
     without: Mutex<Option<(String, i64)>>,
+    // The region the machine is in, or why it is not known, and until when that counts.
+    region: tokio::sync::Mutex<Option<(Result<String, String>, i64)>>,
+}
+
+/// The region of a section: its own, that of the environment or of the profile, or that of the machine this is.
+///
+/// # Errors
+/// [`NetError::Sign`] tells where it was looked for.
+pub async fn amazon_region(config: &SigV4Config, timeout: Duration) -> Result<String, NetError> {
+    let keys = RoleKeys::shared(config);
+    keys.region(&Source::new(config, &of_environment), timeout).await
+}
+
+fn of_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl RoleKeys {
@@ -67,6 +82,7 @@ impl RoleKeys {
             config: config.clone(),
             kept: tokio::sync::Mutex::default(),
             without: Mutex::default(),
+            region: tokio::sync::Mutex::default(),
         });
         if roles.len() >= KEPT_ROLES
             && let Some(at) = roles.iter().position(|role| Arc::strong_count(role) == 1)
@@ -77,15 +93,14 @@ impl RoleKeys {
         role
     }
 
-    /// Who signs: with the keys of the configuration, of a profile, or of the environment, in this order, or with those
-    /// that a role gets for them; where there are none, with those that a machine or container of Amazon's is handed. What
-    /// lies in files is read each time. Whoever calls sets the deadline.
+    /// Who signs: with the keys of the configuration, of the environment, of a token or of a profile, in this order, or with
+    /// those that a role gets for them; where there are none, with those that a machine or container of Amazon's is handed.
+    /// What lies in files is read each time. Whoever calls sets the deadline.
     ///
     /// # Errors
     /// [`NetError::Sign`] tells what is missing and where it was looked for, or why there is no role.
     pub(crate) async fn signer(&self, timeout: Duration) -> Result<Signer, NetError> {
-        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        self.signer_of(&env, timeout).await
+        self.signer_of(&of_environment, timeout).await
     }
 
     async fn signer_of(
@@ -94,14 +109,8 @@ impl RoleKeys {
         timeout: Duration,
     ) -> Result<Signer, NetError> {
         let source = Source::new(&self.config, env);
-        let region = source.region()?;
-        let keys = match (source.role(), source.token()) {
-            (None, None) => match source.keys() {
-                Ok(keys) => keys,
-                Err(missing) => self.keys_of_machine(&source, missing, timeout).await?,
-            },
-            (role, token) => self.keys_of(role, token, &source, &region, timeout).await?,
-        };
+        let region = self.region(&source, timeout).await?;
+        let keys = self.keys(&source, &region, timeout).await?;
         let service = match self.config.service_name.as_str() {
             "" => "aps",
             name => name,
@@ -113,83 +122,77 @@ impl RoleKeys {
         })
     }
 
-    // Those of the service at the machine's side; `missing` says what else was looked for.
-    async fn keys_of_machine(
-        &self,
-        source: &Source<'_>,
-        missing: NetError,
-        timeout: Duration,
-    ) -> Result<Keys, NetError> {
-        if !source.may_ask_machine() {
-            return Err(missing);
-        }
-        let mut kept = self.kept.lock().await;
-        let now = SystemClock.now_ms();
-        if let Some((keys, expires)) = &*kept
-            && now + BEFORE_EXPIRY_MS < *expires
-        {
-            return Ok(keys.clone());
-        }
-        let known = self.without.lock().clone().filter(|(_, until)| now < *until);
-        let found = match known {
-            Some((why, _)) => Err(why),
-            None => machine::keys(source, timeout).await,
+    async fn region(&self, source: &Source<'_>, timeout: Duration) -> Result<String, NetError> {
+        let missing = match source.region() {
+            Ok(region) => return Ok(region),
+            Err(missing) => missing,
         };
-        match found {
-            Ok((keys, expires)) => {
-                *kept = Some((keys.clone(), expires));
-                Ok(keys)
-            }
-            Err(why) => {
-                let error = NetError::Sign(format!("{}; {why}", missing.to_string().trim_start_matches("sigv4: ")));
-                let mut without = self.without.lock();
-                if without.as_ref().is_none_or(|(_, until)| now >= *until) {
-                    *without = Some((why, now + NO_KEYS_FOR_MS));
-                }
-                Err(error)
-            }
-        }
+        let mut known = self.region.lock().await;
+        let now = SystemClock.now_ms();
+        let found = match known.take().filter(|(_, until)| now < *until) {
+            Some(known) => known,
+            None => match machine::region(source, timeout).await {
+                Ok(region) => (Ok(region), i64::MAX),
+                Err(why) => (Err(why), now + NO_KEYS_FOR_MS),
+            },
+        };
+        let (region, _) = known.insert(found);
+        region.clone().map_err(|why| besides(&missing, &why))
     }
 
-    async fn keys_of(
-        &self,
-        role: Option<Role>,
-        token: Option<Role>,
-        source: &Source<'_>,
-        region: &str,
-        timeout: Duration,
-    ) -> Result<Keys, NetError> {
+    async fn keys(&self, source: &Source<'_>, region: &str, timeout: Duration) -> Result<Keys, NetError> {
+        let way = source.way()?;
+        if let (First::Keys(keys), []) = (&way.first, &way.roles[..]) {
+            return Ok(keys.clone());
+        }
         let mut kept = self.kept.lock().await;
         if let Some((keys, expires)) = &*kept
             && SystemClock.now_ms() + BEFORE_EXPIRY_MS < *expires
         {
             return Ok(keys.clone());
         }
-        let mut got = match token {
-            Some(token) => Some(sts::assume(&token, None, source, region, timeout).await?),
-            None => None,
+        let (mut keys, mut expires) = match way.first {
+            First::Keys(keys) => (keys, i64::MAX),
+            First::Token(role) => sts::assume(&role, None, source, region, timeout).await?,
+            First::Process { profile, command } => {
+                let got = process::keys(&command, timeout).await;
+                got.map_err(|why| NetError::Sign(format!("credential_process of the profile {profile:?}: {why}")))?
+            }
+            First::Machine { place, missing } => {
+                let got = self.keys_of_machine(place, source, timeout).await;
+                got.map_err(|why| match missing {
+                    Some(missing) => besides(&missing, &why),
+                    None => NetError::Sign(why),
+                })?
+            }
         };
-        if let Some(role) = role {
-            let by = match got {
-                Some((keys, _)) => keys,
-                None => match source.keys() {
-                    Ok(keys) => keys,
-                    Err(missing) if !source.may_ask_machine() => return Err(missing),
-                    Err(missing) => {
-                        let found = machine::keys(source, timeout).await;
-                        found.map(|(keys, _)| keys).map_err(|why| {
-                            let missing = missing.to_string();
-                            NetError::Sign(format!("{}; {why}", missing.trim_start_matches("sigv4: ")))
-                        })?
-                    }
-                },
-            };
-            got = Some(sts::assume(&role, Some(&by), source, region, timeout).await?);
+        for role in &way.roles {
+            (keys, expires) = sts::assume(role, Some(&keys), source, region, timeout).await?;
         }
-        let (keys, expires) = got.ok_or_else(|| NetError::Sign("there is no role".to_owned()))?;
         *kept = Some((keys.clone(), expires));
         Ok(keys)
     }
+
+    // Why there are none is told for a while without asking again.
+    async fn keys_of_machine(
+        &self,
+        place: Place,
+        source: &Source<'_>,
+        timeout: Duration,
+    ) -> Result<(Keys, i64), String> {
+        let now = SystemClock.now_ms();
+        if let Some((why, _)) = self.without.lock().as_ref().filter(|(_, until)| now < *until) {
+            return Err(why.clone());
+        }
+        let found = machine::keys(place, source, timeout).await;
+        *self.without.lock() = found.as_ref().err().map(|why| (why.clone(), now + NO_KEYS_FOR_MS));
+        found
+    }
+}
+
+// What was missing, and what came of asking elsewhere.
+fn besides(missing: &NetError, why: &str) -> NetError {
+    NetError::Sign(format!("{}; {why}", missing.to_string().trim_start_matches("sigv4: ")))
 }
 
 impl Signer {

@@ -1,5 +1,5 @@
-//! Keys that a machine or a container of Amazon's is handed by the service at its side, as Amazon's own libraries ask for
-//! them: a container's where the environment names its service, else the machine's (IMDSv2).
+//! Keys, and a region, that a machine or a container of Amazon's is handed by the service at its side, as Amazon's own libraries
+//! ask for them: a container's where the environment names its service, else the machine's (IMDSv2).
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Uri};
 use serde_json::Value;
 
 use super::Keys;
-use super::source::Source;
+use super::source::{Place, Source};
 use crate::peer::secret_value;
 use crate::{Peer, Request};
 
@@ -21,14 +21,19 @@ const MAX_ANSWER: usize = 64 << 10;
 const LONGEST: Duration = Duration::from_secs(2);
 
 /// The keys and when they expire, in milliseconds since the epoch; or where they were asked for, and why there are none.
-pub(super) async fn keys(source: &Source<'_>, timeout: Duration) -> Result<(Keys, i64), String> {
-    let timeout = timeout.min(LONGEST);
+pub(super) async fn keys(place: Place, source: &Source<'_>, timeout: Duration) -> Result<(Keys, i64), String> {
     let env = |name: &str| (source.env)(name);
     let of_container = match env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
         Some(path) => Some(format!("{CONTAINER}{path}")),
         None => env("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     };
-    if let Some(url) = of_container {
+    if place == Place::Container && of_container.is_none() {
+        return Err(
+            "EcsContainer is the credential_source, but AWS_CONTAINER_CREDENTIALS_RELATIVE_URI is not set".to_owned(),
+        );
+    }
+    if let Some(url) = of_container.filter(|_| place != Place::Instance) {
+        let timeout = timeout.min(LONGEST);
         let token = match env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE") {
             Some(file) => Some(std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?),
             None => env("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
@@ -37,29 +42,66 @@ pub(super) async fn keys(source: &Source<'_>, timeout: Duration) -> Result<(Keys
         let body = ask(&Method::GET, &url, header, timeout).await?;
         return read(&body).map_err(|e| format!("{url}: {e}"));
     }
-    if env("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Err("AWS_EC2_METADATA_DISABLED is true".to_owned());
-    }
-    let place = env("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|| MACHINE.to_owned());
-    let place = format!("{}/latest", place.trim_end_matches('/'));
-    let life = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
-    let token = ask(
-        &Method::PUT,
-        &format!("{place}/api/token"),
-        Some((life, "300")),
-        timeout,
-    )
-    .await?;
-    let token = String::from_utf8_lossy(&token).into_owned();
-    let header = HeaderName::from_static("x-aws-ec2-metadata-token");
-    let url = format!("{place}/meta-data/iam/security-credentials/");
-    let roles = ask(&Method::GET, &url, Some((header.clone(), token.trim())), timeout).await?;
+    let instance = Instance::find(source, timeout).await?;
+    let (url, roles) = instance.get("meta-data/iam/security-credentials/").await?;
     let roles = String::from_utf8_lossy(&roles).into_owned();
     let role = roles.lines().next().map(str::trim).filter(|role| !role.is_empty());
     let role = role.ok_or_else(|| format!("{url}: the machine has no role"))?;
-    let url = format!("{url}{role}");
-    let body = ask(&Method::GET, &url, Some((header, token.trim())), timeout).await?;
+    let (url, body) = instance
+        .get(&format!("meta-data/iam/security-credentials/{role}"))
+        .await?;
     read(&body).map_err(|e| format!("{url}: {e}"))
+}
+
+/// The region the machine is in; or where it was asked for, and why it is not known.
+pub(super) async fn region(source: &Source<'_>, timeout: Duration) -> Result<String, String> {
+    let instance = Instance::find(source, timeout).await?;
+    let (url, body) = instance.get("dynamic/instance-identity/document").await?;
+    region_in(&body).map_err(|e| format!("{url}: {e}"))
+}
+
+pub(super) fn region_in(document: &[u8]) -> Result<String, String> {
+    let document: Value = serde_json::from_slice(document).map_err(|_| "the answer is no JSON".to_owned())?;
+    let region = document.get("region").and_then(Value::as_str);
+    // It becomes a part of host names.
+    let is_one = |region: &&str| {
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        !region.is_empty() && region.len() <= 63 && region.bytes().all(is_part)
+    };
+    let region = region.filter(is_one).ok_or("the answer has no region")?;
+    Ok(region.to_owned())
+}
+
+// The service of a machine, once it has handed out what it wants to see with each question.
+struct Instance {
+    place: String,
+    token: String,
+    timeout: Duration,
+}
+
+impl Instance {
+    async fn find(source: &Source<'_>, timeout: Duration) -> Result<Self, String> {
+        let timeout = timeout.min(LONGEST);
+        let env = |name: &str| (source.env)(name);
+        if env("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return Err("AWS_EC2_METADATA_DISABLED is true".to_owned());
+        }
+        let place = env("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|| MACHINE.to_owned());
+        let place = format!("{}/latest", place.trim_end_matches('/'));
+        let life = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
+        let url = format!("{place}/api/token");
+        let token = ask(&Method::PUT, &url, Some((life, "300")), timeout).await?;
+        let token = String::from_utf8_lossy(&token).trim().to_owned();
+        Ok(Self { place, token, timeout })
+    }
+
+    // What is asked and what comes back.
+    async fn get(&self, path: &str) -> Result<(String, Vec<u8>), String> {
+        let url = format!("{}/{path}", self.place);
+        let header = HeaderName::from_static("x-aws-ec2-metadata-token");
+        let body = ask(&Method::GET, &url, Some((header, &self.token)), self.timeout).await?;
+        Ok((url, body))
+    }
 }
 
 async fn ask(

@@ -15,14 +15,25 @@ use crate::{NetError, Peer, Request, Response};
 
 const MAX_ANSWER: usize = 1 << 20;
 const SHOWN: usize = 200;
+const LEAST_SECONDS: u32 = 900;
 
-/// What is asked for.
+/// What is asked for. Without a session's name it is the environment's, or one of ours.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// The role of the configuration, asked for with keys.
-    Configured { arn: String, external_id: String },
-    /// The role of the environment, asked for with the token in a file.
-    OfToken { arn: String, file: String },
+    /// A role of the configuration or of a profile, asked for with keys.
+    Configured {
+        arn: String,
+        external_id: String,
+        session: Option<String>,
+        /// How long its keys are to be of use; what is no longer than Amazon's own 15 minutes is left to Amazon.
+        seconds: Option<u32>,
+    },
+    /// A role asked for with the token in a file.
+    OfToken {
+        arn: String,
+        file: String,
+        session: Option<String>,
+    },
 }
 
 /// Asks for keys of `role`, signed `by` keys there are already; gives them and when they expire, in milliseconds since the
@@ -35,18 +46,29 @@ pub(super) async fn assume(
     timeout: Duration,
 ) -> Result<(Keys, i64), NetError> {
     let failed = |arn: &str, reason: String| NetError::Sign(format!("cannot assume the role {arn}: {reason}"));
-    let session = format!("cupola-{}", SystemClock.now_ms() / 1000);
-    let session = (source.env)("AWS_ROLE_SESSION_NAME").unwrap_or(session);
+    let (Role::Configured { session, .. } | Role::OfToken { session, .. }) = role;
+    let session = session
+        .clone()
+        .or_else(|| (source.env)("AWS_ROLE_SESSION_NAME"))
+        .unwrap_or_else(|| format!("cupola-{}", SystemClock.now_ms() / 1000));
     let mut fields = vec![("RoleSessionName", session), ("Version", "2011-06-15".to_owned())];
     let arn = match role {
-        Role::Configured { arn, external_id } => {
+        Role::Configured {
+            arn,
+            external_id,
+            seconds,
+            ..
+        } => {
             fields.push(("Action", "AssumeRole".to_owned()));
+            if let Some(seconds) = seconds.filter(|seconds| *seconds > LEAST_SECONDS) {
+                fields.push(("DurationSeconds", seconds.to_string()));
+            }
             if !external_id.is_empty() {
                 fields.push(("ExternalId", external_id.clone()));
             }
             arn
         }
-        Role::OfToken { arn, file } => {
+        Role::OfToken { arn, file, .. } => {
             fields.push(("Action", "AssumeRoleWithWebIdentity".to_owned()));
             let token = std::fs::read_to_string(file).map_err(|error| failed(arn, format!("{file}: {error}")))?;
             fields.push(("WebIdentityToken", token.trim().to_owned()));

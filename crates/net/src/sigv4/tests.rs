@@ -105,9 +105,10 @@ fn keys_are_looked_for_as_amazons_own_tools_do() {
             file.or_else(|| more.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
         };
         let source = Source::new(config, &env);
-        let keys = source
-            .keys()
-            .map(|k| format!("{}:{}:{}", k.access_key, k.secret_key, k.session_token));
+        let keys = source.way().map(|way| match way.first {
+            First::Keys(k) => format!("{}:{}:{}", k.access_key, k.secret_key, k.session_token),
+            other => format!("{other:?}"),
+        });
         (
             source.region().map_err(|e| e.to_string()),
             keys.map_err(|e| e.to_string()),
@@ -134,7 +135,7 @@ fn keys_are_looked_for_as_amazons_own_tools_do() {
         ("nobody", "profile \"nobody\" has no aws_access_key_id"),
         (
             "role",
-            "profile \"role\" assumes a role, which is not supported by this version",
+            "profile \"role\" has role_arn, but neither source_profile nor credential_source",
         ),
     ] {
         let config = SigV4Config {
@@ -149,12 +150,13 @@ fn keys_are_looked_for_as_amazons_own_tools_do() {
 #[test]
 fn without_keys_it_is_told_where_they_were_looked_for() {
     let env = |_: &str| None;
-    let error = Source::new(&SigV4Config::default(), &env)
-        .keys()
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(error.contains("AWS_ACCESS_KEY_ID"), "{error}");
+    let config = SigV4Config::default();
+    match Source::new(&config, &env).way().unwrap().first {
+        First::Machine {
+            missing: Some(missing), ..
+        } => assert!(missing.to_string().contains("AWS_ACCESS_KEY_ID"), "{missing}"),
+        other => panic!("{other:?}"),
+    }
     let error = Source::new(&SigV4Config::default(), &env)
         .region()
         .unwrap_err()
@@ -168,6 +170,16 @@ fn paths_and_queries_are_written_as_amazon_reads_them() {
     assert_eq!(canonical_path("/a/../../b/./c//d/"), "/b/c/d/");
     assert_eq!(canonical_query("b=2&a=x%2fy&a=+&c"), "a=%20&a=x%2Fy&b=2&c=");
     assert_eq!(canonical_query("q=%E2%98%83~&bad=%zz"), "bad=%25zz&q=%E2%98%83~");
+}
+
+impl Keys {
+    fn of(access_key: &str, secret_key: &str, session_token: &str) -> Self {
+        Self {
+            access_key: access_key.to_owned(),
+            secret_key: secret_key.to_owned(),
+            session_token: session_token.to_owned(),
+        }
+    }
 }
 
 const UNTIL_2100: &str = "2100-01-01T00:00:00Z";
@@ -475,4 +487,286 @@ fn no_answer_of_a_machines_service_makes_it_panic() {
             assert!(!error.contains("s/+="), "{error}");
         }
     });
+}
+
+// What a profile of these files leads to, or why to nothing.
+fn way_of(profile: &str, config: &str, env: &[(&str, &str)]) -> Result<String, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config").display().to_string();
+    std::fs::write(&file, config).unwrap();
+    let section = SigV4Config {
+        profile: profile.to_owned(),
+        ..SigV4Config::default()
+    };
+    let env = |name: &str| match name {
+        "AWS_CONFIG_FILE" => Some(file.clone()),
+        name => env
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| (*value).to_owned()),
+    };
+    let way = Source::new(&section, &env).way();
+    let way = way.map_err(|error| error.to_string().replace("sigv4: ", ""))?;
+    let first = match way.first {
+        First::Keys(keys) => format!("keys {}", keys.access_key),
+        First::Token(sts::Role::OfToken { arn, file, session }) => format!("token {file} {arn} {session:?}"),
+        First::Token(role) => format!("{role:?}"),
+        First::Process { command, .. } => format!("process {command}"),
+        First::Machine { place, .. } => format!("{place:?}"),
+    };
+    let roles = way.roles.iter().map(|role| match role {
+        sts::Role::Configured {
+            arn,
+            external_id,
+            session,
+            seconds,
+        } => format!(" > {arn} {external_id:?} {session:?} {seconds:?}"),
+        other => format!(" > {other:?}"),
+    });
+    Ok(first + &roles.collect::<String>())
+}
+
+#[test]
+fn profiles_lead_to_keys_as_for_amazons_own_tools() {
+    let config = "[default]\naws_access_key_id = D\naws_secret_access_key = d\n\
+        [profile one]\nrole_arn = arn:1\nsource_profile = default\nexternal_id = x\nrole_session_name = me\n\
+        duration_seconds = 3600\n\
+        [profile two]\nrole_arn = arn:2\nsource_profile = one\n\
+        [profile own]\nrole_arn = arn:o\nsource_profile = own\naws_access_key_id = O\naws_secret_access_key = o\n\
+        [profile of own]\nrole_arn = arn:oo\nsource_profile = own\n\
+        [profile env]\nrole_arn = arn:e\ncredential_source = Environment\n\
+        [profile vm]\nrole_arn = arn:v\ncredential_source = Ec2InstanceMetadata\n\
+        [profile pod]\nrole_arn = arn:p\ncredential_source=EcsContainer\n\
+        [profile web]\nrole_arn = arn:w\nweb_identity_token_file = /token\nrole_session_name = me\n\
+        [profile after web]\nrole_arn = arn:aw\nsource_profile = web\n\
+        [profile run]\ncredential_process = /bin/keys \"a b\"\n\
+        [profile after run]\nrole_arn = arn:ar\nsource_profile = run\n";
+    let keys = [("AWS_ACCESS_KEY_ID", "E"), ("AWS_SECRET_ACCESS_KEY", "e")];
+    for (profile, expected) in [
+        ("one", "keys D > arn:1 \"x\" Some(\"me\") Some(3600)"),
+        (
+            "two",
+            "keys D > arn:1 \"x\" Some(\"me\") Some(3600) > arn:2 \"\" None None",
+        ),
+        ("own", "keys O > arn:o \"\" None None"),
+        // Keys of its own go before the profile it names, where it is another's source.
+        ("of own", "keys O > arn:o \"\" None None > arn:oo \"\" None None"),
+        ("env", "keys E > arn:e \"\" None None"),
+        ("vm", "Instance > arn:v \"\" None None"),
+        ("pod", "Container > arn:p \"\" None None"),
+        ("web", "token /token arn:w Some(\"me\")"),
+        ("after web", "token /token arn:w Some(\"me\") > arn:aw \"\" None None"),
+        ("run", "process /bin/keys \"a b\""),
+        ("after run", "process /bin/keys \"a b\" > arn:ar \"\" None None"),
+    ] {
+        assert_eq!(way_of(profile, config, &keys).as_deref(), Ok(expected), "{profile}");
+    }
+    // Without one named, the environment goes before the default profile.
+    assert_eq!(way_of("", config, &keys).as_deref(), Ok("keys E"));
+    let by_name = [("AWS_PROFILE", "one")];
+    let expected = "keys D > arn:1 \"x\" Some(\"me\") Some(3600)";
+    assert_eq!(way_of("", config, &by_name).as_deref(), Ok(expected));
+}
+
+#[test]
+fn a_profile_that_leads_nowhere_is_told_by_name() {
+    let chain = |from: usize| -> String {
+        (from..=20)
+            .map(|n| format!("[profile c{n}]\nrole_arn = a\nsource_profile = c{}\n", n + 1))
+            .collect()
+    };
+    let chain = chain(1);
+    for (config, why) in [
+        (
+            "role_arn = a",
+            "profile \"p\" has role_arn, but neither source_profile nor credential_source",
+        ),
+        (
+            "source_profile = other",
+            "profile \"p\" has source_profile, but no role_arn",
+        ),
+        (
+            "role_arn = a\nsource_profile = other",
+            "profile \"other\" has no aws_access_key_id",
+        ),
+        (
+            "role_arn = a\nsource_profile = p",
+            "profile \"p\" has no aws_access_key_id",
+        ),
+        (
+            "role_arn = a\nsource_profile = c1",
+            "profile \"c8\" is the 8th source_profile in a row",
+        ),
+        (
+            "role_arn = a\ncredential_source = Moon",
+            "profile \"p\" has the credential_source \"Moon\"; it must be EcsContainer, Ec2InstanceMetadata or Environment",
+        ),
+        (
+            "role_arn = a\ncredential_source = Environment",
+            "profile \"p\" has the credential_source Environment, but there are no AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            "sso_session = s",
+            "profile \"p\" signs in (sso_session), which is not supported by this version; give it keys, a role or a \
+             credential_process",
+        ),
+        (
+            "role_arn = a\nsource_profile = p\nmfa_serial = m\naws_access_key_id = k\naws_secret_access_key = s",
+            "profile \"p\" asks for a second factor (mfa_serial), for which nobody is there",
+        ),
+    ] {
+        let config = format!("[profile p]\n{config}\n{chain}");
+        assert_eq!(way_of("p", &config, &[]), Err(why.to_owned()), "{config}");
+    }
+}
+
+#[tokio::test]
+async fn roles_of_profiles_are_assumed_one_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config").display().to_string();
+    let config = "[profile base]\naws_access_key_id = BASE\naws_secret_access_key = b\n\
+                  [profile one]\nregion = eu-7\nrole_arn = arn:1\nsource_profile = base\nrole_session_name = me\n\
+                  duration_seconds = 3600\n";
+    std::fs::write(&file, config).unwrap();
+    let reply: Reply = Arc::new(|got: &Got| match text(got).contains("RoleArn=arn%3A1") {
+        true => ok(&keys_xml("FIRST", UNTIL_2100)),
+        false => ok(&keys_xml("SECOND", UNTIL_2100)),
+    });
+    let (port, asked) = serve(None, reply).await;
+    let env = |name: &str| match name {
+        "AWS_ENDPOINT_URL_STS" => Some(format!("http://127.0.0.1:{port}")),
+        "AWS_CONFIG_FILE" => Some(file.clone()),
+        _ => None,
+    };
+    let role = RoleKeys::shared(&SigV4Config {
+        profile: "one".to_owned(),
+        role_arn: "arn:2".to_owned(),
+        external_id: "chain".to_owned(),
+        ..SigV4Config::default()
+    });
+    for _ in 0..2 {
+        let signer = role.signer_of(&env, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(
+            (signer.keys.access_key.as_str(), signer.region.as_str()),
+            ("SECOND", "eu-7")
+        );
+    }
+    let (first, second) = (asked.try_recv().unwrap(), asked.try_recv().unwrap());
+    assert!(asked.try_recv().is_err(), "it was assumed once more");
+    assert_eq!(
+        text(&first),
+        "RoleSessionName=me&Version=2011-06-15&Action=AssumeRole&DurationSeconds=3600&RoleArn=arn%3A1"
+    );
+    assert!(text(&second).ends_with("&Action=AssumeRole&ExternalId=chain&RoleArn=arn%3A2"));
+    // Each by the keys before: the signatures are made anew with them.
+    for (got, keys) in [
+        (&first, Keys::of("BASE", "b", "")),
+        (&second, Keys::of("FIRST", "s/+=", "tok/+=")),
+    ] {
+        let time = got.headers["x-amz-date"].to_str().unwrap();
+        let expected = keys.sign(&Signed {
+            method: "POST",
+            host: &format!("127.0.0.1:{port}"),
+            path: "/",
+            query: "",
+            body: &got.body,
+            region: "eu-7",
+            service: "sts",
+            time,
+        });
+        assert_eq!(got.headers["authorization"], expected);
+    }
+}
+
+#[tokio::test]
+async fn a_program_prints_keys() {
+    let timeout = Duration::from_secs(10);
+    let printed = r#"{"Version": 1, "AccessKeyId": "RUN", "SecretAccessKey": "s/+=", "SessionToken": "t", "Expiration": "2100-01-01T00:00:00Z"}"#;
+    let (keys, expires) = process::keys(&format!("echo '{printed}'"), timeout).await.unwrap();
+    assert_eq!((keys.access_key.as_str(), keys.session_token.as_str()), ("RUN", "t"));
+    assert_eq!(expires, 4_102_444_800_000);
+    let for_ever = r#"{"Version": 1, "AccessKeyId": "RUN", "SecretAccessKey": "s"}"#;
+    let (keys, expires) = process::keys(&format!("echo '{for_ever}'"), timeout).await.unwrap();
+    assert_eq!((keys.session_token.as_str(), expires), ("", i64::MAX));
+    for (command, why) in [
+        ("echo hunter2", "it printed no JSON"),
+        (
+            r#"echo '{"Version": 2, "AccessKeyId": "hunter2"}'"#,
+            "it printed another Version than 1",
+        ),
+        (
+            r#"echo '{"Version": 1, "SecretAccessKey": "hunter2"}'"#,
+            "it printed no AccessKeyId",
+        ),
+        (
+            r#"echo '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "Expiration": "soon"}'"#,
+            "it printed an Expiration that is no time",
+        ),
+        (
+            "echo hunter2; echo no ticket >&2; exit 3",
+            "it ended with exit status: 3: no ticket",
+        ),
+        ("exit 4", "it ended with exit status: 4"),
+        // More than is taken: it meets a closed pipe.
+        ("exec yes", "it ended with signal: 13 (SIGPIPE)"),
+    ] {
+        assert_eq!(
+            process::keys(command, timeout).await.err().as_deref(),
+            Some(why),
+            "{command}"
+        );
+    }
+    let error = process::keys("exec sleep 600", Duration::from_millis(50)).await.err();
+    assert_eq!(error.as_deref(), Some("it has not ended within 0.05s"));
+    cupola_testkit::fuzz(1_000, &[printed.as_bytes().to_vec()], &["null", "{}"], |bytes| {
+        if let Err(error) = process::read(bytes) {
+            assert!(!error.contains("s/+="), "{error}");
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_machine_tells_its_region_where_no_other_is_given() {
+    let reply: Reply = Arc::new(|got: &Got| match (got.method.as_str(), got.uri.as_str()) {
+        ("PUT", "/latest/api/token") => ok("to-ken"),
+        ("GET", "/latest/dynamic/instance-identity/document") => ok(r#"{"accountId": "1", "region": "eu-9"}"#),
+        _ => ok("no such page"),
+    });
+    let (port, asked) = serve(None, reply).await;
+    let config = SigV4Config {
+        service_name: "region-test".to_owned(),
+        ..SigV4Config::default()
+    };
+    let env = |name: &str| match name {
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT" => Some(format!("http://127.0.0.1:{port}")),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("E".to_owned()),
+        _ => None,
+    };
+    let (keys, timeout) = (RoleKeys::shared(&config), Duration::from_secs(10));
+    for _ in 0..2 {
+        let signer = keys.signer_of(&env, timeout).await.unwrap();
+        assert_eq!((signer.region.as_str(), signer.keys.access_key.as_str()), ("eu-9", "E"));
+    }
+    assert_eq!(asked.try_iter().count(), 2);
+    // Elsewhere it is told once where it was looked for, and asked again only after a while.
+    let (port, asked) = serve(None, Arc::new(|_: &Got| ok("{}"))).await;
+    let config = SigV4Config {
+        service_name: "no-region-test".to_owned(),
+        ..SigV4Config::default()
+    };
+    let env = |name: &str| (name == "AWS_EC2_METADATA_SERVICE_ENDPOINT").then(|| format!("http://127.0.0.1:{port}"));
+    let keys = RoleKeys::shared(&config);
+    for _ in 0..2 {
+        let error = keys.signer_of(&env, timeout).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "sigv4: there is no region, neither in sigv4.region nor in AWS_REGION nor in the profile \"default\"; \
+                 http://127.0.0.1:{port}/latest/dynamic/instance-identity/document: the answer has no region"
+            )
+        );
+    }
+    assert_eq!(asked.try_iter().count(), 2);
+    assert!(machine::region_in(br#"{"region": "eu-1.evil.example/"}"#).is_err());
 }
