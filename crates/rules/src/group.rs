@@ -7,7 +7,7 @@ use std::time::Instant;
 use cupola_config::rules::{Rule, RuleGroup, RuleKind};
 use cupola_histogram::NativeHistogram;
 use cupola_model::{ALERTNAME, Labels, METRIC_NAME, STALE_NAN, SeriesRef};
-use cupola_storage::SampleValue;
+use cupola_storage::{Appender, SampleValue};
 use foldhash::fast::RandomState;
 use tracing::{info, warn};
 
@@ -108,6 +108,9 @@ pub(crate) struct Group {
     pub interval_ms: i64,
     pub offset_ms: i64,
     rules: Vec<RuleState>,
+    // Series of rules that are gone since the last evaluation: they end with the next one, unless another rule goes on with
+    // them.
+    left: LabelMap<Written>,
     // As the history names them.
     names: Vec<Arc<RuleName>>,
     last_seconds: f64,
@@ -133,7 +136,7 @@ struct RuleState {
 // One series that an evaluation wrote.
 #[derive(Clone, Copy)]
 struct Written {
-    series: Option<SeriesRef>,
+    series: SeriesRef,
     // Whether the evaluation that goes on just now wrote it, too.
     is_new: bool,
 }
@@ -154,6 +157,7 @@ impl Group {
             interval_ms,
             offset_ms,
             rules,
+            left: LabelMap::default(),
             last_seconds: 0.0,
             last_evaluation: None,
             last_ts: None,
@@ -180,12 +184,9 @@ impl Group {
                 }
             }
         }
-        // What nobody took over has its series ended by the next evaluation of the first rule.
-        if let Some(first) = self.rules.first_mut() {
-            for (labels, series) in free.into_iter().flatten().flat_map(|state| state.written) {
-                first.written.entry(labels).or_insert(series);
-            }
-        }
+        self.left = std::mem::take(&mut old.left);
+        self.left
+            .extend(free.into_iter().flatten().flat_map(|state| state.written));
     }
 
     /// Evaluates all rules at `ts`. Returns the number of samples written.
@@ -260,6 +261,7 @@ impl Group {
             };
             state.error = error;
         }
+        self.end_left(ctx, ts);
         self.last_seconds = started.elapsed().as_secs_f64();
         samples
     }
@@ -305,15 +307,30 @@ impl Group {
             .map(|((rule, name), state)| (rule, name, &mut state.alerts))
     }
 
-    /// Ends all series the group has written.
+    /// Ends all series the group has written, as an evaluation at `ts` would that gives nothing.
     pub(crate) fn end(&mut self, ctx: &Arc<Context>, ts: i64) {
-        for state in &mut self.rules {
-            if let Err(error) = write(ctx, state, Vec::new(), ts) {
-                warn!(
-                    group = self.source.name,
-                    error, "cannot end the series of a removed rule"
-                );
-            }
+        let all = self.rules.iter_mut().flat_map(|state| state.written.drain());
+        self.left.extend(all);
+        self.end_left(ctx, ts);
+    }
+
+    // After the rules, so that what one of them goes on with does not end.
+    fn end_left(&mut self, ctx: &Arc<Context>, ts: i64) {
+        if self.left.is_empty() {
+            return;
+        }
+        let mut appender = ctx.storage.appender();
+        for (labels, written) in &self.left {
+            append_end(&mut *appender, labels, *written, ts - self.offset_ms);
+        }
+        match appender.commit() {
+            Ok(()) => self.left.clear(),
+            Err(error) => warn!(
+                file = self.file,
+                group = self.source.name,
+                %error,
+                "cannot end the series of removed rules"
+            ),
         }
     }
 
@@ -500,7 +517,7 @@ fn write(
     for (labels, value) in series {
         // Where nothing comes or goes, a series costs one look-up.
         let before = state.written.get_mut(&labels);
-        let known = before.as_ref().and_then(|before| before.series);
+        let known = before.as_ref().map(|before| before.series);
         let appended = match value {
             SampleValue::Float(value) => appender.append(known, &labels, ts, value),
             SampleValue::Histogram(histogram) => {
@@ -509,11 +526,12 @@ fn write(
             }
         };
         let series = match appended {
-            Ok(series) => Some(series),
+            Ok(series) => series,
+            // As if the rule had not given it, as upstream: a series that goes on elsewhere is not this rule's.
             Err(error) => {
                 refused += 1;
                 reason = Some(error);
-                known
+                continue;
             }
         };
         let now = Written { series, is_new: true };
@@ -525,18 +543,19 @@ fn write(
     state.written.retain(|labels, written| {
         let goes_on = std::mem::take(&mut written.is_new);
         if !goes_on {
-            // Refused only where something newer is there already: then the series has not ended.
-            let ended = written
-                .series
-                .map_or(Ok(false), |series| appender.append_end(series, ts));
-            if ended == Ok(false) {
-                let _ = appender.append(None, labels, ts, STALE_NAN);
-            }
+            append_end(&mut *appender, labels, *written, ts);
         }
         goes_on
     });
     appender.commit().map_err(|e| format!("cannot write the result: {e}"))?;
     Ok(reason.map(|reason| format!("{refused} samples of the result were refused: {reason}")))
+}
+
+// Refused only where something is there already that is as new: then the series has not ended.
+fn append_end(appender: &mut dyn Appender, labels: &Labels, written: Written, ts: i64) {
+    if appender.append_end(written.series, ts) == Ok(false) {
+        let _ = appender.append(None, labels, ts, STALE_NAN);
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::manager::Parts;
 
 mod agree;
 mod jumps;
+mod reload;
 
 #[derive(Default)]
 struct Recorder(Mutex<Vec<Alert>>);
