@@ -9,7 +9,7 @@ use cupola_testkit::Mutator;
 use super::*;
 
 const STEP: i64 = 15_000;
-const STEPS: i64 = 60;
+const STEPS: i64 = 50;
 const BEGIN: i64 = 1_700_000_000_000;
 const SEEDS: u64 = 24;
 
@@ -36,12 +36,14 @@ fn expr(rng: &mut Rng, earlier: &[String], depth: u64) -> String {
     if depth == 0 || rng.one_in(6) {
         let recorded: Vec<&str> = earlier.iter().map(String::as_str).collect();
         let at = rng.of(&["", "", "", " offset 1m", " offset -15s", " @ 1700000300"]);
+        // Floats, counters, both kinds of histograms, and series that are now this and now that.
+        let any = rng.of(&["g", "g", "g", "c", "h", "n", "x", "x"]);
         return match rng.below(if recorded.is_empty() { 5 } else { 6 }) {
-            0 => format!("g{at}"),
+            0 => format!("{any}{at}"),
             1 => format!("g{{job=~\"a|b\", i!=\"0\"}}{at}"),
             2 => format!("{{__name__=~\"c|g\", i=\"1\"}}{at}"),
             3 => format!(
-                "{}(g[{window}]{at})",
+                "{}({any}[{window}]{at})",
                 rng.of(&[
                     "sum_over_time",
                     "avg_over_time",
@@ -58,7 +60,13 @@ fn expr(rng: &mut Rng, earlier: &[String], depth: u64) -> String {
                     "mad_over_time",
                 ])
             ),
-            4 => format!("{}(c[{window}]{at})", rng.of(&["rate", "increase", "irate", "resets"])),
+            4 => {
+                let counter = rng.of(&["c", "c", "n", "x"]);
+                format!(
+                    "{}({counter}[{window}]{at})",
+                    rng.of(&["rate", "increase", "irate", "resets"])
+                )
+            }
             _ => rng.of(&recorded).to_owned(),
         };
     }
@@ -95,15 +103,26 @@ fn expr(rng: &mut Rng, earlier: &[String], depth: u64) -> String {
             "histogram_quantile(0.{}, sum by (job, le) (rate(b_bucket[{window}])))",
             1 + rng.below(9)
         ),
-        8 => format!("histogram_quantile(0.{}, rate(h[{window}]))", 1 + rng.below(9)),
+        8 => {
+            let of = rng.of(&["h", "n"]);
+            format!("histogram_quantile(0.{}, rate({of}[{window}]))", 1 + rng.below(9))
+        }
         9 => format!(
-            "{}(h[{window}])",
-            rng.of(&["rate", "increase", "sum_over_time", "last_over_time"])
+            "{}({}[{window}])",
+            rng.of(&["rate", "increase", "sum_over_time", "avg_over_time", "last_over_time"]),
+            rng.of(&["h", "n", "x"])
         ),
         10 => rng
             .of(&[
                 "sum(h)",
                 "h",
+                "sum by (job) (n)",
+                "avg(n)",
+                "sum(x)",
+                "count_values(\"v\", x)",
+                "histogram_fraction(0, 2, n)",
+                "n + on (job, i) n offset 1m",
+                "x * 2",
                 "histogram_count(h)",
                 "absent(g{i=\"1\"})",
                 "timestamp(g)",
@@ -137,6 +156,29 @@ fn histogram(rng: &mut Rng, before: u64) -> (NativeHistogram, u64) {
     };
     (NativeHistogram::Integer(histogram), count)
 }
+
+// With custom buckets, whose bounds change now and then.
+fn custom(rng: &mut Rng, before: u64) -> (NativeHistogram, u64) {
+    let count = if rng.one_in(12) {
+        rng.below(3)
+    } else {
+        before + rng.below(5)
+    };
+    let bounds = if rng.one_in(5) { [1.0, 5.0] } else { [1.0, 2.5] };
+    let histogram = Histogram {
+        schema: cupola_histogram::CUSTOM_BUCKETS_SCHEMA,
+        count: count * 2,
+        sum: count as f64 * 1.5,
+        positive_spans: vec![Span { offset: 0, length: 2 }],
+        positive_buckets: vec![count as i64, 0],
+        custom_values: bounds.to_vec().into(),
+        ..Histogram::default()
+    };
+    (NativeHistogram::Integer(histogram), count)
+}
+
+// Series with one value each.
+type Rows = Vec<(Labels, SampleValue)>;
 
 /// A world whose samples come step by step.
 struct World {
@@ -196,12 +238,24 @@ impl World {
                     values.insert(labels.clone(), count);
                     let _ = appender.append(None, &labels, at, (count * times) as f64);
                 }
-                let labels = Self::labels("h", job, i, None);
-                let before = values.get(&labels).copied().unwrap_or_default();
-                let (value, count) = histogram(rng, before);
-                values.insert(labels.clone(), count);
-                if !rng.one_in(6) {
-                    let _ = appender.append_histogram(None, &labels, at, value);
+                for name in ["h", "n", "x"] {
+                    let labels = Self::labels(name, job, i, None);
+                    let before = values.get(&labels).copied().unwrap_or_default();
+                    let is_custom = name == "n" || name == "x" && rng.one_in(3);
+                    let (value, count) = if is_custom {
+                        custom(rng, before)
+                    } else {
+                        histogram(rng, before)
+                    };
+                    values.insert(labels.clone(), count);
+                    if rng.one_in(6) {
+                        continue;
+                    }
+                    if name == "x" && !rng.one_in(3) {
+                        let _ = appender.append(None, &labels, at, count as f64);
+                    } else {
+                        let _ = appender.append_histogram(None, &labels, at, value);
+                    }
                 }
             }
         }
@@ -209,7 +263,7 @@ impl World {
     }
 
     // What a user is answered: by the labels that the rule `record` would give it.
-    fn asked(&self, text: &str, record: &str, ts: i64) -> Result<Vec<(Labels, SampleValue)>, String> {
+    fn asked(&self, text: &str, record: &str, ts: i64) -> Result<Rows, String> {
         let expr = cupola_promql::parse(text).map_err(|error| format!("{error:?}"))?;
         let engine = Engine::new(EngineOptions::default());
         let query = Query::instant(text, &expr, ts);
@@ -228,7 +282,7 @@ impl World {
     }
 
     // What is stored of a name at exactly this time.
-    fn stored(&self, record: &str, ts: i64) -> Vec<(Labels, SampleValue)> {
+    fn stored(&self, record: &str, ts: i64) -> Rows {
         let matchers = [Matcher::equal(METRIC_NAME, record)];
         let selection = Selection {
             matchers: &matchers,
@@ -283,77 +337,102 @@ fn is_same(a: &SampleValue, b: &SampleValue) -> bool {
     }
 }
 
-fn sorted(mut all: Vec<(Labels, SampleValue)>) -> Vec<(Labels, SampleValue)> {
+fn sorted(mut all: Rows) -> Rows {
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
 }
 
-#[test]
-fn what_rules_write_is_what_a_user_is_answered() {
-    let mut compared = (0, 0, 0);
-    for seed in 0..SEEDS {
-        let mut world = World {
+impl World {
+    fn new(seed: u64) -> Self {
+        let world = Self {
             rng: Rng(Mutator::new(seed)),
             bench: Bench::new(),
             values: HashMap::new(),
         };
         world.bench.tsdb.set_out_of_order_window(3_600_000);
+        world
+    }
+
+    // Random expressions that can be parsed; the grammar also makes what the types forbid.
+    fn texts(&mut self, count: usize, may_look_at_others: bool) -> Vec<(String, String)> {
         let mut texts: Vec<(String, String)> = Vec::new();
-        while texts.len() < 14 {
-            let earlier: Vec<String> = texts.iter().map(|(name, _)| name.clone()).collect();
-            let text = expr(&mut world.rng, &earlier, 3);
-            // The grammar also makes what the types forbid.
+        while texts.len() < count {
+            let earlier = texts.iter().filter(|_| may_look_at_others);
+            let earlier: Vec<String> = earlier.map(|(name, _)| name.clone()).collect();
+            let text = expr(&mut self.rng, &earlier, 3);
             if cupola_promql::parse(&text).is_ok() {
                 texts.push((format!("r{}", texts.len()), text));
             }
         }
+        texts
+    }
+
+    // Lets time pass until the next evaluation, which it answers: now and then hours; the head is cut into blocks, series are
+    // deleted, or the rules are loaded anew.
+    fn pass(&mut self, ts: i64, rules: &str, group: &mut Group) -> i64 {
+        let ts = ts
+            + match self.rng.below(20) {
+                0 => 2 * 3_600_000,
+                _ => STEP,
+            };
+        self.step(ts);
+        match self.rng.below(12) {
+            0 => self.bench.tsdb.maintain(),
+            1 => {
+                let job = self.rng.of(&["a", "b", "c"]);
+                let gone = vec![vec![Matcher::equal("job", job), Matcher::equal(METRIC_NAME, "g")]];
+                self.bench.tsdb.delete_series(&gone, i64::MIN, i64::MAX).unwrap();
+            }
+            2 => {
+                let mut next = Bench::group(rules);
+                (next.offset_ms, next.source.limit) = (group.offset_ms, group.source.limit);
+                next.adopt(group);
+                *group = next;
+            }
+            _ => {}
+        }
+        ts
+    }
+
+    // As `stored`, without and only with the ends of series, each in order.
+    fn stored_and_ended(&self, name: &str, ts: i64) -> (Rows, Rows) {
+        let all = self.stored(name, ts).into_iter();
+        let (stored, ended) = all.partition(|(_, value)| !is_end(value));
+        (sorted(stored), sorted(ended))
+    }
+}
+
+#[test]
+fn what_rules_write_is_what_a_user_is_answered() {
+    let mut compared = (0, 0, 0, 0);
+    for seed in 0..SEEDS {
+        let mut world = World::new(seed);
+        let texts = world.texts(14, true);
         let rules: Vec<String> = texts
             .iter()
             .map(|(name, text)| format!("{{record: {name}, expr: '{text}'}}"))
             .collect();
         let rules = format!("[{}]", rules.join(", "));
         let mut group = Bench::group(&rules);
+        group.offset_ms = [0, 0, STEP, 90_000][seed as usize % 4];
         let mut before: HashMap<String, Vec<Labels>> = HashMap::new();
         let mut ts = BEGIN;
         for step in 0..STEPS {
-            // Now and then hours pass, the head is cut into blocks, series are deleted, or the rules are loaded anew.
-            ts += match world.rng.below(20) {
-                0 => 2 * 3_600_000,
-                _ => STEP,
-            };
-            world.step(ts);
-            match world.rng.below(12) {
-                0 => world.bench.tsdb.maintain(),
-                1 => {
-                    let job = world.rng.of(&["a", "b", "c"]);
-                    let gone = vec![vec![Matcher::equal("job", job), Matcher::equal(METRIC_NAME, "g")]];
-                    world.bench.tsdb.delete_series(&gone, i64::MIN, i64::MAX).unwrap();
-                }
-                2 => {
-                    let mut next = Bench::group(&rules);
-                    next.adopt(&mut group);
-                    group = next;
-                }
-                _ => {}
-            }
+            ts = world.pass(ts, &rules, &mut group);
             group.evaluate(&world.bench.ctx, ts);
+            let at = ts - group.offset_ms;
             for ((name, text), status) in texts.iter().zip(group.status().rules) {
                 let place = || format!("seed {seed}, step {step}, {name}: {text}");
-                let asked = world.asked(text, name, ts);
-                let (written, ended): (Vec<_>, Vec<_>) = world
-                    .stored(name, ts)
-                    .into_iter()
-                    .partition(|(_, value)| !is_end(value));
-                let (written, ended) = (sorted(written), sorted(ended));
+                let asked = world.asked(text, name, at);
+                let (written, ended) = world.stored_and_ended(name, at);
                 match (asked, &status.last_error) {
                     (Ok(asked), error) if error.as_ref().is_none_or(|error| error.contains("were refused: ")) => {
-                        let asked = sorted(asked);
-                        let all = labels(&asked);
-                        // As upstream, a histogram with negative buckets can be had and not be stored.
+                        // As upstream, a histogram with negative buckets can be had and not be stored: its series ends.
                         let (asked, refused): (Vec<_>, Vec<_>) =
-                            asked.into_iter().partition(|one| can_be_stored(&one.1));
+                            sorted(asked).into_iter().partition(|one| can_be_stored(&one.1));
                         assert_eq!(error.is_some(), !refused.is_empty(), "{}: {error:?}", place());
-                        assert_eq!(labels(&written), labels(&asked), "{}", place());
+                        let all = labels(&asked);
+                        assert_eq!(labels(&written), all, "{}", place());
                         for ((labels, written), (_, asked)) in written.iter().zip(&asked) {
                             assert!(is_same(written, asked), "{}: {labels}: {written:?}, {asked:?}", place());
                         }
@@ -362,6 +441,11 @@ fn what_rules_write_is_what_a_user_is_answered() {
                         assert_eq!(labels(&ended), gone, "{}", place());
                         compared.0 += written.len();
                         compared.1 += ended.len();
+                        let custom = |(_, value): &&(Labels, SampleValue)| match value {
+                            SampleValue::Float(_) => false,
+                            SampleValue::Histogram(histogram) => histogram.uses_custom_buckets(),
+                        };
+                        compared.3 += written.iter().filter(custom).count();
                     }
                     // What the rule's own labels make of two series is no query's mistake.
                     (Ok(asked), Some(error)) if error.contains("same labelset") => {
@@ -381,7 +465,139 @@ fn what_rules_write_is_what_a_user_is_answered() {
     }
     // Enough of everything, so that the grammar does not fall asleep.
     assert!(
-        compared.0 > 20_000 && compared.1 > 200 && compared.2 > 20,
+        compared.0 > 20_000 && compared.1 > 200 && compared.2 > 20 && compared.3 > 1_000,
+        "{compared:?}"
+    );
+}
+
+// An alert as the documentation has it: since when it is there, whether it fires, and since when it only goes on firing.
+#[derive(Clone, Copy)]
+struct Believed {
+    since: i64,
+    fires: bool,
+    kept: Option<i64>,
+}
+
+// What is believed after the expression gave `hits` at `ts`.
+fn believe(alerts: &mut BTreeMap<Labels, Believed>, hits: &[Labels], ts: i64, hold: i64, keep: i64) {
+    alerts.retain(|labels, alert| {
+        if hits.contains(labels) {
+            alert.kept = None;
+            return true;
+        }
+        alert.fires && keep > 0 && ts - *alert.kept.get_or_insert(ts) < keep
+    });
+    for labels in hits {
+        alerts.entry(labels.clone()).or_insert(Believed {
+            since: ts,
+            fires: false,
+            kept: None,
+        });
+    }
+    for alert in alerts.values_mut() {
+        alert.fires |= ts - alert.since >= hold;
+    }
+}
+
+#[test]
+fn what_alerts_are_written_is_what_follows_from_a_users_answers() {
+    let mut compared = (0, 0, 0, 0);
+    for seed in 0..SEEDS / 2 {
+        let mut world = World::new(1000 + seed);
+        let texts = world.texts(5, false);
+        let times: Vec<(i64, i64)> = texts
+            .iter()
+            .map(|_| (STEP * world.rng.below(4) as i64, STEP * world.rng.below(4) as i64))
+            .collect();
+        let rules = texts.iter().zip(&times).map(|((name, text), (hold, keep))| {
+            format!("{{alert: {name}, expr: '{text}', for: {hold}ms, keep_firing_for: {keep}ms}}")
+        });
+        let rules = format!("[{}]", rules.collect::<Vec<_>>().join(", "));
+        let mut group = Bench::group(&rules);
+        group.offset_ms = [0, STEP, 90_000][seed as usize % 3];
+        group.source.limit = [0, 0, 0, 5][seed as usize % 4];
+        let mut believed: Vec<BTreeMap<Labels, Believed>> = vec![BTreeMap::new(); texts.len()];
+        let mut before: Vec<Vec<Labels>> = vec![Vec::new(); texts.len()];
+        let mut ts = BEGIN;
+        for step in 0..STEPS {
+            ts = world.pass(ts, &rules, &mut group);
+            group.evaluate(&world.bench.ctx, ts);
+            let at = ts - group.offset_ms;
+            let (written, ended) = world.stored_and_ended("ALERTS", at);
+            let (since, _) = world.stored_and_ended("ALERTS_FOR_STATE", at);
+            for (rule, ((name, text), status)) in texts.iter().zip(group.status().rules).enumerate() {
+                let place = || format!("seed {seed}, step {step}, {name}: {text}");
+                let of_rule = |all: &[(Labels, SampleValue)]| {
+                    let all = all.iter().filter(|(labels, _)| labels.value(ALERTNAME) == name);
+                    all.cloned().collect::<Vec<_>>()
+                };
+                let (written, ended, since) = (of_rule(&written), labels(&of_rule(&ended)), of_rule(&since));
+                let asked = world.asked(text, "", at);
+                let hits = asked.map(|rows| {
+                    let named =
+                        |(labels, _): (Labels, _)| labels.without_name().overlaid(|_| true, &[(ALERTNAME, name)]);
+                    rows.into_iter().map(named).collect::<Vec<_>>()
+                });
+                let error = status.last_error.unwrap_or_default();
+                let hits = match hits {
+                    Err(asked) => {
+                        assert_eq!(asked, error, "{}", place());
+                        None
+                    }
+                    Ok(hits) if hits.iter().collect::<std::collections::BTreeSet<_>>().len() < hits.len() => {
+                        assert!(
+                            error.contains("same labelset after applying alert labels"),
+                            "{}: {error}",
+                            place()
+                        );
+                        None
+                    }
+                    Ok(hits) => Some(hits),
+                };
+                let Some(hits) = hits else {
+                    assert!(
+                        written.is_empty() && ended.is_empty() && since.is_empty(),
+                        "{}",
+                        place()
+                    );
+                    compared.2 += 1;
+                    continue;
+                };
+                let (alerts, (hold, keep)) = (&mut believed[rule], times[rule]);
+                believe(alerts, &hits, ts, hold, keep);
+                let limit = group.source.limit;
+                if limit > 0 && alerts.len() as u64 > limit {
+                    let told = format!("exceeded limit of {limit} with {} alerts", alerts.len());
+                    assert_eq!(error, told, "{}", place());
+                    assert!(written.is_empty() && ended.is_empty(), "{}", place());
+                    alerts.clear();
+                    compared.3 += 1;
+                    continue;
+                }
+                assert_eq!(error, "", "{}", place());
+                let as_written = |(labels, alert): (&Labels, &Believed)| {
+                    let state = if alert.fires { "firing" } else { "pending" };
+                    labels.overlaid(|_| true, &[(METRIC_NAME, "ALERTS"), ("alertstate", state)])
+                };
+                let mut expected: Vec<Labels> = alerts.iter().map(as_written).collect();
+                expected.sort();
+                assert_eq!(labels(&written), expected, "{}", place());
+                let seconds = since.iter().map(|(labels, value)| (labels.without_name(), value));
+                for (labels, value) in seconds {
+                    let expected = SampleValue::Float((alerts[&labels].since / 1000) as f64);
+                    assert!(is_same(value, &expected), "{}: {labels}", place());
+                }
+                assert_eq!(since.len(), alerts.len(), "{}", place());
+                let gone = std::mem::replace(&mut before[rule], expected.clone());
+                let gone: Vec<Labels> = gone.into_iter().filter(|one| !expected.contains(one)).collect();
+                assert_eq!(ended, gone, "{}", place());
+                compared.0 += written.len();
+                compared.1 += alerts.values().filter(|alert| alert.kept.is_some()).count();
+            }
+        }
+    }
+    assert!(
+        compared.0 > 2_000 && compared.1 > 200 && compared.2 > 10 && compared.3 > 10,
         "{compared:?}"
     );
 }

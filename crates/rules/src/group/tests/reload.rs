@@ -119,7 +119,9 @@ impl Steady {
     fn text(&self) -> String {
         let Self { name, value, .. } = self;
         if self.by_expression {
-            format!(r#"{{record: r{name}, expr: 'label_replace(vector(1), "l", "v", "", "")', labels: {{k: '{value}'}}}}"#)
+            format!(
+                r#"{{record: r{name}, expr: 'label_replace(vector(1), "l", "v", "", "")', labels: {{k: '{value}'}}}}"#
+            )
         } else {
             format!("{{record: r{name}, expr: vector(1), labels: {{k: '{value}', l: v}}}}")
         }
