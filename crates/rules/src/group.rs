@@ -469,7 +469,8 @@ pub(crate) fn hits(
         return Ok(HashMap::new());
     };
     let mut hits = HashMap::new();
-    let expander = template::Expander::new(ctx, of, alert, ts - offset_ms);
+    // Templates ask for what is there at the evaluation, whatever `query_offset` says, as upstream.
+    let expander = template::Expander::new(ctx, of, alert, ts);
     for (labels, value) in ctx.query_floats(of, &rule.expr_text, &rule.expr, ts - offset_ms)? {
         let series = labels.without_name();
         let expand = |text: &str| expander.expand(text, &series, value);

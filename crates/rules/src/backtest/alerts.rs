@@ -211,7 +211,7 @@ fn timelines(run: &mut Run<'_>, alert: &str, given: &mut Given, replay: &Replay<
             continue;
         }
         for (ts, value) in floats(&samples) {
-            let expand = |text: &str| expand(replay, alert, text, &series, value, ts - run.offset_ms);
+            let expand = |text: &str| expand(replay, alert, text, &series, value, ts);
             if all
                 .entry(named(&series, &expand))
                 .or_default()

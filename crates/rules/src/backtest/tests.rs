@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use proptest::prelude::*;
 
 use super::*;
+use crate::history::{AlertHistory, Happened};
 use crate::manager::{Context, Parts};
 use crate::rehearsal::Rehearsal;
 
@@ -126,8 +127,8 @@ fn slot() -> i64 {
     Slots::new("r.yml;g", MINUTE).last(BEGIN + MINUTE) - BEGIN
 }
 
-// Which alerts fire at each evaluation, as a server would have it.
-fn lived(store: &Store, rules: &str, names: &[&str], minutes: i64) -> Vec<BTreeSet<Labels>> {
+// A server with these rules over what is stored.
+fn server(store: &Store, rules: &str) -> (Rehearsal, AlertHistory) {
     let parts = Parts {
         queryable: Arc::new(store.clone()),
         storage: Arc::new(store.clone()),
@@ -137,7 +138,14 @@ fn lived(store: &Store, rules: &str, names: &[&str], minutes: i64) -> Vec<BTreeS
         external_url: "http://x".to_owned(),
         external_labels: Labels::empty(),
     };
-    let mut rehearsal = Rehearsal::new(Context::new(parts, &Registry::default()), groups(rules), MINUTE);
+    let context = Context::new(parts, &Registry::default());
+    let history = context.history.clone();
+    (Rehearsal::new(context, groups(rules), MINUTE), history)
+}
+
+// Which alerts fire at each evaluation, as a server would have it.
+fn lived(store: &Store, rules: &str, names: &[&str], minutes: i64) -> Vec<BTreeSet<Labels>> {
+    let (mut rehearsal, _) = server(store, rules);
     let slot = slot();
     let evaluate = |minute: i64| {
         rehearsal.evaluate(BEGIN + minute * MINUTE + slot);
@@ -205,6 +213,98 @@ proptest! {
         let told = told(&reports, 50);
         for (minute, (lived, told)) in lived.iter().zip(&told).enumerate() {
             prop_assert_eq!(lived, told, "minute {}", minute);
+        }
+    }
+}
+
+// What became of each alert of a rule, as the history of a server tells it, and the rules' failures by name.
+fn remembered(store: &Store, rules: &str, minutes: i64) -> (BTreeMap<String, Vec<AlertLife>>, BTreeMap<String, u64>) {
+    let (mut rehearsal, history) = server(store, rules);
+    let mut failures: BTreeMap<String, u64> = BTreeMap::new();
+    for minute in 0..minutes {
+        for (name, _) in rehearsal.evaluate(BEGIN + minute * MINUTE + slot()) {
+            *failures.entry(name).or_default() += 1;
+        }
+    }
+    let mut lives: BTreeMap<String, Vec<AlertLife>> = BTreeMap::new();
+    for event in history.latest(usize::MAX, |_| true).into_iter().rev() {
+        let lives = lives.entry(event.labels.value("alertname").to_owned()).or_default();
+        let (at, labels) = (event.at, event.labels);
+        let open = lives.iter_mut().rev().find(|life| life.labels == labels);
+        match (event.what, open) {
+            (Happened::Pending { value }, _) => lives.push(AlertLife {
+                labels,
+                active_at: at,
+                fired_at: None,
+                ended_at: None,
+                value,
+            }),
+            (Happened::Firing { value, .. }, Some(life)) => (life.fired_at, life.value) = (Some(at), value),
+            (Happened::Resolved | Happened::Ended, Some(life)) => life.ended_at = Some(at),
+            (Happened::Forgotten { .. }, Some(life)) => {
+                life.ended_at = Some(at);
+                // Nobody was told.
+                life.fired_at = life.fired_at.filter(|fired| *fired < at);
+            }
+            _ => {}
+        }
+    }
+    for lives in lives.values_mut() {
+        lives.retain(|life| life.ended_at != Some(life.active_at));
+        lives.sort_by(|a, b| (a.active_at, &a.labels).cmp(&(b.active_at, &b.labels)));
+    }
+    lives.retain(|_, lives| !lives.is_empty());
+    (lives, failures)
+}
+
+// A rule's expression: what is looked at, and when it is too much.
+fn expression() -> impl Strategy<Value = String> {
+    let of = prop_oneof![
+        Just("x"),
+        Just("job:x:sum"),
+        Just("sum by (i) (x)"),
+        Just("max_over_time(x[3m])"),
+        Just("x * on (job, i) y"),
+        Just("x offset 2m"),
+        Just("rate(x[4m]) * 60"),
+        Just("label_replace(x, \"i\", \"\", \"\", \"\")"),
+        Just("avg_over_time(job:x:sum[5m:1m])"),
+    ];
+    (of, 0..8_u8).prop_map(|(of, bound)| format!("{of} > {bound}"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(80))]
+    // Alert by alert: since when it was pending, when it fired, when it ended, by which value; and how often a rule failed.
+    #[test]
+    fn a_backtest_lists_what_a_servers_history_would(
+        a in values(60), b in values(60), y in values(60),
+        rules in prop::collection::vec((expression(), 0..6_u8, 0..6_u8, any::<bool>()), 1..5),
+        limit in 0..4_u8,
+        offset in prop_oneof![Just(0), Just(1), Just(90), Just(200)],
+    ) {
+        let store = Store::default();
+        feed(&store, &[("x{job=\"j\",i=\"a\"}", &a), ("x{job=\"j\",i=\"b\"}", &b), ("y{job=\"j\",i=\"a\"}", &y)]);
+        let mut text = format!(
+            "groups:\n- name: g\n  limit: {limit}\n  query_offset: {offset}s\n  labels: {{team: t, level: none}}\n  rules:\n  \
+             - {{record: 'job:x:sum', expr: 'sum by (job, i) (x) * 2'}}\n"
+        );
+        for (at, (expr, hold, keep, has_template)) in rules.iter().enumerate() {
+            let level = if *has_template { "{{ if gt $value 4.0 }}high{{ else }}low{{ end }}" } else { "fixed" };
+            text += &format!(
+                "  - {{alert: A{at}, expr: '{expr}', for: {hold}m, keep_firing_for: {keep}m, labels: {{level: '{level}'}}}}\n"
+            );
+        }
+        let reports = replayed(&store, &text, 60);
+        let live = Store(Arc::new(RwLock::new(store.0.read().clone())));
+        let (lives, failures) = remembered(&live, &text, 60);
+        for report in &reports {
+            prop_assert_eq!(report.evaluations, 60);
+            prop_assert_eq!(Some(report.failures).filter(|count| *count > 0), failures.get(&report.name).copied());
+            if let Made::Alerting { lives: told, .. } = &report.made {
+                let lived = lives.get(&report.name).cloned().unwrap_or_default();
+                prop_assert_eq!(told, &lived, "{}", report.name);
+            }
         }
     }
 }

@@ -219,6 +219,24 @@ fn an_alert_is_pending_then_fires_then_is_resolved_and_each_is_told() {
 }
 
 #[test]
+fn templates_ask_at_the_evaluation_and_an_empty_label_takes_one_away() {
+    let bench = Bench::new();
+    let mut group = Bench::group(
+        "[{alert: A, expr: m, labels: {job: '', of: '{{ $labels.job }}'}, \
+           annotations: {v: '{{ $value }} {{ with query `m` }}{{ . | first | value }}{{ end }} {{ now }}'}}, \
+          {record: r, expr: m, labels: {job: ''}}]",
+    );
+    group.offset_ms = 10_000;
+    bench.write("m", "a", 20_000, 1.0);
+    bench.write("m", "a", 30_000, 2.0);
+    group.evaluate(&bench.ctx, 30_000);
+    let sent = bench.sent.0.lock();
+    assert_eq!(sent[0].labels.to_string(), r#"{alertname="A", of="a"}"#);
+    assert_eq!(sent[0].annotations.value("v"), "1 2 30");
+    assert_eq!(bench.series("r"), ["{}: 1"]);
+}
+
+#[test]
 fn a_rule_over_its_limit_fails_and_writes_nothing() {
     let bench = Bench::new();
     let mut group = Bench::group("[{record: 'r', expr: m}]");

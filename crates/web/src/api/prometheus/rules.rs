@@ -195,7 +195,10 @@ fn write_rule(out: &mut String, rule: &RuleStatus, excludes_alerts: bool) {
             .map(|alert| alert.state)
             .max()
             .unwrap_or(AlertState::Inactive);
-        let _ = write!(out, "\"state\":\"{}\",", state.as_str());
+        // Whether it would be active nobody has looked yet, as Prometheus 3.14 says it.
+        let is_known = rule.last_evaluation.is_some();
+        let state = if is_known { state.as_str() } else { "unknown" };
+        let _ = write!(out, "\"state\":\"{state}\",");
     }
     out.push_str("\"name\":");
     write_str(out, &rule.name);
@@ -318,6 +321,17 @@ mod tests {
         };
         expect![[r#"{"groups":[{"name":"g","file":"a.yml","rules":[{"state":"inactive","name":"A","query":"up == 0","duration":300,"keepFiringFor":0,"labels":{"severity":"A"},"annotations":{"summary":"{{ $labels.job }}"},"alerts":[],"health":"ok","evaluationTime":0.001,"lastEvaluation":"1970-01-01T00:01:01.000Z","type":"alerting"},{"name":"r","query":"up == 0","labels":{"severity":"r"},"health":"err","lastError":"no \"up\"","evaluationTime":0.001,"lastEvaluation":"1970-01-01T00:01:01.000Z","type":"recording"}],"interval":15,"limit":0,"evaluationTime":0.002,"lastEvaluation":"0001-01-01T00:00:00Z"}]}"#]]
         .assert_eq(&write_groups(&groups()[..1], &all, &Page::default()).unwrap());
+    }
+
+    #[test]
+    fn a_rule_that_nobody_has_evaluated_is_of_unknown_state() {
+        let mut groups = groups();
+        groups[0].rules[0].last_evaluation = None;
+        let filter = Filter::read(&Params::parse("type=alert", "")).unwrap();
+        let written = write_groups(&groups, &filter, &Page::default()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&written).unwrap();
+        let states = [0, 1].map(|at| json["groups"][at]["rules"][0]["state"].clone());
+        assert_eq!(states, ["unknown", "inactive"]);
     }
 
     #[test]
