@@ -142,8 +142,11 @@ async fn deliver(message: &Message<'_>, mail: &Envelope) -> Result<(), SendError
         let (word, methods) = offer.split_once([' ', '='])?;
         word.eq_ignore_ascii_case("AUTH").then_some(methods)
     });
-    if !config.text("auth_username").is_empty() {
-        log_in(message, &mut smtp, methods.unwrap_or_default(), host).await?;
+    // As in Alertmanager: a server that offers no way to log in is told without. One that asks for it refuses the sender.
+    if let Some(methods) = methods
+        && !config.text("auth_username").is_empty()
+    {
+        log_in(message, &mut smtp, methods, host).await?;
     }
     smtp.command(&format!("MAIL FROM:<{}>", mail.from), 250).await?;
     for to in &mail.to {
@@ -234,7 +237,12 @@ impl Smtp {
     }
 
     async fn hello(&mut self, name: &str) -> Result<Vec<String>, SendError> {
-        let mut lines = self.command(&format!("EHLO {name}"), 250).await?;
+        self.write(format!("EHLO {name}\r\n").as_bytes()).await?;
+        let (code, mut lines) = self.read().await?;
+        if code != 250 {
+            // A server of before 1995, or a filter in front of one, knows only the old word, and offers nothing.
+            return self.command(&format!("HELO {name}"), 250).await.map(|_| Vec::new());
+        }
         // The first says who it is.
         if !lines.is_empty() {
             lines.remove(0);

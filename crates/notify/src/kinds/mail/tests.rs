@@ -211,6 +211,50 @@ async fn what_goes_wrong_is_told_and_tried_again() {
     assert!(error.retry && error.message.contains("connect"), "{error}");
 }
 
+#[tokio::test]
+async fn a_server_that_knows_only_the_old_greeting_gets_its_mail() {
+    let old: &[&str] = &[
+        "220 hi",
+        "<",
+        "502 what is that",
+        "<",
+        "250 me",
+        "<",
+        "250 ok",
+        "<",
+        "250 ok",
+        "<",
+        "354 go",
+        "<.",
+        "250 queued",
+    ];
+    let (address, talk) = server(old);
+    // It offers no way to log in, so nobody does.
+    let fields = "hello: am.example, html: '', text: x, auth_username: user, auth_password: hunter";
+    sent(&integration(address, fields, PLAIN)).await.unwrap();
+    let talk = talk.lock().clone();
+    assert_eq!(
+        talk[..3],
+        ["EHLO am.example", "HELO am.example", "MAIL FROM:<a@example.org>"]
+    );
+    assert!(!talk.join("\n").contains("AUTH"), "{talk:?}");
+    // It offers no TLS either, which must not be gone without where it is asked for.
+    let (address, talk) = server(old);
+    let error = sent(&integration(address, "", "")).await.unwrap_err();
+    assert!(error.message.contains("does not advertise the STARTTLS"), "{error}");
+    assert!(!talk.lock().join("\n").contains("MAIL"));
+    // One that takes neither is tried again.
+    let (address, _) = server(&["220 hi", "<", "502 no", "<", "421 go away"]);
+    let error = sent(&integration(address, "", PLAIN)).await.unwrap_err();
+    assert!(
+        error.retry
+            && error
+                .message
+                .contains("HELO localhost: the mail server answers 421 go away"),
+        "{error}"
+    );
+}
+
 // Headers by name, each part by its type, without what is new in each mail.
 fn read(raw: &str) -> (BTreeMap<String, String>, Vec<String>) {
     let (head, body) = raw.split_once("\r\n\r\n").unwrap();
