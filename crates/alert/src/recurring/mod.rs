@@ -212,15 +212,20 @@ impl RecurringSilence {
     }
 }
 
-/// All of them. Lock order: these, then what changes silences.
+/// All of them. Whoever changes them works at a copy and writes it, which may take as long as the disk likes; whoever looks
+/// sees what was there before.
 #[derive(Default)]
 pub(crate) struct Recurring {
+    /// Held by who changes them. Lock order: this, then what changes silences.
+    changing: Mutex<()>,
+    /// Held for moments.
     all: Mutex<Definitions>,
 }
 
 impl Recurring {
     /// Takes what an earlier process left.
     pub(crate) fn restore(&self, found: Vec<Definition>, now: i64) {
+        let _alone = self.changing.lock();
         let mut all = self.all.lock();
         for one in found {
             all.merge(one, now);
@@ -229,7 +234,11 @@ impl Recurring {
 
     /// All of them, also those that were deleted, as members of a cluster send them.
     pub(crate) fn snapshot(&self) -> Vec<Vec<u8>> {
-        self.all.lock().encode()
+        self.copy().encode()
+    }
+
+    fn copy(&self) -> Definitions {
+        self.all.lock().clone()
     }
 }
 
@@ -243,7 +252,8 @@ impl Inner {
     /// Makes the silences that are due, and ends those of older shapes and of recurring silences that were deleted. What
     /// cannot be done now is tried again.
     pub(crate) fn make_recurring(&self) {
-        let mut all = self.recurring.all.lock();
+        let _alone = self.recurring.changing.lock();
+        let mut all = self.recurring.copy();
         let now = self.clock.now_ms();
         let mut changed = all.forget(now);
         if all.is_empty() {
@@ -278,7 +288,7 @@ impl Inner {
             }
         }
         if changed || all.is_dirty {
-            self.write_recurring(&mut all);
+            self.write_recurring(all);
         }
     }
 
@@ -289,15 +299,17 @@ impl Inner {
         found.map(|silence| silence.id.clone()).collect()
     }
 
-    // Where it fails, the ids of the silences keep them from being made again, and the next turn tries it again.
-    fn write_recurring(&self, all: &mut Definitions) {
-        let written = write(self.disk.as_ref(), all);
+    // Takes what has happened already, so that everybody sees it before the disk has it. Where writing fails, the ids of the
+    // silences keep them from being made again, and the next turn tries it again.
+    fn write_recurring(&self, all: Definitions) {
+        *self.recurring.all.lock() = all.clone();
+        let written = write(self.disk.as_ref(), &all);
         if let Err(error) = &written
             && !all.is_dirty
         {
             warn!(%error, "the recurring silences cannot be written; it is tried again");
         }
-        all.is_dirty = written.is_err();
+        self.recurring.all.lock().is_dirty = written.is_err();
     }
 
     /// Takes definitions of another member, and makes what follows from them. Returns the places of those that are news.
@@ -311,15 +323,16 @@ impl Inner {
             }
         }
         let now = self.clock.now_ms();
-        let mut all = self.recurring.all.lock();
+        let alone = self.recurring.changing.lock();
+        let mut all = self.recurring.copy();
         let news = found
             .into_iter()
             .filter_map(|(place, one)| all.merge(one, now).then_some(place));
         let news: Vec<usize> = news.collect();
         if !news.is_empty() {
-            self.write_recurring(&mut all);
+            self.write_recurring(all);
         }
-        drop(all);
+        drop(alone);
         if !news.is_empty() {
             self.make_recurring();
         }
@@ -363,7 +376,8 @@ impl Alertmanager {
         };
         let matchers = inner.silences.lock().checked(checked, now)?.matchers;
         let made = {
-            let mut all = inner.recurring.all.lock();
+            let _alone = inner.recurring.changing.lock();
+            let mut all = inner.recurring.copy();
             let old = match request.id.as_str() {
                 "" => None,
                 id => Some(all.get(id).ok_or(SilenceError::NotFound)?.clone()),
@@ -385,10 +399,9 @@ impl Alertmanager {
             });
             let sample = made.silence((now, now));
             inner.silences.lock().check_size(&sample)?;
-            let mut changed = all.clone();
-            changed.insert(made.clone());
-            write(inner.disk.as_ref(), &changed)?;
-            *all = changed;
+            all.insert(made.clone());
+            write(inner.disk.as_ref(), &all)?;
+            *inner.recurring.all.lock() = all;
             inner.share(replicate::RECURRING, &made.encode());
             made
         };
@@ -403,7 +416,8 @@ impl Alertmanager {
     pub fn delete_recurring_silence(&self, id: &str) -> Result<(), SilenceError> {
         let inner = &self.inner;
         let now = self.now_ms();
-        let mut all = inner.recurring.all.lock();
+        let _alone = inner.recurring.changing.lock();
+        let mut all = inner.recurring.copy();
         let old = all.get(id).ok_or(SilenceError::NotFound)?.clone();
         let is_over = |silence: &Silence| silence.state(now) == SilenceState::Expired;
         for id in inner.silences_that(|s| old.made(s) && !is_over(s)) {
@@ -414,10 +428,9 @@ impl Alertmanager {
             updated_at: now,
             until: old.schedule.ends_at.max(now).saturating_add(inner.retention_ms),
         };
-        let mut changed = all.clone();
-        changed.remove(&old.id, inner.cluster.is_some().then_some(removed));
-        write(inner.disk.as_ref(), &changed)?;
-        *all = changed;
+        all.remove(&old.id, inner.cluster.is_some().then_some(removed));
+        write(inner.disk.as_ref(), &all)?;
+        *inner.recurring.all.lock() = all;
         inner.share(replicate::RECURRING, &removed.encode(&old.id));
         Ok(())
     }

@@ -194,6 +194,48 @@ async fn a_disk_that_does_not_answer_holds_up_only_who_asked_it() {
 }
 
 #[tokio::test]
+async fn who_looks_at_recurring_silences_does_not_wait_for_the_disk_that_keeps_one() {
+    let begin = Instant::now();
+    let disk = SimDisk::new(7);
+    let manager = on(begin, disk.mount());
+    let ask = |manager: &Alertmanager, comment: &str| {
+        manager.set_recurring_silence(crate::RecurringRequest {
+            id: String::new(),
+            matchers: vec![("a".into(), cupola_model::MatchOp::Equal, "b".into())],
+            schedule: crate::Schedule {
+                days: [true; 7],
+                from: 0,
+                to: 0,
+                time_zone: "UTC".into(),
+                starts_at: 0,
+                ends_at: manager.now_ms() + 1_000_000_000,
+            },
+            created_by: "ops".into(),
+            comment: comment.into(),
+        })
+    };
+    ask(&manager, "first").unwrap();
+    let (began, release) = hold_sync(&disk, "cupola-recurring");
+    let asking = manager.clone();
+    let asker = std::thread::spawn(move || ask(&asking, "second").map(drop));
+    began.recv_timeout(PATIENCE).unwrap();
+    let looking = manager.clone();
+    let seen = in_time("a list of recurring silences", move || {
+        // The API, and what another member is sent.
+        (
+            looking.recurring_silences().len(),
+            looking.inner.recurring.snapshot().len(),
+        )
+    });
+    assert_eq!(seen, (1, 1), "it counts once it is on the device");
+    release.send(()).unwrap();
+    asker.join().unwrap().unwrap();
+    assert_eq!(manager.recurring_silences().len(), 2);
+    disk.cut_power();
+    assert_eq!(on(begin, disk.mount()).recurring_silences().len(), 2);
+}
+
+#[tokio::test]
 async fn a_snapshot_has_the_silence_whose_writing_it_overlaps() {
     let begin = Instant::now();
     let disk = SimDisk::new(6);
