@@ -376,7 +376,14 @@ impl Inner {
         };
         let notes = told.as_ref().map(|told| told.notes()).unwrap_or_default();
         channel.recall(&group.key, &notes);
-        let sent = notification.alerts.is_empty() || deliver(channel, &notification, &context).await;
+        let sent = match notification.alerts.is_empty() {
+            true => {
+                // Of ends that its receiver does not want; Alertmanager counts it, too.
+                self.metrics.notifications.with(&[kind]).inc();
+                true
+            }
+            false => deliver(channel, &notification, &context).await,
+        };
         if sent {
             let keep_ms = self.retention_ms.min(group.repeat_ms.saturating_mul(2));
             let entry = Entry {
