@@ -7,6 +7,7 @@ mod fuzz_routes;
 mod limits;
 mod living;
 mod openapi;
+mod openapi_receivers;
 mod openapi_upstream;
 mod server;
 mod sockets;

@@ -138,7 +138,7 @@ impl LocalTarget for Host {
 }
 
 // A small part of JSON schema, as much as the document uses; what it does not know is a mistake of the document.
-fn hold(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+pub(super) fn hold(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
     let Some(schema) = schema.as_object() else {
         return if schema == &Value::Bool(true) {
             Ok(())

@@ -100,13 +100,40 @@ pub(super) const ROUTES: &[Route] = &[
         POST,
         "/api/v2/receivers/test",
         &[],
-        Data::Json(anything),
+        Data::Json(tested),
         "Sends one test message to a receiver and tells what was answered. Ours.",
     ),
 ];
 
-fn anything() -> Value {
-    Value::Bool(true)
+/// What is posted as JSON, where it is described.
+pub(super) fn body(path: &str) -> Option<Value> {
+    (path == "/api/v2/receivers/test").then(|| {
+        object(&[
+            ("receiver", string()),
+            ("labels?", map(string())),
+            ("annotations?", map(string())),
+        ])
+    })
+}
+
+// One entry for each integration of the receiver, and of each the requests that were answered.
+fn tested() -> Value {
+    let exchange = object(&[
+        ("method", string()),
+        ("host", string()),
+        ("body", string()),
+        ("status", integer()),
+        ("answer", string()),
+    ]);
+    let with = |sent: bool, error: &[(&str, Value)]| {
+        let fields = [
+            ("integration", string()),
+            ("sent", json!({ "const": sent })),
+            ("exchanges", list(exchange.clone())),
+        ];
+        object(&[&fields[..], error].concat())
+    };
+    list(json!({ "oneOf": [with(true, &[]), with(false, &[("error", string())])] }))
 }
 
 fn name() -> Value {

@@ -94,6 +94,9 @@ fn operation(route: &Route, method: &str) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
+    if let Some(body) = alertmanager::body(route.path) {
+        operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": body } } });
+    }
     let (status, content) = match &route.data {
         Data::Envelope(data) => (
             "200",
