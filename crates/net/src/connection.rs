@@ -13,6 +13,7 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::dial::{Dialer, Sender};
 use crate::peer::secret_value;
@@ -22,6 +23,9 @@ use crate::{BodyBudget, NetError, Room, Tls, gzip, zstd};
 
 // As Go's http.Client: a longer chain is a loop.
 const MAX_REDIRECTS: usize = 10;
+
+// Where the head of an answer is enough, its body is waited for so long.
+const BODY_PATIENCE: Duration = Duration::from_secs(5);
 
 // What is this long and comes uncompressed tells that the peer did not know what it was asked for.
 const WORTH_COMPRESSING: usize = 1 << 10;
@@ -90,6 +94,7 @@ pub struct Connection {
     is_gzip_only: bool,
     open: Option<(At<Box<str>>, Sender)>,
     budget: Option<BodyBudget>,
+    cuts_bodies: bool,
     // Where an exchange that ran out of time was waiting for room.
     waits_for_room: bool,
     // Of the last body, which tells what the next one will need: on the wire and inflated.
@@ -145,6 +150,7 @@ impl Connection {
         Self {
             dialer,
             budget: self.budget.clone(),
+            cuts_bodies: self.cuts_bodies,
             ..Self::default()
         }
     }
@@ -152,6 +158,11 @@ impl Connection {
     /// What the bodies of answers take is counted against `budget` from now on.
     pub(crate) fn set_budget(&mut self, budget: BodyBudget) {
         self.budget = Some(budget);
+    }
+
+    /// From now on an answer is one as soon as its head is there.
+    pub(crate) fn cut_bodies(&mut self) {
+        self.cuts_bodies = true;
     }
 
     /// Who signs the requests from now on.
@@ -332,11 +343,30 @@ impl Connection {
         let mut bytes = Vec::new();
         let mut room = Room::of(self.budget.clone());
         let most = self.most();
-        while let Some(frame) = body.frame().await {
+        let (patience, mut is_cut) = (Instant::now() + BODY_PATIENCE, false);
+        loop {
+            let frame = match self.cuts_bodies {
+                true => match tokio::time::timeout_at(patience, body.frame()).await {
+                    Ok(Some(Ok(frame))) => Some(Ok(frame)),
+                    Ok(None) => None,
+                    Ok(Some(Err(_))) | Err(_) => {
+                        is_cut = true;
+                        None
+                    }
+                },
+                false => body.frame().await,
+            };
+            let Some(frame) = frame else { break };
             let frame = frame.map_err(NetError::Http)?;
             let Some(data) = frame.data_ref() else { continue };
             let length = bytes.len() + data.len();
             if length > request.max_body {
+                if self.cuts_bodies {
+                    is_cut = true;
+                    let fits = request.max_body - bytes.len();
+                    bytes.extend_from_slice(data.get(..fits).unwrap_or_default());
+                    break;
+                }
                 return Err(NetError::BodyLimit {
                     limit: request.max_body,
                 });
@@ -349,7 +379,8 @@ impl Connection {
             }
             bytes.extend_from_slice(data);
         }
-        self.open = Some((at, sender));
+        // What is left of a body stands before the next answer.
+        self.open = (!is_cut).then_some((at, sender));
         if bytes.len() < bytes.capacity() / 2 {
             // The one before was far longer.
             bytes.shrink_to_fit();
@@ -357,8 +388,8 @@ impl Connection {
         }
         let wire_bytes = bytes.len();
         let encoding = parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes());
-        if bytes.is_empty() {
-            // To a HEAD, or with a status that has no body.
+        if bytes.is_empty() || is_cut {
+            // To a HEAD, or with a status that has no body; or a part that says nothing by itself.
         } else if encoding.eq_ignore_ascii_case(b"gzip") {
             (bytes, room) = self.inflate(bytes, room, request.max_body, gzip::inflate).await?;
         } else if encoding.eq_ignore_ascii_case(b"zstd") {

@@ -137,6 +137,12 @@ impl Peer {
             .map_or(Ok(()), |tokens| tokens.source().map(|_| ()))
     }
 
+    /// For who wants to know whether a message was taken: once its head is there, an answer is one. Of its body comes what
+    /// can be read within five seconds and `max_body`, also where it is longer or breaks off.
+    pub fn cut_bodies(&mut self) {
+        self.connection.cut_bodies();
+    }
+
     /// Sends one request with the configured headers and credentials added; see [`Connection::send`].
     ///
     /// # Errors

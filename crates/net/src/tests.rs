@@ -606,3 +606,42 @@ async fn a_body_larger_than_half_the_memory_is_refused_by_name() {
         assert_eq!((budget.used(), budget.refused()), (0, n as u64 + 1));
     }
 }
+
+// Answers each connection with these bytes, and keeps it open for ever where they say so.
+fn raw(answer: &'static [u8], stays: bool) -> u16 {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut part = [0; 4096];
+            let _ = stream.read(&mut part);
+            let _ = stream.write_all(answer);
+            if stays {
+                kept.push(stream);
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn where_the_head_is_enough_an_answer_may_be_long_or_break_off_or_never_end() {
+    let begins = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nbegins";
+    let long = Arc::new(|_: &Got| ok(&"x".repeat(3 << 20)));
+    let (long, _) = serve(None, long).await;
+    for (port, least) in [(raw(begins, false), 6), (raw(begins, true), 6), (long, 1 << 20)] {
+        let url = format!("http://127.0.0.1:{port}/");
+        let mut peer = Peer::new(&HttpClientConfig::default());
+        peer.cut_bodies();
+        for _ in 0..2 {
+            let answer = send(&mut peer, Method::POST, &url, "x").await.unwrap();
+            assert_eq!((answer.status.as_u16(), answer.body.len()), (200, least));
+        }
+    }
+    // Whoever wants the body is told.
+    let url = format!("http://127.0.0.1:{}/", raw(begins, false));
+    let mut peer = Peer::new(&HttpClientConfig::default());
+    assert!(send(&mut peer, Method::POST, &url, "x").await.is_err());
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_config::alertmanager::DiscordConfig;
+use cupola_config::common::{HttpClientConfig, SecretSource};
 use serde::Serialize;
 
 use crate::data::{Notification, NotifiedAlert};
@@ -54,6 +55,14 @@ struct Embed {
 impl Discord {
     pub(crate) fn new(config: DiscordConfig, templates: Arc<Templates>) -> Self {
         Self { config, templates }
+    }
+
+    pub(crate) fn url(&self) -> &SecretSource {
+        &self.config.webhook_url
+    }
+
+    pub(crate) fn http(&self) -> &HttpClientConfig {
+        &self.config.http
     }
 
     pub(crate) async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cupola_config::alertmanager::Receiver;
-use cupola_config::common::{HttpClientConfig, SecretSource};
+use cupola_config::common::{Auth, HttpClientConfig, SecretSource};
+use cupola_model::query_escape;
 use cupola_net::{NetError, Peer, Request, Response};
 use http::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -21,6 +22,8 @@ use crate::webhook::Webhook;
 
 // A receiver's answer is read for its error text only.
 pub(crate) const MAX_ANSWER: usize = 64 << 10;
+const SHORTEST_SECRET: usize = 4;
+const SHORTEST_TOKEN: usize = 8;
 
 /// Why a notification did not arrive.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -197,12 +200,57 @@ impl Integration {
     /// # Errors
     /// [`SendError`] says whether another attempt can help.
     pub async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {
-        match &self.way {
+        let sent = match &self.way {
             Way::Webhook(webhook) => webhook.send(notification, timeout).await,
             Way::Discord(discord) => discord.send(notification, timeout).await,
             Way::Other(way) => way.send(notification, timeout).await,
-        }
+        };
+        sent.map_err(|error| SendError {
+            message: hidden(&error.message, &self.secrets()),
+            ..error
+        })
     }
+
+    /// Its secrets as they stand now, and as they stand in a URL: what a receiver answers may repeat them, as many a web
+    /// server repeats the path that it does not know.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let (own, http): (Vec<&SecretSource>, _) = match &self.way {
+            Way::Webhook(webhook) => (vec![webhook.url()], webhook.http()),
+            Way::Discord(discord) => (vec![discord.url()], discord.http()),
+            Way::Other(way) => (way.secrets().collect(), way.http()),
+        };
+        let of_http = match &http.auth {
+            Some(Auth::Basic { password, .. }) => password.as_ref(),
+            Some(Auth::Authorization { credentials, .. }) => credentials.as_ref(),
+            _ => None,
+        };
+        let mut all = Vec::new();
+        for secret in own.into_iter().chain(of_http) {
+            let Ok(secret) = expose(secret) else { continue };
+            let secret = secret.trim();
+            all.extend([secret.to_owned(), query_escape(secret)]);
+            let url = secret.parse::<Uri>().ok().filter(|url| url.host().is_some());
+            if let Some(path) = url.as_ref().and_then(Uri::path_and_query) {
+                all.extend([path.as_str().to_owned(), path.path().to_owned()]);
+                // The last part is the token, mostly.
+                let last = path.path().rsplit('/').next().unwrap_or_default();
+                all.extend((last.len() >= SHORTEST_TOKEN).then(|| last.to_owned()));
+            }
+        }
+        // What is as short as this is no secret, and is in every other text.
+        all.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        // The longest first: a URL has its path in it.
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        all.dedup();
+        all
+    }
+}
+
+/// The text without these.
+pub(crate) fn hidden(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| {
+        text.replace(secret.as_str(), "<secret>")
+    })
 }
 
 /// The URL of a receiver. It often holds a token, so no error shows it.
@@ -227,7 +275,10 @@ pub(crate) fn user_agent() -> HeaderValue {
 /// Sends a request; whatever is answered is an answer.
 pub(crate) async fn exchange(http: &HttpClientConfig, request: Request<'_>) -> Result<Response, SendError> {
     let (method, url, body) = (request.method.clone(), request.url, request.body.clone());
-    let response = Peer::new(http).send(request).await.map_err(|e| SendError::of_net(&e))?;
+    let mut peer = Peer::new(http);
+    // Its status says whether the message was taken, whatever becomes of the rest.
+    peer.cut_bodies();
+    let response = peer.send(request).await.map_err(|e| SendError::of_net(&e))?;
     note(&method, url, &body, response.status.as_u16(), &response.body);
     Ok(response)
 }

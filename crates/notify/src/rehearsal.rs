@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cupola_config::alertmanager::{IntegrationConfig, Receiver};
+use cupola_config::alertmanager::Receiver;
 use cupola_model::{Labels, go_quote};
 
 use crate::data::{Notification, NotifiedAlert};
-use crate::integration::{Integration, SendError, expose};
+use crate::integration::{Integration, SendError, hidden};
 use crate::templates::Templates;
 
 tokio::task_local! {
@@ -98,12 +98,6 @@ pub async fn try_receiver(
         reason: "first notification",
         route_labels: BTreeMap::new(),
     };
-    let secrets = receiver.integrations.iter().flat_map(IntegrationConfig::secrets);
-    let secrets: Vec<String> = secrets
-        .filter_map(|secret| expose(secret).ok())
-        .map(|secret| secret.trim().to_owned())
-        .filter(|secret| !secret.is_empty())
-        .collect();
     let mut all = Vec::new();
     for integration in Integration::of(receiver, templates) {
         let attempt = SEEN.scope(RefCell::default(), async {
@@ -111,6 +105,7 @@ pub async fn try_receiver(
             (result, SEEN.with(RefCell::take))
         });
         let (result, mut exchanges) = attempt.await;
+        let secrets = integration.secrets();
         exchanges.iter_mut().for_each(|exchange| hide(exchange, &secrets));
         all.push(Tested {
             integration: format!("{}[{}]", integration.kind(), integration.index()),
@@ -142,10 +137,8 @@ fn hide(exchange: &mut Exchange, secrets: &[String]) {
         answer: (_, answer),
         ..
     } = exchange;
-    for secret in secrets {
-        *body = body.replace(secret, "<secret>");
-        *answer = answer.replace(secret, "<secret>");
-    }
+    *body = hidden(body, secrets);
+    *answer = hidden(answer, secrets);
     // WeChat gives a key for the next two hours.
     if answer.contains("access_token") {
         "<secret>".clone_into(answer);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupola_config::alertmanager::WebhookConfig;
-use cupola_config::common::SecretSource;
+use cupola_config::common::{HttpClientConfig, SecretSource};
 
 use crate::anything::expand_all;
 use crate::data::Notification;
@@ -21,6 +21,14 @@ pub(crate) struct Webhook {
 impl Webhook {
     pub(crate) fn new(config: WebhookConfig, templates: Arc<Templates>) -> Self {
         Self { config, templates }
+    }
+
+    pub(crate) fn url(&self) -> &SecretSource {
+        &self.config.url
+    }
+
+    pub(crate) fn http(&self) -> &HttpClientConfig {
+        &self.config.http
     }
 
     pub(crate) async fn send(&self, notification: &Notification, timeout: Duration) -> Result<(), SendError> {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cupola_config::alertmanager::{IntegrationConfig, Item};
-use cupola_config::common::HttpClientConfig;
+use cupola_config::common::{HttpClientConfig, SecretSource};
 use cupola_net::{Request, Response};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
@@ -59,6 +59,14 @@ impl Way {
             wechat: wechat::Token::default(),
             slack: slack::Sent::default(),
         }
+    }
+
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+        self.config.secrets()
+    }
+
+    pub(crate) fn http(&self) -> &HttpClientConfig {
+        &self.config.http
     }
 
     /// See [`crate::Integration::notes`].

@@ -343,4 +343,5 @@ async fn statuses_say_whether_another_attempt_helps_and_no_error_shows_a_secret(
     assert!(error.retry && !error.to_string().contains("hunter"), "{error}");
 }
 
+mod refusals;
 mod tickets;

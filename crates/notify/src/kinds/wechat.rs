@@ -12,7 +12,10 @@ use crate::integration::SendError;
 
 // WeChat's own; Alertmanager's, too.
 const TOKEN_AGE: Duration = Duration::from_secs(2 * 3600);
-const TOKEN_EXPIRED: i64 = 42_001;
+// What it says of a token: expired, or none (any more). Alertmanager fetches another one for the first alone, and sends the
+// other for two hours.
+const TOKEN_USELESS: [i64; 2] = [42_001, 40_014];
+const BUSY: i64 = -1;
 
 /// The access token, and when it was fetched.
 #[derive(Default)]
@@ -93,18 +96,32 @@ pub(super) async fn send(message: &Message<'_>, token: &Token) -> Result<(), Sen
         markdown,
     };
     let url = format!("{base}/message/send?access_token={}", query_escape(&access));
-    let response = message.post(&url, &body, &[]).await?;
-    let answer = read(&response.body)?;
-    match answer.errcode {
-        0 => Ok(()),
-        TOKEN_EXPIRED => {
-            token.set(None);
-            Err(SendError {
-                retry: true,
-                ..SendError::last(answer.errmsg)
-            })
-        }
-        _ => Err(SendError::last(answer.errmsg)),
+    let told = |error: SendError| SendError {
+        // As Alertmanager: whatever the status, it is asked again.
+        retry: true,
+        // An answer may repeat it.
+        message: error.message.replace(&access, "<secret>"),
+        ..error
+    };
+    let response = message.post(&url, &body, &[]).await.map_err(told)?;
+    let answer = read(&response.body).map_err(told)?;
+    if answer.errcode == 0 {
+        return Ok(());
+    }
+    let is_useless = TOKEN_USELESS.contains(&answer.errcode);
+    if is_useless {
+        token.set(None);
+    }
+    Err(SendError {
+        retry: is_useless || answer.errcode == BUSY,
+        ..SendError::last(format!("WeChat refuses the message: {answer}").replace(&access, "<secret>"))
+    })
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: String = self.errmsg.chars().take(300).collect();
+        write!(f, "{text} (errcode {})", self.errcode)
     }
 }
 
@@ -118,7 +135,10 @@ async fn fetch(message: &Message<'_>, base: &str) -> Result<String, SendError> {
     let response = message.request(Method::GET, &url, None, &[]).await?;
     let answer = read(&response.body)?;
     if answer.access_token.is_empty() {
-        return Err(SendError::last(format!("invalid APISecret for CorpID: {corp}")));
+        return Err(SendError {
+            retry: answer.errcode == BUSY,
+            ..SendError::last(format!("invalid APISecret for CorpID: {corp}: {answer}"))
+        });
     }
     Ok(answer.access_token)
 }

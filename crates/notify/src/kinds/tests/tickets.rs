@@ -175,10 +175,12 @@ async fn sns_is_asked_to_publish_with_a_signature() {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
+    // What is another one for each message has a test of its own.
+    let (begin, rest) = got[0].body.split_once("MessageDeduplicationId=").unwrap();
     assert_eq!(
-        got[0].body,
+        format!("{begin}{}", &rest[65..]),
         format!(
-            "Action=Publish&MessageDeduplicationId={id}&MessageGroupId={id}&Message=a+b%26firing&Subject=s&\
+            "Action=Publish&MessageGroupId={id}&Message=a+b%26firing&Subject=s&\
              TopicArn=arn%3Aaws%3Asns%3Aus-east-2%3A1%3At.fifo&Version=2010-03-31&\
              MessageAttributes.entry.1.Name=k&MessageAttributes.entry.1.Value.DataType=String&\
              MessageAttributes.entry.1.Value.StringValue=firing"
