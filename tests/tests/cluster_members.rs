@@ -1,5 +1,5 @@
-//! Members of a cluster on loopback: with TLS, beside Debian's programs, and while one of them hangs, is slow or has a disk
-//! that is full. (`cluster.rs` has those that are cut apart and killed.)
+//! Members of a cluster on loopback: with TLS, beside Debian's programs, and while one of them hangs, is slow, has a disk
+//! that is full or a clock that jumps. (`cluster.rs` has those that are cut apart and killed.)
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
@@ -124,8 +124,25 @@ impl World {
     }
 
     fn start(&self, name: &str, gossip: SocketAddr, storage: &std::path::Path, flags: &[String]) -> Member {
+        self.start_by(None, name, gossip, storage, flags)
+    }
+
+    // By a clock of its own, where there is one.
+    fn start_by(
+        &self,
+        clock: Option<&Clock>,
+        name: &str,
+        gossip: SocketAddr,
+        storage: &std::path::Path,
+        flags: &[String],
+    ) -> Member {
         let mut command = cupola(["alertmanager", "--web.listen-address=127.0.0.1:0"]);
         command.args(QUICK.split_whitespace()).args(&self.flags).args(flags);
+        if let Some(clock) = clock {
+            command
+                .env("LD_PRELOAD", &clock.library)
+                .env("CLOCK_AHEAD", &clock.file);
+        }
         command.args(self.peers.iter().map(|peer| format!("--cluster.peer={peer}")));
         command.args([
             format!("--cluster.listen-address={gossip}"),
@@ -161,6 +178,70 @@ impl World {
     fn is_told(&self, what: &str) {
         eventually(60, &format!("{what} is told"), || (self.told(what) > 0).then_some(()));
     }
+}
+
+/// The wall clock of one process, which a test sets. A library that is loaded before libc adds what stands in a file.
+struct Clock {
+    library: PathBuf,
+    file: PathBuf,
+}
+
+const CLOCK: &str = r#"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t id, struct timespec *now) {
+    long done = syscall(SYS_clock_gettime, id, now);
+    if (done != 0 || id != CLOCK_REALTIME) return (int)done;
+    int before = errno, file = open(getenv("CLOCK_AHEAD"), O_RDONLY | O_CLOEXEC);
+    char text[32] = {0};
+    if (file >= 0 && read(file, text, sizeof text - 1) > 0) now->tv_sec += atol(text);
+    if (file >= 0) close(file);
+    errno = before;
+    return 0;
+}
+"#;
+
+impl Clock {
+    fn new(home: &Home) -> Option<Self> {
+        let compiler = neighbour("cc")?;
+        let (library, file) = (home.path().join("clock.so"), home.write("ahead", "0"));
+        let source = home.write("clock.c", CLOCK);
+        let mut command = Command::new(compiler);
+        let done = run(command.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source), b"");
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        Some(Self { library, file })
+    }
+
+    // At once: the file is never seen half-written.
+    fn is_ahead_by(&self, seconds: i64) {
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, seconds.to_string()).unwrap();
+        std::fs::rename(new, &self.file).unwrap();
+    }
+}
+
+// The members look several times, and tell nothing more.
+fn are_calm(world: &World, members: &[Member]) {
+    let looked = || -> Vec<f64> {
+        let of = |member: &Member| member.metric("alertmanager_nflog_queries_total");
+        members.iter().map(of).collect()
+    };
+    let mut before = (looked(), world.sink.requests("/hook").len());
+    eventually(90, "nothing more is told", || {
+        let now = looked();
+        if now.iter().zip(&before.0).any(|(now, before)| *now < before + 4.0) {
+            return None;
+        }
+        let told = world.sink.requests("/hook").len();
+        let is_calm = told == before.1;
+        before = (now, told);
+        is_calm.then_some(())
+    });
 }
 
 fn fire<'a>(members: impl IntoIterator<Item = &'a Member>, name: &str) {
@@ -427,6 +508,132 @@ fn a_first_member_that_hangs_is_not_waited_for_long_and_does_not_repeat_what_was
     fire(&members, "next");
     world.is_told("+next");
     assert!(members[0].metric("alertmanager_notifications_total") > before);
+}
+
+#[test]
+fn members_that_stood_still_longer_than_the_others_wait_lose_nothing() {
+    let world = World::new(
+        3,
+        "group_wait: 100ms, group_interval: 1s",
+        &["--cluster.peer-timeout=4s"],
+    );
+    let members = world.all();
+    fire(&members, "before");
+    world.is_told("+before");
+    for member in &members[..2] {
+        member.signal(Signal::STOP);
+    }
+    let last = &members[2..];
+    eventually(60, "the last one is alone", || {
+        (last[0].sees()? == ["m2"]).then_some(())
+    });
+    // Meanwhile an alert begins, another ends, and one is silenced.
+    fire(last, "during");
+    let id = id_of(&silence(&last[0], "quiet"));
+    let over = json!([{"labels": {"alertname": "before"}, "endsAt": "2020-01-01T00:00:00Z"}]);
+    assert_eq!(last[0].post("/api/v2/alerts", &over).status, 200);
+    world.is_told("+during");
+    world.is_told("-before");
+    for member in &members[..2] {
+        member.signal(Signal::CONT);
+    }
+    for member in &members[..2] {
+        member.tells("stood still");
+    }
+    world.are_whole(&members);
+    // Who has alerts posts them again to all.
+    for member in &members {
+        has_silence(member, &id);
+        assert_eq!(member.post("/api/v2/alerts", &over).status, 200);
+    }
+    fire(&members, "quiet");
+    fire(&members, "during");
+    fire(&members, "after");
+    world.is_told("+after");
+    are_calm(&world, &members);
+    resolve(&members, &["during", "after", "quiet"]);
+    for (what, most) in [
+        ("+during", 1),
+        ("-during", 1),
+        ("+after", 1),
+        ("-after", 1),
+        ("-before", 2),
+    ] {
+        assert!((1..=most).contains(&world.told(what)), "{what}: {}", world.told(what));
+    }
+    // Those that stood still had not heard of its end, which is posted to them only now: as after a partition.
+    assert!((1..=2).contains(&world.told("+before")), "{}", world.told("+before"));
+    assert_eq!(world.told("+quiet"), 0);
+}
+
+// A cluster of two, of which the clock of one is set.
+fn with_clock(jumping: usize) -> Option<(World, Clock, Vec<Member>)> {
+    let world = World::new(
+        2,
+        "group_wait: 100ms, group_interval: 1s",
+        &["--cluster.peer-timeout=3s"],
+    );
+    let clock = Clock::new(&world.home)?;
+    let start = |member: usize| {
+        let clock = (member == jumping).then_some(&clock);
+        let name = format!("m{member}");
+        world.start_by(clock, &name, world.peers[member], &world.storage(member), &[])
+    };
+    let members: Vec<Member> = (0..2).map(start).collect();
+    world.are_whole(&members);
+    Some((world, clock, members))
+}
+
+// An alert begins and ends by each of these times, always of the same group.
+fn tells_by_a_clock_that_jumps(jumping: usize) {
+    let Some((world, clock, members)) = with_clock(jumping) else {
+        return;
+    };
+    let (mut begins, mut ends) = (0, 0);
+    for ahead in [120, -120, 240, 0] {
+        clock.is_ahead_by(ahead);
+        fire(&members, "alert");
+        eventually(60, "its begin is told", || {
+            (world.told("+alert") > begins).then_some(())
+        });
+        are_calm(&world, &members);
+        resolve(&members, &["alert"]);
+        let (began, ended) = (world.told("+alert") - begins, world.told("-alert") - ends);
+        assert!((1..=2).contains(&began), "{ahead} s ahead: begin told {began} times");
+        assert!((1..=2).contains(&ended), "{ahead} s ahead: end told {ended} times");
+        (begins, ends) = (begins + began, ends + ended);
+    }
+}
+
+#[test]
+fn the_first_members_clock_jumps_and_every_begin_and_end_is_told_at_most_once_by_each() {
+    tells_by_a_clock_that_jumps(0);
+}
+
+#[test]
+fn the_second_members_clock_jumps_and_every_begin_and_end_is_told_at_most_once_by_each() {
+    tells_by_a_clock_that_jumps(1);
+}
+
+#[test]
+fn a_clock_that_jumps_beyond_the_end_of_alerts_is_calm_again_once_they_are_posted() {
+    let Some((world, clock, members)) = with_clock(0) else {
+        return;
+    };
+    fire(&members, "alert");
+    world.is_told("+alert");
+    are_calm(&world, &members);
+    assert_eq!(world.told("+alert"), 1);
+    // By the new time nobody has posted it for an hour.
+    clock.is_ahead_by(3_600);
+    world.is_told("-alert");
+    fire(&members, "alert");
+    are_calm(&world, &members);
+    let last = world.sink.requests("/hook").last().map(Request::json).unwrap();
+    assert_eq!(last["status"], "firing", "that it fires is what was said last");
+    let ends = world.told("-alert");
+    resolve(&members, &["alert"]);
+    assert!((1..=2).contains(&(world.told("-alert") - ends)));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Mail goes out through a real mail server: Python's aiosmtpd, with TLS and each way to log in.
+//! Mail goes out through a real mail server: Python's aiosmtpd, with TLS and each way to log in, and where it fails at first.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 use cupola_tests::{Background, Home, Server, cupola, eventually, neighbour, request, run};
 use serde_json::{Value, json};
 
-// Five mail servers in one process. The first line of its output says their ports, each other line is a mail.
+// Several mail servers in one process. The first line of its output says their ports, each other line is a mail.
 const SERVERS: &str = r#"
 import asyncio, hashlib, hmac, json, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
@@ -45,6 +45,38 @@ class Cram(Handler):
 class Silent(asyncio.Protocol):
     pass
 
+class First(asyncio.Protocol):
+    # What stands there instead of a mail server.
+    def __init__(self, text):
+        self.text = text
+
+    def connection_made(self, transport):
+        transport.write(self.text)
+        transport.close()
+
+class Fails(Handler):
+    # Refuses the first of each.
+    def __init__(self, name, rcpt=None, data=None):
+        super().__init__(name)
+        self.rcpt, self.data = rcpt, data
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        answer, self.rcpt = self.rcpt, None
+        return answer or await super().handle_RCPT(server, session, envelope, address, options)
+
+    async def handle_DATA(self, server, session, envelope):
+        answer, self.data = self.data, None
+        return answer or await super().handle_DATA(server, session, envelope)
+
+class Old(SMTP):
+    # Knows HELO alone.
+    async def smtp_EHLO(self, hostname):
+        await self.push("502 5.5.2 what is that")
+
+def at_first(text, then):
+    makers = [lambda: First(text)]
+    return lambda: (makers.pop() if makers else then)()
+
 async def main(folder):
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
@@ -57,7 +89,14 @@ async def main(folder):
         "cram": (lambda: SMTP(Cram("cram"), auth_require_tls=False, auth_required=True,
                               auth_exclude_mechanism=["PLAIN", "LOGIN"], authenticator=password), None),
         "silent": (Silent, None),
+        "old": (lambda: Old(Handler("old")), None),
     }
+    for name, first in {"garbled": b"\x00\xff\x16 this is no SMTP\r\n", "closed": b"", "busy": b"421 4.3.2 come back later\r\n"}.items():
+        makers[name] = (at_first(first, lambda name=name: SMTP(Handler(name))), None)
+    for name, how in {"grey": {"rcpt": "451 4.7.1 greylisted"}, "refused": {"rcpt": "550 5.1.1 there is no such mailbox"},
+                      "full": {"data": "452 4.3.1 no space left"}}.items():
+        handler = Fails(name, **how)
+        makers[name] = (lambda handler=handler: SMTP(handler), None)
     ports, servers = {}, []
     for name, (maker, context) in makers.items():
         server = await asyncio.get_running_loop().create_server(maker, "127.0.0.1", 0, ssl=context)
@@ -193,4 +232,86 @@ fn mail_arrives_by_every_way_to_log_in_and_a_server_that_hangs_holds_up_nobody()
     });
     assert!(!log.contains("hunter"), "{log}");
     assert_eq!(servers.stdout().len(), 5, "{:?}", servers.stdout());
+}
+
+#[test]
+fn mail_arrives_once_after_each_fault_of_its_server() {
+    const FAULTS: [(&str, &str); 6] = [
+        ("garbled", "which is no SMTP"),
+        ("closed", "closed the connection"),
+        ("busy", "421 4.3.2 come back later"),
+        ("grey", "451 4.7.1 greylisted"),
+        ("refused", "550 5.1.1 there is no such mailbox"),
+        ("full", "452 4.3.1 no space left"),
+    ];
+    let home = Home::new();
+    let Some((servers, ports)) = mail_servers(&home) else {
+        return;
+    };
+    let (mut routes, mut receivers, mut alerts) = (String::new(), String::new(), Vec::new());
+    for name in FAULTS.map(|(name, _)| name).into_iter().chain(["old"]) {
+        routes.push_str(&format!("  - {{receiver: {name}, matchers: ['team={name}']}}\n"));
+        receivers.push_str(&format!(
+            "- name: {name}\n  email_configs: [{{to: a@example.org, smarthost: '127.0.0.1:{}', require_tls: false}}]\n",
+            ports[name]
+        ));
+        alerts.push(json!({"labels": {"alertname": "Disk", "team": name}}));
+    }
+    let yaml = format!(
+        "global: {{smtp_from: from@example.org}}\n\
+         route:\n  receiver: old\n  group_wait: 50ms\n  group_interval: 10s\n  routes:\n{routes}receivers:\n{receivers}"
+    );
+    let config = home.write("alertmanager.yml", &yaml);
+    let mut command = cupola([
+        "alertmanager",
+        "--web.listen-address=127.0.0.1:0",
+        "--cluster.listen-address=",
+    ]);
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.path={}", home.data().display()));
+    let server = Server::start_reading(command.current_dir(home.path()));
+    let headers = [("Content-Type", "application/json")];
+    let body = Value::from(alerts).to_string();
+    let answer = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let events = |name: &str| {
+        eventually(60, &format!("{name} has its mail"), || {
+            let events = server.get(&format!("/api/v2/history?filter=team%3D{name}")).json();
+            let events: Vec<Value> = events.as_array()?.iter().rev().cloned().collect();
+            events.iter().any(|event| event["event"] == "sent").then_some(events)
+        })
+    };
+    let names = |events: &[Value]| -> Vec<String> {
+        let names = events.iter().filter_map(|event| event["event"].as_str());
+        names.map(str::to_owned).collect()
+    };
+    for (name, part) in FAULTS {
+        let events = events(name);
+        assert_eq!(
+            names(&events),
+            ["fired", "grouped", "retrying", "sent"],
+            "{name}: {events:#?}"
+        );
+        assert!(
+            events[2]["error"].as_str().unwrap().contains(part),
+            "{name}: {}",
+            events[2]
+        );
+    }
+    // One that knows only the old greeting has not even failed.
+    assert_eq!(names(&events("old")), ["fired", "grouped", "sent"]);
+    // The first line says the ports.
+    let mut arrived: Vec<String> = servers.stdout()[1..]
+        .iter()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["server"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    arrived.sort();
+    let mut all: Vec<&str> = FAULTS.map(|(name, _)| name).into_iter().chain(["old"]).collect();
+    all.sort_unstable();
+    assert_eq!(arrived, all);
 }

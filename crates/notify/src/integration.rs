@@ -232,9 +232,15 @@ impl Integration {
             let url = secret.parse::<Uri>().ok().filter(|url| url.host().is_some());
             if let Some(path) = url.as_ref().and_then(Uri::path_and_query) {
                 all.extend([path.as_str().to_owned(), path.path().to_owned()]);
-                // The last part is the token, mostly.
-                let last = path.path().rsplit('/').next().unwrap_or_default();
-                all.extend((last.len() >= SHORTEST_TOKEN).then(|| last.to_owned()));
+                // The token is the last part, mostly, or what a parameter says.
+                let last = path.path().rsplit('/').next();
+                let values = path.query().unwrap_or_default().split('&');
+                let values = values.filter_map(|pair| Some(pair.split_once('=')?.1));
+                let tokens = last
+                    .into_iter()
+                    .chain(values)
+                    .filter(|token| token.len() >= SHORTEST_TOKEN);
+                all.extend(tokens.map(str::to_owned));
             }
         }
         // What is as short as this is no secret, and is in every other text.
