@@ -125,6 +125,18 @@ pub(crate) struct Settings {
     pub flags: BTreeMap<String, String>,
 }
 
+impl Settings {
+    /// Whether a feature is enabled.
+    pub(crate) fn has_feature(&self, name: &str) -> bool {
+        self.features.iter().any(|feature| feature == name)
+    }
+
+    /// Whether it matters since when series count.
+    pub(crate) fn reads_starts(&self) -> bool {
+        self.has_feature("st-storage") || self.has_feature("created-timestamp-zero-ingestion")
+    }
+}
+
 /// Why there is nothing to run: help and version, or a mistake in the arguments.
 #[derive(Debug)]
 pub(crate) struct Exit {
@@ -436,7 +448,8 @@ mod tests {
 
     #[test]
     fn a_feature_that_works_is_not_said_to_have_no_effect() {
-        let settings = parsed("prometheus --enable-feature=st-storage,use-start-timestamps,no-such-thing").unwrap();
+        let features = "st-storage,use-start-timestamps,created-timestamp-zero-ingestion,no-such-thing";
+        let settings = parsed(&format!("prometheus --enable-feature={features}")).unwrap();
         assert_eq!(settings.ignored, ["enable-feature=no-such-thing"]);
     }
 

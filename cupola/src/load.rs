@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cupola_config::matchers::MatcherMode;
-use cupola_config::prometheus::{FloatChunkEncoding, ServerMode, load_prometheus_as};
+use cupola_config::prometheus::{FloatChunkEncoding, ServerMode, load_prometheus_with};
 use cupola_config::rules::RuleOptions;
 use cupola_config::{
     AlertmanagerConfig, ConfigErrors, DiskFiles, Files as _, NameScheme, PrometheusConfig, load_alertmanager,
@@ -43,7 +43,7 @@ pub(crate) fn load(settings: &Settings) -> Result<Loaded, String> {
         None => ServerMode::Server,
     };
     let prometheus = match &settings.config_file {
-        Some(file) => load_prometheus_as(mode, file, &DiskFiles),
+        Some(file) => load_prometheus_with(mode, settings.reads_starts(), file, &DiskFiles),
         None => parse_prometheus(builtin::PROMETHEUS_YML, Path::new("built-in")),
     };
     let prometheus = prometheus.map_err(&mut collect).ok();

@@ -101,7 +101,8 @@ fn open_storage(settings: &Settings, loaded: &Loaded, clock: Arc<dyn Clock>, reg
     options.limits = settings.series_limits;
     options.out_of_order_window_ms = loaded.prometheus.storage.out_of_order_time_window.as_millis() as i64;
     options.max_exemplars = max_exemplars(loaded);
-    options.start_timestamps = settings.features.iter().any(|feature| feature == "st-storage");
+    options.start_timestamps = settings.has_feature("st-storage");
+    options.start_zeros = settings.has_feature("created-timestamp-zero-ingestion");
     options.hold_log = !loaded.prometheus.remote_write.is_empty();
     options.max_held_log_bytes = settings.max_backlog_bytes;
     if let Some(agent) = &settings.agent {
@@ -277,13 +278,11 @@ async fn serve(
     let storage: Arc<dyn Queryable> = Arc::new(merged.clone());
     let appendable: Arc<dyn Appendable> = Arc::new(tsdb.clone());
     let engine = Arc::new(Engine::new(engine_options(&settings, &loaded)));
-    let types = settings
-        .features
-        .iter()
-        .any(|feature| feature == "type-and-unit-labels");
+    let types = settings.has_feature("type-and-unit-labels");
     let scrape = ScrapeManager::new(appendable.clone(), clock.clone(), &registry, stop.child_token())
         .with_body_budget(machine::bodies(), &registry)
         .with_types(types)
+        .with_starts(settings.reads_starts())
         .with_timestamp_tolerance(settings.scrape_tolerance_ms);
     let local = match loaded.alertmanager.clone() {
         None => None,

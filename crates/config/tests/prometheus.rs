@@ -574,3 +574,44 @@ fn claims_keep_the_shape_they_are_written_with() {
         errors(&text)
     );
 }
+
+#[test]
+fn protobuf_is_asked_for_first_where_starts_matter_and_nobody_says_otherwise() {
+    use cupola_config::prometheus::load_prometheus_with;
+
+    let dir = tempfile::tempdir().unwrap();
+    let load = |protobuf_first: bool, global: &str, jobs: &str| {
+        let file = dir.path().join("p.yml");
+        let included = dir.path().join("more.yml");
+        std::fs::write(&included, "scrape_configs: [{job_name: included}]\n").unwrap();
+        let text = format!("global: {{{global}}}\nscrape_config_files: [more.yml]\nscrape_configs: [{jobs}]\n");
+        std::fs::write(&file, text).unwrap();
+        let config = load_prometheus_with(ServerMode::Server, protobuf_first, &file, &DiskFiles).unwrap();
+        let first = config.scrape_configs.iter().map(|job| job.defaults.scrape_protocols[0]);
+        (first.collect::<Vec<_>>(), config.to_yaml().to_owned())
+    };
+    let (proto, open) = (ScrapeProtocol::PrometheusProto, ScrapeProtocol::OpenMetricsText100);
+    let jobs = "{job_name: a}, {job_name: b, scrape_protocols: [OpenMetricsText1.0.0]}";
+    let (first, text) = load(false, "", jobs);
+    assert_eq!(first, [open, open, open]);
+    assert!(!text.contains("PrometheusProto"), "{text}");
+    let (first, text) = load(true, "", jobs);
+    assert_eq!(first, [proto, open, proto]);
+    assert!(
+        text.contains("  scrape_protocols:\n  - PrometheusProto\n  - OpenMetricsText1.0.0\n"),
+        "{text}"
+    );
+    assert_eq!(
+        load(true, "scrape_protocols: [OpenMetricsText1.0.0]", jobs).0,
+        [open; 3]
+    );
+    // What `global` says counts also for a job that alone asks for native histograms.
+    let native = "{job_name: a, scrape_native_histograms: true}";
+    assert_eq!(load(false, "", native).0, [proto, open]);
+    assert_eq!(
+        load(false, "scrape_protocols: [OpenMetricsText1.0.0]", native).0,
+        [open; 2]
+    );
+    let unlike = "{job_name: a, scrape_native_histograms: false}";
+    assert_eq!(load(false, "scrape_native_histograms: true", unlike).0, [open, proto]);
+}

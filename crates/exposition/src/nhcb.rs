@@ -17,7 +17,8 @@ const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 /// buckets contradict each other.
 ///
 /// With `keeps_classic` the classic series stay as well. `native` holds native histograms that the target sent itself;
-/// where one has the labels of a classic one, it stands for it.
+/// where one has the labels of a classic one, it stands for it. A histogram counts since what `native` says of its first
+/// line, or the `_created` line behind it, which stays.
 ///
 /// # Errors
 /// [`ParseError`] where the text is not in `format`.
@@ -30,14 +31,29 @@ pub fn convert(
     let mut out = native.unwrap_or_default();
     let taken: HashSet<Labels> = out.natives().map(|entry| entry.series.labels()).collect();
     let mut rest = Vec::with_capacity(text.len() / 2);
-    let mut family = Family::default();
+    let mut family = Family {
+        reads_created: format == Format::OpenMetrics,
+        ..Family::default()
+    };
+    let mut starts = std::mem::take(&mut out.starts).into_iter().peekable();
+    // Samples of the text, and of what becomes of it.
+    let (mut read, mut kept) = (0, 0);
     let mut parser = Parser::new(format, text);
     loop {
         let from = parser.cursor().at;
         let Some(entry) = parser.next() else { break };
         let entry = entry?;
         let is_classic = match &entry {
-            Entry::Sample(sample) => family.takes(sample),
+            Entry::Sample(sample) => {
+                let start = starts.next_if(|(at, _)| *at == read).map(|(_, start)| start);
+                read += 1;
+                let is_classic = family.takes(sample, start);
+                if !is_classic || keeps_classic {
+                    out.starts.extend(start.map(|start| (kept, start)));
+                    kept += 1;
+                }
+                is_classic
+            }
             Entry::Type { name, kind } => {
                 family.finish(&taken, &mut out);
                 family.name = (*kind == MetricType::Histogram).then(|| name.to_string());
@@ -66,6 +82,8 @@ pub fn convert(
 struct Family<'a> {
     // `None` where the family is no histogram.
     name: Option<String>,
+    // Whether a start is told by a line.
+    reads_created: bool,
     all: Vec<Classic<'a>>,
     // By the labels without `le`, name and value in turn.
     by_labels: HashMap<Vec<Cow<'a, str>>, usize>,
@@ -79,12 +97,13 @@ struct Classic<'a> {
     count: Option<f64>,
     sum: Option<f64>,
     timestamp_ms: Option<i64>,
+    start_ms: Option<i64>,
     exemplars: Vec<Exemplar<'a>>,
 }
 
 impl<'a> Family<'a> {
-    // Whether the sample is part of a histogram.
-    fn takes(&mut self, sample: &SampleEntry<'a>) -> bool {
+    // Whether the sample, which counts since `start`, is part of a histogram.
+    fn takes(&mut self, sample: &SampleEntry<'a>, start: Option<i64>) -> bool {
         let Some(family) = &self.name else { return false };
         let mut labels = LabelPairs::new();
         sample.series.labels_into(false, &mut labels);
@@ -107,13 +126,21 @@ impl<'a> Family<'a> {
             }
             "_count" => Part::Count,
             "_sum" => Part::Sum,
+            "_created" if self.reads_created => Part::Created,
             _ => return false,
         };
         labels.retain(|(name, _)| name != METRIC_NAME && (!matches!(part, Part::Bucket(_)) || name != "le"));
-        let key = labels
+        let key: Vec<_> = labels
             .iter()
             .flat_map(|(name, value)| [name.clone(), value.clone()])
             .collect();
+        if matches!(part, Part::Created) {
+            let classic = self.by_labels.get(&key).and_then(|at| self.all.get_mut(*at));
+            if let Some(classic) = classic.filter(|_| sample.value.is_finite()) {
+                classic.start_ms = classic.start_ms.or(Some((sample.value * 1000.0) as i64));
+            }
+            return false;
+        }
         let at = *self.by_labels.entry(key).or_insert_with(|| {
             self.all.push(Classic {
                 labels,
@@ -131,7 +158,10 @@ impl<'a> Family<'a> {
             }
             Part::Count => classic.count = Some(sample.value),
             Part::Sum => classic.sum = Some(sample.value),
+            // Seen above.
+            Part::Created => {}
         }
+        classic.start_ms = classic.start_ms.or(start);
         classic.timestamp_ms = classic.timestamp_ms.or(sample.timestamp_ms);
         classic.exemplars.extend(sample.exemplar);
         true
@@ -167,7 +197,7 @@ impl<'a> Family<'a> {
                 kind: MetricType::Histogram,
                 histogram,
                 timestamp_ms: classic.timestamp_ms,
-                start_ms: None,
+                start_ms: classic.start_ms,
                 exemplars,
             });
         }
@@ -179,6 +209,7 @@ enum Part {
     Bucket(f64),
     Count,
     Sum,
+    Created,
 }
 
 impl Classic<'_> {
@@ -307,6 +338,30 @@ mod tests {
             .map(|e| (e.labels().get("t").map(str::to_owned), e.value, e.timestamp_ms))
             .collect();
         assert_eq!(exemplars, [(Some("a".to_owned()), 0.5, Some(1500))]);
+    }
+
+    #[test]
+    fn starts_come_along_by_their_line_or_their_number() {
+        let text = "# TYPE c counter\nc_total 1\n# TYPE h histogram\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_created 1.5\n\
+            # TYPE d counter\nd_total 3\n# EOF\n";
+        let starts = |format, keeps_classic, told: &[(usize, i64)]| {
+            let native = Decoded {
+                starts: told.to_vec(),
+                ..Decoded::default()
+            };
+            let decoded = convert(format, text.as_bytes(), keeps_classic, Some(native)).unwrap();
+            let native = decoded.natives().next().and_then(|native| native.start_ms);
+            (decoded.starts().to_vec(), native)
+        };
+        assert_eq!(starts(Format::OpenMetrics, false, &[]), (vec![], Some(1500)));
+        // Of protobuf, where a line of that name is nothing special.
+        let told = [(0, 10), (1, 20), (2, 20), (4, 30)];
+        assert_eq!(
+            starts(Format::Protobuf, false, &told),
+            (vec![(0, 10), (2, 30)], Some(20))
+        );
+        assert_eq!(starts(Format::Protobuf, true, &told), (told.to_vec(), Some(20)));
+        assert_eq!(starts(Format::Protobuf, false, &[]), (vec![], None));
     }
 
     #[test]

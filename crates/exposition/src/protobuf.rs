@@ -52,8 +52,8 @@ pub struct Decoded {
     pub(crate) names: Vec<u8>,
     pub(crate) natives: Vec<Native>,
     // How many samples the text has, and since when those count of which it is told.
-    samples: usize,
-    starts: Vec<(usize, i64)>,
+    pub(crate) samples: usize,
+    pub(crate) starts: Vec<(usize, i64)>,
 }
 
 #[derive(Debug)]
@@ -95,10 +95,9 @@ impl Decoded {
         &self.starts
     }
 
-    /// All but the native histograms, which stay. What becomes of the text has no starts.
+    /// All but the native histograms, which stay, as do the starts of the text.
     #[must_use]
     pub fn take_text(&mut self) -> Vec<u8> {
-        self.starts.clear();
         std::mem::take(&mut self.text)
     }
 

@@ -31,6 +31,13 @@ impl Feed {
         }
     }
 
+    /// As [`crate::ScrapeManager::with_starts`].
+    #[must_use]
+    pub fn with_starts(mut self, wanted: bool) -> Self {
+        self.ingester = self.ingester.with_starts(wanted);
+        self
+    }
+
     /// Bytes of memory that the layout of the last body takes, which the next one is compared with.
     #[must_use]
     pub fn layout_bytes(&self) -> usize {

@@ -21,7 +21,8 @@ use thiserror::Error;
 use crate::metadata::MetadataCell;
 use crate::metrics::Metrics;
 use crate::target::Histograms;
-use lines::{Known, Lines};
+use created::{Created, Line};
+use lines::{Known, LineHash, Lines};
 use told::Told;
 
 // A target's own timestamp may be this far in the future (Prometheus: `maxAheadTime`).
@@ -181,6 +182,8 @@ pub(crate) struct Ingester {
     metadata: Arc<MetadataCell>,
     // What the family of a line tells of itself; `None` where the labels do not.
     told: Option<Told>,
+    // Where `_created` lines of OpenMetrics are starts and no series.
+    created: Option<Created>,
     lines: Lines,
     // What every scrape says about itself, and its series. Their labels are made where the storage asks for them.
     reports: Vec<(&'static str, SeriesRef)>,
@@ -197,6 +200,7 @@ impl Ingester {
             histograms,
             metadata,
             told: None,
+            created: None,
             lines: Lines::default(),
             reports: Vec::new(),
             scrape: 0,
@@ -207,6 +211,13 @@ impl Ingester {
     /// Series tell their type and unit in labels where `wanted` (feature `type-and-unit-labels`).
     pub(crate) fn with_types(mut self, wanted: bool) -> Self {
         self.told = wanted.then(Told::default);
+        self
+    }
+
+    /// `_created` lines of OpenMetrics say since when series count, and are none, where `wanted` (features `st-storage` and
+    /// `created-timestamp-zero-ingestion`).
+    pub(crate) fn with_starts(mut self, wanted: bool) -> Self {
+        self.created = wanted.then(Created::default);
         self
     }
 
@@ -252,7 +263,15 @@ impl Ingester {
         };
         let mut layout = std::mem::take(&mut self.lines.layout);
         let text = decoded.as_ref().map_or(body, Decoded::text);
-        let mut read = self.text(&mut pass, &mut layout, format, text);
+        // Only where the target itself wrote OpenMetrics: protobuf has a field for it.
+        let mut created = self.created.take();
+        let is_used = format == Format::OpenMetrics;
+        if created.as_mut().is_some_and(|created| created.turn(is_used)) {
+            self.lines.see_all_as_series();
+        }
+        let used = created.as_mut().filter(|_| is_used);
+        let mut read = self.text(&mut pass, &mut layout, used, format, text);
+        self.created = created;
         self.lines.layout = layout;
         for entry in decoded.iter().flat_map(Decoded::natives) {
             read = read.and_then(|()| self.native(&mut pass, &entry));
@@ -277,9 +296,13 @@ impl Ingester {
         &mut self,
         pass: &mut Pass<'_>,
         layout: &mut Layout,
+        mut created: Option<&mut Created>,
         format: Format,
         text: &[u8],
     ) -> Result<(), IngestError> {
+        if let Some(created) = &mut created {
+            created.begin();
+        }
         let mut follower = layout.follow(format, text);
         let mut followed = Some(0);
         while let Some(step) = follower.next() {
@@ -289,10 +312,12 @@ impl Ingester {
                 if let Some(told) = &mut self.told {
                     told.line(&entry);
                 }
+                if let Some(created) = &mut created {
+                    created.leave();
+                }
                 continue;
             };
-            pass.counts.scraped += 1;
-            let start = pass.next_start();
+            let mut start = pass.next_start();
             if let Some(told) = &mut self.told {
                 told.kind = sample.series.kind();
             }
@@ -307,14 +332,37 @@ impl Ingester {
                         self.lines.order.truncate(count);
                         self.gather(pass);
                     }
-                    let (at, fresh) = self.place(pass, &sample.series)?;
+                    let is_created = created.is_some() && Created::is_one(&sample.series);
+                    let (at, fresh) = match is_created {
+                        true => (self.place_created(&sample.series), None),
+                        false => self.place(pass, &sample.series)?,
+                    };
                     if follower.is_kept() {
                         self.lines.order.push(at as u32);
                     }
                     (at, fresh)
                 }
             };
-            self.sample(pass, (&sample, start), at, fresh)?;
+            let mut waits = false;
+            if let Some(created) = &mut created {
+                match created.line(at, &sample) {
+                    Line::Plain => {}
+                    Line::Part(told) => (start, waits) = (told, told.is_none()),
+                    Line::Created => {
+                        self.lines.see_created(at, pass.scrape);
+                        for (series, time, start) in created.take_told() {
+                            pass.appender.append_start(series, time, start);
+                        }
+                        continue;
+                    }
+                }
+                self.lines.see_series(at);
+            }
+            pass.counts.scraped += 1;
+            let taken = self.sample(pass, (&sample, start), at, fresh)?;
+            if let (Some(created), Some((series, time)), true) = (&mut created, taken, waits) {
+                created.wait(at, series, time);
+            }
         }
         if let Some(count) = followed {
             self.lines.order.truncate(count);
@@ -337,12 +385,25 @@ impl Ingester {
         }
     }
 
-    // Where a line is remembered, and its labels where it is a new one that relabelling keeps.
-    fn place(&mut self, pass: &mut Pass<'_>, series: &Series<'_>) -> Result<(usize, Option<Labels>), IngestError> {
-        let hash = match &self.told {
+    // Where a line that is no series is remembered.
+    fn place_created(&mut self, series: &Series<'_>) -> usize {
+        let hash = self.hash(series);
+        match self.lines.find(hash) {
+            Some(at) => at,
+            None => self.lines.insert(Known::new(hash, true)),
+        }
+    }
+
+    fn hash(&self, series: &Series<'_>) -> LineHash {
+        match &self.told {
             None => self.lines.hash(series.raw()),
             Some(told) => self.lines.hash(&told.with(series.raw())),
-        };
+        }
+    }
+
+    // Where a line is remembered, and its labels where it is a new one that relabelling keeps.
+    fn place(&mut self, pass: &mut Pass<'_>, series: &Series<'_>) -> Result<(usize, Option<Labels>), IngestError> {
+        let hash = self.hash(series);
         if let Some(at) = self.lines.find(hash) {
             return Ok((at, None));
         }
@@ -356,6 +417,7 @@ impl Ingester {
         Ok((at, fresh))
     }
 
+    // The series and time of what was taken.
     #[inline]
     fn sample(
         &mut self,
@@ -363,12 +425,12 @@ impl Ingester {
         (sample, start): (&SampleEntry<'_>, Option<i64>),
         at: usize,
         fresh: Option<Labels>,
-    ) -> Result<(), IngestError> {
+    ) -> Result<Option<(SeriesRef, i64)>, IngestError> {
         let Some(known) = self.lines.all.get_mut(at) else {
-            return Ok(());
+            return Ok(None);
         };
         let Some(time) = pass.time(known, sample.timestamp_ms)? else {
-            return Ok(());
+            return Ok(None);
         };
         let mut appended = match known.series() {
             Some(series) => match pass.appender.append_known(series, time, sample.value) {
@@ -382,7 +444,7 @@ impl Ingester {
                 Some(labels) => Some(labels),
                 None => labels(pass.config, &self.target, &sample.series, self.told.as_ref())?,
             };
-            let Some(labels) = found else { return Ok(()) };
+            let Some(labels) = found else { return Ok(None) };
             appended = pass.appender.append(None, &labels, time, sample.value).map(Some);
         }
         match appended {
@@ -395,18 +457,22 @@ impl Ingester {
                 if let Some(exemplar) = &sample.exemplar {
                     append_exemplar(pass.appender, series, exemplar, time, pass.metrics);
                 }
+                Ok(Some((series, time)))
             }
-            Ok(None) => {}
-            Err(error) => pass.refused(&error),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                pass.refused(&error);
+                Ok(None)
+            }
         }
-        Ok(())
     }
 
     // A target that shows other lines each time, well or broken, must not fill the memory.
     fn forget(&mut self) {
         let scrape = self.scrape;
         if scrape.is_multiple_of(FORGET_AFTER) {
-            self.lines.retain(|known| scrape - known.seen < FORGET_AFTER);
+            self.lines
+                .retain(|known| scrape - known.seen < FORGET_AFTER, self.created.as_mut());
             self.metadata.forget(scrape.into());
         }
     }
@@ -593,6 +659,7 @@ fn check_limits(limits: &Limits, labels: &Labels) -> Result<(), IngestError> {
     Ok(())
 }
 
+mod created;
 mod lines;
 mod native;
 mod told;

@@ -67,6 +67,7 @@ pub struct ScrapeManager {
     misses: Arc<Misses>,
     bodies: Option<BodyBudget>,
     types: bool,
+    starts: bool,
     tolerance_ms: i64,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -93,6 +94,7 @@ impl ScrapeManager {
             misses,
             bodies: None,
             types: false,
+            starts: false,
             tolerance_ms: TOLERANCE_MS,
             tasks,
             stop,
@@ -117,6 +119,14 @@ impl ScrapeManager {
     #[must_use]
     pub fn with_types(mut self, wanted: bool) -> Self {
         self.types = wanted;
+        self
+    }
+
+    /// `_created` lines of OpenMetrics say since when series count, and are none, where `wanted`, as with Prometheus's
+    /// features `created-timestamp-zero-ingestion` and `st-storage`. For targets that begin from now on.
+    #[must_use]
+    pub fn with_starts(mut self, wanted: bool) -> Self {
+        self.starts = wanted;
         self
     }
 
@@ -370,6 +380,7 @@ impl Starter<'_> {
             metrics: manager.metrics.clone(),
             misses: manager.misses.clone(),
             types: manager.types,
+            starts: manager.starts,
             tolerance_ms: manager.tolerance_ms,
             headers: pool.headers(running.target.timeout_ms),
             interval: manager.metrics.interval_of(running.target.interval_ms),

@@ -54,6 +54,8 @@ pub(crate) struct Runner {
     pub source: Source,
     /// Whether series tell their type and unit in labels.
     pub types: bool,
+    /// Whether `_created` lines are starts.
+    pub starts: bool,
     /// A scrape that begins within this many milliseconds of its slot is stamped with the slot.
     pub tolerance_ms: i64,
     /// What each request says of us.
@@ -172,7 +174,7 @@ impl Runner {
     fn ingester(&self) -> Box<Ingester> {
         let (labels, histograms) = (self.target.labels.clone(), self.target.histograms);
         let ingester = Ingester::new(labels, histograms, self.metadata.clone());
-        Box::new(ingester.with_types(self.types))
+        Box::new(ingester.with_types(self.types).with_starts(self.starts))
     }
 
     // Where in the interval this target is scraped: a hash of its labels and URL, so that not all are at once.

@@ -289,6 +289,9 @@ pub enum CommitError {
     /// The write-ahead log could not be written (disk full, read-only, failing).
     #[error("write-ahead log: {0}")]
     Log(#[source] std::io::Error),
+    /// The batch is longer than the log takes at once; it would be each time. The text says how long it is and may be.
+    #[error("write-ahead log: {0}")]
+    TooLong(String),
     /// The storage is shutting down.
     #[error("storage is closed")]
     Closed,

@@ -39,6 +39,9 @@ pub struct Options {
     pub max_exemplars: usize,
     /// Whether it is kept since when samples count (Prometheus's feature `st-storage`). What is there is read in any case.
     pub start_timestamps: bool,
+    /// Whether a series gets a zero where it began to count, if a sample says so and nothing of it is as new (Prometheus's
+    /// feature `created-timestamp-zero-ingestion`).
+    pub start_zeros: bool,
     /// Whether the whole log stays until [`cupola_storage::Tailable::hold_log`] tells what is needed of it.
     pub hold_log: bool,
     /// Whether there is nothing but a log for those who send it on.
@@ -120,6 +123,7 @@ impl Options {
             limits: SeriesLimits::default(),
             max_exemplars: DEFAULT_MAX_EXEMPLARS,
             start_timestamps: false,
+            start_zeros: false,
             hold_log: false,
             log_only: None,
             max_held_log_bytes: DEFAULT_HELD_LOG_BYTES,

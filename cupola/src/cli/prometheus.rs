@@ -393,6 +393,7 @@ const FEATURES: &[&str] = &[
     "type-and-unit-labels",
     "otlp-native-delta-ingestion",
     "st-storage",
+    "created-timestamp-zero-ingestion",
     "use-start-timestamps",
     "otlp-deltatocumulative",
 ];

@@ -24,7 +24,10 @@ pub use discovery::{
     DockerSwarmSdConfig, Ec2Filter, Ec2SdConfig, FileSdConfig, HttpSdConfig, OpenStackRole, OpenStackSdConfig,
     SwarmRole, parse_target_groups,
 };
-pub use read::{load_prometheus, load_prometheus_as, parse_prometheus, parse_prometheus_as, parse_prometheus_with_env};
+pub use read::{
+    load_prometheus, load_prometheus_as, load_prometheus_with, parse_prometheus, parse_prometheus_as,
+    parse_prometheus_with_env,
+};
 pub use remote::{
     AzureAdConfig, AzureCredentials, MetadataConfig, QueueConfig, RemoteAuth, RemoteReadConfig, RemoteWriteConfig,
     RemoteWriteMessage,
@@ -109,6 +112,8 @@ pub struct GlobalConfig {
 pub struct ScrapeDefaults {
     /// Formats to ask for, most wanted first.
     pub scrape_protocols: Vec<ScrapeProtocol>,
+    /// Whether these were said, here or where it is inherited from.
+    pub has_own_protocols: bool,
     /// Where failed scrapes are logged.
     pub scrape_failure_log_file: Option<PathBuf>,
     /// What one scrape may bring.

@@ -30,7 +30,7 @@ pub fn parse_prometheus(text: &str, path: &Path) -> Result<PrometheusConfig, Con
 /// As [`parse_prometheus`], and for an agent each section that an agent cannot have.
 pub fn parse_prometheus_as(mode: ServerMode, text: &str, path: &Path) -> Result<PrometheusConfig, ConfigErrors> {
     let reader = Reader::new(path);
-    let config = read_main(&reader, text, mode, &|name| std::env::var(name).ok());
+    let config = read_main(&reader, text, (mode, false), &|name| std::env::var(name).ok());
     reader.result(config)
 }
 
@@ -44,7 +44,7 @@ pub fn parse_prometheus_with_env(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<PrometheusConfig, ConfigErrors> {
     let reader = Reader::new(path);
-    let config = read_main(&reader, text, ServerMode::Server, env);
+    let config = read_main(&reader, text, (ServerMode::Server, false), env);
     reader.result(config)
 }
 
@@ -61,9 +61,23 @@ pub fn load_prometheus(path: &Path, files: &dyn Files) -> Result<PrometheusConfi
 /// # Errors
 /// As [`load_prometheus`], and for an agent each section that an agent cannot have.
 pub fn load_prometheus_as(mode: ServerMode, path: &Path, files: &dyn Files) -> Result<PrometheusConfig, ConfigErrors> {
+    load_prometheus_with(mode, false, path, files)
+}
+
+/// As [`load_prometheus_as`]; with `protobuf_first`, targets are asked for protobuf first where the file does not say
+/// what to ask them for, as with Prometheus's features `created-timestamp-zero-ingestion` and `st-storage`.
+///
+/// # Errors
+/// As [`load_prometheus_as`].
+pub fn load_prometheus_with(
+    mode: ServerMode,
+    protobuf_first: bool,
+    path: &Path,
+    files: &dyn Files,
+) -> Result<PrometheusConfig, ConfigErrors> {
     let text = read_text(files, path)?;
     let reader = Reader::new(path);
-    let mut config = read_main(&reader, &text, mode, &|name| std::env::var(name).ok());
+    let mut config = read_main(&reader, &text, (mode, protobuf_first), &|name| std::env::var(name).ok());
     if let Some(config) = &mut config {
         include_scrape_files(&reader, config, files);
     }
@@ -109,12 +123,17 @@ fn include_scrape_files(reader: &Reader<'_>, config: &mut PrometheusConfig, file
     }
 }
 
-fn read_main(reader: &Reader<'_>, text: &str, mode: ServerMode, env: Env<'_>) -> Option<PrometheusConfig> {
+fn read_main(
+    reader: &Reader<'_>,
+    text: &str,
+    (mode, protobuf_first): (ServerMode, bool),
+    env: Env<'_>,
+) -> Option<PrometheusConfig> {
     let document = reader.document(text);
     // An empty file is a valid configuration: all defaults.
     let root = document.root.as_deref();
     let section = root.map_or_else(|| reader.no_section(), |root| reader.section(root, "config.plain"));
-    let mut config = read_sections(&section, env);
+    let mut config = read_sections(&section, env, protobuf_first);
     config.shown_text = marshal(&config);
     if mode == ServerMode::Agent {
         refuse_in_agent(&section, &config);
@@ -139,7 +158,7 @@ fn refuse_in_agent(section: &Section<'_>, config: &PrometheusConfig) {
     }
 }
 
-fn read_sections(section: &Section<'_>, env: Env<'_>) -> PrometheusConfig {
+fn read_sections(section: &Section<'_>, env: Env<'_>, protobuf_first: bool) -> PrometheusConfig {
     let reader = section.reader;
     let open = |name: &'static str, type_name: &'static str| {
         section
@@ -147,7 +166,7 @@ fn read_sections(section: &Section<'_>, env: Env<'_>) -> PrometheusConfig {
             .map_or_else(|| reader.no_section(), |node| reader.section(node, type_name))
     };
     section.warn_without_effect("tracing", "no traces are sent");
-    let global = read_global(open("global", "config.plain"), env);
+    let global = read_global(open("global", "config.plain"), env, protobuf_first);
     let runtime = open("runtime", "config.RuntimeConfig");
     let gogc = runtime.count("gogc").and_then(|n| u32::try_from(n).ok()).unwrap_or(75);
     runtime.finish();

@@ -23,7 +23,8 @@ const ESCAPING: &str = "must be one of 'allow-utf-8', 'underscores', 'dots', or 
 const UTF8_CONFLICT: &str = "utf8 metric names requested but validation scheme is not set to UTF8";
 
 /// Reads `global`; the section may be absent.
-pub(super) fn read_global(section: Section<'_>, env: Env<'_>) -> GlobalConfig {
+/// With `protobuf_first` as if it asked for protobuf before text where it does not say what to ask for.
+pub(super) fn read_global(section: Section<'_>, env: Env<'_>, protobuf_first: bool) -> GlobalConfig {
     let scrape_interval = section.nonzero_duration("scrape_interval").unwrap_or(DEFAULT_INTERVAL);
     let scrape_timeout = section
         .nonzero_duration("scrape_timeout")
@@ -43,7 +44,10 @@ pub(super) fn read_global(section: Section<'_>, env: Env<'_>) -> GlobalConfig {
         }
         labels.build()
     });
-    let scrape = read_defaults(&section, None, "global config");
+    let mut scrape = read_defaults(&section, None, "global config");
+    if protobuf_first && !scrape.has_own_protocols {
+        (scrape.scrape_protocols, scrape.has_own_protocols) = (default_protocols(true), true);
+    }
     section.finish();
     GlobalConfig {
         scrape_interval,
@@ -114,14 +118,14 @@ fn read_defaults(section: &Section<'_>, inherited: Option<&ScrapeDefaults>, whos
     });
     let log_file = section.path("scrape_failure_log_file");
     let (name_scheme, name_escaping) = read_name_schemes(section, inherited);
+    // What `global` says counts also where the job alone asks for native histograms, as upstream.
+    let protocols = read_protocols(section, whose).or_else(|| {
+        let inherited = inherited.filter(|inherited| inherited.has_own_protocols)?;
+        Some(inherited.scrape_protocols.clone())
+    });
     ScrapeDefaults {
-        scrape_protocols: read_protocols(section, whose)
-            .or_else(|| {
-                // An own answer to "native histograms?" asks for other formats than the inherited ones.
-                let is_own = section.get("scrape_native_histograms").is_some();
-                inherited.filter(|_| !is_own).map(|d| d.scrape_protocols.clone())
-            })
-            .unwrap_or_else(|| default_protocols(scrape_native_histograms)),
+        has_own_protocols: protocols.is_some(),
+        scrape_protocols: protocols.unwrap_or_else(|| default_protocols(scrape_native_histograms)),
         scrape_failure_log_file: log_file.or_else(|| inherited.and_then(|d| d.scrape_failure_log_file.clone())),
         limits: read_limits(section, inherited.map(|d| d.limits).unwrap_or_default()),
         name_scheme,

@@ -6,6 +6,8 @@ use cupola_exposition::Layout;
 use cupola_model::SeriesRef;
 use hashbrown::HashTable;
 
+use super::created::Created;
+
 // A line as it is remembered: its labels are the storage's affair, and found anew from the line where it forgot them.
 pub(super) struct Known {
     hash: LineHash,
@@ -18,6 +20,8 @@ pub(super) struct Known {
     seen_before: u32,
     // Whether relabelling drops the line.
     pub(super) is_dropped: bool,
+    // Whether it was no series, but said since when others count.
+    is_created: bool,
     // Whether its sample came without an own timestamp.
     pub(super) is_tracked: bool,
 }
@@ -31,6 +35,7 @@ impl Known {
             seen: 0,
             seen_before: 0,
             is_dropped,
+            is_created: false,
             is_tracked: false,
         }
     }
@@ -106,7 +111,33 @@ impl Lines {
         self.is_distinct = false;
     }
 
-    pub(super) fn retain(&mut self, keep: impl Fn(&Known) -> bool) {
+    /// Notes that a body has the line, which is no series but says since when others count.
+    pub(super) fn see_created(&mut self, at: usize, scrape: u32) {
+        if let Some(known) = self.all.get_mut(at) {
+            (known.is_created, known.is_dropped) = (true, true);
+            // One that was a series is missing now.
+            if known.series().is_none() {
+                known.see(scrape);
+            }
+        }
+    }
+
+    /// Notes that the line is a series, which it may not have been under another type.
+    #[inline]
+    pub(super) fn see_series(&mut self, at: usize) {
+        if let Some(known) = self.all.get_mut(at)
+            && known.is_created
+        {
+            (known.is_created, known.is_dropped) = (false, false);
+        }
+    }
+
+    /// As [`Lines::see_series`], of all lines: the target answers in another format.
+    pub(super) fn see_all_as_series(&mut self) {
+        (0..self.all.len()).for_each(|at| self.see_series(at));
+    }
+
+    pub(super) fn retain(&mut self, keep: impl Fn(&Known) -> bool, created: Option<&mut Created>) {
         let mut kept = 0_u32;
         let moved: Vec<Option<u32>> = (self.all.iter())
             .map(|known| {
@@ -117,6 +148,9 @@ impl Lines {
             .collect();
         if (kept as usize) < self.all.len() {
             self.all.retain(keep);
+            if let Some(created) = created {
+                created.retain(|at| moved.get(at).copied().flatten().is_some());
+            }
             self.by_hash.clear();
             for (at, known) in self.all.iter().enumerate() {
                 self.by_hash.insert_unique(known.hash.0, at as u32, |at| {

@@ -551,3 +551,5 @@ fn series_tell_type_and_unit_where_that_is_asked_for() {
         ]
     );
 }
+
+mod starts;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use cupola_block::{BlockFormat, list_blocks, verify};
 use cupola_env::{ManualClock, RealFs};
-use cupola_storage::Samples;
+use cupola_histogram::{Histogram, NativeHistogram};
+use cupola_storage::{SampleValue, Samples};
 use tempfile::TempDir;
 
 use super::tests::{HOUR, MINUTE, all, name, open_with};
@@ -123,6 +124,123 @@ fn nothing_is_kept_where_it_is_not_asked_for() {
     // A start behind its sample says nothing.
     write(&tsdb, "a", 3 * MINUTE, 4 * MINUTE);
     assert_eq!(dump(&tsdb)["a"], [(MINUTE, 0), (2 * MINUTE, 1), (3 * MINUTE, 0)]);
+}
+
+fn open_with_zeros(dir: &TempDir, window_ms: i64) -> Tsdb {
+    open_with(dir, Arc::new(RealFs), |options| {
+        options.start_zeros = true;
+        options.out_of_order_window_ms = window_ms;
+    })
+    .unwrap()
+}
+
+// Each sample's time, and its value or the count of its histogram.
+fn values(tsdb: &Tsdb, name: &str) -> Vec<(i64, f64)> {
+    let mut out = Vec::new();
+    for series in tsdb.select(&all()).unwrap() {
+        let mut samples = Samples::default();
+        series.source.read(i64::MIN, i64::MAX, &mut samples).unwrap();
+        if series.labels.metric_name() == name {
+            out.extend(samples.iter().map(|(ts, value, _)| match value {
+                SampleValue::Float(value) => (ts, value),
+                SampleValue::Histogram(histogram) => (ts, histogram.count),
+            }));
+        }
+    }
+    out
+}
+
+#[test]
+fn a_zero_stands_where_a_series_begins_to_count_and_nothing_of_it_is_as_new() {
+    for window_ms in [0, 30 * MINUTE] {
+        let dir = TempDir::new().unwrap();
+        let tsdb = open_with_zeros(&dir, window_ms);
+        let mut expected = Vec::new();
+        for (ts, start, zero) in [
+            // More than an hour before: as old as no sample may be.
+            (100, 30, None),
+            (101, 30, None),
+            (110, 105, Some(105)),
+            (111, 105, None),
+            // Before, at and behind the newest sample; at its own time, and behind it.
+            (112, 110, None),
+            (113, 112, None),
+            (115, 114, Some(114)),
+            (116, 116, None),
+            (117, 118, None),
+            (118, 0, None),
+        ] {
+            write(&tsdb, "a", ts * MINUTE, start * MINUTE);
+            expected.extend(zero.map(|zero: i64| (zero * MINUTE, 0.0)));
+            expected.push((ts * MINUTE, (ts * MINUTE) as f64));
+        }
+        assert_eq!(values(&tsdb, "a"), expected, "{window_ms}");
+        // What comes late has no zero, whatever it says.
+        if window_ms > 0 {
+            write(&tsdb, "a", 109 * MINUTE, 108 * MINUTE);
+            expected.push((109 * MINUTE, (109 * MINUTE) as f64));
+            expected.sort_by_key(|(ts, _)| *ts);
+        }
+        assert_eq!(values(&tsdb, "a"), expected, "{window_ms}");
+        // Nothing is said of the starts themselves.
+        assert!(dump(&tsdb)["a"].iter().all(|(_, start)| *start == 0));
+        drop(tsdb);
+        let tsdb = open_with_zeros(&dir, window_ms);
+        assert_eq!(values(&tsdb, "a"), expected, "{window_ms}");
+        tsdb.close();
+    }
+}
+
+#[test]
+fn a_batch_of_many_samples_has_each_zero_once_and_in_its_place() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open_with_zeros(&dir, 0);
+    let histogram = |count: u64| {
+        NativeHistogram::Integer(Histogram {
+            count,
+            zero_count: count,
+            zero_threshold: 0.5,
+            schema: 3,
+            ..Histogram::default()
+        })
+    };
+    let mut appender = tsdb.appender();
+    for (ts, start) in [(10, 5), (11, 5), (14, 12)] {
+        let a = appender.append(None, &name("a"), ts, 1.0).unwrap();
+        appender.append_start(a, ts, start);
+        let h = appender.append_histogram(None, &name("h"), ts, histogram(3)).unwrap();
+        appender.append_start(h, ts, start);
+        // One that changes from histograms to floats.
+        let b = match ts {
+            11 => appender.append(None, &name("b"), ts, 3.0).unwrap(),
+            _ => appender.append_histogram(None, &name("b"), ts, histogram(3)).unwrap(),
+        };
+        // Told behind those of others, as lines of OpenMetrics do it.
+        appender.append_start(b, ts, start);
+    }
+    appender.commit().unwrap();
+    let expected = |value| vec![(5, 0.0), (10, value), (11, value), (12, 0.0), (14, value)];
+    let check = |tsdb: &Tsdb| {
+        assert_eq!(values(tsdb, "a"), expected(1.0));
+        assert_eq!(values(tsdb, "h"), expected(3.0));
+        assert_eq!(values(tsdb, "b"), expected(3.0));
+    };
+    check(&tsdb);
+    let empty = tsdb.select(&all()).unwrap().into_iter().find_map(|series| {
+        let mut samples = Samples::default();
+        series.source.read(0, 5, &mut samples).unwrap();
+        let of_h = series.labels.metric_name() == "h";
+        samples.iter().find_map(|(_, value, _)| match value {
+            SampleValue::Histogram(histogram) if of_h => Some(histogram),
+            _ => None,
+        })
+    });
+    let empty = empty.unwrap();
+    assert_eq!((empty.schema, empty.zero_threshold, empty.count), (3, 0.5, 0.0));
+    drop(tsdb);
+    let tsdb = open_with_zeros(&dir, 0);
+    check(&tsdb);
+    tsdb.close();
 }
 
 // A record of Prometheus's log, as a fragment of its own.

@@ -1,5 +1,6 @@
 //! Batches: collected sample by sample, logged in one piece, shown in one piece.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -14,6 +15,8 @@ use super::starts::BatchStarts;
 use super::{Head, Inner, histograms, series_mut};
 use crate::metrics::OfKind;
 use crate::wal::{LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStart, Part};
+
+mod zeros;
 
 /// What became of a batch.
 struct Applied {
@@ -463,7 +466,7 @@ impl Appender for HeadAppender {
     }
 
     fn append_start(&mut self, series: SeriesRef, ts: i64, start: i64) {
-        if self.head.keeps_starts && start != 0 && start <= ts {
+        if (self.head.keeps_starts || self.head.adds_zeros) && start != 0 && start <= ts {
             let series = series.0;
             self.starts.push(LoggedStart { series, ts, start });
         }
@@ -485,6 +488,9 @@ impl Appender for HeadAppender {
         let mut wal = head.wal.lock();
         let wal = wal.as_mut().ok_or(CommitError::Closed)?;
         // No other batch is shown before this one, so what is in order now stays so.
+        if head.adds_zeros {
+            self.add_zeros();
+        }
         self.set_late(head.open_from.load(Ordering::Acquire));
         match wal.ready() {
             Ok(has_lost_labels) => head.log_labels_again(has_lost_labels),
@@ -508,13 +514,18 @@ impl Appender for HeadAppender {
         // What the log held before may be newer, which only the end of the replay tells. As late samples they find their
         // place whatever it is.
         let is_replaying = head.is_replaying.load(Ordering::Acquire);
-        let starts = BatchStarts::of_batch(&self.starts, &head);
+        let told = if head.keeps_starts { &*self.starts } else { &[] };
+        let starts = BatchStarts::of_batch(told, &head);
         let logged = parts.iter().map(|part| match part {
             Part::Samples(samples) if is_replaying => Part::Late(samples),
             Part::Histograms(histograms) if is_replaying => Part::LateHistograms(histograms),
             part => *part,
         });
         if let Err(error) = wal.append(&fresh, &logged.collect::<Vec<_>>(), starts.told()) {
+            // The log's own refusal, not that of a file system that has a limit.
+            if error.kind() == ErrorKind::FileTooLarge && error.raw_os_error().is_none() {
+                return Err(CommitError::TooLong(error.to_string()));
+            }
             head.metrics.wal_failed.inc();
             return Err(CommitError::Log(error));
         }

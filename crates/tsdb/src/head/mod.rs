@@ -72,6 +72,8 @@ pub(crate) struct Head {
     limits: SeriesLimits,
     /// Whether start timestamps are kept.
     keeps_starts: bool,
+    /// Whether zeros are added where series begin to count.
+    adds_zeros: bool,
     refusals: Mutex<Refusals>,
     newcomers: Mutex<Newcomers>,
     /// Locked after the head, or alone.
@@ -272,6 +274,7 @@ impl Head {
             window_ms: AtomicI64::new(options.out_of_order_window_ms),
             limits: options.limits,
             keeps_starts: options.start_timestamps,
+            adds_zeros: options.start_zeros,
             refusals: Mutex::default(),
             exemplars: Mutex::new(Ring::new(options.max_exemplars)),
             families: Mutex::default(),

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use cupola_model::{Labels, format_duration};
 
-use super::scrape::default_protocols;
 use super::{
     AlertmanagersConfig, EscapingScheme, FloatChunkEncoding, GlobalConfig, Limits, OtlpConfig, PrometheusConfig,
     ScrapeConfig, ScrapeProtocol, StorageConfig, TracingClient, TracingConfig, TranslationStrategy,
@@ -162,7 +161,7 @@ fn global(config: &GlobalConfig) -> Map {
     map.text("scrape_interval", &duration(config.scrape_interval));
     map.text("scrape_timeout", &duration(config.scrape_timeout));
     // What a job takes where neither says anything is not said here either.
-    if inherited.scrape_protocols != default_protocols(inherited.scrape_native_histograms) {
+    if inherited.has_own_protocols {
         let names = inherited.scrape_protocols.iter().map(|one| protocol(*one));
         map.put("scrape_protocols", Yaml::texts(names));
     }
