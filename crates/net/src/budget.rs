@@ -150,6 +150,27 @@ impl Room {
         Ok(())
     }
 
+    /// As [`Room::grow`], but does not wait; whether it is as large.
+    pub fn try_grow(&mut self, bytes: usize) -> bool {
+        let Some(BodyBudget(budget)) = self.budget.clone().filter(|_| bytes > self.bytes) else {
+            return true;
+        };
+        if bytes > budget.limit / 2 {
+            return false;
+        }
+        if self.turn.is_none() {
+            // At most what half of the budget has, which fits.
+            let more = pages(bytes).saturating_sub(self.shared_pages()) as u32;
+            match budget.shared.clone().try_acquire_many_owned(more) {
+                Ok(permit) => self.add(permit),
+                Err(_) => return false,
+            }
+        }
+        budget.used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+        true
+    }
+
     /// Gives back what is beyond `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         let Some(BodyBudget(budget)) = self.budget.as_ref().filter(|_| bytes < self.bytes) else {
@@ -213,8 +234,10 @@ mod tests {
         assert!(!grows(&mut c, 1).await);
         assert!(!grows(&mut b, 41 * KIB).await);
         assert_eq!((budget.used(), budget.waits()), (130 * KIB, 3));
+        assert!(!b.try_grow(41 * KIB) && !a.try_grow(101 * KIB) && a.try_grow(90 * KIB));
         // What is given back is there for others, in part and as a whole.
         a.shrink(50 * KIB);
+        assert!(b.try_grow(49 * KIB));
         assert!(grows(&mut b, 50 * KIB).await);
         assert!(grows(&mut c, 100 * KIB).await, "the turn has been given back, too");
         drop((a, b));

@@ -22,4 +22,4 @@ pub use otlp::{OtlpDeltas, OtlpError, OtlpOptions, OtlpReceiver};
 pub use read::{LocalStart, ReadError, ReadQuestion, RemoteReads, read_mistakes};
 pub use send::{PushedMetrics, RemoteWriter, Sources, mistakes};
 pub use write::v2::Written;
-pub use write::{WriteError, WriteReceiver, unpacked_len};
+pub use write::{Memory, WriteError, WriteReceiver, unpacked_len};

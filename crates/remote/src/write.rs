@@ -21,6 +21,9 @@ pub enum WriteError {
     /// It would take more room than is allowed.
     #[error("the message takes {0} bytes, more than {1} are not taken")]
     TooLarge(usize, usize),
+    /// There is no room now for what would be made of it, which takes at least so many bytes; nothing is written.
+    #[error("the samples of the message take more than {0} bytes of memory, for which there is no room")]
+    NoRoom(usize),
     /// It is no message of remote write.
     #[error("proto: {0}")]
     Message(String),
@@ -54,7 +57,12 @@ impl WriteError {
     /// Whether the same message could be written later: the sender is to keep it.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Storage(_))
+        match self {
+            Self::NoRoom(_) => true,
+            // Sent again it would be as long.
+            Self::Storage(error) => !matches!(error, CommitError::TooLong(_)),
+            _ => false,
+        }
     }
 }
 
@@ -130,8 +138,7 @@ impl WriteReceiver {
         self
     }
 
-    /// Writes one message, a `prometheus.WriteRequest` compressed with snappy, as one batch. `largest` is how many bytes
-    /// it may have when it is not compressed. Metadata is kept, which upstream's receiver leaves
+    /// Writes one message, a `prometheus.WriteRequest` compressed with snappy, as one batch. Metadata is kept, which upstream's receiver leaves
     /// out; an exemplar that is refused is told in the log and costs nothing else.
     ///
     /// # Errors
@@ -140,10 +147,10 @@ impl WriteReceiver {
         &self,
         storage: &dyn Appendable,
         compressed: &[u8],
-        largest: usize,
+        memory: &mut Memory<'_>,
         now_ms: i64,
     ) -> Result<(), WriteError> {
-        let message = unpack(compressed, largest, &self.spare)?;
+        let message = unpack(compressed, memory.largest(), &self.spare)?;
         let mut appender = storage.appender();
         let mut written = Vec::new();
         let mut next = Cursor::default();
@@ -153,12 +160,13 @@ impl WriteReceiver {
             let series = match field? {
                 (REQUEST_SERIES, Value::Bytes(series)) => series,
                 (REQUEST_METADATA, Value::Bytes(metadata)) => {
+                    memory.take(memory::FAMILY + 2 * metadata.len())?;
                     describe(metadata, &mut *appender)?;
                     continue;
                 }
                 _ => continue,
             };
-            read_series(series, &mut scratch)?;
+            read_series(series, &mut scratch, memory)?;
             let samples = scratch.samples.len() + scratch.histograms.len();
             match self.series(
                 &mut scratch,
@@ -345,7 +353,7 @@ fn unpack<'a>(compressed: &[u8], largest: usize, spare: &'a Mutex<Vec<u8>>) -> R
     })
 }
 
-fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), WriteError> {
+fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>, memory: &mut Memory<'_>) -> Result<(), WriteError> {
     out.more_labels.clear();
     out.samples.clear();
     out.histograms.clear();
@@ -354,8 +362,12 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
     out.labels = labels;
     for field in Fields(rest) {
         match field? {
-            (SERIES_LABEL, Value::Bytes(label)) => out.more_labels.push(label),
+            (SERIES_LABEL, Value::Bytes(label)) => {
+                memory.take(memory::PLACE)?;
+                out.more_labels.push(label);
+            }
             (SERIES_SAMPLE, Value::Bytes(sample)) => {
+                memory.take(memory::SAMPLE)?;
                 let (mut ts, mut bits) = (0, 0);
                 for field in Fields(sample) {
                     match field? {
@@ -366,12 +378,30 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
                 }
                 out.samples.push((ts, f64::from_bits(bits)));
             }
-            (SERIES_EXEMPLAR, Value::Bytes(exemplar)) => out.exemplars.push(read_exemplar(exemplar)?),
-            (SERIES_HISTOGRAM, Value::Bytes(histogram)) => out.histograms.push(read_histogram(histogram)?),
+            (SERIES_EXEMPLAR, Value::Bytes(exemplar)) => {
+                memory.take(memory::EXEMPLAR + memory::TIMES * exemplar.len())?;
+                out.exemplars.push(read_exemplar(exemplar)?);
+            }
+            (SERIES_HISTOGRAM, Value::Bytes(bytes)) => {
+                let (ts, histogram) = take_histogram(bytes, memory)?;
+                out.histograms.push((ts, histogram));
+            }
             _ => {}
         }
     }
     Ok(())
+}
+
+// Reads a histogram, and takes what it takes.
+fn take_histogram(message: &[u8], memory: &mut Memory<'_>) -> Result<(i64, NativeHistogram), WriteError> {
+    let before = match message.len() > memory::SHORT {
+        true => memory::TIMES * message.len(),
+        false => 0,
+    };
+    memory.take(before)?;
+    let (ts, histogram) = read_histogram(message)?;
+    memory.take(memory::of_histogram(&histogram).saturating_sub(before))?;
+    Ok((ts, histogram))
 }
 
 // The labels at the start of a series, as they lie there, and what follows: mostly they need not be looked into.
@@ -464,7 +494,10 @@ fn describe(message: &[u8], appender: &mut dyn Appender) -> Result<(), WireError
     Ok(())
 }
 
+mod memory;
 pub(crate) mod v2;
+
+pub use memory::Memory;
 
 #[cfg(test)]
 mod tests;

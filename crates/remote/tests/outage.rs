@@ -14,7 +14,7 @@ use cupola_config::parse_prometheus;
 use cupola_env::{ManualClock, RealFs};
 use cupola_metrics::Registry;
 use cupola_model::Labels;
-use cupola_remote::{RemoteWriter, Sources, WriteReceiver};
+use cupola_remote::{Memory, RemoteWriter, Sources, WriteReceiver};
 use cupola_storage::{Appendable as _, Queryable as _, Samples, Selection};
 use cupola_tsdb::{Options, Tsdb};
 
@@ -142,7 +142,12 @@ async fn a_day_without_the_receiver_costs_nothing() {
         if is_back.load(Ordering::SeqCst) == 0 || n % 14 == 3 {
             return 500;
         }
-        let taken = receiver.write(&into, body, 32 << 20, cupola_env::Clock::now_ms(&*now));
+        let taken = receiver.write(
+            &into,
+            body,
+            &mut Memory::unlimited(32 << 20),
+            cupola_env::Clock::now_ms(&*now),
+        );
         match taken {
             Ok(()) if n % 14 == 10 => 503,
             Ok(()) => 204,
@@ -191,16 +196,20 @@ async fn what_was_sent_just_before_a_power_cut_costs_nothing_that_was_not() {
     let receiver = WriteReceiver::new(&Registry::default());
     let refused = Arc::new(AtomicU64::new(0));
     let (into, now, counted) = (target.clone(), clock.clone(), refused.clone());
-    let server =
-        Receiver::start(
-            move |body| match receiver.write(&into, body, 32 << 20, cupola_env::Clock::now_ms(&*now)) {
-                Ok(()) => 204,
-                Err(_) => {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    400
-                }
-            },
-        );
+    let server = Receiver::start(move |body| {
+        match receiver.write(
+            &into,
+            body,
+            &mut Memory::unlimited(32 << 20),
+            cupola_env::Clock::now_ms(&*now),
+        ) {
+            Ok(()) => 204,
+            Err(_) => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                400
+            }
+        }
+    });
     let mut tsdb = open(here.path(), &clock, true);
     let (first, _registry) = writer(&tsdb, here.path(), &clock, server.address, "min_shards: 2");
     let folder = here.path().join("cupola-remote-write");
@@ -243,7 +252,12 @@ async fn while_it_catches_up_it_gets_more_shards_and_mixes_nothing_up() {
     let server = Receiver::start(move |body| {
         // A slow one, or one shard would do.
         std::thread::sleep(Duration::from_millis(60));
-        match receiver.write(&into, body, 32 << 20, cupola_env::Clock::now_ms(&*now)) {
+        match receiver.write(
+            &into,
+            body,
+            &mut Memory::unlimited(32 << 20),
+            cupola_env::Clock::now_ms(&*now),
+        ) {
             Ok(()) => 204,
             Err(_) => {
                 counted.fetch_add(1, Ordering::SeqCst);

@@ -111,7 +111,9 @@ impl Bench {
 
     fn write(&self, message: &[u8]) -> Result<Vec<String>, (String, Vec<String>)> {
         let packed = snap::raw::Encoder::new().compress_vec(message).unwrap();
-        let outcome = self.receiver.write(&self.recorder, &packed, 1 << 20, NOW);
+        let outcome = self
+            .receiver
+            .write(&self.recorder, &packed, &mut Memory::unlimited(1 << 20), NOW);
         let lines = std::mem::take(&mut *self.recorder.lines.lock());
         match outcome {
             Ok(()) => Ok(lines),
@@ -334,7 +336,9 @@ fn a_histogram_that_contradicts_itself_is_refused_with_upstreams_text() {
 fn what_is_no_message_is_told() {
     let bench = Bench::new(10);
     let write = |bytes: &[u8], largest| {
-        let outcome = bench.receiver.write(&bench.recorder, bytes, largest, NOW);
+        let outcome = bench
+            .receiver
+            .write(&bench.recorder, bytes, &mut Memory::unlimited(largest), NOW);
         outcome.unwrap_err().to_string()
     };
     assert_eq!(write(b"", 100), "snappy: corrupt input (empty)");
@@ -362,7 +366,9 @@ fn garbage_never_panics() {
     let packed = snap::raw::Encoder::new().compress_vec(&message).unwrap();
     cupola_testkit::fuzz(10_000, &[message, packed], &[], |bytes| {
         // Any answer will do; what counts is that there is one.
-        let _ = bench.receiver.write(&bench.recorder, bytes, 1 << 20, NOW);
+        let _ = bench
+            .receiver
+            .write(&bench.recorder, bytes, &mut Memory::unlimited(1 << 20), NOW);
         let _ = bench.write(bytes);
     });
 }
@@ -381,6 +387,8 @@ fn metadata_is_kept() {
     let message = [&[0x1a, of.len() as u8][..], &of, &[0x1a, 2, 8, 1]].concat();
     let compressed = snap::raw::Encoder::new().compress_vec(&message).unwrap();
     let receiver = WriteReceiver::new(&Registry::default());
-    receiver.write(&recorder, &compressed, 1 << 20, NOW).unwrap();
+    receiver
+        .write(&recorder, &compressed, &mut Memory::unlimited(1 << 20), NOW)
+        .unwrap();
     assert_eq!(*recorder.lines.lock(), ["h: gaugehistogram seconds what it is"]);
 }

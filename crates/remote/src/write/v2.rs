@@ -7,8 +7,8 @@ use cupola_model::{Labels, METRIC_NAME, MetricType, go_quote, is_valid_label_nam
 use cupola_storage::{AppendError, Appendable, Appender, Exemplar, Metadata};
 use tracing::debug;
 
-use super::{Allowance, MAX_AHEAD_MS, Noted, WriteError, WriteReceiver, unpack};
-use crate::histograms::{histogram_start, read_histogram};
+use super::{Allowance, MAX_AHEAD_MS, Memory, Noted, WriteError, WriteReceiver, memory, take_histogram, unpack};
+use crate::histograms::histogram_start;
 use crate::known::Cursor;
 use cupola_wire::{Fields, Value, WireError, uints};
 
@@ -193,11 +193,11 @@ impl WriteReceiver {
         &self,
         storage: &dyn Appendable,
         compressed: &[u8],
-        largest: usize,
+        memory: &mut Memory<'_>,
         now_ms: i64,
     ) -> (Written, Result<(), WriteError>) {
         let mut outcome = Outcome::default();
-        match self.write_all(storage, compressed, largest, now_ms, &mut outcome) {
+        match self.write_all(storage, compressed, memory, now_ms, &mut outcome) {
             Ok(()) => (outcome.written, outcome.result()),
             Err(error) => (Written::default(), Err(error)),
         }
@@ -207,14 +207,15 @@ impl WriteReceiver {
         &self,
         storage: &dyn Appendable,
         compressed: &[u8],
-        largest: usize,
+        memory: &mut Memory<'_>,
         now_ms: i64,
         outcome: &mut Outcome,
     ) -> Result<(), WriteError> {
-        let message = unpack(compressed, largest, &self.spare)?;
+        let message = unpack(compressed, memory.largest(), &self.spare)?;
         let mut symbols = Vec::new();
         for field in Fields(message.bytes()) {
             if let (REQUEST_SYMBOL, Value::Bytes(symbol)) = field? {
+                memory.take(memory::PLACE)?;
                 symbols.push(symbol);
             }
         }
@@ -233,7 +234,7 @@ impl WriteReceiver {
             let (REQUEST_SERIES, Value::Bytes(series)) = field? else {
                 continue;
             };
-            read_series(series, &mut scratch)?;
+            read_series(series, &mut scratch, memory)?;
             scratch.told.clear();
             if let (true, Some(metadata)) = (self.types, scratch.metadata) {
                 scratch.told = type_and_unit(metadata, &symbols)?;
@@ -382,7 +383,7 @@ impl WriteReceiver {
     }
 }
 
-fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), WriteError> {
+fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>, memory: &mut Memory<'_>) -> Result<(), WriteError> {
     out.labels.clear();
     out.samples.clear();
     out.histograms.clear();
@@ -390,8 +391,16 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
     out.metadata = None;
     for field in Fields(message) {
         match field? {
-            (SERIES_LABELS, value) => uints(value, &mut out.labels)?,
+            (SERIES_LABELS, value) => {
+                memory.take(match value {
+                    Value::Bytes(packed) if packed.len() <= memory::SHORT => 0,
+                    Value::Bytes(packed) => memory::TIMES * packed.len(),
+                    _ => memory::TIMES,
+                })?;
+                uints(value, &mut out.labels)?;
+            }
             (SERIES_SAMPLE, Value::Bytes(sample)) => {
+                memory.take(memory::SAMPLE)?;
                 let (mut ts, mut bits, mut start) = (0, 0, 0);
                 for field in Fields(sample) {
                     match field? {
@@ -404,10 +413,11 @@ fn read_series<'a>(message: &'a [u8], out: &mut Scratch<'a>) -> Result<(), Write
                 out.samples.push((ts, f64::from_bits(bits), start));
             }
             (SERIES_HISTOGRAM, Value::Bytes(bytes)) => {
-                let (ts, histogram) = read_histogram(bytes)?;
+                let (ts, histogram) = take_histogram(bytes, memory)?;
                 out.histograms.push((ts, histogram, histogram_start(bytes)?));
             }
             (SERIES_EXEMPLAR, Value::Bytes(exemplar)) => {
+                memory.take(memory::EXEMPLAR + memory::TIMES * exemplar.len())?;
                 let (mut labels, mut bits, mut ts) = (Vec::new(), 0, 0);
                 for field in Fields(exemplar) {
                     match field? {

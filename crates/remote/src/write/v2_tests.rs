@@ -51,7 +51,7 @@ fn request(all: &[Given<'_>]) -> Vec<u8> {
 }
 
 fn write(db: &cupola_tsdb::Tsdb, receiver: &WriteReceiver, message: &[u8]) -> (Written, Result<(), String>) {
-    let (written, result) = receiver.write_v2(db, message, 1 << 20, NOW);
+    let (written, result) = receiver.write_v2(db, message, &mut Memory::unlimited(1 << 20), NOW);
     (written, result.map_err(|error| error.to_string()))
 }
 
@@ -200,9 +200,9 @@ fn garbage_never_panics() {
     let plain = snap::raw::Decoder::new().decompress_vec(&message).unwrap();
     cupola_testkit::fuzz(5_000, &[message, plain], &[], |bytes| {
         // Any answer will do; what counts is that there is one.
-        let _ = receiver.write_v2(&db, bytes, 1 << 20, NOW);
+        let _ = receiver.write_v2(&db, bytes, &mut Memory::unlimited(1 << 20), NOW);
         let packed = snap::raw::Encoder::new().compress_vec(bytes).unwrap();
-        let _ = receiver.write_v2(&db, &packed, 1 << 20, NOW);
+        let _ = receiver.write_v2(&db, &packed, &mut Memory::unlimited(1 << 20), NOW);
     });
 }
 

@@ -9,6 +9,7 @@ mod living;
 mod openapi;
 mod openapi_receivers;
 mod openapi_upstream;
+mod pushed;
 mod server;
 mod sockets;
 mod state;

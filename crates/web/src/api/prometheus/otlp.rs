@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use cupola_remote::{OtlpError, OtlpReceiver};
+use cupola_storage::CommitError;
 use flate2::read::MultiGzDecoder;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -100,7 +101,10 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
         Err(error) => {
             let status = match &error {
                 OtlpError::Message(_) | OtlpError::Json(_) | OtlpError::Samples(_) => StatusCode::BAD_REQUEST,
-                OtlpError::Translation(_) | OtlpError::Storage(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                OtlpError::Storage(CommitError::TooLong(_)) => StatusCode::BAD_REQUEST,
+                // Upstream says 500, which OTLP's exporters take for the end of the message; of 503 they try it again.
+                OtlpError::Storage(_) => StatusCode::SERVICE_UNAVAILABLE,
+                OtlpError::Translation(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             error!(%error, "receiving OTLP metrics");
             plain(status, &error.to_string())

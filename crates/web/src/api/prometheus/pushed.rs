@@ -28,7 +28,8 @@ impl Pushed {
     /// Reads a message of at most `largest` bytes; waits where there is no room for what comes.
     ///
     /// # Errors
-    /// The answer to give: 400 where it does not come, 413 where it is too large, 503 where there was no room in time.
+    /// The answer to give: 400 where it breaks off or is too large, 503 where it does not come or has no room in time. A sender
+    /// drops what is answered 400 and sends again what is answered 503; 413 it may send again and again (vmagent).
     pub(super) async fn read(budget: &BodyBudget, mut body: Body, largest: usize) -> Result<Self, Response> {
         let mut pushed = Self {
             body: Vec::new(),
@@ -45,12 +46,18 @@ impl Pushed {
                     let text = format!("the message cannot be read: {error}");
                     return Err(plain(StatusCode::BAD_REQUEST, &text));
                 }
-                Err(_) => return Err(plain(StatusCode::BAD_REQUEST, "the message did not arrive in time")),
+                // The way to us may be slow today.
+                Err(_) => {
+                    return Err(plain(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "the message did not arrive in time",
+                    ));
+                }
             };
             let Ok(data) = frame.into_data() else { continue };
             if data.len() > largest - pushed.body.len() {
                 let text = format!("the message cannot be read: it has more than {largest} bytes");
-                return Err(plain(StatusCode::PAYLOAD_TOO_LARGE, &text));
+                return Err(plain(StatusCode::BAD_REQUEST, &text));
             }
             pushed.grow(data.len()).await?;
             pushed.body.extend_from_slice(&data);
@@ -66,15 +73,33 @@ impl Pushed {
         match timeout_at(self.deadline, self.room.grow(bytes)).await {
             Ok(Ok(())) => Ok(()),
             // Sent again it would be as large.
-            Ok(Err(error @ NetError::OverBudget { .. })) => {
-                Err(plain(StatusCode::PAYLOAD_TOO_LARGE, &error.to_string()))
-            }
+            Ok(Err(error @ NetError::OverBudget { .. })) => Err(plain(StatusCode::BAD_REQUEST, &error.to_string())),
             Ok(Err(error)) => Err(plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())),
             Err(_) => {
                 let error = self.budget.no_room(TIMEOUT);
                 Err(plain(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()))
             }
         }
+    }
+
+    /// The message, and what grows beside it.
+    pub(super) fn split(&mut self) -> (&[u8], Beside<'_>) {
+        let Self { body, room, .. } = self;
+        let length = body.len();
+        (body, Beside { room, length })
+    }
+}
+
+/// The room of what is made of a message.
+pub(super) struct Beside<'a> {
+    room: &'a mut Room,
+    length: usize,
+}
+
+impl Beside<'_> {
+    /// Makes room for `bytes` beside the message if it is there now.
+    pub(super) fn try_grow(&mut self, bytes: usize) -> bool {
+        self.room.try_grow(self.length.saturating_add(bytes))
     }
 }
 
@@ -117,10 +142,10 @@ mod tests {
     async fn what_is_too_large_is_told_what_it_may_have() {
         let budget = BodyBudget::new("messages", 100 * KIB);
         let (status, text) = refused(&budget, vec![0; 50], 49).await;
-        assert_eq!(status, 413);
+        assert_eq!(status, 400);
         assert_eq!(text, "the message cannot be read: it has more than 49 bytes\n");
         let (status, text) = refused(&budget, vec![0; 51 * KIB], 60 * KIB).await;
-        assert_eq!(status, 413);
+        assert_eq!(status, 400);
         assert!(text.contains("half of what messages may take together"), "{text}");
         assert_eq!(budget.used(), 0);
     }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use cupola_config::prometheus::RemoteWriteMessage;
-use cupola_remote::{WriteError, WriteReceiver, Written, unpacked_len};
+use cupola_remote::{Memory, WriteError, WriteReceiver, Written, unpacked_len};
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName};
 use tracing::error;
@@ -22,7 +22,8 @@ const LARGEST_MESSAGE: usize = 256 << 20;
 // As upstream; a list of all its texts is kept while a message is read.
 const LARGEST_MESSAGE_V2: usize = 32 << 20;
 
-// Beside an unpacked message stand its samples until they are stored, which take about twice as much.
+// Beside an unpacked message stand its samples until they are stored, which mostly take no more than twice as much. What takes more
+// is given more while there is some, else it waits.
 const WITH_SAMPLES: usize = 3;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -49,25 +50,37 @@ pub(super) async fn write(State(ctx): State<Arc<Ctx>>, request: Request) -> Resp
     // What says that it is longer than one may be is refused by who unpacks it.
     let largest = largest(message);
     let unpacked = unpacked_len(&pushed.body).filter(|length| *length <= largest);
-    if let Err(refused) = pushed.grow(unpacked.unwrap_or(0) * WITH_SAMPLES).await {
-        return refused;
-    }
-    // Whoever has a place has all its room, and waits for nobody.
-    let Ok(place) = ctx.others.clone().acquire_owned().await else {
-        return not_ready(&ctx);
-    };
-    let written = tokio::task::spawn_blocking(move || {
-        let _place = place;
-        take(&ctx, &receiver, &pushed.body, message)
-    });
-    let (written, result) = match written.await {
-        Ok((written, result)) => (written, result),
-        Err(panic) => {
-            error!(error = %panic, "receiving a remote write broke off");
-            return plain(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the server made a mistake; its log says more",
-            );
+    let unpacked = unpacked.unwrap_or(0);
+    let mut beside = unpacked * WITH_SAMPLES;
+    let (written, result) = loop {
+        if let Err(refused) = pushed.grow(beside).await {
+            return refused;
+        }
+        // Whoever has a place waits for nobody.
+        let Ok(place) = ctx.others.clone().acquire_owned().await else {
+            return not_ready(&ctx);
+        };
+        let (shared, receiver) = (ctx.clone(), receiver.clone());
+        let taken = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            (
+                take(&shared, &receiver, &mut pushed, (unpacked, beside), message),
+                pushed,
+            )
+        });
+        match taken.await {
+            // It takes more than most do, and there was no more: it waits for that here. How much it is is not known by then.
+            Ok(((_, Err(WriteError::NoRoom(samples))), again)) => {
+                (pushed, beside) = (again, beside.max(unpacked.saturating_add(samples)).saturating_mul(2));
+            }
+            Ok((outcome, _)) => break outcome,
+            Err(panic) => {
+                error!(error = %panic, "receiving a remote write broke off");
+                return plain(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "the server made a mistake; its log says more",
+                );
+            }
         }
     };
     let mut response = match result {
@@ -92,19 +105,28 @@ const SAMPLES_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote
 const HISTOGRAMS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-histograms-written");
 const EXEMPLARS_WRITTEN: HeaderName = HeaderName::from_static("x-prometheus-remote-write-exemplars-written");
 
-// How much is written is told of messages of the second version only.
+// How much is written is told of messages of the second version only. There is room for `beside` bytes, of which the message
+// itself takes `unpacked`.
 fn take(
     ctx: &Ctx,
     receiver: &WriteReceiver,
-    body: &[u8],
+    pushed: &mut Pushed,
+    (unpacked, beside): (usize, usize),
     message: RemoteWriteMessage,
 ) -> (Option<Written>, Result<(), WriteError>) {
     let now_ms = ctx.app.clock.now_ms();
-    let largest = largest(message);
+    let (body, mut room) = pushed.split();
+    let mut all = beside;
+    let mut more = |bytes: usize| {
+        let grown = room.try_grow(all + bytes);
+        all += if grown { bytes } else { 0 };
+        grown
+    };
+    let mut memory = Memory::new(largest(message), beside.saturating_sub(unpacked), &mut more);
     match message {
-        RemoteWriteMessage::V1 => (None, receiver.write(&ctx.app.tsdb, body, largest, now_ms)),
+        RemoteWriteMessage::V1 => (None, receiver.write(&ctx.app.tsdb, body, &mut memory, now_ms)),
         RemoteWriteMessage::V2 => {
-            let (written, result) = receiver.write_v2(&ctx.app.tsdb, body, largest, now_ms);
+            let (written, result) = receiver.write_v2(&ctx.app.tsdb, body, &mut memory, now_ms);
             (Some(written), result)
         }
     }
