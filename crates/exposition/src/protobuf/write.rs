@@ -1,6 +1,6 @@
 //! Families, written.
 
-use cupola_histogram::{Histogram, Span};
+use cupola_histogram::{FloatHistogram, Histogram, Span};
 use cupola_model::MetricType;
 use cupola_wire::{Message, zigzag};
 
@@ -15,6 +15,8 @@ pub struct FamilyWriter {
     family: Message,
     kind: u8,
     has_metric: bool,
+    // Of the next metric.
+    time: Option<i64>,
 }
 
 // The fields of a metric that hold its value.
@@ -46,6 +48,11 @@ impl FamilyWriter {
         self.family.bytes(1, name.as_bytes());
         self.family.bytes(2, help.as_bytes());
         self.family.number(3, number);
+    }
+
+    /// When the next metric was, in milliseconds since the epoch.
+    pub fn time(&mut self, ms: i64) {
+        self.time = Some(ms);
     }
 
     /// The value of a counter, a gauge or something untyped; `since_ms` is a counter's.
@@ -116,10 +123,31 @@ impl FamilyWriter {
         self.metric(labels, &message);
     }
 
+    /// A native histogram of floats, without classic buckets. Bounds that are its own the format cannot tell.
+    pub fn float_histogram<N: AsRef<str>, V: AsRef<str>>(&mut self, labels: &[(N, V)], histogram: &FloatHistogram) {
+        let mut message = Message::default();
+        message.double(2, histogram.sum);
+        message.double(4, histogram.count);
+        message.number(5, zigzag(histogram.schema.into()));
+        message.double(6, histogram.zero_threshold);
+        message.double(8, histogram.zero_count);
+        for (field, spans, counts) in [
+            (9, &histogram.negative_spans, &histogram.negative_buckets),
+            (12, &histogram.positive_spans, &histogram.positive_buckets),
+        ] {
+            write_spans(&mut message, field, spans);
+            counts.iter().for_each(|count| message.double(field + 2, *count));
+        }
+        self.metric(labels, &message);
+    }
+
     fn metric<N: AsRef<str>, V: AsRef<str>>(&mut self, labels: &[(N, V)], value: &Message) {
         let mut metric = Message::default();
         for (name, value) in labels {
             metric.pair(1, name.as_ref(), value.as_ref());
+        }
+        if let Some(ms) = self.time.take() {
+            metric.number(6, ms as u64);
         }
         metric.message(self.kind, &value.0);
         self.family.message(4, &metric.0);
@@ -144,14 +172,18 @@ impl FamilyWriter {
 
 // Spans and the buckets' differences, in the field after theirs.
 fn side(message: &mut Message, field: u8, spans: &[Span], deltas: &[i64]) {
+    write_spans(message, field, spans);
+    let deltas: Vec<u64> = deltas.iter().map(|delta| zigzag(*delta)).collect();
+    message.packed(field + 1, &deltas);
+}
+
+fn write_spans(message: &mut Message, field: u8, spans: &[Span]) {
     for span in spans {
         let mut one = Message::default();
         one.number(1, zigzag(span.offset.into()));
         one.number(2, span.length.into());
         message.message(field, &one.0);
     }
-    let deltas: Vec<u64> = deltas.iter().map(|delta| zigzag(*delta)).collect();
-    message.packed(field + 1, &deltas);
 }
 
 #[cfg(test)]
@@ -252,6 +284,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_float_histogram_comes_back(schema in -4..=8_i32, zero: f64, sum: f64, ts in 1..i64::MAX,
+            positive in prop::collection::vec(any::<f64>(), 0..9), negative in prop::collection::vec(any::<f64>(), 1..9)) {
+            let spans = |offset, counts: &[f64]| {
+                let length = u32::try_from(counts.len()).unwrap_or(0);
+                if counts.is_empty() { Vec::new() } else { vec![Span { offset, length }] }
+            };
+            let written = FloatHistogram {
+                schema, zero_count: zero, count: 1.5, sum, zero_threshold: 1e-30,
+                positive_spans: spans(-3, &positive), positive_buckets: positive,
+                negative_spans: spans(7, &negative), negative_buckets: negative, ..FloatHistogram::default()
+            };
+            let mut writer = FamilyWriter::new();
+            writer.family("h", "", MetricType::Histogram);
+            writer.time(ts);
+            writer.float_histogram::<&str, &str>(&[], &written);
+            let decoded = decode(&writer.finish(), Wanted { native: true, classic_too: false }).unwrap();
+            let read = decoded.natives().next().unwrap();
+            prop_assert_eq!(read.timestamp_ms, Some(ts));
+            prop_assert_eq!(format!("{:?}", read.histogram), format!("Float({written:?})"));
+        }
+
         #[test]
         fn any_numbers_come_back(schema in -4..=8_i32, count: u64, zero: u64, sum: f64, since: Option<i32>,
             deltas in prop::collection::vec(any::<i64>(), 1..9), offset: i32) {

@@ -1,6 +1,7 @@
 //! The happy answer of each API address.
 
 use super::*;
+use cupola_histogram::{Histogram, NativeHistogram};
 use expect_test::expect;
 
 #[tokio::test]
@@ -445,6 +446,24 @@ async fn federation_gives_the_newest_samples() {
         temp{"room.name"="hall",dc="eu",instance=""} 21.5 1000000000
     "#]]
     .assert_eq(&reply.text());
+    // What has become a histogram is none of the format's, until it is a number again.
+    let labels = Labels::from_pairs([("__name__", "sometimes")]);
+    for (step, is_histogram) in [(0, false), (1, true), (2, false), (3, true)] {
+        let ts = NOW - 60_000 + step * 15_000;
+        let mut batch = server.ctx.app.tsdb.appender();
+        match is_histogram {
+            true => batch.append_histogram(None, &labels, ts, NativeHistogram::Integer(Histogram::default())),
+            false => batch.append(None, &labels, ts, 2.5),
+        }
+        .unwrap();
+        batch.commit().unwrap();
+        let text = server.get("/federate?match[]=sometimes").await.text();
+        let expected = match is_histogram {
+            true => String::new(),
+            false => format!("# TYPE sometimes untyped\nsometimes{{dc=\"eu\",instance=\"\"}} 2.5 {ts}\n"),
+        };
+        assert_eq!(text, expected, "{step}");
+    }
     server.clock.advance(301_000);
     assert_eq!(server.get("/federate?match[]=temp").await.text(), "");
     server
