@@ -133,6 +133,9 @@ fn promtool_finds_nothing_to_blame_in_our_metrics() {
     // Prometheus itself has these: names that are kept because dashboards and rules read them.
     let accepted = [
         "prometheus_engine_query_duration_histogram_seconds metric name should not include type",
+        "prometheus_notifications_latency_histogram_seconds metric name should not include type",
+        "prometheus_rule_evaluation_duration_histogram_seconds metric name should not include type",
+        "prometheus_rule_group_duration_histogram_seconds metric name should not include type",
         "prometheus_target_scrapes_exceeded_native_histogram_bucket_limit_total metric name should not include type",
     ];
     let metrics = get(server.address(), "/metrics").unwrap();

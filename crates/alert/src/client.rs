@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cupola_config::prometheus::{AlertmanagersConfig, GroupChange, TargetGroup};
 use cupola_config::relabel;
-use cupola_metrics::{CounterVec, Gauge, GaugeVec, Registry, SummaryVec};
+use cupola_metrics::{CounterVec, Gauge, GaugeVec, HistogramVec, Registry, SummaryVec};
 use cupola_model::{Alert, AlertSink, Labels, LabelsBuilder};
 use cupola_net::{Peer, Request};
 use cupola_notify::{Pairs, rfc3339};
@@ -29,6 +29,7 @@ struct Metrics {
     dropped: CounterVec,
     queue_length: GaugeVec,
     latency: SummaryVec,
+    latency_buckets: HistogramVec,
     discovered: Gauge,
 }
 
@@ -40,6 +41,7 @@ impl Metrics {
         }
         self.queue_length.remove(&[name]);
         self.latency.remove(&[name]);
+        self.latency_buckets.remove(&[name]);
     }
 }
 
@@ -157,6 +159,12 @@ impl AlertmanagerClients {
                 "Latency quantiles for sending alert notifications.",
                 &["alertmanager"],
                 &[0.5, 0.9, 0.99],
+            ),
+            latency_buckets: registry.native_histogram_vec(
+                "prometheus_notifications_latency_histogram_seconds",
+                "Latency histogram for sending alert notifications.",
+                &["alertmanager"],
+                &[0.01, 0.1, 1.0, 10.0],
             ),
             discovered: registry.gauge(
                 "prometheus_notifications_alertmanagers_discovered",
@@ -408,9 +416,12 @@ fn addresses(group: &Group) -> Addresses {
             for (name, value) in target {
                 labels.set(name, value);
             }
-            labels
-                .set("__scheme__", config.scheme.as_str())
-                .set("__alerts_path__", &path);
+            // What the group's labels say of these goes before the configuration, what the target's own say does not, as upstream.
+            for (name, value) in [("__scheme__", config.scheme.as_str()), ("__alerts_path__", &path)] {
+                if found.labels.get(name).is_none() || target.iter().any(|(own, _)| own == name) {
+                    labels.set(name, value);
+                }
+            }
             let before = labels.clone();
             if !relabel(&config.relabel_configs, &mut labels) {
                 out.dropped.push(url_text(&before));
@@ -493,19 +504,23 @@ impl Sender {
             }
             let begun = Instant::now();
             let sent = post(&mut peer, &url, config.timeout, &batch).await;
+            let seconds = begun.elapsed().as_secs_f64();
             // For an Alertmanager that is gone nothing is counted any more; what was queued for it is sent all the same.
             let counts = !stop.is_cancelled();
-            if counts {
-                metrics.latency.with(&[&name]).observe(begun.elapsed().as_secs_f64());
-                metrics.sent.with(&[&name]).add(batch.len() as f64);
-            }
             let posting = match &sent {
                 Ok(()) => Posting::Taken,
                 Err(error) => Posting::Failed(error),
             };
             tell(&observer, &name, &batch, posting);
             match sent {
-                Ok(()) => failing = false,
+                Ok(()) => {
+                    if counts {
+                        metrics.latency.with(&[&name]).observe(seconds);
+                        metrics.latency_buckets.with(&[&name]).observe(seconds);
+                        metrics.sent.with(&[&name]).add(batch.len() as f64);
+                    }
+                    failing = false;
+                }
                 Err(error) => {
                     // Firing alerts come again by themselves, so nothing is queued anew, as upstream.
                     if counts {
@@ -604,6 +619,55 @@ mod tests {
         stop.cancel();
         clients.stopped().await;
         assert_eq!(series("//a.invalid:1/"), 0);
+    }
+
+    #[tokio::test]
+    async fn labels_of_a_group_of_alertmanagers_say_where_they_are() {
+        let stop = CancellationToken::new();
+        let clients = AlertmanagerClients::new(&Registry::default(), PostingOptions::default(), stop.clone());
+        let yaml = "alerting:\n  alertmanagers:\n  - path_prefix: /am\n    static_configs:\n    \
+                    - {targets: ['a.invalid:1'], labels: {__scheme__: https, __alerts_path__: /there}}\n    \
+                    - {targets: ['b.invalid:1']}\n";
+        let config = parse_prometheus(yaml, Path::new("p.yml")).unwrap();
+        clients.apply(&config.alerting.alertmanagers);
+        assert_eq!(
+            clients.urls(),
+            ["https://a.invalid:1/there", "http://b.invalid:1/am/api/v2/alerts"]
+        );
+        stop.cancel();
+        clients.stopped().await;
+    }
+
+    #[tokio::test]
+    async fn only_alerts_that_were_taken_count_as_sent() {
+        let (registry, stop) = (Registry::default(), CancellationToken::new());
+        let clients = AlertmanagerClients::new(&registry, PostingOptions::default(), stop.clone());
+        // Nobody listens there.
+        let yaml = "alerting:\n  alertmanagers:\n  - static_configs: [{targets: ['127.0.0.1:1']}]\n";
+        let config = parse_prometheus(yaml, Path::new("p.yml")).unwrap();
+        clients.apply(&config.alerting.alertmanagers);
+        let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+        clients.observe(Arc::new(move |_, _, posting| {
+            let _ = sender.send(matches!(posting, Posting::Failed(_)));
+        }));
+        let alert = |name: &str| Alert {
+            labels: Labels::from_pairs([("alertname", name)]),
+            annotations: Labels::default(),
+            starts_at: 0,
+            ends_at: None,
+            generator_url: String::new(),
+        };
+        // The second is told of after the first was counted.
+        for name in ["a", "b"] {
+            clients.post(&[alert(name)]);
+            assert_eq!(told.recv().await, Some(true));
+        }
+        let url = ["http://127.0.0.1:1/api/v2/alerts"];
+        let metrics = &clients.metrics;
+        assert_eq!(metrics.sent.with(&url).get(), 0.0);
+        assert!(metrics.errors.with(&url).get() >= 1.0);
+        stop.cancel();
+        clients.stopped().await;
     }
 
     // What became of alerts called a0, a1, ... that are sent at once, and whether they were counted as dropped.

@@ -1,6 +1,6 @@
 //! What rule evaluation counts, under the names Prometheus 3.14 gives. A group is called `file;name` there.
 
-use cupola_metrics::{Counter, CounterVec, GaugeVec, Registry, Summary};
+use cupola_metrics::{Counter, CounterVec, GaugeVec, Histogram, Registry, Summary};
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -15,10 +15,33 @@ pub(crate) struct Metrics {
     pub last_restore_seconds: GaugeVec,
     pub interval: GaugeVec,
     pub rules: GaugeVec,
-    pub rule_seconds: Summary,
-    pub group_seconds: Summary,
+    pub rule_seconds: Seconds,
+    pub group_seconds: Seconds,
     pub expansions: Counter,
     pub expansion_failures: Counter,
+}
+
+/// How long something took, as a summary and as a histogram.
+#[derive(Clone)]
+pub(crate) struct Seconds {
+    quantiles: Summary,
+    buckets: Histogram,
+}
+
+impl Seconds {
+    // Called `prometheus_rule_{of}_duration_seconds` and `..._duration_histogram_seconds`.
+    fn new(registry: &Registry, of: &str, help: &str, quantiles: &[f64]) -> Self {
+        let name = |kind: &str| format!("prometheus_rule_{of}_duration_{kind}seconds");
+        Self {
+            quantiles: registry.summary(&name(""), help, quantiles),
+            buckets: registry.native_histogram(&name("histogram_"), help, &[0.01, 0.1, 1.0, 10.0]),
+        }
+    }
+
+    pub(crate) fn observe(&self, seconds: f64) {
+        self.quantiles.observe(seconds);
+        self.buckets.observe(seconds);
+    }
 }
 
 const GROUP: &[&str] = &["rule_group"];
@@ -64,13 +87,15 @@ impl Metrics {
             ),
             interval: gauge("group_interval_seconds", "The interval of a rule group."),
             rules: gauge("group_rules", "The number of rules."),
-            rule_seconds: registry.summary(
-                "prometheus_rule_evaluation_duration_seconds",
+            rule_seconds: Seconds::new(
+                registry,
+                "evaluation",
                 "The duration for a rule to execute.",
                 &[0.5, 0.9, 0.99],
             ),
-            group_seconds: registry.summary(
-                "prometheus_rule_group_duration_seconds",
+            group_seconds: Seconds::new(
+                registry,
+                "group",
                 "The duration of rule group evaluations.",
                 &[0.01, 0.05, 0.5, 0.9, 0.99],
             ),
