@@ -1,6 +1,6 @@
 //! One group: its rules, evaluated one after another at one timestamp.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use cupola_histogram::NativeHistogram;
 use cupola_model::{ALERTNAME, Labels, METRIC_NAME, STALE_NAN, SeriesRef};
 use cupola_storage::{Appender, SampleValue};
 use foldhash::fast::RandomState;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::alerting::{ActiveAlert, Alerts, Hit};
@@ -120,6 +121,8 @@ pub(crate) struct Group {
     last_ts: Option<i64>,
     /// Evaluations still to be done before the state from before a restart is looked for; `None` once that is over.
     pub restore_in: Option<u32>,
+    /// Once it is cancelled, an evaluation goes on with no further rule.
+    pub stop: CancellationToken,
 }
 
 #[derive(Default)]
@@ -162,6 +165,7 @@ impl Group {
             last_evaluation: None,
             last_ts: None,
             restore_in: None,
+            stop: CancellationToken::new(),
         }
     }
 
@@ -174,19 +178,18 @@ impl Group {
     pub(crate) fn adopt(&mut self, old: &mut Group) {
         self.restore_in = old.restore_in;
         (self.last_seconds, self.last_evaluation, self.last_ts) = (old.last_seconds, old.last_evaluation, old.last_ts);
-        let mut free: Vec<Option<RuleState>> = std::mem::take(&mut old.rules).into_iter().map(Some).collect();
+        let mut free: BTreeMap<_, VecDeque<RuleState>> = BTreeMap::new();
+        for (rule, state) in old.source.rules.iter().zip(std::mem::take(&mut old.rules)) {
+            free.entry(identity(rule)).or_default().push_back(state);
+        }
         for (rule, state) in self.source.rules.iter().zip(&mut self.rules) {
-            let same = |r: &Rule| r.name() == rule.name() && r.labels == rule.labels && is_alert(r) == is_alert(rule);
-            for (old_rule, slot) in old.source.rules.iter().zip(&mut free) {
-                if slot.is_some() && same(old_rule) {
-                    *state = slot.take().unwrap_or_default();
-                    break;
-                }
+            if let Some(same) = free.get_mut(&identity(rule)).and_then(VecDeque::pop_front) {
+                *state = same;
             }
         }
         self.left = std::mem::take(&mut old.left);
         self.left
-            .extend(free.into_iter().flatten().flat_map(|state| state.written));
+            .extend(free.into_values().flatten().flat_map(|state| state.written));
     }
 
     /// Evaluates all rules at `ts`. Returns the number of samples written.
@@ -198,6 +201,10 @@ impl Group {
         let restored = self.restore_in.is_none();
         let mut samples = 0;
         for ((rule, state), name) in self.source.rules.iter().zip(&mut self.rules).zip(&self.names) {
+            if self.stop.is_cancelled() {
+                // Whoever goes on with the group, or the end of the server, waits no longer than for one rule, as upstream.
+                return samples;
+            }
             let (begun, at) = (Instant::now(), ctx.clock.now_ms());
             ctx.metrics.evaluations.with(&[&key]).inc();
             let result = match &rule.kind {
@@ -387,6 +394,11 @@ impl Group {
 /// How metrics call a group, as upstream.
 pub(crate) fn key(file: &str, name: &str) -> String {
     format!("{file};{name}")
+}
+
+// By what a rule is known after a reload.
+fn identity(rule: &Rule) -> (bool, &str, &BTreeMap<String, String>) {
+    (is_alert(rule), rule.name(), &rule.labels)
 }
 
 fn is_alert(rule: &Rule) -> bool {

@@ -231,8 +231,9 @@ impl RuleManager {
         info!(groups = running.len(), "rules loaded");
     }
 
-    fn start(&self, source: GroupSource, group: Group) -> Running {
+    fn start(&self, source: GroupSource, mut group: Group) -> Running {
         let stop = self.stop.child_token();
+        group.stop = stop.clone();
         let (interval_ms, offset_ms) = (group.interval_ms, group.offset_ms);
         let key = group.key();
         self.ctx.metrics.begin(&key);
@@ -348,6 +349,9 @@ async fn run(ctx: Arc<Context>, group: Arc<Shared>, key: String, slots: Slots, s
 fn evaluate(ctx: &Arc<Context>, shared: &Shared, key: &str, ts: i64) {
     let mut group = shared.lock();
     let samples = group.evaluate(ctx, ts);
+    if group.stop.is_cancelled() {
+        return;
+    }
     match group.restore_in {
         // By the second evaluation the targets have been scraped again and alerts are active that may be restored.
         Some(0 | 1) => {

@@ -237,6 +237,35 @@ fn templates_ask_at_the_evaluation_and_an_empty_label_takes_one_away() {
 }
 
 #[test]
+fn a_group_that_is_stopped_goes_on_with_no_further_rule_and_ends_nothing() {
+    let bench = Bench::new();
+    let mut group = Bench::group("[{record: r, expr: vector(1)}]");
+    assert_eq!(group.evaluate(&bench.ctx, 1000), 1);
+    group.stop.cancel();
+    assert_eq!(group.evaluate(&bench.ctx, 2000), 0);
+    assert_eq!(bench.series("r"), ["{}: 1"]);
+}
+
+#[test]
+fn rules_of_one_name_keep_their_state_in_order() {
+    let bench = Bench::new();
+    let rule = |expr: &str| format!("{{alert: A, expr: '{expr}', for: 1h}}");
+    let mut old = Bench::group(&format!("[{}, {}]", rule("m"), rule("n")));
+    bench.write("m", "a", 1000, 1.0);
+    bench.write("n", "a", 2000, 1.0);
+    old.evaluate(&bench.ctx, 1000);
+    old.evaluate(&bench.ctx, 2000);
+    let mut new = Bench::group(&format!("[{}, {}, {}]", rule("m > 0"), rule("n > 0"), rule("n")));
+    new.adopt(&mut old);
+    new.evaluate(&bench.ctx, 3000);
+    let since: Vec<i64> = new
+        .alerting()
+        .flat_map(|(_, _, alerts)| alerts.active().map(|alert| alert.active_at).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(since, [1000, 2000, 3000]);
+}
+
+#[test]
 fn a_rule_over_its_limit_fails_and_writes_nothing() {
     let bench = Bench::new();
     let mut group = Bench::group("[{record: 'r', expr: m}]");
