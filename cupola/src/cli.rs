@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use cupola_alert::PostingOptions;
 use cupola_block::BlockFormat;
 use cupola_config::ByteSize;
+use cupola_discovery::UPDATE_EVERY;
 use cupola_tsdb::{DEFAULT_HELD_LOG_BYTES, RetentionRule, SeriesLimits, TierOptions};
 
 use crate::logging::LogFormat;
@@ -71,6 +72,8 @@ pub(crate) struct Settings {
     pub log_format: LogFormat,
     pub external_url: Option<String>,
     pub route_prefix: Option<String>,
+    /// What the pages are called, where they have a name of their own.
+    pub page_title: Option<String>,
     /// TLS, passwords and headers of what listens.
     pub web_config_file: Option<PathBuf>,
     pub enable_lifecycle: bool,
@@ -109,6 +112,8 @@ pub(crate) struct Settings {
     pub query_max_memory_total: Option<u64>,
     /// How alerts wait for Alertmanagers elsewhere.
     pub posting: PostingOptions,
+    /// How often what is found is handed on to the scrapers.
+    pub discovery_interval: Duration,
     /// How far from its moment a scrape may begin and still be stamped with it.
     pub scrape_tolerance_ms: i64,
     pub resend_delay_ms: i64,
@@ -317,6 +322,7 @@ fn up(up: Up) -> Command {
         log_format: up.log_format,
         external_url: None,
         route_prefix: None,
+        page_title: None,
         web_config_file: up.web_config_file,
         // Whoever can send a signal can reload; over HTTP it takes a flag, as in Prometheus.
         enable_lifecycle: false,
@@ -347,6 +353,7 @@ fn up(up: Up) -> Command {
         query_max_memory: up.query_max_memory.0,
         query_max_memory_total: up.query_max_memory_total.0,
         posting: PostingOptions::default(),
+        discovery_interval: UPDATE_EVERY,
         scrape_tolerance_ms: 2,
         resend_delay_ms: 60_000,
         grace_period_ms: 600_000,
@@ -442,6 +449,24 @@ mod tests {
         ] {
             let settings = parsed(format!("prometheus {flags}").trim()).unwrap();
             assert_eq!(settings.scrape_tolerance_ms, expected, "{flags}");
+            assert!(settings.ignored.is_empty(), "{flags}");
+        }
+    }
+
+    #[test]
+    fn pages_have_a_title_and_discovery_an_interval_as_the_flags_say() {
+        for (flags, title, interval) in [
+            ("", None, 5_000),
+            (
+                "--web.page-title=Lab --scrape.discovery-reload-interval=200ms",
+                Some("Lab"),
+                200,
+            ),
+            ("--scrape.discovery-reload-interval=0s", None, 5_000),
+        ] {
+            let settings = parsed(format!("prometheus {flags}").trim()).unwrap();
+            assert_eq!(settings.page_title.as_deref(), title, "{flags}");
+            assert_eq!(settings.discovery_interval, Duration::from_millis(interval), "{flags}");
             assert!(settings.ignored.is_empty(), "{flags}");
         }
     }

@@ -1,10 +1,11 @@
 //! Service discovery between the configuration and those who take what is found: scraping, and sending alerts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cupola_alert::AlertmanagerClients;
 use cupola_config::PrometheusConfig;
-use cupola_discovery::{DiscoveryManager, DiscoveryMetrics, DiscoverySet, Sink};
+use cupola_discovery::{DiscoveryManager, DiscoveryMetrics, DiscoverySet, Sink, UPDATE_EVERY};
 use cupola_env::Clock;
 use cupola_metrics::Registry;
 use cupola_scrape::ScrapeManager;
@@ -17,18 +18,20 @@ pub(crate) struct Discovery {
 }
 
 impl Discovery {
-    /// Finds nothing yet. What is found goes to `scrape` and `remote`.
+    /// Finds nothing yet. What is found goes to `scrape`, at most every `interval`, and to `remote`.
     pub(crate) fn new(
         registry: &Registry,
         clock: &Arc<dyn Clock>,
         scrape: ScrapeManager,
         remote: AlertmanagerClients,
         stop: &CancellationToken,
+        interval: Duration,
     ) -> Self {
         remote.count_discovered(scrape.discovered_gauge());
         let metrics = DiscoveryMetrics::new(registry);
-        let manager =
-            |name, sink| DiscoveryManager::new(name, metrics.clone(), clock.clone(), sink, stop.child_token());
+        let manager = |name, sink, interval| {
+            DiscoveryManager::new(name, metrics.clone(), clock.clone(), sink, stop.child_token(), interval)
+        };
         let to_scrape: Sink = Arc::new(move |updates| {
             for update in updates {
                 scrape.update(&update.set, update.changes);
@@ -40,8 +43,8 @@ impl Discovery {
             }
         });
         Self {
-            scrape: manager("scrape", to_scrape),
-            notify: manager("notify", to_notify),
+            scrape: manager("scrape", to_scrape, interval),
+            notify: manager("notify", to_notify, UPDATE_EVERY),
         }
     }
 

@@ -310,7 +310,14 @@ async fn serve(
         dir: settings.data.clone(),
     };
     let writer = RemoteWriter::new(sources, &registry);
-    let discovery = Discovery::new(&registry, &clock, scrape.clone(), remote.clone(), &stop);
+    let discovery = Discovery::new(
+        &registry,
+        &clock,
+        scrape.clone(),
+        remote.clone(),
+        &stop,
+        settings.discovery_interval,
+    );
     let finders = discovery.managers();
     let outgoing: Arc<ArcSwap<Outgoing>> = Arc::default();
     let history = alert_history::open(&settings).await;
@@ -389,6 +396,7 @@ async fn serve(
         started_ms,
         external_url: external_url.clone(),
         route_prefix,
+        page_title: settings.page_title.clone(),
         storage,
         tsdb: tsdb.clone(),
         engine,

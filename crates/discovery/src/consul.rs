@@ -23,6 +23,7 @@ use crate::groups::MAX_BYTES;
 use crate::http::AGENT;
 use crate::labels::{host_port, or_default, set_all};
 use crate::provider::Updates;
+use crate::restart::keep_running;
 
 // How long Consul may hold an answer back, and how much longer ours to wait.
 const WAIT: Duration = Duration::from_secs(120);
@@ -293,13 +294,8 @@ impl Watch {
             }
             stays
         });
-        while let Some(ended) = self.tasks.try_join_next() {
-            if let Err(broken) = ended
-                && broken.is_panic()
-            {
-                self.updates.failed(&format!("watching a service broke off: {broken}"));
-            }
-        }
+        // Those of services that are gone.
+        while self.tasks.try_join_next().is_some() {}
         let is_first = self.services.is_empty();
         for (name, tags) in services {
             if is_wanted(name, tags) && !self.services.contains_key(name) {
@@ -318,10 +314,15 @@ impl Watch {
             self.updates.failed(&error);
             return;
         }
-        let client = Client::new(&self.config, &self.updates);
         let is_wanted = Arc::new(Mutex::new(true));
-        let watching = watch_service(client, name.to_owned(), self.datacenter.clone(), is_wanted.clone());
-        let task = self.tasks.spawn(watching);
+        let (config, updates, datacenter) = (self.config.clone(), self.updates.clone(), self.datacenter.clone());
+        let (service, still_wanted) = (name.to_owned(), is_wanted.clone());
+        let begin = move || {
+            let client = Client::new(&config, &updates);
+            watch_service(client, service.clone(), datacenter.clone(), still_wanted.clone())
+        };
+        let what = format!("watching the service {name:?}");
+        let task = self.tasks.spawn(keep_running(self.updates.clone(), what, begin));
         self.services.insert(name.to_owned(), Watched { task, is_wanted });
     }
 }

@@ -19,9 +19,10 @@ mod metrics;
 mod moby;
 mod openstack;
 mod provider;
+mod restart;
 mod swarm;
 
 pub use file::targets_of_file;
-pub use manager::{DiscoveryManager, DiscoverySet, SetUpdate, Sink};
+pub use manager::{DiscoveryManager, DiscoverySet, SetUpdate, Sink, UPDATE_EVERY};
 pub use metrics::DiscoveryMetrics;
 pub use provider::ProviderStatus;

@@ -15,9 +15,10 @@ use tracing::error;
 
 use crate::metrics::DiscoveryMetrics;
 use crate::provider::{Provider, ProviderStatus, Updates, run};
+use crate::restart::keep_running;
 
-// Changes are handed on at most this often, as upstream does (`updatert`).
-const UPDATE_EVERY: Duration = Duration::from_secs(5);
+/// Changes are handed on at most this often, unless somebody asks for another interval; as upstream does (`updatert`).
+pub const UPDATE_EVERY: Duration = Duration::from_secs(5);
 // What a provider finds first is handed on after so much: several that start together are one update.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -66,7 +67,7 @@ pub(crate) struct Inner {
     interval: Duration,
     pub(crate) metrics: DiscoveryMetrics,
     pub(crate) clock: Arc<dyn Clock>,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -76,19 +77,9 @@ pub struct DiscoveryManager(Arc<Inner>);
 
 impl DiscoveryManager {
     /// A manager without providers; all its tasks end when `stop` is cancelled. `name` is the label of its metrics:
-    /// `scrape` or `notify`. Must be called within a tokio runtime.
+    /// `scrape` or `notify`. Changes are handed on at most every `interval`. Must be called within a tokio runtime.
     #[must_use]
     pub fn new(
-        name: &'static str,
-        metrics: DiscoveryMetrics,
-        clock: Arc<dyn Clock>,
-        sink: Sink,
-        stop: CancellationToken,
-    ) -> Self {
-        Self::with_interval(name, metrics, clock, sink, stop, UPDATE_EVERY)
-    }
-
-    pub(crate) fn with_interval(
         name: &'static str,
         metrics: DiscoveryMetrics,
         clock: Arc<dyn Clock>,
@@ -199,20 +190,12 @@ impl DiscoveryManager {
     fn start(&self, provider: &Provider) {
         let updates = Updates::new(self.0.clone(), provider);
         let (config, stop) = (provider.config.clone(), provider.stop.clone());
-        let tasks = self.0.tasks.clone();
         self.0.tasks.spawn(async move {
-            let running = tasks.spawn({
-                let updates = updates.clone();
-                async move {
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = run(config, updates) => {}
-                    }
-                }
-            });
-            if let Err(broken) = running.await {
-                error!(error = %broken, "a provider of service discovery broke off");
-                updates.failed(&format!("broke off: {broken}"));
+            let what = format!("the provider {}", config.mechanism());
+            let begin = || run(config.clone(), updates.clone());
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = keep_running(updates.clone(), what, begin) => {}
             }
         });
     }

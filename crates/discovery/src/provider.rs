@@ -8,6 +8,7 @@ use cupola_config::prometheus::{DiscoveryConfig, TargetGroup};
 use cupola_metrics::Counter;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::manager::Inner;
@@ -139,6 +140,11 @@ impl Updates {
 
     pub(crate) fn metrics(&self) -> &DiscoveryMetrics {
         &self.manager.metrics
+    }
+
+    /// Where tasks are spawned for which a server that stops waits.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.manager.tasks
     }
 
     /// These are all groups there are.

@@ -76,6 +76,7 @@ fn app(tsdb: &Tsdb, clock: Arc<dyn Clock>) -> App {
         hostname: String::new(),
         started_ms: 0,
         external_url: String::new(),
+        page_title: None,
         route_prefix: String::new(),
         storage,
         tsdb: tsdb.clone(),

@@ -138,6 +138,8 @@ pub struct App {
     pub external_url: String,
     /// What comes before every path (`--web.route-prefix`): empty, or `/prom` without a slash at its end.
     pub route_prefix: String,
+    /// What the pages are called in a browser (`--web.page-title`); `None` leaves them their own name.
+    pub page_title: Option<String>,
     /// What queries are asked of.
     pub storage: Arc<dyn Queryable>,
     /// The database, for its figures.

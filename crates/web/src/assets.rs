@@ -43,15 +43,23 @@ impl Assets {
 
     /// The same, with a page that knows in which server it is.
     pub(crate) fn told(self, mode: &str) -> Self {
+        let told = format!("<meta name=\"cupola-mode\" content=\"{}\"", attribute(mode));
+        self.written("<meta name=\"cupola-mode\" content=\"\"", &told)
+    }
+
+    /// The same, with a page of another title.
+    pub(crate) fn titled(self, title: &str) -> Self {
+        self.written("<title>Cupola</title>", &format!("<title>{}</title>", attribute(title)))
+    }
+
+    // With the first `before` of the page written as `after`.
+    fn written(self, before: &str, after: &str) -> Self {
         let page = match &self.index {
             Some(page) => Some(page.clone()),
             None => self.find("index.html").map(Bytes::from_static),
         };
         let page = page.as_ref().and_then(|page| std::str::from_utf8(page).ok());
-        let index = page.map(|page| {
-            let told = format!("<meta name=\"cupola-mode\" content=\"{}\"", attribute(mode));
-            Bytes::from(page.replacen("<meta name=\"cupola-mode\" content=\"\"", &told, 1))
-        });
+        let index = page.map(|page| Bytes::from(page.replacen(before, after, 1)));
         Self {
             files: self.files,
             index,
@@ -267,6 +275,14 @@ mod tests {
             let expected = format!("<base href=\"{base}\" /><meta name=\"cupola-mode\" content=\"alertmanager\" />");
             assert_eq!(body(page.index(&HeaderMap::new(), StatusCode::OK)).await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn the_page_has_the_title_that_is_wanted() {
+        let few: &[(&str, &[u8])] = &[("index.html", b"<base href=\"/\" /><title>Cupola</title>")];
+        let page = Assets::of(few, "/p").titled("Lab & </title><b>");
+        let page = body(page.index(&HeaderMap::new(), StatusCode::OK)).await;
+        assert_eq!(page, "<base href=\"/p/\" /><title>Lab &amp; &lt;/title>&lt;b></title>");
     }
 
     #[tokio::test]

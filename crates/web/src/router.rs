@@ -40,6 +40,10 @@ pub(crate) struct Ctx {
 /// registry.
 pub fn router(app: App) -> Router {
     let assets = Assets::embedded(&app.route_prefix);
+    let assets = match &app.page_title {
+        Some(title) => assets.titled(title),
+        None => assets,
+    };
     routes(Ctx::new(app, assets))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use cupola_alert::PostingOptions;
 use cupola_config::ByteSize;
+use cupola_discovery::UPDATE_EVERY;
 use cupola_model::parse_duration;
 use cupola_tsdb::SeriesLimits;
 
@@ -248,7 +249,12 @@ const FLAGS: &[Flag] = &[
     ("web.user-assets", "", Ignored, ""),
     ("web.console.templates", "consoles", Ignored, ""),
     ("web.console.libraries", "console_libraries", Ignored, ""),
-    ("web.page-title", "", Ignored, ""),
+    (
+        "web.page-title",
+        "",
+        Done,
+        "Document title of the pages, in the place of their own.",
+    ),
     ("web.search.max-limit", "10000", Ignored, ""),
     ("storage.tsdb.head-chunks-write-queue-size", "0", Ignored, ""),
     ("storage.tsdb.delay-compact-file.path", "", Ignored, ""),
@@ -342,7 +348,12 @@ const FLAGS: &[Flag] = &[
         Done,
         "About how many bytes a frame of a streamed answer to a remote read has.",
     ),
-    ("rules.max-concurrent-evals", "4", Ignored, ""),
+    (
+        "rules.max-concurrent-evals",
+        "4",
+        Ignored,
+        "Groups are evaluated side by side, the rules of one always one after the other.",
+    ),
     (
         "alertmanager.notification-queue-capacity",
         "10000",
@@ -373,7 +384,12 @@ const FLAGS: &[Flag] = &[
         Done,
         "How close that is; at most a hundredth of the scrape interval.",
     ),
-    ("scrape.discovery-reload-interval", "5s", Ignored, ""),
+    (
+        "scrape.discovery-reload-interval",
+        "5s",
+        Done,
+        "How often at most discovered targets are handed on to the scrapers. What a new configuration finds first is not held back.",
+    ),
     ("auto-gomaxprocs", "true", Ignored, ""),
     ("auto-gomemlimit", "true", Ignored, ""),
     ("auto-gomemlimit.ratio", "0.9", Ignored, ""),
@@ -511,6 +527,7 @@ fn settings(given: Given) -> Result<Settings, Exit> {
         log_format,
         external_url: optional("web.external-url"),
         route_prefix: optional("web.route-prefix"),
+        page_title: optional("web.page-title"),
         web_config_file: optional("web.config.file").map(PathBuf::from),
         enable_lifecycle: switch("web.enable-lifecycle")?,
         cors_origin: optional("web.cors.origin"),
@@ -568,6 +585,11 @@ fn settings(given: Given) -> Result<Settings, Exit> {
             batch: number("alertmanager.notification-batch-size")?,
             drain: switch("alertmanager.drain-notification-queue-on-shutdown")?,
         },
+        // As upstream: zero is the default.
+        discovery_interval: match ms("scrape.discovery-reload-interval")? {
+            0 => UPDATE_EVERY,
+            interval => Duration::from_millis(interval.unsigned_abs()),
+        },
         scrape_tolerance_ms: match switch("scrape.adjust-timestamps")? {
             true => ms("scrape.timestamp-tolerance")?,
             false => 0,
@@ -616,10 +638,14 @@ fn help() -> String {
         };
         out.push_str(&format!("  --{name}{value}\n      {what}\n"));
     }
-    let ignored: Vec<&str> = FLAGS.iter().filter(|f| f.2 == Ignored).map(|f| f.0).collect();
+    let ignored = || FLAGS.iter().filter(|f| f.2 == Ignored);
+    let names: Vec<&str> = ignored().map(|f| f.0).collect();
     out.push_str(&format!(
         "\nAccepted without effect in this version:\n  {}\n",
-        ignored.join(" ")
+        names.join(" ")
     ));
+    for (name, _, _, why) in ignored().filter(|f| !f.3.is_empty()) {
+        out.push_str(&format!("  --{name}: {why}\n"));
+    }
     out
 }

@@ -7,7 +7,7 @@ import { TimePicker } from '../time/TimePicker';
 import { KeyboardIcon, MoonIcon, RefreshIcon, SearchIcon, SunIcon } from '../ui/icons';
 import { ConnectionBanner } from './ConnectionBanner';
 import { listenForKeys, type Shortcut } from './keys';
-import { PLACES, placeOf, titleOf } from './places';
+import { BRAND, PLACES, placeOf, titleOf } from './places';
 import { SearchDialog } from './SearchDialog';
 import { ShortcutsDialog } from './ShortcutsDialog';
 import { theme, toggleTheme } from './theme';
@@ -75,7 +75,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const title = titleOf(path);
 
   useEffect(() => {
-    document.title = `${title} · Cupola`;
+    document.title = `${title} · ${BRAND}`;
   }, [title]);
 
   const shortcuts = useMemo<Shortcut[]>(

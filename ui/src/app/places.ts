@@ -22,6 +22,9 @@ export interface Place {
 export const IS_ALERTMANAGER =
   document.querySelector<HTMLMetaElement>('meta[name="cupola-mode"]')?.content === 'alertmanager';
 
+/** What the pages are called: what the server wrote into the page (`--web.page-title`). */
+export const BRAND = document.title || 'Cupola';
+
 const MONITORING: readonly Place[] = [
   { path: '/', word: 'Overview', key: 'o', Icon: OverviewIcon },
   { path: '/dashboards', word: 'Dashboards', key: 'd', Icon: DashboardsIcon },

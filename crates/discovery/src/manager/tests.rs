@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
+mod broken;
 mod clouds;
 mod daemons;
 
@@ -30,6 +31,10 @@ struct World {
 }
 
 fn world(interval: Duration) -> World {
+    world_at(interval, Arc::new(ManualClock::new(7_000)))
+}
+
+fn world_at(interval: Duration, clock: Arc<dyn Clock>) -> World {
     let seen: Arc<Mutex<Seen>> = Arc::default();
     let told = seen.clone();
     let sink: Sink = Arc::new(move |updates| {
@@ -49,8 +54,7 @@ fn world(interval: Duration) -> World {
     });
     let metrics = DiscoveryMetrics::new(&Registry::default());
     let stop = CancellationToken::new();
-    let clock = Arc::new(ManualClock::new(7_000));
-    let manager = DiscoveryManager::with_interval("scrape", metrics.clone(), clock, sink, stop.clone(), interval);
+    let manager = DiscoveryManager::new("scrape", metrics.clone(), clock, sink, stop.clone(), interval);
     World {
         seen,
         manager,

@@ -23,7 +23,7 @@ use axum::Router;
 use axum::body::Body;
 use cupola_alert::{AlertmanagerClients, PostingOptions};
 use cupola_config::prometheus::RemoteWriteMessage;
-use cupola_discovery::{DiscoveryManager, DiscoveryMetrics};
+use cupola_discovery::{DiscoveryManager, DiscoveryMetrics, UPDATE_EVERY};
 use cupola_engine::{Engine, EngineOptions};
 use cupola_env::{Clock, ManualClock, RealFs};
 use cupola_goregex::Regex;
@@ -181,6 +181,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
         started_ms: NOW - 3_600_000,
         external_url: "http://mon:9090".into(),
         route_prefix: String::new(),
+        page_title: None,
         storage,
         tsdb,
         engine,
@@ -193,6 +194,7 @@ fn start(change: impl FnOnce(&mut App)) -> Server {
             now.clone(),
             Arc::new(|_| {}),
             stop.clone(),
+            UPDATE_EVERY,
         )],
         alertmanager: None,
         admin_api: false,

@@ -160,6 +160,7 @@ async fn serving_ends_in_not_being_ready() {
         rules: server.ctx.app.rules.clone(),
         remote_alertmanagers: server.ctx.app.remote_alertmanagers.clone(),
         discovery: Vec::new(),
+        page_title: None,
         host: None,
         clock: server.ctx.app.clock.clone(),
         config: server.ctx.app.config.clone(),

@@ -10,7 +10,7 @@ use clap::Args;
 use cupola_config::alertmanager::go_duration;
 use cupola_config::load_prometheus;
 use cupola_config::prometheus::{ScrapeConfig, TargetGroup};
-use cupola_discovery::{DiscoveryManager, DiscoveryMetrics, DiscoverySet, ProviderStatus, SetUpdate};
+use cupola_discovery::{DiscoveryManager, DiscoveryMetrics, DiscoverySet, ProviderStatus, SetUpdate, UPDATE_EVERY};
 use cupola_env::SystemClock;
 use cupola_metrics::Registry;
 use cupola_model::Labels;
@@ -145,7 +145,8 @@ fn discover(job: &ScrapeConfig, timeout: Duration) -> Result<Found, String> {
     let statuses = runtime.block_on(async {
         let stop = CancellationToken::new();
         let metrics = DiscoveryMetrics::new(&Registry::default());
-        let manager = DiscoveryManager::new("scrape", metrics, Arc::new(SystemClock), Arc::new(sink), stop.clone());
+        let (clock, sink) = (Arc::new(SystemClock), Arc::new(sink));
+        let manager = DiscoveryManager::new("scrape", metrics, clock, sink, stop.clone(), UPDATE_EVERY);
         manager.apply(&[DiscoverySet {
             name: job.job_name.clone(),
             configs: job.discovery.clone(),

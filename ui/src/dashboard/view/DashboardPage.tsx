@@ -3,6 +3,7 @@ import { Link, useSearch } from 'wouter-preact';
 import { getJson } from '../../api/client';
 import { useData } from '../../api/useData';
 import { bootstrap } from '../../app/bootstrap';
+import { BRAND } from '../../app/places';
 import { parseDuration, range, resolveRange, setDefaults } from '../../time/range';
 import { ErrorNote, SkeletonRows } from '../../ui/parts';
 import parts from '../../ui/parts.module.css';
@@ -71,7 +72,7 @@ function Board({ dashboard }: { dashboard: Dashboard }) {
       ...(dashboard.refresh === undefined ? {} : { refresh: dashboard.refresh }),
     });
     const before = document.title;
-    document.title = `${dashboard.title} · Cupola`;
+    document.title = `${dashboard.title} · ${BRAND}`;
     return () => {
       setDefaults(null);
       document.title = before;

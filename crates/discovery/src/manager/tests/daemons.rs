@@ -1,5 +1,7 @@
 //! Consul and Docker as small servers.
 
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -34,11 +36,11 @@ where
 }
 
 #[derive(Clone, Default)]
-struct Catalogue {
-    index: u64,
-    is_down: bool,
+pub(super) struct Catalogue {
+    pub(super) index: u64,
+    pub(super) is_down: bool,
     // Name, tags, address of the one instance.
-    services: Vec<(&'static str, &'static str, &'static str)>,
+    pub(super) services: Vec<(&'static str, &'static str, &'static str)>,
 }
 
 // Holds back an answer until something has changed, as Consul does.
@@ -79,6 +81,18 @@ async fn consul(state: watch::Receiver<Catalogue>, asked: Arc<Mutex<Vec<String>>
     (200, now.index, format!("{{{}}}", all.join(",")))
 }
 
+pub(super) async fn consul_server(state: watch::Receiver<Catalogue>, asked: Arc<Mutex<Vec<String>>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (state, asked) = (state.clone(), asked.clone());
+            tokio::spawn(serve(stream, move |head| consul(state.clone(), asked.clone(), head)));
+        }
+    });
+    address
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn consuls_services_are_watched() {
     let (change, state) = watch::channel(Catalogue {
@@ -87,15 +101,7 @@ async fn consuls_services_are_watched() {
         ..Catalogue::default()
     });
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let kept = asked.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (state, kept) = (state.clone(), kept.clone());
-            tokio::spawn(serve(stream, move |head| consul(state.clone(), kept.clone(), head)));
-        }
-    });
+    let address = consul_server(state, asked.clone()).await;
     let world = world(Duration::from_millis(20));
     let yaml = format!(
         "- job_name: a\n  consul_sd_configs: [{{server: '{address}', path_prefix: pre, token: t0ken, tags: [wanted], \
