@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -146,6 +148,7 @@ impl Connection {
             proxies: self.dialer.proxies.clone(),
             http2: self.dialer.http2,
             socket: self.dialer.socket.clone(),
+            spread: self.dialer.spread.clone(),
         };
         Self {
             dialer,
@@ -163,6 +166,11 @@ impl Connection {
     /// From now on an answer is one as soon as its head is there.
     pub(crate) fn cut_bodies(&mut self) {
         self.cuts_bodies = true;
+    }
+
+    /// See [`crate::Peer::set_spread`].
+    pub(crate) fn set_spread(&mut self, opened: Arc<AtomicUsize>) {
+        self.dialer.spread = Some(opened);
     }
 
     /// Who signs the requests from now on.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub(crate) struct Dialer {
     pub http2: bool,
     /// The Unix socket at which every host is.
     pub socket: Option<PathBuf>,
+    /// Where connections are spread over the addresses of a name: the count of those that were opened so far.
+    pub spread: Option<Arc<AtomicUsize>>,
 }
 
 /// Sends requests over an open connection.
@@ -89,7 +92,7 @@ impl Dialer {
     ) -> Result<Sender, NetError> {
         let stream: Box<dyn Stream> = match (&self.socket, proxy) {
             (Some(path), _) => Box::new(connect_socket(path).await?),
-            (None, None) => Box::new(connect(host, port).await?),
+            (None, None) => Box::new(connect_spread(host, port, self.spread.as_deref()).await?),
             (None, Some(proxy)) => self.connect_through(proxy, host, port, https).await?,
         };
         if !https {
@@ -146,12 +149,32 @@ async fn connect_socket(path: &Path) -> Result<UnixStream, NetError> {
 /// Tries the addresses of the name, one after the other; the next one also where the one before has not answered soon,
 /// so that an address to which packets vanish does not keep the others from being tried.
 pub(crate) async fn connect(name: &str, port: u16) -> Result<TcpStream, NetError> {
+    connect_spread(name, port, None).await
+}
+
+// Each connection that is `spread` begins with the address after the one that the last began with.
+async fn connect_spread(name: &str, port: u16, spread: Option<&AtomicUsize>) -> Result<TcpStream, NetError> {
     let lookup = tokio::net::lookup_host((name, port)).await;
     let addresses = lookup.map_err(|source| NetError::Resolve {
         host: name.to_owned(),
         source,
     })?;
-    let stream = match first_of(addresses, TcpStream::connect).await {
+    connect_any(name, addresses.collect(), spread).await
+}
+
+async fn connect_any(
+    name: &str,
+    mut addresses: Vec<SocketAddr>,
+    spread: Option<&AtomicUsize>,
+) -> Result<TcpStream, NetError> {
+    if let Some(opened) = spread {
+        // Whatever order the resolver has: it may be another each time.
+        addresses.sort_unstable();
+        let nth = opened.fetch_add(1, Ordering::Relaxed);
+        let first = nth.checked_rem(addresses.len()).unwrap_or(0);
+        addresses.rotate_left(first);
+    }
+    let stream = match first_of(addresses.into_iter(), TcpStream::connect).await {
         Ok(stream) => stream,
         Err(Some((address, source))) => {
             return Err(NetError::Connect {
@@ -283,6 +306,39 @@ mod tests {
         let found = first_of(last.iter().map(|last| at(*last)), connect).await;
         let found = found.map_err(|failed| failed.map(|(address, _)| address));
         (found, begun.elapsed().as_millis())
+    }
+
+    #[tokio::test]
+    async fn connections_are_spread_over_the_addresses_that_answer() {
+        use tokio::net::TcpListener;
+        let one = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = one.local_addr().unwrap().port();
+        let two = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let addresses = |last: &[u8]| -> Vec<SocketAddr> {
+            last.iter()
+                .map(|last| SocketAddr::from(([127, 0, 0, *last], port)))
+                .collect()
+        };
+        let opened = AtomicUsize::new(0);
+        let reached = async |last: &[u8], spread| {
+            let stream = connect_any("n", addresses(last), spread).await.unwrap();
+            match stream.peer_addr().unwrap() {
+                SocketAddr::V4(address) => address.ip().octets()[3],
+                SocketAddr::V6(_) => 0,
+            }
+        };
+        // However the resolver has them; nobody listens at the third.
+        let mut all = Vec::new();
+        for last in [[1, 2, 3], [2, 3, 1], [3, 2, 1], [1, 2, 3], [2, 1, 3], [1, 3, 2]] {
+            all.push(reached(&last, Some(&opened)).await);
+        }
+        assert_eq!(all, [1, 2, 1, 1, 2, 1]);
+        // Who does not ask for it has the resolver's order.
+        assert_eq!((reached(&[2, 1], None).await, reached(&[2, 1], None).await), (2, 2));
+        drop((one, two));
+        assert!(connect_any("n", addresses(&[1, 2]), Some(&opened)).await.is_err());
+        let none = connect_any("n", Vec::new(), Some(&opened)).await;
+        assert!(matches!(none, Err(NetError::Resolve { .. })));
     }
 
     #[tokio::test(start_paused = true)]

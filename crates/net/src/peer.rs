@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -109,6 +110,7 @@ impl Peer {
             proxies: Arc::new(proxies),
             http2: config.enable_http2,
             socket,
+            spread: None,
         };
         Self {
             config: Arc::new(config.clone()),
@@ -124,6 +126,12 @@ impl Peer {
     /// room, within the time of its request.
     pub fn set_budget(&mut self, budget: BodyBudget) {
         self.connection.set_budget(budget);
+    }
+
+    /// Connections begin with one address of the peer's name after the other; `opened` counts them, which peers that are to
+    /// be spread together share. An address that does not answer is passed over, as always. Behind a proxy nothing changes.
+    pub fn set_spread(&mut self, opened: Arc<AtomicUsize>) {
+        self.connection.set_spread(opened);
     }
 
     /// Looks at what a token is to be asked for with, where that is a file whose content may be of no use: upstream reads it

@@ -257,7 +257,6 @@ fn read_remote_write(reader: &Reader<'_>, node: &Node, scheme: NameScheme) -> Re
     let mut http = read_http_fields(&section);
     http.enable_http2 = section.bool("enable_http2").unwrap_or(false);
     let auth = read_remote_auth(&section, http.auth.is_some());
-    section.warn_without_effect("round_robin_dns", "the first address of a name that answers is used");
     let message = match section.filled_text("protobuf_message").as_deref() {
         None | Some("prometheus.WriteRequest") => RemoteWriteMessage::V1,
         Some("io.prometheus.write.v2.Request") => RemoteWriteMessage::V2,

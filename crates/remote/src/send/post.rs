@@ -1,6 +1,7 @@
 //! One message on its way.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub(super) struct Target {
     timeout: Duration,
     message: RemoteWriteMessage,
     clock: Arc<dyn Clock>,
+    // Connections so far, where they are spread over the addresses of the name.
+    opened: Option<Arc<AtomicUsize>>,
 }
 
 /// What became of a message.
@@ -78,12 +81,17 @@ impl Target {
             timeout: config.remote_timeout,
             message: config.message,
             clock,
+            opened: config.round_robin_dns.then(Arc::default),
         })
     }
 
     /// A connection of one's own.
     pub(super) fn peer(&self) -> Peer {
-        Peer::new(&self.http)
+        let mut peer = Peer::new(&self.http);
+        if let Some(opened) = &self.opened {
+            peer.set_spread(opened.clone());
+        }
+        peer
     }
 
     /// Sends a compressed message; `counts` is what is in it, `attempt` how often it was sent before.
