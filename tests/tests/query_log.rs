@@ -29,7 +29,7 @@ fn lines(file: &Path) -> Vec<Value> {
 // What both say of a query: everything but when it was and how long it took.
 fn told(line: &Value) -> String {
     let error = line["error"].as_str().is_some();
-    format!("{} {} {error}", line["params"], line["httpRequest"])
+    format!("{} {} {} {error}", line["params"], line["httpRequest"], line["spanID"])
 }
 
 fn ask(address: SocketAddr) {
