@@ -1,7 +1,9 @@
 //! What a recording rule gave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use cupola_histogram::CounterResetHint;
 use cupola_model::{Labels, METRIC_NAME, STALE_NAN};
 use cupola_storage::{SampleValue, Samples};
 
@@ -69,7 +71,7 @@ pub(super) fn take(run: &mut Run<'_>, record: &str, first: i64, last: i64, mut g
         let samples = parts
             .iter()
             .flat_map(|samples| samples.iter().map(|(ts, value, _)| (ts, value)));
-        let samples = samples.filter(|(ts, _)| !given.failed.contains(ts));
+        let samples = samples.filter(|(ts, value)| !given.failed.contains(ts) && can_be_stored(value));
         values.entry(labels).or_default().extend(samples);
     }
     let state = &mut run.recording;
@@ -90,7 +92,7 @@ pub(super) fn take(run: &mut Run<'_>, record: &str, first: i64, last: i64, mut g
             let written = ts - run.offset_ms;
             match samples.next_if(|(at, _)| *at <= ts) {
                 Some((_, value)) => {
-                    overlay.push(labels, written, value.clone());
+                    overlay.push(labels, written, as_stored(value));
                     state.samples += 1;
                     is_there = true;
                 }
@@ -105,6 +107,26 @@ pub(super) fn take(run: &mut Run<'_>, record: &str, first: i64, last: i64, mut g
             true => drop(state.last.insert(labels.clone())),
             false => drop(state.last.remove(labels)),
         }
+    }
+}
+
+// What a storage refuses ends the series, as in a server.
+fn can_be_stored(value: &SampleValue) -> bool {
+    match value {
+        SampleValue::Float(_) => true,
+        SampleValue::Histogram(histogram) => histogram.validate().is_ok(),
+    }
+}
+
+// Where the samples of what it was made of went on, it may be reset all the same: a storage looks for itself.
+fn as_stored(value: &SampleValue) -> SampleValue {
+    match value {
+        SampleValue::Histogram(histogram) if histogram.counter_reset_hint == CounterResetHint::NotCounterReset => {
+            let mut histogram = (**histogram).clone();
+            histogram.counter_reset_hint = CounterResetHint::Unknown;
+            SampleValue::Histogram(Arc::new(histogram))
+        }
+        value => value.clone(),
     }
 }
 

@@ -146,6 +146,41 @@ fn a_recording_rule_keeps_native_histograms_and_an_alert_counts_them_as_zero() {
 }
 
 #[test]
+fn a_rate_of_a_recorded_histogram_sees_the_resets_that_its_source_had_not() {
+    let bench = Bench::new();
+    let mut group =
+        Bench::group("[{record: r, expr: 'h * scalar(f)'}, {record: q, expr: 'histogram_sum(rate(r[4s]))'}]");
+    for second in 1..=12 {
+        let mut appender = bench.tsdb.appender();
+        let histogram = Histogram {
+            count: 2,
+            sum: 4.0,
+            zero_count: 2,
+            zero_threshold: 0.1,
+            ..Histogram::default()
+        };
+        let (labels, histogram) = (
+            Labels::from_pairs([(METRIC_NAME, "h")]),
+            NativeHistogram::Integer(histogram),
+        );
+        appender
+            .append_histogram(None, &labels, second * 1000, histogram)
+            .unwrap();
+        appender.commit().unwrap();
+        let factor = if second % 2 == 0 { 1.0 } else { 4.0 };
+        bench.write("f", "a", second * 1000, factor);
+        group.evaluate(&bench.ctx, second * 1000);
+    }
+    let rates = bench.series("q").concat();
+    let rates: Vec<f64> = rates
+        .trim_start_matches("{}: ")
+        .split(' ')
+        .map(|rate| rate.parse().unwrap())
+        .collect();
+    assert!(rates.len() == 11 && rates.iter().all(|rate| *rate > 0.0), "{rates:?}");
+}
+
+#[test]
 fn a_recording_rule_writes_its_result_and_ends_what_is_gone() {
     let bench = Bench::new();
     let mut group = Bench::group("[{record: 'r', expr: 'm > 1', labels: {extra: e}}]");

@@ -249,6 +249,39 @@ fn keep_firing_for_goes_on_where_it_was_when_the_clock_is_turned_back() {
     assert_eq!(got[4].2, "r 7");
 }
 
+#[test]
+fn a_restart_after_the_clock_was_put_right_waits_for_all_of_for_or_goes_on() {
+    let bench = Bench::new();
+    // Right at first, then a day ahead, then right again after a restart.
+    let written = |minutes: std::ops::RangeInclusive<i64>| {
+        minutes.for_each(|minute| bench.write("m", "a", minute * MINUTE, 5.0));
+    };
+    let rules = "[{alert: A, expr: 'm > 0', for: 30m}]";
+    let evaluated = |group: &mut Group, minutes: std::ops::RangeInclusive<i64>| {
+        minutes.for_each(|minute| assert!(group.evaluate(&bench.ctx, minute * MINUTE) > 0));
+    };
+    let restarted = |minute: i64| {
+        let mut group = Bench::group(rules);
+        group.restore_in = Some(1);
+        group.evaluate(&bench.ctx, minute * MINUTE);
+        crate::restore::restore(&bench.ctx, &mut group, minute * MINUTE);
+        group.restore_in = None;
+        let RuleDetail::Alerting { alerts, .. } = &group.status().rules[0].detail else {
+            panic!("no alerting rule")
+        };
+        alerts[0].active_at / MINUTE
+    };
+    let mut group = Bench::group(rules);
+    written(0..=30);
+    evaluated(&mut group, 0..=10);
+    written(24 * 60..=24 * 60 + 20);
+    evaluated(&mut group, 24 * 60..=24 * 60 + 15);
+    // What stands at the time that is still to come says nothing; before it 10 of 30 minutes had passed at the last sight.
+    assert_eq!(restarted(11), 1);
+    // By the clock that is ahead it has fired by now.
+    assert_eq!(restarted(24 * 60 + 16), 0);
+}
+
 proptest! {
     // Whether the clock is turned back or not makes no difference but to what the times are called.
     #[test]
