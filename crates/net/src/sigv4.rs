@@ -50,12 +50,21 @@ impl std::fmt::Debug for Signer {
 #[derive(Debug)]
 pub(crate) struct RoleKeys {
     config: SigV4Config,
-    // When they expire, in milliseconds since the epoch. Held while they are asked for, so that one asks and others wait.
-    kept: tokio::sync::Mutex<Option<(Keys, i64)>>,
+    // Held while they are asked for, so that one asks and others wait.
+    kept: tokio::sync::Mutex<Option<Kept>>,
     // The same of the service at the machine's side: why there are none, and until when that counts.
     without: Mutex<Option<(String, i64)>>,
     // The region the machine is in, or why it is not known, and until when that counts.
     region: tokio::sync::Mutex<Option<(Result<String, String>, i64)>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    // How they were got, in text: what lies in files may lead elsewhere by now.
+    way: String,
+    keys: Keys,
+    // When they expire, in milliseconds since the epoch.
+    expires: i64,
 }
 
 /// The region of a section: its own, that of the environment or of the profile, or that of the machine this is.
@@ -145,11 +154,12 @@ impl RoleKeys {
         if let (First::Keys(keys), []) = (&way.first, &way.roles[..]) {
             return Ok(keys.clone());
         }
+        let shown = format!("{way:?}");
         let mut kept = self.kept.lock().await;
-        if let Some((keys, expires)) = &*kept
-            && SystemClock.now_ms() + BEFORE_EXPIRY_MS < *expires
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.way == shown)
+            && SystemClock.now_ms() + BEFORE_EXPIRY_MS < kept.expires
         {
-            return Ok(keys.clone());
+            return Ok(kept.keys.clone());
         }
         let (mut keys, mut expires) = match way.first {
             First::Keys(keys) => (keys, i64::MAX),
@@ -169,7 +179,11 @@ impl RoleKeys {
         for role in &way.roles {
             (keys, expires) = sts::assume(role, Some(&keys), source, region, timeout).await?;
         }
-        *kept = Some((keys.clone(), expires));
+        *kept = Some(Kept {
+            way: shown,
+            keys: keys.clone(),
+            expires,
+        });
         Ok(keys)
     }
 

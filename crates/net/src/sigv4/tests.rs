@@ -654,6 +654,11 @@ async fn roles_of_profiles_are_assumed_one_after_the_other() {
     }
     let (first, second) = (asked.try_recv().unwrap(), asked.try_recv().unwrap());
     assert!(asked.try_recv().is_err(), "it was assumed once more");
+    // A profile that leads elsewhere by now.
+    std::fs::write(&file, config.replace("BASE", "OTHER")).unwrap();
+    role.signer_of(&env, Duration::from_secs(10)).await.unwrap();
+    let authorization = asked.try_recv().unwrap().headers["authorization"].clone();
+    assert!(authorization.to_str().unwrap().contains("Credential=OTHER/"));
     assert_eq!(
         text(&first),
         "RoleSessionName=me&Version=2011-06-15&Action=AssumeRole&DurationSeconds=3600&RoleArn=arn%3A1"

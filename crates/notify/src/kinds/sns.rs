@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cupola_config::common::{Auth, HttpClientConfig, Secret, SigV4Config};
 use cupola_model::query_escape;
-use cupola_net::Response;
+use cupola_net::{Response, amazon_region};
 use http::Method;
 use http::header::CONTENT_TYPE;
 
@@ -35,7 +35,9 @@ pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
     };
     let url = match message.field("api_url")? {
         url if url.is_empty() => {
-            let region = region(message)?;
+            // It is part of the URL, too.
+            let region = amazon_region(&sigv4, message.timeout).await;
+            let region = region.map_err(|error| SendError::of_net(&error))?;
             let end = if region.starts_with("cn-") { ".cn" } else { "" };
             format!("https://sns.{region}.amazonaws.com{end}/")
         }
@@ -77,20 +79,6 @@ fn refused(response: &Response) -> SendError {
         retry: error.retry || is_limited,
         reason: if is_limited { "rateLimited" } else { error.reason },
         ..error
-    }
-}
-
-// It is part of the URL, too, where none is given.
-fn region(message: &Message<'_>) -> Result<String, SendError> {
-    let environment = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match message.config.text("region") {
-        "" => ["AWS_REGION", "AWS_DEFAULT_REGION"]
-            .iter()
-            .find_map(environment)
-            .ok_or_else(|| {
-                SendError::last("there is no region, neither in sns_configs.sigv4.region nor in AWS_REGION")
-            }),
-        region => Ok(region.to_owned()),
     }
 }
 
