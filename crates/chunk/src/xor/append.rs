@@ -9,6 +9,8 @@ const NO_WINDOW: u8 = 0xff;
 // A sample takes at most 4 + 64 bits of time and 2 + 5 + 6 + 64 bits of value.
 const LONGEST_SAMPLE: usize = 19;
 const GROW_BYTES: usize = 32;
+// The first sample takes most of what a step holds.
+const FIRST_BYTES: usize = 48;
 
 /// Grows an XOR chunk sample by sample. After every append [`XorAppender::bytes`] is a whole, valid chunk.
 #[derive(Debug, Clone)]
@@ -117,7 +119,8 @@ impl XorAppender {
         let value = value.to_bits();
         if self.bytes.capacity() - self.bytes.len() < LONGEST_SAMPLE {
             // Open chunks are most of what a database keeps in memory: they grow in steps, not by doubling.
-            self.bytes.reserve_exact(GROW_BYTES);
+            self.bytes
+                .reserve_exact(if count == 0 { FIRST_BYTES } else { GROW_BYTES });
         }
         match count {
             0 => {

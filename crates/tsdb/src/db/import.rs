@@ -101,9 +101,9 @@ pub(super) fn import(
                     })
                     .collect();
                 replay.entry(if source == Source::Wbl {
-                    Entry::LateHistograms(&histograms)
+                    Entry::LateHistograms(histograms)
                 } else {
-                    Entry::Histograms(&histograms)
+                    Entry::Histograms(histograms)
                 });
             }
             Event::Tombstones(all) => all.iter().for_each(|tombstone| delete(replay, tombstone)),
@@ -164,8 +164,8 @@ fn with_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), ChunkEr
     }
     tell_starts(starts.into_iter(), replay);
     replay.entry(match chunk.is_out_of_order {
-        true => Entry::LateHistograms(&histograms),
-        false => Entry::Histograms(&histograms),
+        true => Entry::LateHistograms(histograms),
+        false => Entry::Histograms(histograms),
     });
     Ok(())
 }

@@ -75,7 +75,7 @@ impl ReadOnly {
         let options = Options::new(dir.to_path_buf());
         let metrics = Arc::new(Metrics::new(&Registry::default()));
         let head = Arc::new(Head::new(None, written_until(&blocks), &options, metrics));
-        let mut replay = Replay::new(head.clone());
+        let mut replay = Replay::new(head.clone())?;
         let mut damage = Vec::new();
         if vfs.list(&log).is_ok() {
             let replayed = Backlog::list(vfs.clone(), &log)?.read(&mut |entry| replay.entry(entry), &|_| {}, &|| true);

@@ -83,7 +83,13 @@ impl Inner {
     /// Reads the log, and what a stopped Prometheus left, into the head. What cannot be read is told and left as it is.
     pub(super) fn replay(&self, backlog: &Backlog) {
         let started = Instant::now();
-        let mut replay = Replay::new(self.head.clone());
+        let mut replay = match Replay::new(self.head.clone()) {
+            Ok(replay) => replay,
+            Err(error) => {
+                error!(%error, "the write-ahead log cannot be read; what it holds is missing in answers and stays in the log");
+                return;
+            }
+        };
         let replayed = backlog.read(
             &mut |entry| replay.entry(entry),
             &|segment| self.replay.current.store(segment, Ordering::Relaxed),

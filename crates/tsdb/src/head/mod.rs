@@ -14,6 +14,7 @@ mod late;
 mod limits;
 mod metadata;
 mod newcomers;
+mod past;
 mod picks;
 mod replay;
 mod select;

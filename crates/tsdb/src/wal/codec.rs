@@ -106,14 +106,14 @@ pub(crate) enum Entry<'a> {
     Series(u64, Labels),
     SeriesTable(&'a SeriesTable<'a>),
     Samples(&'a [LoggedSample]),
-    Histograms(&'a [LoggedHistogram]),
+    Histograms(Vec<LoggedHistogram>),
     Exemplars(Vec<LoggedExemplar>),
     Metadata(Vec<(String, Metadata)>),
     /// Of the samples of the next entry, each that is known.
     Start(Vec<LoggedStart>),
     Starts(LoggedStarts),
     LateSamples(&'a [LoggedSample]),
-    LateHistograms(&'a [LoggedHistogram]),
+    LateHistograms(Vec<LoggedHistogram>),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
 }
@@ -359,8 +359,8 @@ impl Codec {
                     let all = self.histograms.decode(count, base, &mut rest)?;
                     self.tell_starts(all.iter().map(|h| (h.series, h.ts)), each);
                     each(match kind {
-                        HISTOGRAMS => Entry::Histograms(&all),
-                        _ => Entry::LateHistograms(&all),
+                        HISTOGRAMS => Entry::Histograms(all),
+                        _ => Entry::LateHistograms(all),
                     });
                 }
                 EXEMPLARS => {

@@ -244,11 +244,11 @@ fn take(batch: &mut LogBatch, starts: &mut HashMap<(u64, i64), i64>, entry: Entr
             }));
         }
         Entry::Histograms(histograms) | Entry::LateHistograms(histograms) => {
-            batch.samples.extend(histograms.iter().map(|logged| LogSample {
+            batch.samples.extend(histograms.into_iter().map(|logged| LogSample {
                 series: logged.series,
                 ts: logged.ts,
                 start: start_of(logged.series, logged.ts),
-                value: LogValue::Histogram(Arc::new(logged.value.clone())),
+                value: LogValue::Histogram(Arc::new(logged.value)),
             }));
         }
         Entry::Exemplars(exemplars) => {
