@@ -242,7 +242,11 @@ mod tests {
             }
             prop_assert_eq!(got, model);
         }
+    }
 
+    proptest! {
+        // Each is 80,000 histograms decoded.
+        #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn late_histograms_of_a_counter_fill_their_chunks(order in Just((1_i64..400).collect::<Vec<_>>()).prop_shuffle()) {
             let mut late = Late::default();
