@@ -15,6 +15,7 @@ mod head;
 mod lock;
 mod metrics;
 mod options;
+mod pieces;
 mod wal;
 
 pub use db::{BlockInfo, Conversion, ConvertError, Converted, OpenError, ReadOnly, ReplayProgress, Tsdb, convert};

@@ -46,7 +46,6 @@ pub(super) fn import(
         ..Imported::default()
     };
     replay.next_log();
-    let mut samples: Vec<LoggedSample> = Vec::new();
     imported.restored = restore(vfs, dir, Options { min_valid_time }, &mut |source, event| {
         match event {
             Event::Series(all) => {
@@ -71,16 +70,16 @@ pub(super) fn import(
                     .iter()
                     .map(|sample| (sample.series_ref.0, sample.ts, sample.start_ts));
                 tell_starts(starts, replay);
-                samples.clear();
-                samples.extend(all.iter().map(|sample| LoggedSample {
+                let samples = all.iter().map(|sample| LoggedSample {
                     series: sample.series_ref.0,
                     ts: sample.ts,
                     value: sample.value,
-                }));
+                });
+                let samples = samples.collect();
                 replay.entry(if source == Source::Wbl {
-                    Entry::LateSamples(&samples)
+                    Entry::LateSamples(samples)
                 } else {
-                    Entry::Samples(&samples)
+                    Entry::Samples(samples)
                 });
             }
             Event::Histograms(all) => {
@@ -149,8 +148,8 @@ fn with_starts(chunk: &HeadChunk<'_>, replay: &mut Replay) -> Result<(), ChunkEr
         })?;
         tell_starts(starts.into_iter(), replay);
         replay.entry(match chunk.is_out_of_order {
-            true => Entry::LateSamples(&samples),
-            false => Entry::Samples(&samples),
+            true => Entry::LateSamples(samples),
+            false => Entry::Samples(samples),
         });
         return Ok(());
     }

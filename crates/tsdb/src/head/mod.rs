@@ -39,6 +39,7 @@ use tracing::warn;
 
 use crate::metrics::Metrics;
 use crate::options::{Options, SeriesLimits};
+use crate::pieces::Pieces;
 use crate::wal::{Held, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedStarts, Released, Wal};
 use append::HeadAppender;
 pub use cardinality::{Cardinality, Counts};
@@ -90,7 +91,7 @@ pub(crate) struct Head {
 struct Inner {
     // A slot is a series' number here; it is free again once the series is gone. A reference carries the slot and a
     // generation, so that a stale one finds nothing.
-    slots: Vec<Slot>,
+    slots: Pieces<Slot>,
     free: Vec<u32>,
     // No two processes that write one log give a series the same reference: a log with a hole could mix them up.
     first_generation: u32,
@@ -146,7 +147,7 @@ fn series_ref(slot: u32, generation: u32) -> u64 {
     u64::from(generation) << 32 | u64::from(slot)
 }
 
-fn series_mut(slots: &mut [Slot], id: u64) -> Option<&mut MemSeries> {
+fn series_mut(slots: &mut Pieces<Slot>, id: u64) -> Option<&mut MemSeries> {
     let slot = slots.get_mut(id as u32 as usize)?;
     if u64::from(slot.generation) == id >> 32 {
         slot.series.as_mut()
@@ -216,7 +217,10 @@ impl Inner {
             });
             (self.slots.len() - 1) as u32
         });
-        let entry = &mut self.slots[slot as usize];
+        let entry = self
+            .slots
+            .get_mut(slot as usize)
+            .expect("a slot that was free or is new");
         let id = series_ref(slot, entry.generation);
         self.series += 1;
         self.index.insert(slot, ids);

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 
 use super::series::MemSeries;
 use super::times::TimeColumns;
+use crate::pieces::Pieces;
 use crate::wal::{LoggedChunk, LoggedDeletion, LoggedHistogram, LoggedSample, LoggedStart, LoggedStarts, ToldStarts};
 
 // So much is handed over at once, counted in samples, and so many times before the reader waits.
@@ -102,8 +103,8 @@ impl Growing {
 /// What was read of all series.
 pub(super) struct Past {
     floor: i64,
-    /// The head frees no slot until the replay is over.
-    pub series: Pieces,
+    /// By slot; the head frees none until the replay is over.
+    pub series: Pieces<MemSeries>,
     pub late: HashMap<u64, MemSeries, foldhash::fast::RandomState>,
     // Since when the samples of what comes next count.
     starts: ToldStarts,
@@ -114,35 +115,8 @@ pub(super) struct Past {
     pub damage: Vec<(u64, &'static str, StorageError)>,
 }
 
-/// Series by slot. It grows without moving what it has, and is given back piece by piece.
-#[derive(Default)]
-pub(super) struct Pieces(Vec<Vec<MemSeries>>);
-
-impl Pieces {
-    const PIECE: usize = 4096;
-
-    // The series of this slot, made where it is new.
-    fn of(&mut self, id: u64) -> Option<&mut MemSeries> {
-        let slot = id as u32 as usize;
-        let (piece, within) = (slot / Self::PIECE, slot % Self::PIECE);
-        if piece >= self.0.len() {
-            self.0.resize_with(piece + 1, Vec::new);
-        }
-        let piece = self.0.get_mut(piece)?;
-        if within >= piece.len() {
-            piece.reserve_exact(Self::PIECE - piece.len());
-            piece.resize_with(within + 1, MemSeries::unlabelled);
-        }
-        piece.get_mut(within)
-    }
-
-    pub(super) fn into_slots(self) -> impl Iterator<Item = (usize, MemSeries)> {
-        let pieces = self.0.into_iter().enumerate();
-        pieces.flat_map(|(piece, all)| {
-            let slots = piece * Self::PIECE..;
-            slots.zip(all)
-        })
-    }
+fn series_of(all: &mut Pieces<MemSeries>, id: u64) -> Option<&mut MemSeries> {
+    all.get_or_make(id as u32 as usize, MemSeries::unlabelled)
 }
 
 impl Past {
@@ -183,7 +157,7 @@ impl Past {
                 self.has_starts = true;
                 match is_late {
                     true => self.late.get_mut(&series),
-                    false => self.series.of(series),
+                    false => series_of(&mut self.series, series),
                 }
                 .into_iter()
                 .for_each(|series| series.restore_starts(starts.clone()));
@@ -210,7 +184,7 @@ impl Past {
 
     // Whether it follows what there is of its series, and so was taken.
     fn follows(&mut self, sample: &LoggedSample, start: Option<i64>) -> bool {
-        let Some(series) = self.series.of(sample.series).filter(|_| sample.ts >= self.floor) else {
+        let Some(series) = series_of(&mut self.series, sample.series).filter(|_| sample.ts >= self.floor) else {
             return false;
         };
         let follows = series.check(sample.ts, sample.value) == Ok(true);
@@ -225,7 +199,7 @@ impl Past {
     }
 
     fn histogram_follows(&mut self, logged: &LoggedHistogram, start: Option<i64>) -> bool {
-        let Some(series) = self.series.of(logged.series).filter(|_| logged.ts >= self.floor) else {
+        let Some(series) = series_of(&mut self.series, logged.series).filter(|_| logged.ts >= self.floor) else {
             return false;
         };
         let histogram = HistogramRef::from(&logged.value);
@@ -293,7 +267,7 @@ impl Past {
         let outcome = if chunk.is_late {
             let late = self.late.entry(chunk.series).or_insert_with(MemSeries::unlabelled);
             late.add(chunk)
-        } else if let Some(series) = self.series.of(chunk.series).filter(|_| chunk.maxt >= self.floor) {
+        } else if let Some(series) = series_of(&mut self.series, chunk.series).filter(|_| chunk.maxt >= self.floor) {
             let restored = series.restore(chunk);
             restored.map(|()| series.share_times(&mut self.times))
         } else {
@@ -303,7 +277,9 @@ impl Past {
     }
 
     fn delete(&mut self, id: u64, mint: i64, maxt: i64) {
-        let Some(series) = self.series.of(id) else { return };
+        let Some(series) = series_of(&mut self.series, id) else {
+            return;
+        };
         let mut deleted = series.delete(mint, maxt);
         if let Some(late) = self.late.get_mut(&id) {
             deleted = deleted.and(late.delete(mint, maxt));

@@ -14,11 +14,10 @@ use super::Head;
 use super::exemplars::Ring;
 use super::past::{Growing, Past, Told};
 use crate::by_slot::BySlot;
-use crate::wal::{Entry, LoggedDeletion, LoggedExemplar, LoggedSample, LoggedStart, SeriesTable};
+use crate::wal::{Entry, LoggedDeletion, LoggedExemplar, LoggedStart, SeriesTable};
 
 pub(crate) struct Replay {
     head: Arc<Head>,
-    floor: i64,
     // Ids of the log are those of an earlier process. One more than the id here, 0 where there is none.
     ids: BySlot<u64>,
     past: Growing,
@@ -32,12 +31,10 @@ impl Replay {
     /// # Errors
     /// Where the system has no thread for it.
     pub(crate) fn new(head: Arc<Head>) -> io::Result<Self> {
-        let floor = head.floor();
-        let past = Growing::start(floor)?;
+        let past = Growing::start(head.floor())?;
         head.inner.write().index.begin_bulk();
         let (_, _, max_exemplars) = head.exemplar_stats();
         Ok(Self {
-            floor,
             exemplars: Ring::new(max_exemplars),
             families: BTreeMap::new(),
             head,
@@ -66,13 +63,13 @@ impl Replay {
                 let known = known.collect();
                 self.past.tell(Told::Start(known));
             }
-            Entry::Samples(samples) => {
-                let known = self.known(samples.iter().filter(|sample| sample.ts >= self.floor));
-                self.past.tell(Told::Samples(known));
+            Entry::Samples(mut samples) => {
+                samples.retain_mut(|sample| self.replace(&mut sample.series));
+                self.past.tell(Told::Samples(samples));
             }
-            Entry::LateSamples(samples) => {
-                let known = self.known(samples.iter());
-                self.past.tell(Told::LateSamples(known));
+            Entry::LateSamples(mut samples) => {
+                samples.retain_mut(|sample| self.replace(&mut sample.series));
+                self.past.tell(Told::LateSamples(samples));
             }
             Entry::Histograms(mut histograms) => {
                 histograms.retain_mut(|logged| self.replace(&mut logged.series));
@@ -123,15 +120,6 @@ impl Replay {
         id.is_some()
     }
 
-    fn known<'a>(&self, samples: impl Iterator<Item = &'a LoggedSample>) -> Vec<LoggedSample> {
-        samples
-            .filter_map(|sample| {
-                let series = self.id(sample.series)?;
-                Some(LoggedSample { series, ..*sample })
-            })
-            .collect()
-    }
-
     fn announce(&mut self, logged: u64, id: u64) {
         self.ids.announce(logged);
         self.ids.replace(logged, id + 1);
@@ -180,7 +168,7 @@ impl Replay {
             damage.push(format!("{what}: {labels}: {error}"));
         }
         let (mut is_out_of_order, mut oldest, mut newest) = (false, i64::MAX, i64::MIN);
-        for (slot, past) in series.into_slots() {
+        for (slot, past) in series.into_iter().enumerate() {
             let Some((first, last)) = past.bounds() else { continue };
             let Some(series) = inner.slots.get_mut(slot).and_then(|entry| entry.series.as_mut()) else {
                 continue;

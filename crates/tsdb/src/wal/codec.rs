@@ -105,14 +105,14 @@ pub(crate) struct LoggedDeletion {
 pub(crate) enum Entry<'a> {
     Series(u64, Labels),
     SeriesTable(&'a SeriesTable<'a>),
-    Samples(&'a [LoggedSample]),
+    Samples(Vec<LoggedSample>),
     Histograms(Vec<LoggedHistogram>),
     Exemplars(Vec<LoggedExemplar>),
     Metadata(Vec<(String, Metadata)>),
     /// Of the samples of the next entry, each that is known.
     Start(Vec<LoggedStart>),
     Starts(LoggedStarts),
-    LateSamples(&'a [LoggedSample]),
+    LateSamples(Vec<LoggedSample>),
     LateHistograms(Vec<LoggedHistogram>),
     Chunk(LoggedChunk),
     Deletion(LoggedDeletion),
@@ -140,7 +140,6 @@ const LATE_HISTOGRAMS: u8 = 18;
 #[derive(Debug, Default)]
 pub(crate) struct Codec {
     last: BySlot<u64>,
-    samples: Vec<LoggedSample>,
     histograms: HistogramCodec,
     // Since when each series' last sample counts; those of which it is known.
     starts: HashMap<u64, i64>,
@@ -352,8 +351,8 @@ impl Codec {
                     table.iter().for_each(|(id, _)| self.last.announce(id));
                     each(Entry::SeriesTable(&table));
                 }
-                SAMPLES => self.decode_samples(count, &mut rest, each, |samples| Entry::Samples(samples))?,
-                LATE_SAMPLES => self.decode_samples(count, &mut rest, each, |samples| Entry::LateSamples(samples))?,
+                SAMPLES => self.decode_samples(count, &mut rest, each, Entry::Samples)?,
+                LATE_SAMPLES => self.decode_samples(count, &mut rest, each, Entry::LateSamples)?,
                 HISTOGRAMS | LATE_HISTOGRAMS => {
                     let base = rest.varint("a time")?;
                     let all = self.histograms.decode(count, base, &mut rest)?;
@@ -458,7 +457,7 @@ impl Codec {
         count: u64,
         rest: &mut Reader<'_>,
         each: &mut dyn FnMut(Entry<'_>),
-        entry: impl for<'a> Fn(&'a [LoggedSample]) -> Entry<'a>,
+        entry: impl FnOnce(Vec<LoggedSample>) -> Entry<'static>,
     ) -> Result<(), CodecError> {
         let base = rest.varint("a time")?;
         // Each sample takes at least four bytes; a count beyond that is garbage and must not allocate.
@@ -466,16 +465,10 @@ impl Codec {
             .ok()
             .filter(|n| *n <= rest.0.len())
             .ok_or(CodecError::Range("sample count"))?;
-        let mut samples = std::mem::take(&mut self.samples);
-        samples.clear();
-        samples.reserve(count);
-        let decoded = self.decode_columns(base, count, rest, &mut samples);
-        if decoded.is_ok() {
-            self.tell_starts(samples.iter().map(|sample| (sample.series, sample.ts)), each);
-            each(entry(&samples));
-        }
-        self.samples = samples;
-        decoded
+        let samples = self.decode_columns(base, count, rest)?;
+        self.tell_starts(samples.iter().map(|sample| (sample.series, sample.ts)), each);
+        each(entry(samples));
+        Ok(())
     }
 
     // Hands out since when samples count, those of which that is known, before they are handed out themselves.
@@ -503,8 +496,8 @@ impl Codec {
         base: i64,
         count: usize,
         rest: &mut Reader<'_>,
-        samples: &mut Vec<LoggedSample>,
-    ) -> Result<(), CodecError> {
+    ) -> Result<Vec<LoggedSample>, CodecError> {
+        let mut samples = Vec::with_capacity(count);
         let mut before = 0_u64;
         for _ in 0..count {
             before = before.wrapping_add(rest.varint("a series id")? as u64);
@@ -514,10 +507,10 @@ impl Codec {
                 value: 0.0,
             });
         }
-        for sample in samples.iter_mut() {
+        for sample in &mut samples {
             sample.ts = base.wrapping_add(rest.varint("a time")?);
         }
-        for sample in samples {
+        for sample in &mut samples {
             let zeros = rest.byte("a value")?;
             let middle = rest.uvarint("a value")?;
             let xor = middle
@@ -527,7 +520,7 @@ impl Codec {
             self.last.replace(sample.series, bits);
             sample.value = f64::from_bits(bits);
         }
-        Ok(())
+        Ok(samples)
     }
 }
 

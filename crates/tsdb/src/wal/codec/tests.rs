@@ -24,13 +24,13 @@ fn decoded(codec: &mut Codec, record: &[u8]) -> Result<Vec<Decoded>, CodecError>
             let labels = places.iter().map(|place| table.pairs[*place as usize]);
             Decoded::Series(id, Labels::from_pairs(labels))
         })),
-        Entry::Samples(samples) => all.extend(samples.iter().copied().map(Decoded::Sample)),
+        Entry::Samples(samples) => all.extend(samples.into_iter().map(Decoded::Sample)),
         Entry::Histograms(histograms) => all.extend(histograms.into_iter().map(Decoded::Histogram)),
         Entry::Exemplars(exemplars) => all.extend(exemplars.into_iter().map(Decoded::Exemplar)),
         Entry::Metadata(said) => all.extend(said.into_iter().map(|(m, metadata)| Decoded::Metadata(m, metadata))),
         Entry::Start(starts) => all.extend(starts.into_iter().map(Decoded::Start)),
         Entry::Starts(starts) => all.push(Decoded::Starts(starts)),
-        Entry::LateSamples(samples) => all.extend(samples.iter().copied().map(Decoded::Late)),
+        Entry::LateSamples(samples) => all.extend(samples.into_iter().map(Decoded::Late)),
         Entry::LateHistograms(late) => all.extend(late.into_iter().map(Decoded::LateHistogram)),
         Entry::Chunk(chunk) => all.push(Decoded::Chunk(chunk)),
         Entry::Deletion(deletion) => all.push(Decoded::Deletion(deletion)),
