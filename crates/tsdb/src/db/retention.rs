@@ -12,7 +12,7 @@ use cupola_model::Labels;
 use tracing::{error, warn};
 
 use super::compact::Place;
-use super::{Inner, PARTIAL_HINT, is_partial};
+use super::{Inner, LOG_FOLDER, PARTIAL_HINT, is_partial, wal_size};
 use crate::options::RetentionRule;
 
 /// How long the samples of each series in a set of blocks stay.
@@ -82,7 +82,7 @@ impl Inner {
         self.head.maxt().max(of_blocks.unwrap_or(i64::MIN))
     }
 
-    /// The most bytes that blocks may occupy; 0 for no limit. A part of the disk, if asked for, counts instead of the
+    /// The most bytes that blocks and log may occupy; 0 for no limit. A part of the disk, if asked for, counts instead of the
     /// number of bytes, as in Prometheus.
     fn retention_bytes(&self) -> u64 {
         let retention = *self.retention.lock();
@@ -159,11 +159,15 @@ impl Inner {
             return gone;
         }
         let tiers: u64 = self.tiers.iter().map(super::tiers::Tier::size_bytes).sum();
-        let mut size = tiers + kept.iter().map(|b| b.size_bytes()).sum::<u64>();
+        // As Prometheus counts, with what is not in blocks yet.
+        let log = wal_size(&*self.vfs, &self.options.dir.join(LOG_FOLDER));
+        let mut size = tiers + log + kept.iter().map(|b| b.size_bytes()).sum::<u64>();
         while size > limit && kept.len() > 1 {
             let oldest = kept.remove(0);
             size -= oldest.size_bytes();
             gone.push(oldest);
+        }
+        if !gone.is_empty() {
             self.metrics.size_retentions.inc();
         }
         gone
