@@ -10,7 +10,7 @@ use cupola_model::{ALERTNAME, Labels, METRIC_NAME, Matcher, is_stale_nan};
 use cupola_storage::{Samples, Selection};
 use tracing::{info, warn};
 
-use crate::alerting::{ActiveAlert, AlertState, Alerts, KEEP_FIRING_STATE, KeptTimes};
+use crate::alerting::{Alerts, KEEP_FIRING_STATE, KeptTimes};
 use crate::group::{self, Group, ms};
 use crate::history::RuleName;
 use crate::manager::Context;
@@ -43,15 +43,20 @@ pub(crate) fn restore(ctx: &Arc<Context>, group: &mut Group, ts: i64) {
         if hold_ms < ctx.grace_period_ms {
             continue;
         }
+        // One look for all alerts of the rule, however many there are.
+        let before = match last_of(ctx, rule, alert, "ALERTS_FOR_STATE", None, ts) {
+            Ok(before) => before,
+            Err(error) => {
+                warn!(group = name, alert, error, "cannot restore the state of alerts");
+                continue;
+            }
+        };
         for active in alerts.active_mut() {
-            match before(ctx, rule, alert, active, ts) {
-                Ok(Some((seen, since))) => {
-                    active.active_at = resumed(ts, seen, since, hold_ms, ctx.grace_period_ms);
-                    ctx.history.restored(of, ts, &active.labels, active.active_at);
-                    info!(group = name, alert, labels = %active.labels, "alert state restored");
-                }
-                Ok(None) => {}
-                Err(error) => warn!(group = name, alert, error, "cannot restore the state of an alert"),
+            if let Some((seen, since)) = before.get(&active.labels) {
+                let since = (*since * 1000.0) as i64;
+                active.active_at = resumed(ts, *seen, since, hold_ms, ctx.grace_period_ms);
+                ctx.history.restored(of, ts, &active.labels, active.active_at);
+                info!(group = name, alert, labels = %active.labels, "alert state restored");
             }
         }
     }
@@ -162,33 +167,6 @@ fn matchers(rule: &Rule, alert: &str, metric: &str) -> Vec<Matcher> {
     let fixed = rule.labels.iter().filter(|(_, value)| !value.contains("{{"));
     matchers.extend(fixed.map(|(name, value)| Matcher::equal(name, value)));
     matchers
-}
-
-// When the alert was last seen before the restart and since when it was active then, in milliseconds.
-fn before(ctx: &Context, rule: &Rule, name: &str, active: &ActiveAlert, ts: i64) -> Result<Option<(i64, i64)>, String> {
-    if active.state == AlertState::Inactive {
-        return Ok(None);
-    }
-    let matchers = matchers(rule, name, "ALERTS_FOR_STATE");
-    let selection = Selection {
-        matchers: &matchers,
-        mint: ts - ctx.outage_tolerance_ms,
-        maxt: ts,
-    };
-    let mut samples = Samples::default();
-    for series in ctx.queryable.select(&selection).map_err(|e| e.to_string())? {
-        if series.labels.without_name() != active.labels {
-            continue;
-        }
-        series
-            .source
-            .read(selection.mint, selection.maxt, &mut samples)
-            .map_err(|e| e.to_string())?;
-    }
-    Ok(match (samples.ts.last(), samples.values.last()) {
-        (Some(seen), Some(since)) if !is_stale_nan(*since) => Some((*seen, (*since * 1000.0) as i64)),
-        _ => None,
-    })
 }
 
 // The time that was left when the alert was last seen is still left, but at least the grace period: the outage itself

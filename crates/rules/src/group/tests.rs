@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cupola_config::parse_rules;
 use cupola_config::rules::RuleOptions;
@@ -352,6 +353,54 @@ fn an_alert_that_waited_before_a_restart_goes_on_waiting() {
     };
     // Twenty minutes had passed at the last sight; ten are left, from now on.
     assert_eq!(alerts[0].active_at, minute);
+}
+
+// Counts how often it is asked for series.
+struct Counting(Tsdb, AtomicUsize);
+
+impl Queryable for Counting {
+    fn select(&self, selection: &Selection<'_>) -> Result<Vec<cupola_storage::Series>, cupola_storage::StorageError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.select(selection)
+    }
+
+    fn label_names(&self, selection: &Selection<'_>) -> Result<Vec<String>, cupola_storage::StorageError> {
+        self.0.label_names(selection)
+    }
+
+    fn label_values(&self, name: &str, selection: &Selection<'_>) -> Result<Vec<String>, cupola_storage::StorageError> {
+        self.0.label_values(name, selection)
+    }
+}
+
+#[test]
+fn restoring_many_alerts_of_a_rule_asks_the_storage_once() {
+    let bench = Bench::new();
+    let minute = 60_000;
+    let rules = "[{alert: A, expr: 'm > 0', for: 30m}, {alert: B, expr: 'm > 2', for: 30m}]";
+    let mut before = Bench::group(rules);
+    let jobs: Vec<String> = (0..300).map(|job| job.to_string()).collect();
+    for at in 0..=3 {
+        jobs.iter().for_each(|job| bench.write("m", job, at * minute, 5.0));
+        before.evaluate(&bench.ctx, at * minute);
+    }
+    let counting = Arc::new(Counting(bench.tsdb.clone(), AtomicUsize::new(0)));
+    let mut ctx = Arc::into_inner(bench.ctx).unwrap();
+    ctx.queryable = counting.clone();
+    let ctx = Arc::new(ctx);
+    let mut after = Bench::group(rules);
+    after.restore_in = Some(1);
+    after.evaluate(&ctx, 5 * minute);
+    counting.1.store(0, Ordering::Relaxed);
+    crate::restore::restore(&ctx, &mut after, 5 * minute);
+    assert_eq!(counting.1.load(Ordering::Relaxed), 2);
+    for (_, _, alerts) in after.alerting() {
+        // Three of thirty minutes had passed.
+        assert_eq!(
+            alerts.active().filter(|alert| alert.active_at == 2 * minute).count(),
+            300
+        );
+    }
 }
 
 #[test]
