@@ -164,6 +164,12 @@ impl Server {
         self.child.signal(Signal::HUP);
     }
 
+    /// Lets the process stand still, as a machine that sleeps does, or not any more.
+    #[track_caller]
+    pub fn set_stopped(&self, stopped: bool) {
+        self.child.signal(if stopped { Signal::STOP } else { Signal::CONT });
+    }
+
     /// Asks to stop with `signal`, and waits for the end.
     #[track_caller]
     pub fn stop(&mut self, signal: Signal) -> ExitStatus {

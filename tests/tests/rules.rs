@@ -284,3 +284,70 @@ fn a_group_that_moves_to_another_file_leaves_no_hole_in_its_series() {
         (seen.len() > 4).then_some(())
     });
 }
+
+#[test]
+fn a_process_that_stood_still_misses_evaluations_and_goes_on_in_the_present() {
+    let home = Home::new();
+    home.write(
+        "rules.yml",
+        "groups:\n- name: g\n  interval: 250ms\n  rules:\n  - {record: steady, expr: vector(1)}\n  \
+         - {alert: Always, expr: vector(1)}\n",
+    );
+    let config = home.write("prometheus.yml", "rule_files: ['rul*.yml']\n");
+    let server = Server::prometheus(&home, &config, &[]);
+    // It tells the time meanwhile.
+    let other_home = Home::new();
+    other_home.write(
+        "rules.yml",
+        &std::fs::read_to_string(home.path().join("rules.yml")).unwrap(),
+    );
+    let other = Server::prometheus(
+        &other_home,
+        &other_home.write("prometheus.yml", "rule_files: ['rul*.yml']\n"),
+        &[],
+    );
+    let iterations = |server: &Server| {
+        server
+            .own_metric("prometheus_rule_group_iterations_total")
+            .unwrap_or_default()
+    };
+    let missed = || {
+        let missed = server.own_metric("prometheus_rule_group_iterations_missed_total");
+        missed.expect("it is there from the start") as i64
+    };
+    eventually(20, "both evaluate", || {
+        (iterations(&server) >= 4.0 && iterations(&other) >= 4.0).then_some(())
+    });
+    let before = missed();
+    server.set_stopped(true);
+    let begun = iterations(&other);
+    eventually(60, "twelve evaluations pass elsewhere", || {
+        (iterations(&other) >= begun + 12.0).then_some(())
+    });
+    server.set_stopped(false);
+    let counted = eventually(20, "what was missed is counted", || {
+        Some(missed()).filter(|missed| *missed >= before + 9)
+    });
+    let went_on = iterations(&server);
+    eventually(20, "it goes on", || {
+        (iterations(&server) >= went_on + 4.0).then_some(())
+    });
+    let data = server.api("/api/v1/query", &[("query", "steady[5m]")]);
+    let times: Vec<f64> = data["result"][0]["values"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| pair[0].as_f64().unwrap())
+        .collect();
+    let gaps: Vec<i64> = times
+        .windows(2)
+        .map(|pair| ((pair[1] - pair[0]) * 1000.0).round() as i64)
+        .collect();
+    // Each in its slot, none twice; of those in which it stood still none was made up for.
+    assert!(gaps.iter().all(|gap| *gap > 0 && gap % 250 == 0), "{gaps:?}");
+    assert!(gaps.iter().any(|gap| *gap >= 9 * 250), "{gaps:?}");
+    let skipped: i64 = gaps.iter().map(|gap| gap / 250 - 1).sum();
+    assert!((counted..=missed()).contains(&skipped), "{counted} counted: {gaps:?}");
+    let always = alerts(&server, "Always").pop().expect("it fires on");
+    assert_eq!(always["state"], "firing");
+}
