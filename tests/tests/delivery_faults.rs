@@ -235,10 +235,15 @@ fn a_name_that_cannot_be_resolved_is_tried_until_it_can() {
     let sink = FakeServer::sink();
     let home = Home::new();
     let port = sink.address().port();
-    let yaml = teams(&[
-        ("named", format!("http://receiver.example:{port}/hook")),
-        ("well", sink.url("/well")),
-    ]);
+    let url = format!("http://receiver.example:{port}");
+    let yaml = teams(&[("named", format!("{url}/hook")), ("well", sink.url("/well"))]);
+    // Other kinds go the same way, mail goes another.
+    let route = "  - {receiver: others, matchers: ['team=others']}\n  - {receiver: mailed, matchers: ['team=mailed']}\nreceivers:\n";
+    let yaml = yaml.replace("receivers:\n", route);
+    let yaml = format!(
+        "{yaml}- name: others\n  discord_configs: [{{webhook_url: '{url}/discord'}}]\n\
+         - name: mailed\n  email_configs: [{{to: a@b, from: a@b, smarthost: 'receiver.example:{port}', require_tls: false}}]\n"
+    );
     let config = home.write("alertmanager.yml", &yaml);
     // A name service of our own: nobody answers, and the list of hosts is ours.
     let hosts = home.write("hosts", "127.0.0.1 localhost\n");
@@ -262,19 +267,34 @@ fn a_name_that_cannot_be_resolved_is_tried_until_it_can() {
         .args(arguments(&home, &config))
         .current_dir(home.path());
     let server = Server::start_reading(&mut command);
-    fire(&server, &["named", "well"]);
+    let unknown = ["named", "others", "mailed"];
+    fire(&server, &[&unknown[..], &["well"]].concat());
     arrived(&server, "well");
-    eventually(30, "the failure is told", || {
-        let events = history(&server, "named");
-        let told = events.iter().find(|event| event["event"] == "retrying")?;
-        assert!(told["error"].as_str().unwrap().contains("receiver.example"), "{told}");
-        Some(())
-    });
-    assert!(sink.requests("/hook").is_empty());
+    for team in unknown {
+        eventually(30, "the failure is told", || {
+            let events = history(&server, team);
+            let told = events.iter().find(|event| event["event"] == "retrying")?;
+            assert!(told["error"].as_str().unwrap().contains("receiver.example"), "{told}");
+            Some(())
+        });
+    }
+    assert!(sink.requests("/hook").is_empty() && sink.requests("/discord").is_empty());
     // Into the file itself: it is mounted.
     std::fs::write(&hosts, "127.0.0.1 localhost receiver.example\n").unwrap();
     let events = arrived(&server, "named");
     assert_eq!(sink.requests("/hook").len(), 1, "{events:?}");
+    arrived(&server, "others");
+    assert_eq!(sink.requests("/discord").len(), 1);
+    // Who is there now is no mail server, but it was found.
+    eventually(60, "the mail goes to where the name leads", || {
+        let events = history(&server, "mailed");
+        let found = |event: &&Value| {
+            event["error"]
+                .as_str()
+                .is_some_and(|error| !error.contains("receiver.example"))
+        };
+        events.iter().find(found).map(drop)
+    });
 }
 
 #[test]

@@ -74,8 +74,9 @@ async fn find(message: &Message<'_>, firing: bool) -> Result<Option<Issue>, Send
     let config = message.config;
     let mut jql = String::new();
     if !config.text("wont_fix_resolution").is_empty() {
+        // What has no resolution yet is not unlike any, for Jira (alertmanager#5185).
         jql.push_str(&format!(
-            "resolution != {} and ",
+            "(resolution is EMPTY or resolution != {}) and ",
             go_quote(config.text("wont_fix_resolution"))
         ));
     }

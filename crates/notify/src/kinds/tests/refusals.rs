@@ -246,3 +246,71 @@ async fn a_message_of_a_large_group_is_one_that_teams_takes() {
         assert!(text.as_str().unwrap().ends_with('…'), "{kind}");
     }
 }
+
+#[tokio::test]
+async fn a_text_that_fails_is_told_and_nobody_is_asked() {
+    let sink = Sink::start(well);
+    let url = format!("'http://{}/cgi-bin/'", sink.address);
+    let smarthost = format!("smarthost: '{}', require_tls: false, to: a@b, from: a@b", sink.address);
+    let http = format!("proxy_url: {url}");
+    for (kind, fields) in [
+        ("webhook", format!("url: {url}, payload: {{a: X}}")),
+        ("discord", format!("webhook_url: {url}, title: X")),
+        ("discord", format!("webhook_url: {url}, message: X")),
+        ("email", format!("{smarthost}, html: X")),
+        ("email", format!("{smarthost}, text: X")),
+        ("email", format!("{smarthost}, headers: {{Subject: X}}")),
+        (
+            "incidentio",
+            format!("url: {url}, alert_source_token: t, metadata: {{a: X}}"),
+        ),
+        ("jira", format!("api_url: {url}, project: X, issue_type: t")),
+        ("mattermost", format!("webhook_url: {url}, text: X")),
+        ("msteams", format!("webhook_url: {url}, text: X")),
+        ("msteamsv2", format!("webhook_url: {url}, title: X")),
+        ("opsgenie", format!("api_url: {url}, api_key: k, message: X")),
+        ("pagerduty", format!("url: {url}, routing_key: k, description: X")),
+        ("pagerduty", format!("url: {url}, routing_key: k, details: {{a: X}}")),
+        (
+            "pushover",
+            format!("token: t, user_key: u, message: X, http_config: {{{http}}}"),
+        ),
+        (
+            "rocketchat",
+            format!("api_url: {url}, channel: c, token: t, token_id: i, title: X"),
+        ),
+        (
+            "slack",
+            format!("api_url: {url}, channel: c, fields: [{{title: t, value: X}}]"),
+        ),
+        (
+            "sns",
+            format!("api_url: {url}, topic_arn: t, message: X, sigv4: {{region: r, access_key: a, secret_key: s}}"),
+        ),
+        (
+            "telegram",
+            format!("api_url: {url}, bot_token: t, chat_id: 1, message: X"),
+        ),
+        (
+            "victorops",
+            format!("api_url: {url}, api_key: k, routing_key: r, state_message: X"),
+        ),
+        (
+            "webex",
+            format!("api_url: {url}, room_id: r, message: X, http_config: {{authorization: {{credentials: c}}}}"),
+        ),
+    ] {
+        for broken in ["{{ .Nothing }}", "{{ template \"nothing\" . }}", "{{ range .Alerts }}"] {
+            let integration = one(kind, &fields.replace('X', &format!("'{broken}'")), "");
+            let error = sent(&integration).await.unwrap_err();
+            assert!(error.message.contains("template: "), "{kind} {fields}: {error}");
+            assert!(!error.retry, "{kind} {fields}: another attempt does not help");
+        }
+        assert!(sink.take().is_empty(), "{kind}");
+    }
+    // A token was fetched, but no message sent.
+    let wechat = format!("api_url: {url}, api_secret: s, corp_id: c, to_user: u, message: '{{{{ .Nothing }}}}'");
+    let error = sent(&one("wechat", &wechat, "")).await.unwrap_err();
+    assert!(error.message.starts_with("template: ") && !error.retry, "{error}");
+    assert!(sink.take().iter().all(|got| got.to.contains("gettoken")));
+}

@@ -64,7 +64,7 @@ async fn a_group_is_one_issue() {
     assert_eq!(
         search["jql"],
         format!(
-            "resolution != \"Won't fix\" and (resolutiondate is EMPTY OR resolutiondate >= -120m) and \
+            "(resolution is EMPTY or resolution != \"Won't fix\") and (resolutiondate is EMPTY OR resolutiondate >= -120m) and \
              project=\"OPS\" and labels=\"ALERT{{{hash}}}\" order by status ASC,resolutiondate DESC"
         )
     );
