@@ -119,6 +119,14 @@ pub(crate) async fn run(inner: Arc<Inner>, group: Arc<Group>, id: GroupId, wait:
     }
 }
 
+// Of those alerts, ascending.
+fn hashes(alerts: &[Arc<StoredAlert>], is_meant: impl Fn(&StoredAlert) -> bool) -> Vec<u64> {
+    let some = alerts.iter().filter(|alert| is_meant(alert));
+    let mut hashes: Vec<u64> = some.map(|alert| alert_hash(&alert.labels)).collect();
+    hashes.sort_unstable();
+    hashes
+}
+
 pub(crate) fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
@@ -188,7 +196,9 @@ impl Inner {
             let log = self.nflog.lock();
             let told = log.get(&group.key, &group.receiver, channel.kind(), channel.index());
             drop(log);
-            let reason = dedup::reason(told.as_deref(), &plan.news(channel, group.repeat_ms));
+            let current = told.as_deref().and_then(|told| self.current(plan, told));
+            let news = current.as_ref().unwrap_or(plan).news(channel, group.repeat_ms);
+            let reason = dedup::reason(told.as_deref(), &news);
             match (reason, told) {
                 (None, _) => {}
                 (Some(dedup::REMINDER), Some(told)) if !plan.acks.is_empty() => held.push(told),
@@ -221,21 +231,53 @@ impl Inner {
         let heard = self.heard(loaded, group, &alerts, now);
         let firing = heard.iter().filter(|a| !a.is_resolved(now));
         let acks = self.acks.of_all(firing.map(|a| a.fingerprint), now);
-        let hashes = |resolved: bool| {
-            let some = heard.iter().filter(|a| a.is_resolved(now) == resolved);
-            let mut hashes: Vec<u64> = some.map(|a| alert_hash(&a.labels)).collect();
-            hashes.sort_unstable();
-            hashes
-        };
         Plan {
             now,
-            firing: hashes(false),
-            resolved: hashes(true),
+            firing: hashes(&heard, |a| !a.is_resolved(now)),
+            resolved: hashes(&heard, |a| a.is_resolved(now)),
             heard,
             over,
             acks,
             has_waited: false,
         }
+    }
+
+    // The plan without alerts of which another member has told the end since they were posted here the last time: it knows
+    // more than this one, which stood still or was out of reach. Whoever has them posts them again if they fire; where
+    // nobody has said anything for as long as an alert lasts, they are told all the same. `None` where there are none.
+    fn current(&self, plan: &Plan, told: &Entry) -> Option<Plan> {
+        self.cluster.as_ref()?;
+        let now = self.clock.now_ms();
+        let knows = |all: &[u64], alert: &StoredAlert| all.binary_search(&alert_hash(&alert.labels)).is_ok();
+        let is_outdated = |alert: &StoredAlert| {
+            !alert.is_resolved(plan.now)
+                && alert.updated_at < told.at
+                && knows(&told.resolved, alert)
+                && !knows(&told.firing, alert)
+        };
+        if !plan.heard.iter().any(|alert| is_outdated(alert)) {
+            return None;
+        }
+        // A time that is still to come is that of another clock.
+        let lasting = ms(self.loaded.lock().config.resolve_timeout);
+        if told.at > now || now - told.at > lasting {
+            return None;
+        }
+        let (outdated, heard): (Vec<_>, Vec<_>) = plan.heard.iter().cloned().partition(|alert| is_outdated(alert));
+        let firing = heard.iter().filter(|a| !a.is_resolved(plan.now));
+        let mut resolved = plan.resolved.clone();
+        // So that the log goes on saying so.
+        resolved.extend(hashes(&outdated, |_| true));
+        resolved.sort_unstable();
+        Some(Plan {
+            now: plan.now,
+            firing: hashes(&heard, |a| !a.is_resolved(plan.now)),
+            resolved,
+            over: plan.over.clone(),
+            acks: self.acks.of_all(firing.map(|a| a.fingerprint), plan.now),
+            has_waited: plan.has_waited,
+            heard,
+        })
     }
 
     // Those that nothing keeps quiet; what keeps the others is counted and noted.
@@ -335,7 +377,12 @@ impl Inner {
             self.metrics.nflog.query_errors.inc();
         }
         let reason = |plan: &Plan| dedup::reason(told.as_deref(), &plan.news(channel, group.repeat_ms));
-        let (mut plan, Some(mut reason_of)) = (plan.clone(), reason(&plan)) else {
+        let current = |plan: Arc<Plan>| match told.as_deref().and_then(|told| self.current(&plan, told)) {
+            Some(current) => Arc::new(current),
+            None => plan,
+        };
+        let mut plan = current(plan);
+        let Some(mut reason_of) = reason(&plan) else {
             return true;
         };
         let is_held = |plan: &Plan, reason| reason == dedup::REMINDER && !plan.acks.is_empty();
@@ -351,8 +398,9 @@ impl Inner {
         {
             // Whoever told meanwhile, or by a clock that is ahead, may know better than the plan from before the wait.
             // Alertmanager sticks to that, and tells once more that something fires of which the end has been told.
+            let fresh = current(Arc::new(fresh));
             match reason(&fresh) {
-                Some(now) => (plan, reason_of) = (Arc::new(fresh), now),
+                Some(now) => (plan, reason_of) = (fresh, now),
                 None if plan.is_covered_by(told.as_deref()) => return true,
                 // It was over before this member's turn came, and nobody has told of it.
                 None => {}

@@ -642,6 +642,37 @@ async fn when_the_first_member_dies_the_next_one_tells() {
     assert_eq!(run.count("+a"), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_member_that_has_not_heard_of_an_end_does_not_tell_again_what_has_ended() {
+    let mut run = Run::new(4, 20, [0; 3]);
+    run.go_on(5).await;
+    run.fire("a");
+    run.go_on(15).await;
+    // The first member stood still when it was posted.
+    let first = run.members.remove(&1).unwrap();
+    run.resolve("a");
+    run.members.insert(1, first);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    run.go_on(0).await;
+    let once = BTreeMap::from([("+a".to_owned(), 1), ("-a".to_owned(), 1)]);
+    assert_eq!(run.told, once, "{:?}", run.log);
+    // It fires again, and that is posted to all.
+    run.alerts.clear();
+    run.fire("a");
+    run.go_on(20).await;
+    assert_eq!(run.count("+a"), 2, "{:?}", run.log);
+    // Once more, and nobody says anything for as long as an alert lasts: at least once is the promise.
+    let first = run.members.remove(&1).unwrap();
+    run.resolve("a");
+    run.members.insert(1, first);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    run.go_on(0).await;
+    assert_eq!((run.count("+a"), run.count("-a")), (2, 2), "{:?}", run.log);
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    run.go_on(0).await;
+    assert_eq!(run.count("+a"), 3, "{:?}", run.log);
+}
+
 // A message that no member may send is no silence and no entry.
 #[tokio::test]
 async fn bytes_that_are_no_state_change_nothing() {
