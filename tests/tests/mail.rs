@@ -68,6 +68,17 @@ class Fails(Handler):
         answer, self.data = self.data, None
         return answer or await super().handle_DATA(server, session, envelope)
 
+class Late(Handler):
+    # Takes the first mail and never says so.
+    is_first = True
+
+    async def handle_DATA(self, server, session, envelope):
+        answer = await super().handle_DATA(server, session, envelope)
+        if self.is_first:
+            self.is_first = False
+            await asyncio.Event().wait()
+        return answer
+
 class Old(SMTP):
     # Knows HELO alone.
     async def smtp_EHLO(self, hostname):
@@ -90,6 +101,7 @@ async def main(folder):
                               auth_exclude_mechanism=["PLAIN", "LOGIN"], authenticator=password), None),
         "silent": (Silent, None),
         "old": (lambda: Old(Handler("old")), None),
+        "late": (lambda handler=Late("late"): SMTP(handler), None),
     }
     for name, first in {"garbled": b"\x00\xff\x16 this is no SMTP\r\n", "closed": b"", "busy": b"421 4.3.2 come back later\r\n"}.items():
         makers[name] = (at_first(first, lambda name=name: SMTP(Handler(name))), None)
@@ -314,4 +326,65 @@ fn mail_arrives_once_after_each_fault_of_its_server() {
     let mut all: Vec<&str> = FAULTS.map(|(name, _)| name).into_iter().chain(["old"]).collect();
     all.sort_unstable();
     assert_eq!(arrived, all);
+}
+
+#[test]
+fn a_mail_that_a_killed_process_had_sent_and_not_noted_arrives_once_more_and_not_twice_more() {
+    let home = Home::new();
+    let Some((servers, ports)) = mail_servers(&home) else {
+        return;
+    };
+    let yaml = format!(
+        "route: {{receiver: r, group_wait: 50ms, group_interval: 1s}}\n\
+         receivers:\n- name: r\n  email_configs: [{{to: a@example.org, from: b@example.org, \
+         smarthost: '127.0.0.1:{}', require_tls: false, send_resolved: true}}]\n",
+        ports["late"]
+    );
+    let config = home.write("alertmanager.yml", &yaml);
+    let start = || {
+        let mut command = cupola([
+            "alertmanager",
+            "--web.listen-address=127.0.0.1:0",
+            "--cluster.listen-address=",
+        ]);
+        command.arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.path={}", home.data().display()));
+        Server::start_reading(command.current_dir(home.path()))
+    };
+    let post = |server: &Server, alert: Value| {
+        let headers = [("Content-Type", "application/json")];
+        let body = json!([alert]).to_string();
+        let answer = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    let subjects = || -> Vec<String> {
+        let mails = servers.stdout();
+        let of = |line: &String| {
+            let mail: Value = serde_json::from_str(line).unwrap();
+            let lines: Vec<String> = mail["mail"].as_str().unwrap().lines().map(str::to_owned).collect();
+            lines
+                .into_iter()
+                .find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned))
+        };
+        mails[1..].iter().filter_map(of).collect()
+    };
+    let mut server = start();
+    post(&server, json!({"labels": {"alertname": "Disk"}}));
+    eventually(30, "the mail has arrived", || (!subjects().is_empty()).then_some(()));
+    server.kill();
+    let server = start();
+    eventually(30, "it arrives once more", || (subjects().len() == 2).then_some(()));
+    eventually(30, "that is noted", || {
+        let events = server.get("/api/v2/history").json();
+        let events = events.as_array()?.iter();
+        events.map(|event| event["event"] == "sent").find(|sent| *sent)
+    });
+    post(
+        &server,
+        json!({"labels": {"alertname": "Disk"}, "endsAt": "2020-01-01T00:00:00Z"}),
+    );
+    eventually(30, "the end arrives", || (subjects().len() > 2).then_some(()));
+    let all = subjects();
+    let begins: Vec<&str> = all.iter().filter_map(|subject| subject.split(' ').next()).collect();
+    assert_eq!(begins, ["[FIRING:1]", "[FIRING:1]", "[RESOLVED]"], "{all:?}");
 }

@@ -233,7 +233,13 @@ impl Smtp {
 
     async fn secret(&mut self, text: &str, wanted: u16) -> Result<Vec<String>, SendError> {
         self.write(format!("{text}\r\n").as_bytes()).await?;
-        self.answer(wanted, "AUTH").await
+        let answer = self.answer(wanted, "AUTH").await;
+        // A server that does not know what it is told may repeat it.
+        let word = text.rsplit(' ').next().filter(|word| !word.is_empty());
+        answer.map_err(|error| SendError {
+            message: word.map_or(error.message.clone(), |word| error.message.replace(word, "<secret>")),
+            ..error
+        })
     }
 
     async fn hello(&mut self, name: &str) -> Result<Vec<String>, SendError> {

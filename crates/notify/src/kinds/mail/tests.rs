@@ -177,6 +177,19 @@ async fn the_servers_first_usable_method_logs_in() {
         error.message.contains("535") && !error.message.contains("hunter"),
         "{error}"
     );
+    // Name and password as they were sent.
+    let (address, _) = server(&[
+        "220 hi",
+        "<",
+        "250-me",
+        "250 AUTH PLAIN",
+        "<",
+        "500 what is AHVzZXIAaHVudGVy",
+    ]);
+    let error = sent(&integration(address, &format!("{user}, auth_password: hunter"), PLAIN))
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("500 what is <secret>"), "{error}");
     let (address, _) = server(&["220 hi", "<", "250-me", "250 AUTH XOAUTH2"]);
     let error = sent(&integration(address, &format!("{user}, auth_password: p"), PLAIN))
         .await
