@@ -747,6 +747,11 @@ fn a_recurring_silence_of_one_member_is_that_of_all_and_does_not_come_back_when_
         fire(&members, name);
     }
     world.is_told("+loud");
+    // Who dies before it can say that it has told leaves that to the other one.
+    eventually(30, "the other one knows that it was told", || {
+        let heard = members[1].metric("alertmanager_nflog_gossip_messages_propagated_total");
+        (heard >= 1.0).then_some(())
+    });
     // It is deleted while the one that has it on its disk is away.
     members.remove(0).server.kill();
     let deleted = request(members[0].server.address(), "DELETE", &path, &[], b"").unwrap();
