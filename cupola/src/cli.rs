@@ -474,7 +474,14 @@ mod tests {
     #[test]
     fn a_feature_that_works_is_not_said_to_have_no_effect() {
         let features = "st-storage,use-start-timestamps,created-timestamp-zero-ingestion,no-such-thing";
-        let settings = parsed(&format!("prometheus --enable-feature={features}")).unwrap();
+        let settings = parsed(&format!(
+            "prometheus --enable-feature=promql-duration-expr --enable-feature={features}"
+        ))
+        .unwrap();
+        assert_eq!(
+            settings.flags["enable-feature"],
+            format!("promql-duration-expr,{features}")
+        );
         assert_eq!(settings.ignored, ["enable-feature=no-such-thing"]);
     }
 

@@ -204,6 +204,36 @@ fn debians_prometheus_federates_from_us() {
 }
 
 #[test]
+fn debians_prometheus_federates_native_histograms_from_us() {
+    let home = Home::new();
+    let config = home.write(
+        "prometheus.yml",
+        "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs:\n- job_name: self\n  \
+         scrape_native_histograms: true\n  file_sd_configs: [{files: ['self.json']}]\n",
+    );
+    let server = Server::prometheus(&home, &config, &[]);
+    home.write("self.json", &format!("[{{\"targets\": [\"{}\"]}}]", server.address()));
+    let metric = "prometheus_http_request_duration_seconds";
+    let count = format!("histogram_count({metric}{{handler=\"/metrics\"}})");
+    eventually(60, "our own histograms are there", || {
+        server.value(&count).filter(|count| *count > 2.0)
+    });
+    let yaml = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n- job_name: outer\n  honor_labels: true\n  \
+         metrics_path: /federate\n  params: {{'match[]': ['{metric}', 'up']}}\n  static_configs: [{{targets: ['{}']}}]\n",
+        server.address()
+    );
+    let Some(prometheus) = Prometheus::with_config(Home::new(), &yaml, &["--enable-feature=native-histograms"]) else {
+        return;
+    };
+    let theirs = eventually(30, "Debian's Prometheus has the histogram", || {
+        ask(prometheus.address(), &count).first().copied()
+    });
+    assert!(theirs > 2.0 && theirs <= server.value(&count).unwrap(), "{theirs}");
+    assert_eq!(ask(prometheus.address(), "up{job=\"self\"}"), [1.0]);
+}
+
+#[test]
 fn victoriametrics_agent_scrapes_and_writes_to_us() {
     let target = FakeTarget::computed(|n| format!("# TYPE rounds counter\nrounds{{a=\"b\"}} {n}\nstill 3\n"));
     let home = Home::new();

@@ -494,7 +494,7 @@ fn describe(message: &[u8], appender: &mut dyn Appender) -> Result<(), WireError
     Ok(())
 }
 
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod v2;
 
 pub use memory::Memory;

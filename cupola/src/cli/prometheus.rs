@@ -487,8 +487,10 @@ fn settings(given: Given) -> Result<Settings, Exit> {
             flags.insert(repeatable.to_owned(), values.join(", "));
         }
     }
-    if let Some(values) = given.get("web.listen-address") {
-        flags.insert("web.listen-address".to_owned(), values.join(","));
+    for repeatable in ["web.listen-address", "enable-feature"] {
+        if let Some(values) = given.get(repeatable) {
+            flags.insert(repeatable.to_owned(), values.join(","));
+        }
     }
     let features = given
         .get("enable-feature")

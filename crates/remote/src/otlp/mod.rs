@@ -24,7 +24,7 @@ use names::{Kind, Namer};
 use points::{Point, Scope};
 use values::{attribute, text};
 
-use crate::write::{Allowance, TEXTS};
+use crate::write::{Allowance, Memory, TEXTS, memory};
 
 // Prometheus's `maxAheadTime`.
 const MAX_AHEAD_MS: i64 = 10 * 60_000;
@@ -57,6 +57,9 @@ pub enum OtlpError {
     /// Some of it cannot be translated. The texts are Prometheus's, as is that this counts as the server's fault.
     #[error("{0}")]
     Translation(String),
+    /// There is no room now for what would be made of it, which takes at least so many bytes; nothing is written.
+    #[error("the points of the message take more than {0} bytes of memory, for which there is no room")]
+    NoRoom(usize),
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] CommitError),
@@ -140,6 +143,7 @@ impl OtlpReceiver {
         storage: &dyn Appendable,
         message: &[u8],
         config: &OtlpConfig,
+        memory: &mut Memory<'_>,
         now_ms: i64,
     ) -> Result<(), OtlpError> {
         let strategy = config.translation_strategy;
@@ -167,6 +171,8 @@ impl OtlpReceiver {
             latest: now_ms.saturating_add(MAX_AHEAD_MS),
             infos: MOST_TARGET_INFOS_IN_ALL,
             allowance: Allowance::new(self.texts, message),
+            memory,
+            no_room: None,
             mistakes: Vec::new(),
             refused: false,
             broken: false,
@@ -180,7 +186,7 @@ impl OtlpReceiver {
     }
 }
 
-struct Batch<'a> {
+struct Batch<'a, 'm> {
     receiver: &'a OtlpReceiver,
     config: &'a OtlpConfig,
     namer: Namer,
@@ -193,6 +199,9 @@ struct Batch<'a> {
     infos: i64,
     // What labels may still be made.
     allowance: Allowance,
+    memory: &'a mut Memory<'m>,
+    // How much it took when there was no more.
+    no_room: Option<usize>,
     mistakes: Vec<String>,
     // Whether the storage refused some of it, or something could not be translated.
     refused: bool,
@@ -227,7 +236,7 @@ enum Mistake {
     Broken(String),
 }
 
-impl Batch<'_> {
+impl Batch<'_, '_> {
     fn mistake(&mut self, mistake: Mistake) {
         let text = match mistake {
             Mistake::Refused(text) => {
@@ -245,6 +254,9 @@ impl Batch<'_> {
     }
 
     fn end(self) -> Result<(), OtlpError> {
+        if let Some(bytes) = self.no_room {
+            return Err(OtlpError::NoRoom(bytes));
+        }
         let text = self.mistakes.join("; ");
         if self.refused {
             return Err(OtlpError::Samples(text));
@@ -343,7 +355,7 @@ impl Batch<'_> {
         scope: &Scope,
         span: &mut Option<(i64, i64)>,
     ) -> Result<(), WireError> {
-        if self.allowance.is_used_up() {
+        if self.allowance.is_used_up() || self.no_room.is_some() {
             // Nothing of the message is written any more.
             return Ok(());
         }
@@ -544,7 +556,20 @@ impl Batch<'_> {
     // Every series has the resource's labels.
     fn allow(&mut self, labels: &Labels) -> Result<(), Mistake> {
         let bytes = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.allowance.take(bytes).map_err(Mistake::Refused)
+        self.allowance.take(bytes).map_err(Mistake::Refused)?;
+        self.take(memory::SAMPLE)
+    }
+
+    // Takes memory for a sample on its way, if that was not refused before.
+    fn take(&mut self, bytes: usize) -> Result<(), Mistake> {
+        let taken = match self.no_room {
+            Some(_) => Err(String::new()),
+            None => self.memory.take(bytes).map_err(|error| {
+                self.no_room = Some(self.memory.taken().saturating_add(bytes));
+                error.to_string()
+            }),
+        };
+        taken.map_err(Mistake::Refused)
     }
 
     fn append(&mut self, labels: &Labels, times: Times, value: f64) -> Result<SeriesRef, Mistake> {
@@ -614,6 +639,7 @@ impl Batch<'_> {
             ts: point.ts,
         };
         let histogram = NativeHistogram::Integer(histogram);
+        self.take(memory::of_histogram(&histogram))?;
         let appended = match times.ts > self.latest {
             true => Err(AppendError::OutOfBounds),
             false => self.appender.append_histogram(None, &labels, times.ts, histogram),
@@ -712,6 +738,7 @@ impl Batch<'_> {
         if ts > self.latest {
             return Ok(());
         }
+        self.take(memory::SAMPLE)?;
         match self.appender.append(None, labels, ts, 1.0) {
             Ok(_) | Err(AppendError::OutOfOrder | AppendError::OutOfBounds | AppendError::TooOld) => Ok(()),
             Err(error) => Err(Mistake::Refused(format!("{error} for series {labels}"))),

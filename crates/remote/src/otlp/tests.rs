@@ -147,7 +147,9 @@ impl Bench {
     }
 
     fn write(&self, message: &[u8]) -> Result<(), String> {
-        let written = self.receiver.write(&self.db, message, &self.config, NOW);
+        let written = self
+            .receiver
+            .write(&self.db, message, &self.config, &mut Memory::unlimited(0), NOW);
         written.map_err(|error| format!("{error:?}"))
     }
 
@@ -412,7 +414,13 @@ fn a_message_of_many_resources_does_not_make_a_thousand_target_infos_of_each() {
     let one = request(&[gauge(0), gauge(NOW)]);
     bench
         .receiver
-        .write(&counted, &one.repeat(300), &bench.config, NOW)
+        .write(
+            &counted,
+            &one.repeat(300),
+            &bench.config,
+            &mut Memory::unlimited(0),
+            NOW,
+        )
         .unwrap();
     assert_eq!(counted.0.load(Ordering::Relaxed), 100_300);
 }
@@ -451,7 +459,9 @@ fn garbage_never_panics() {
             ..OtlpConfig::default()
         };
         // Any answer will do; what counts is that there is one.
-        let _ = bench.receiver.write(&bench.db, bytes, &config, NOW);
+        let _ = bench
+            .receiver
+            .write(&bench.db, bytes, &config, &mut Memory::unlimited(0), NOW);
     });
 }
 
@@ -476,8 +486,12 @@ fn points_that_share_a_long_attribute_do_not_fill_the_memory() {
         bytes(1, &[bytes(1, &resource), bytes(2, &metrics)].concat())
     };
     let config = OtlpConfig::default();
-    receiver.write(&db, &message(5), &config, NOW).unwrap();
-    let refused = receiver.write(&db, &message(500), &config, NOW).unwrap_err();
+    receiver
+        .write(&db, &message(5), &config, &mut Memory::unlimited(0), NOW)
+        .unwrap();
+    let refused = receiver
+        .write(&db, &message(500), &config, &mut Memory::unlimited(0), NOW)
+        .unwrap_err();
     assert!(matches!(refused, OtlpError::Samples(_)), "{refused}");
     let refused = refused.to_string();
     assert!(
@@ -485,4 +499,31 @@ fn points_that_share_a_long_attribute_do_not_fill_the_memory() {
         "{refused}"
     );
     assert_eq!(refused.matches("the texts").count(), 1, "{refused}");
+}
+
+#[test]
+fn points_are_reckoned_as_what_they_become() {
+    let bench = Bench::new();
+    let points: Vec<_> = (0..5_000_i64)
+        .map(|n| bytes(1, &[times(NOW - 60_000 + n), double(4, 1.0)].concat()))
+        .collect();
+    let message = request(&[metric("a", "", 5, &points)]);
+    let write = |beside: usize, more: &mut dyn FnMut(usize) -> bool| {
+        let mut memory = Memory::new(0, beside, more);
+        let written = bench
+            .receiver
+            .write(&bench.db, &message, &bench.config, &mut memory, NOW);
+        (written, memory.taken())
+    };
+    let (refused, taken) = write(100_000, &mut |_| false);
+    assert!(
+        matches!(refused, Err(OtlpError::NoRoom(bytes)) if bytes > 100_000),
+        "{refused:?}"
+    );
+    assert!(taken <= 100_000);
+    assert!(bench.floats("a").is_empty());
+    let (written, taken) = write(100_000, &mut |_| true);
+    written.unwrap();
+    // Twenty-four bytes in the batch, more in the log.
+    assert!(taken > 5_000 * 48, "{taken}");
 }

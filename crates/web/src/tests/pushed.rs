@@ -137,6 +137,17 @@ async fn what_never_fits_is_answered_400_and_what_may_fit_later_503() {
         assert_eq!(got, status, "{kind} {body:?}: {said}");
     }
 
+    // Four thousand points that say when they are and nothing else: what is made of them has no room.
+    let point = field(1, &[&[0x19][..], &(NOW * 1_000_000).to_le_bytes()].concat());
+    let points = field(5, &point.repeat(4_000));
+    let points = field(1, &field(2, &field(2, &[field(1, b"g"), points].concat())));
+    let (got, said) = server
+        .push("/api/v1/otlp/v1/metrics", &[("content-type", PROTOBUF)], points)
+        .await;
+    assert_eq!(got, 400, "{said}");
+    assert!(said.contains("the body takes more than 524288 bytes"), "{said}");
+    assert_eq!(server.ctx.app.pushed.used(), 0);
+
     // Where the storage does not write any more, it is our fault, and the sender is to keep what it has.
     server.ctx.app.tsdb.close();
     let (status, said) = server.write(message(&[NOW + 1], b"")).await;
@@ -164,5 +175,46 @@ async fn a_message_whose_samples_take_much_waits_for_room_and_is_written() {
     // The others are older than what is there.
     assert_eq!(status, 400, "{said}");
     assert!(said.contains("out of"), "{said}");
+    assert_eq!(server.ctx.app.pushed.used(), 0);
+}
+
+// What a machine of 1 GiB or less has for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_messages_of_the_usual_senders_fit_into_the_least_budget() {
+    let server = server(128 << 20);
+    // vmagent: 8 MiB, or 10,000 samples. Prometheus sends 2,000 samples.
+    let filler = "x".repeat(800);
+    let series = |n: usize| {
+        let label =
+            |name: &str, value: &str| field(1, &[field(1, name.as_bytes()), field(2, value.as_bytes())].concat());
+        let labels = [
+            label("__name__", "large"),
+            label("filler", &filler),
+            label("n", &n.to_string()),
+        ]
+        .concat();
+        let sample = [&[9][..], &1.0_f64.to_le_bytes(), &[16], &varint(NOW as u64)].concat();
+        field(1, &[labels, field(2, &sample)].concat())
+    };
+    let message: Vec<u8> = (0..10_000).flat_map(series).collect();
+    assert!(message.len() > 8 << 20, "{}", message.len());
+    assert_eq!(server.write(packed(&message)).await, (204, String::new()));
+    let points: Vec<String> = (0..10_000)
+        .map(|n| {
+            format!(
+                "{{\"asDouble\":1,\"timeUnixNano\":\"{}\"}}",
+                (NOW - 20_000 + n) * 1_000_000
+            )
+        })
+        .collect();
+    let json = format!(
+        "{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{{\"name\":\"g\",\"gauge\":{{\"dataPoints\":[{}]}}}}]}}]}}]}}",
+        points.join(",")
+    );
+    let headers = [("content-type", "application/json")];
+    let (status, said) = server
+        .push("/api/v1/otlp/v1/metrics", &headers, json.into_bytes())
+        .await;
+    assert_eq!(status, 200, "{said}");
     assert_eq!(server.ctx.app.pushed.used(), 0);
 }

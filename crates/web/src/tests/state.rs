@@ -144,10 +144,16 @@ async fn no_more_listen_than_may() {
 
 #[tokio::test]
 async fn features_and_own_metrics_are_json() {
-    let server = start(|app| app.admin_api = true);
+    let server = start(|app| {
+        app.admin_api = true;
+        let enabled = "st-storage,created-timestamp-zero-ingestion".to_owned();
+        app.flags.insert("enable-feature".to_owned(), enabled);
+    });
     let features = server.get("/api/v1/features").await.json()["data"].clone();
     assert_eq!(features["api"]["admin"], true);
     assert_eq!(features["api"]["remote_write_receiver"], false);
+    assert_eq!(features["scrape"]["start_timestamp_zero_ingestion"], true);
+    assert_eq!(features["scrape"]["type_and_unit_labels"], false);
     assert_eq!(features["promql_functions"]["rate"], true);
     assert_eq!(features["promql_functions"]["mad_over_time"], false);
     server

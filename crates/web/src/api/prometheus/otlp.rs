@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use cupola_remote::{OtlpError, OtlpReceiver};
+use cupola_remote::{Memory, OtlpError, OtlpReceiver};
 use cupola_storage::CommitError;
 use flate2::read::MultiGzDecoder;
 use http::StatusCode;
@@ -23,6 +23,9 @@ const LARGEST_BODY: usize = 32 << 20;
 const LARGEST_MESSAGE: usize = 128 << 20;
 // For a message whose end says less than it has, because it is packed in parts.
 const LEAST_ROOM: usize = 64 << 10;
+
+// What is made of points is given so much from the start; what takes more is given more while there is some, else it waits.
+const SOME_POINTS: usize = 1 << 20;
 
 // JSON is some times as long as what it says, and what is made of it may be some times as long again.
 const LARGEST_JSON: usize = 32 << 20;
@@ -61,26 +64,34 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
     } else {
         0
     };
+    let mut points = 0_usize;
     let written = loop {
         // What is made of JSON is about as long once more.
         let read = if encoding.is_gzip { inflated } else { pushed.body.len() };
         let made = if encoding.is_json { read.min(LARGEST_JSON) } else { 0 };
-        if let Err(refused) = pushed.grow(inflated + made).await {
+        // Points mostly take less than what they were told in.
+        let beside = points.max(read.min(SOME_POINTS));
+        if let Err(refused) = pushed.grow(inflated + made + beside).await {
             return refused;
         }
-        // Whoever has a place has all its room, and waits for nobody.
+        // Whoever has a place waits for nobody.
         let Ok(place) = ctx.others.clone().acquire_owned().await else {
             return not_ready(&ctx);
         };
         let shared = ctx.clone();
         let taken = tokio::task::spawn_blocking(move || {
             let _place = place;
-            (take(&shared, &pushed.body, encoding, inflated), pushed)
+            let room = (inflated + made + beside, beside);
+            (take(&shared, &mut pushed, encoding, inflated, room), pushed)
         });
         match taken.await {
             // It is longer than it said.
             Ok((Ok(Taken::Longer), again)) if inflated < LARGEST_MESSAGE => {
                 (pushed, inflated) = (again, (inflated * 8).clamp(LEAST_ROOM, LARGEST_MESSAGE));
+            }
+            // Its points take more than there was, how much is not known by then: it waits for that here.
+            Ok((Err(OtlpError::NoRoom(bytes)), again)) => {
+                (pushed, points) = (again, beside.max(bytes).saturating_mul(2));
             }
             Ok((result, _)) => break result,
             Err(panic) => {
@@ -103,7 +114,7 @@ pub(super) async fn metrics(State(ctx): State<Arc<Ctx>>, request: Request) -> Re
                 OtlpError::Message(_) | OtlpError::Json(_) | OtlpError::Samples(_) => StatusCode::BAD_REQUEST,
                 OtlpError::Storage(CommitError::TooLong(_)) => StatusCode::BAD_REQUEST,
                 // Upstream says 500, which OTLP's exporters take for the end of the message; of 503 they try it again.
-                OtlpError::Storage(_) => StatusCode::SERVICE_UNAVAILABLE,
+                OtlpError::Storage(_) | OtlpError::NoRoom(_) => StatusCode::SERVICE_UNAVAILABLE,
                 OtlpError::Translation(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
             error!(%error, "receiving OTLP metrics");
@@ -124,10 +135,18 @@ fn inflated_len(packed: &[u8]) -> usize {
     usize::try_from(said).map_or(LARGEST_MESSAGE, |said| said.min(LARGEST_MESSAGE))
 }
 
-fn take(ctx: &Ctx, body: &[u8], encoding: Encoding, largest: usize) -> Result<Taken, OtlpError> {
+// There is room for `all` bytes beside the message, of which `points` are for what is made of it.
+fn take(
+    ctx: &Ctx,
+    pushed: &mut Pushed,
+    encoding: Encoding,
+    largest: usize,
+    (mut all, points): (usize, usize),
+) -> Result<Taken, OtlpError> {
     let Some(receiver) = &ctx.app.otlp else {
         return Ok(Taken::All);
     };
+    let (body, mut room) = pushed.split();
     let mut inflated_to = Vec::new();
     let mut message = match encoding.is_gzip {
         false => body,
@@ -152,7 +171,14 @@ fn take(ctx: &Ctx, body: &[u8], encoding: Encoding, largest: usize) -> Result<Ta
         message = &made;
     }
     let config = ctx.app.config.load();
-    receiver.write(&ctx.app.tsdb, message, &config.otlp, ctx.app.clock.now_ms())?;
+    let mut more = |bytes: usize| {
+        let grown = room.try_grow(all + bytes);
+        all += if grown { bytes } else { 0 };
+        grown
+    };
+    let mut memory = Memory::new(LARGEST_MESSAGE, points, &mut more);
+    let now_ms = ctx.app.clock.now_ms();
+    receiver.write(&ctx.app.tsdb, message, &config.otlp, &mut memory, now_ms)?;
     Ok(Taken::All)
 }
 

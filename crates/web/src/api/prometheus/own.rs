@@ -19,6 +19,8 @@ pub(super) fn features(ask: &Ask<'_>) -> Result<Answer, ApiError> {
     let functions = FUNCTIONS
         .iter()
         .map(|f| (f.name, !f.experimental || parse.experimental_functions));
+    let enabled = app.flags.get("enable-feature").map_or("", String::as_str);
+    let has_feature = |name: &str| enabled.split(',').any(|feature| feature == name);
     let all: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::from([
         (
             "api",
@@ -48,6 +50,17 @@ pub(super) fn features(ask: &Ask<'_>) -> Result<Answer, ApiError> {
             ]),
         ),
         ("promql_functions", functions.collect()),
+        (
+            "scrape",
+            BTreeMap::from([
+                ("extra_scrape_metrics", true),
+                (
+                    "start_timestamp_zero_ingestion",
+                    has_feature("created-timestamp-zero-ingestion"),
+                ),
+                ("type_and_unit_labels", options.type_and_unit_labels),
+            ]),
+        ),
         (
             "tsdb",
             BTreeMap::from([("exemplars", true), ("native_histograms", true)]),
