@@ -30,6 +30,8 @@ async fn until(server: &Server, uri: &str, done: impl Fn(&serde_json::Value) -> 
             if done(&json) {
                 return json;
             }
+            // Rules wait until the clock says so.
+            server.clock.advance(1);
             tokio::task::yield_now().await;
         }
     })
