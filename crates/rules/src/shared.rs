@@ -12,15 +12,16 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) struct Shared {
     // Held during an evaluation.
     group: Mutex<Group>,
-    // How it was after the last evaluation, where that took longer than anybody is to wait.
+    // How it was after the last evaluation, where that took longer than anybody is to wait, and before the first one.
     told: Mutex<Option<GroupStatus>>,
 }
 
 impl Shared {
     pub(crate) fn new(group: Group) -> Self {
+        let told = Mutex::new(Some(group.status()));
         Self {
             group: Mutex::new(group),
-            told: Mutex::default(),
+            told,
         }
     }
 

@@ -463,17 +463,20 @@ fn who_asks_for_a_slow_group_is_told_how_it_was_and_waits_for_no_evaluation() {
     let shared = Arc::new(crate::shared::Shared::new(Bench::group(
         "[{record: r, expr: vector(1)}]",
     )));
+    let ask = || {
+        let (sender, told) = std::sync::mpsc::channel();
+        let asked = shared.clone();
+        std::thread::spawn(move || sender.send(asked.status().last_evaluation));
+        told.recv_timeout(std::time::Duration::from_secs(60))
+    };
     let mut group = shared.lock();
+    assert_eq!(ask(), Ok(None), "it waits for the first evaluation");
     group.evaluate(&bench.ctx, 1000);
     group.last_seconds = 5.0;
     shared.evaluated(&group);
     // As during the next evaluation: another thread asks meanwhile.
     group.last_evaluation = Some(2000);
-    let (sender, told) = std::sync::mpsc::channel();
-    let asked = shared.clone();
-    std::thread::spawn(move || sender.send(asked.status().last_evaluation));
-    let told = told.recv_timeout(std::time::Duration::from_secs(60));
-    assert_eq!(told, Ok(Some(0)), "it waits, or tells of what is not over");
+    assert_eq!(ask(), Ok(Some(0)), "it waits, or tells of what is not over");
     drop(group);
     assert_eq!(shared.status().last_evaluation, Some(2000));
 }

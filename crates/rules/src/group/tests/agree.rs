@@ -11,7 +11,7 @@ use super::*;
 const STEP: i64 = 15_000;
 const STEPS: i64 = 50;
 const BEGIN: i64 = 1_700_000_000_000;
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 16;
 
 // Numbers that a seed determines.
 struct Rng(Mutator);
