@@ -10,8 +10,17 @@ use cupola_storage::{Queryable, Samples, Selection};
 use cupola_tsdb::{Options, Tsdb};
 
 pub(crate) fn open(dir: &Path, now: i64) -> Tsdb {
+    open_with(dir, now, |options| options.start_timestamps = true)
+}
+
+/// One that puts zeros where series begin to count.
+pub(crate) fn open_with_zeros(dir: &Path, now: i64) -> Tsdb {
+    open_with(dir, now, |options| options.start_zeros = true)
+}
+
+fn open_with(dir: &Path, now: i64, change: impl FnOnce(&mut Options)) -> Tsdb {
     let mut options = Options::new(dir.join("data"));
-    options.start_timestamps = true;
+    change(&mut options);
     options.max_exemplars = 1000;
     Tsdb::open(
         options,

@@ -527,3 +527,28 @@ fn points_are_reckoned_as_what_they_become() {
     // Twenty-four bytes in the batch, more in the log.
     assert!(taken > 5_000 * 48, "{taken}");
 }
+
+#[test]
+fn series_begin_with_a_zero_where_the_storage_makes_them() {
+    let mut bench = Bench::new();
+    let dir = tempfile::tempdir().unwrap();
+    bench.db = crate::testing::open_with_zeros(dir.path(), NOW);
+    let message = request(&[sum(2), histogram(), exponential(0), gauge(NOW)]);
+    for _ in 0..2 {
+        bench.write(&message).unwrap();
+    }
+    let begins = |name: &str| {
+        let all = series(&bench.db, name).into_iter();
+        let ts = all.map(|(_, samples)| [samples.ts, samples.histograms.ts].concat());
+        ts.collect::<Vec<_>>()
+    };
+    let twice = vec![NOW - 60_000, NOW];
+    assert_eq!(begins("sold_things_total"), vec![twice.clone()]);
+    assert_eq!(begins("took_seconds_count"), vec![twice.clone()]);
+    assert_eq!(begins("took_seconds_bucket"), vec![twice.clone(); 3]);
+    assert_eq!(begins("sizes_bytes"), vec![twice]);
+    let native = &series(&bench.db, "sizes_bytes")[0].1.histograms;
+    assert_eq!((native.values[0].count, native.values[1].count), (0.0, 7.0));
+    // A gauge counts nothing.
+    assert_eq!(begins("temp_celsius"), [[NOW]]);
+}

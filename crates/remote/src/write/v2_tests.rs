@@ -271,3 +271,20 @@ fn series_that_share_a_long_text_do_not_fill_the_memory() {
     let (again, _) = write(&db, &receiver, &message);
     assert!(again.samples > written.samples, "{again:?}");
 }
+
+#[test]
+fn series_begin_with_a_zero_where_the_storage_makes_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = crate::testing::open_with_zeros(dir.path(), NOW);
+    let receiver = WriteReceiver::new(&Registry::default());
+    // Each sample tells its start, as senders do it: a reset between the second and the third one.
+    let of = |ts: i64, value: f64, start: i64| (2, sample(NOW + ts, value, NOW + start));
+    let first = request(&[(&[1, 2], &[of(0, 5.0, -900), of(10, 6.0, -900), of(20, 1.0, 15)])]);
+    assert_eq!(write(&db, &receiver, &first).1, Ok(()));
+    let second = request(&[(&[1, 2], &[of(30, 2.0, 15)])]);
+    assert_eq!(write(&db, &receiver, &second).1, Ok(()));
+    let all = samples(&db, "up");
+    let ts: Vec<i64> = all[0].ts.iter().map(|ts| ts - NOW).collect();
+    assert_eq!(ts, [-900, 0, 10, 15, 20, 30]);
+    assert_eq!(all[0].values, [0.0, 5.0, 6.0, 0.0, 1.0, 2.0]);
+}
