@@ -12,6 +12,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
 mod child;
+mod clock;
 mod fake;
 mod http;
 mod neighbours;
@@ -24,6 +25,7 @@ mod world;
 pub use cupola_testkit::free_address;
 
 pub use child::{Background, Finished, run};
+pub use clock::Clock;
 pub use fake::{FakeServer, FakeTarget, Reply, Request};
 pub use http::{Response, get, request, url_encode};
 pub use neighbours::{Neighbour, NodeExporter, Prometheus, VictoriaMetrics, neighbour, otlp_python, skip, tell};

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use cupola_tests::{
-    FakeServer, FakeTarget, Home, Pki, Prometheus, Reply, Request, Response, Server, TinyDisk, binary, cupola,
+    Clock, FakeServer, FakeTarget, Home, Pki, Prometheus, Reply, Request, Response, Server, TinyDisk, binary, cupola,
     eventually, free_address, neighbour, request, run, skip,
 };
 use parking_lot::Mutex;
@@ -139,9 +139,7 @@ impl World {
         let mut command = cupola(["alertmanager", "--web.listen-address=127.0.0.1:0"]);
         command.args(QUICK.split_whitespace()).args(&self.flags).args(flags);
         if let Some(clock) = clock {
-            command
-                .env("LD_PRELOAD", &clock.library)
-                .env("CLOCK_AHEAD", &clock.file);
+            clock.give_to(&mut command);
         }
         command.args(self.peers.iter().map(|peer| format!("--cluster.peer={peer}")));
         command.args([
@@ -177,51 +175,6 @@ impl World {
 
     fn is_told(&self, what: &str) {
         eventually(60, &format!("{what} is told"), || (self.told(what) > 0).then_some(()));
-    }
-}
-
-/// The wall clock of one process, which a test sets. A library that is loaded before libc adds what stands in a file.
-struct Clock {
-    library: PathBuf,
-    file: PathBuf,
-}
-
-const CLOCK: &str = r#"
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-
-int clock_gettime(clockid_t id, struct timespec *now) {
-    long done = syscall(SYS_clock_gettime, id, now);
-    if (done != 0 || id != CLOCK_REALTIME) return (int)done;
-    int before = errno, file = open(getenv("CLOCK_AHEAD"), O_RDONLY | O_CLOEXEC);
-    char text[32] = {0};
-    if (file >= 0 && read(file, text, sizeof text - 1) > 0) now->tv_sec += atol(text);
-    if (file >= 0) close(file);
-    errno = before;
-    return 0;
-}
-"#;
-
-impl Clock {
-    fn new(home: &Home) -> Option<Self> {
-        let compiler = neighbour("cc")?;
-        let (library, file) = (home.path().join("clock.so"), home.write("ahead", "0"));
-        let source = home.write("clock.c", CLOCK);
-        let mut command = Command::new(compiler);
-        let done = run(command.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source), b"");
-        assert_eq!(done.code, Some(0), "{}", done.stderr);
-        Some(Self { library, file })
-    }
-
-    // At once: the file is never seen half-written.
-    fn is_ahead_by(&self, seconds: i64) {
-        let new = self.file.with_extension("new");
-        std::fs::write(&new, seconds.to_string()).unwrap();
-        std::fs::rename(new, &self.file).unwrap();
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cupola_tests::{
-    FakeServer, Home, Reply, Request, Server, binary, cupola, eventually, free_address, request, run, skip,
+    Clock, FakeServer, Home, Reply, Request, Server, binary, cupola, eventually, free_address, request, run, skip,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -441,4 +441,54 @@ fn slacks_message_is_changed_by_the_process_after_a_kill_too() {
         (&"1700000000.000100".into(), &"C024BE91L".into())
     );
     assert_eq!(sink.requests("/api/chat.postMessage").len(), 1);
+}
+
+#[test]
+fn a_clock_that_jumps_neither_loses_nor_repeats_what_is_posted_again() {
+    let (home, sink) = (Home::new(), FakeServer::sink());
+    let Some(clock) = Clock::new(&home) else { return };
+    let config = home.write(
+        "alertmanager.yml",
+        &teams(&[("a", sink.url("/a")), ("b", sink.url("/b"))]),
+    );
+    let mut command = command(&home, &config);
+    clock.give_to(&mut command);
+    let server = Server::start_reading(&mut command);
+    let told = |path: &str| -> Vec<String> {
+        let status = |request: &Request| request.json()["status"].as_str().unwrap().to_owned();
+        sink.requests(path).iter().map(status).collect()
+    };
+    let is_told = |path: &str, expected: &[&str]| {
+        eventually(30, &format!("{path}: {expected:?}"), || {
+            (told(path) == expected).then_some(())
+        });
+    };
+    // The groups look several times.
+    let look = || {
+        let queries = || server.own_metric("alertmanager_nflog_queries_total").unwrap();
+        let before = queries();
+        eventually(30, "the groups look several times", || {
+            (queries() >= before + 6.0).then_some(())
+        });
+    };
+    fire(&server, &["a"]);
+    is_told("/a", &["firing"]);
+    // By less than the five minutes for which an alert lasts that nobody posts again: forth, back, and forth again.
+    for ahead in [120, -120, 100] {
+        clock.is_ahead_by(ahead);
+        fire(&server, &["a"]);
+        look();
+        is_told("/a", &["firing"]);
+    }
+    fire(&server, &["b"]);
+    is_told("/b", &["firing"]);
+    let over = json!([{"labels": {"alertname": "A", "team": "a"}, "endsAt": "2020-01-01T00:00:01Z"}]);
+    assert_eq!(send(&server, "/api/v2/alerts", &over).0, 200);
+    is_told("/a", &["firing", "resolved"]);
+    // By more: nobody has posted it for so long, by this clock. It is told anew once somebody does.
+    clock.is_ahead_by(3_600);
+    is_told("/b", &["firing", "resolved"]);
+    fire(&server, &["b"]);
+    is_told("/b", &["firing", "resolved", "firing"]);
+    assert_eq!(told("/a").len(), 2);
 }
