@@ -78,7 +78,8 @@ impl ReadOnly {
         let mut replay = Replay::new(head.clone())?;
         let mut damage = Vec::new();
         if vfs.list(&log).is_ok() {
-            let replayed = Backlog::list(vfs.clone(), &log)?.read(&mut |entry| replay.entry(entry), &|_| {}, &|| true);
+            let replayed =
+                Backlog::list(vfs.clone(), &log)?.read(&mut |entry| replay.entry(entry), &|_| {}, &|| true)?;
             damage.extend(replayed.damage.into_iter().map(|damage| damage.text));
         }
         if let Some(imported) = import::import(&**vfs, dir, &log, head.floor(), &mut replay)? {

@@ -83,18 +83,21 @@ impl Inner {
     /// Reads the log, and what a stopped Prometheus left, into the head. What cannot be read is told and left as it is.
     pub(super) fn replay(&self, backlog: &Backlog) {
         let started = Instant::now();
-        let mut replay = match Replay::new(self.head.clone()) {
-            Ok(replay) => replay,
+        let read = Replay::new(self.head.clone()).and_then(|mut replay| {
+            let replayed = backlog.read(
+                &mut |entry| replay.entry(entry),
+                &|segment| self.replay.current.store(segment, Ordering::Relaxed),
+                &|| !self.closing.load(Ordering::Relaxed),
+            )?;
+            Ok((replay, replayed))
+        });
+        let (mut replay, replayed) = match read {
+            Ok(read) => read,
             Err(error) => {
                 error!(%error, "the write-ahead log cannot be read; what it holds is missing in answers and stays in the log");
                 return;
             }
         };
-        let replayed = backlog.read(
-            &mut |entry| replay.entry(entry),
-            &|segment| self.replay.current.store(segment, Ordering::Relaxed),
-            &|| !self.closing.load(Ordering::Relaxed),
-        );
         if replayed.stopped {
             info!("reading the write-ahead log was ended; it is read again at the next start");
             return;

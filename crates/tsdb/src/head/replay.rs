@@ -48,13 +48,13 @@ impl Replay {
         self.ids = BySlot::default();
     }
 
-    pub(crate) fn entry(&mut self, entry: Entry<'_>) {
+    pub(crate) fn entry(&mut self, entry: Entry) {
         match entry {
             Entry::Series(logged, labels) => {
                 let id = self.head.inner.write().create(&labels);
                 self.announce(logged, id);
             }
-            Entry::SeriesTable(table) => self.table(table),
+            Entry::SeriesTable(table) => self.table(&table),
             Entry::Start(starts) => {
                 let known = starts.into_iter().filter_map(|start| {
                     let series = self.id(start.series)?;
@@ -125,16 +125,16 @@ impl Replay {
         self.ids.replace(logged, id + 1);
     }
 
-    fn table(&mut self, table: &SeriesTable<'_>) {
+    fn table(&mut self, table: &SeriesTable) {
         let head = self.head.clone();
         let mut inner = head.inner.write();
         // A pair exists as long as a series has it, so none is made before its first series.
-        let mut pairs: Vec<Option<u32>> = vec![None; table.pairs.len()];
+        let mut pairs: Vec<Option<u32>> = vec![None; table.len()];
         let mut ids = Vec::new();
         for (logged, places) in table.iter() {
             ids.clear();
             ids.extend(places.iter().filter_map(|place| {
-                let (name, value) = table.pairs.get(*place as usize)?;
+                let (name, value) = table.pair(*place)?;
                 let pair = pairs.get_mut(*place as usize)?;
                 Some(*pair.get_or_insert_with(|| inner.index.intern_pair(name, value)))
             }));

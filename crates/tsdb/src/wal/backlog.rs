@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use cupola_env::Vfs;
 
@@ -33,6 +34,33 @@ pub(crate) struct Damage {
     pub file: String,
     /// Which file, where, why, and how much is not read.
     pub text: String,
+}
+
+// So many bytes of records are handed over at once, and so many times before the reader waits.
+const BATCH_BYTES: usize = 32 << 10;
+const BATCHES: usize = 16;
+
+// What was read and not handed over yet.
+struct Ahead {
+    batch: Vec<Entry>,
+    bytes: usize,
+    // None once nobody listens any more.
+    to: Option<SyncSender<Vec<Entry>>>,
+}
+
+impl Ahead {
+    fn has_read(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= BATCH_BYTES {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        self.bytes = 0;
+        let batch = std::mem::take(&mut self.batch);
+        self.to = self.to.take().filter(|to| to.send(batch).is_ok());
+    }
 }
 
 impl Backlog {
@@ -81,12 +109,43 @@ impl Backlog {
 
     /// Gives everything to `each`; before each segment its number to `at`. Ends soon after `go_on` said `false`.
     ///
+    /// Files are read and unpacked on a thread of their own, which is a little ahead.
+    ///
     /// A file that cannot be read, or only up to some byte, is told in [`Replayed::damage`]; the others are read.
-    pub(crate) fn read(&self, each: &mut dyn FnMut(Entry<'_>), at: &dyn Fn(u64), go_on: &dyn Fn() -> bool) -> Replayed {
+    ///
+    /// # Errors
+    /// Where the system has no thread for it.
+    pub(crate) fn read(
+        &self,
+        each: &mut dyn FnMut(Entry),
+        at: &(dyn Fn(u64) + Sync),
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> io::Result<Replayed> {
+        let (to, from) = sync_channel(BATCHES);
+        std::thread::scope(|scope| {
+            let reader = std::thread::Builder::new().name("replay-log".to_owned());
+            let reader = reader.spawn_scoped(scope, move || {
+                let mut ahead = Ahead {
+                    batch: Vec::new(),
+                    bytes: 0,
+                    to: Some(to),
+                };
+                let replayed = self.read_all(&mut ahead, at, go_on);
+                ahead.hand_over();
+                replayed
+            })?;
+            for batch in from {
+                batch.into_iter().for_each(&mut *each);
+            }
+            reader.join().or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn read_all(&self, ahead: &mut Ahead, at: &dyn Fn(u64), go_on: &dyn Fn() -> bool) -> Replayed {
         let mut replayed = Replayed::default();
         let mut codec = Codec::default();
         if let Some(number) = self.checkpoint {
-            self.read_file(&checkpoint_name(number), &mut codec, each, go_on, &mut replayed);
+            self.read_file(&checkpoint_name(number), &mut codec, ahead, go_on, &mut replayed);
         }
         let mut expected = self.checkpoint;
         for number in &self.segments {
@@ -107,7 +166,7 @@ impl Backlog {
             }
             expected = Some(number + 1);
             at(*number);
-            self.read_file(&name, &mut codec, each, go_on, &mut replayed);
+            self.read_file(&name, &mut codec, ahead, go_on, &mut replayed);
             replayed.segments += 1;
         }
         replayed
@@ -117,7 +176,7 @@ impl Backlog {
         &self,
         name: &str,
         codec: &mut Codec,
-        each: &mut dyn FnMut(Entry<'_>),
+        ahead: &mut Ahead,
         go_on: &dyn Fn() -> bool,
         replayed: &mut Replayed,
     ) {
@@ -140,7 +199,7 @@ impl Backlog {
         let mut reader = frame::Reader::default();
         codec.reset();
         loop {
-            if !go_on() {
+            if !go_on() || ahead.to.is_none() {
                 replayed.stopped = true;
                 return;
             }
@@ -149,7 +208,9 @@ impl Backlog {
                 frame::Frame::Record(record, used) => {
                     rest = &rest[used..];
                     replayed.records += 1;
-                    match codec.decode(&record, each) {
+                    let decoded = codec.decode(&record, &mut |entry| ahead.batch.push(entry));
+                    ahead.has_read(record.len());
+                    match decoded {
                         Ok(()) => continue,
                         Err(error) => error.to_string(),
                     }

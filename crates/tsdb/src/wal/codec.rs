@@ -102,9 +102,9 @@ pub(crate) struct LoggedDeletion {
 
 /// What replay hands to the head.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Entry<'a> {
+pub(crate) enum Entry {
     Series(u64, Labels),
-    SeriesTable(&'a SeriesTable<'a>),
+    SeriesTable(SeriesTable),
     Samples(Vec<LoggedSample>),
     Histograms(Vec<LoggedHistogram>),
     Exemplars(Vec<LoggedExemplar>),
@@ -331,7 +331,7 @@ impl Codec {
     }
 
     /// Reads all entries of one record and gives them to `each`.
-    pub(crate) fn decode(&mut self, record: &[u8], each: &mut dyn FnMut(Entry<'_>)) -> Result<(), CodecError> {
+    pub(crate) fn decode(&mut self, record: &[u8], each: &mut dyn FnMut(Entry)) -> Result<(), CodecError> {
         let mut rest = Reader(record);
         self.told.clear();
         while let Some((&kind, after)) = rest.0.split_first() {
@@ -349,7 +349,7 @@ impl Codec {
                 SERIES_TABLE => {
                     let table = table::decode(count, &mut rest)?;
                     table.iter().for_each(|(id, _)| self.last.announce(id));
-                    each(Entry::SeriesTable(&table));
+                    each(Entry::SeriesTable(table));
                 }
                 SAMPLES => self.decode_samples(count, &mut rest, each, Entry::Samples)?,
                 LATE_SAMPLES => self.decode_samples(count, &mut rest, each, Entry::LateSamples)?,
@@ -456,8 +456,8 @@ impl Codec {
         &mut self,
         count: u64,
         rest: &mut Reader<'_>,
-        each: &mut dyn FnMut(Entry<'_>),
-        entry: impl FnOnce(Vec<LoggedSample>) -> Entry<'static>,
+        each: &mut dyn FnMut(Entry),
+        entry: impl FnOnce(Vec<LoggedSample>) -> Entry,
     ) -> Result<(), CodecError> {
         let base = rest.varint("a time")?;
         // Each sample takes at least four bytes; a count beyond that is garbage and must not allocate.
@@ -472,7 +472,7 @@ impl Codec {
     }
 
     // Hands out since when samples count, those of which that is known, before they are handed out themselves.
-    fn tell_starts(&mut self, samples: impl Iterator<Item = (u64, i64)>, each: &mut dyn FnMut(Entry<'_>)) {
+    fn tell_starts(&mut self, samples: impl Iterator<Item = (u64, i64)>, each: &mut dyn FnMut(Entry)) {
         if self.told.is_empty() && self.starts.is_empty() {
             return;
         }

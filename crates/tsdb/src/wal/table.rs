@@ -7,16 +7,31 @@ use foldhash::HashMap;
 use super::codec::{CodecError, Reader, put_text, put_uvarint};
 
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct SeriesTable<'a> {
-    /// Names and values.
-    pub pairs: Vec<(&'a str, &'a str)>,
+pub(crate) struct SeriesTable {
+    // Names and values, one behind the other, and of each pair where its name and its value end.
+    text: String,
+    pairs: Vec<(usize, usize)>,
     // Of each series its id, and where its places end.
     series: Vec<(u64, usize)>,
     places: Vec<u32>,
 }
 
-impl SeriesTable<'_> {
-    /// Each series' id and the places of its labels in `pairs`, which they are within.
+impl SeriesTable {
+    /// How many labels there are.
+    pub(crate) fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Name and value of the label in this place.
+    pub(crate) fn pair(&self, place: u32) -> Option<(&str, &str)> {
+        let place = place as usize;
+        let begin = place.checked_sub(1).and_then(|before| self.pairs.get(before));
+        let (name_end, end) = *self.pairs.get(place)?;
+        let name = self.text.get(begin.map_or(0, |(_, end)| *end)..name_end)?;
+        Some((name, self.text.get(name_end..end)?))
+    }
+
+    /// Each series' id and the places of its labels, of which there are so many.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &[u32])> {
         let begins = std::iter::once(0).chain(self.series.iter().map(|(_, end)| *end));
         let series = begins.zip(&self.series);
@@ -48,10 +63,13 @@ pub(super) fn encode<'a>(out: &mut Vec<u8>, all: impl Iterator<Item = (u64, &'a 
 }
 
 /// Reads what follows the number of series.
-pub(super) fn decode<'a>(count: u64, rest: &mut Reader<'a>) -> Result<SeriesTable<'a>, CodecError> {
+pub(super) fn decode(count: u64, rest: &mut Reader<'_>) -> Result<SeriesTable, CodecError> {
     let mut table = SeriesTable::default();
     for _ in 0..rest.uvarint("a label count")? {
-        table.pairs.push((rest.text()?, rest.text()?));
+        table.text.push_str(rest.text()?);
+        let name_end = table.text.len();
+        table.text.push_str(rest.text()?);
+        table.pairs.push((name_end, table.text.len()));
     }
     for _ in 0..count {
         let id = rest.uvarint("a series id")?;

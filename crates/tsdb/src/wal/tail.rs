@@ -225,14 +225,12 @@ impl Tail {
 }
 
 // `starts` is what was told of the samples that come next, by series and time.
-fn take(batch: &mut LogBatch, starts: &mut HashMap<(u64, i64), i64>, entry: Entry<'_>) {
+fn take(batch: &mut LogBatch, starts: &mut HashMap<(u64, i64), i64>, entry: Entry) {
     let start_of = |series, ts| starts.get(&(series, ts)).copied().unwrap_or(0);
     match entry {
         Entry::Series(id, labels) => batch.series.push((id, labels)),
         Entry::SeriesTable(table) => batch.series.extend(table.iter().map(|(id, places)| {
-            let pairs = places
-                .iter()
-                .filter_map(|place| table.pairs.get(*place as usize).copied());
+            let pairs = places.iter().filter_map(|place| table.pair(*place));
             (id, Labels::from_pairs(pairs))
         })),
         Entry::Samples(samples) | Entry::LateSamples(samples) => {

@@ -21,12 +21,12 @@ fn batch(wal: &mut Wal, series: u64, values: std::ops::Range<u32>) -> io::Result
 
 fn read(backlog: &Backlog) -> (Vec<f64>, Vec<(String, Metadata)>) {
     let (mut values, mut told) = (Vec::new(), Vec::new());
-    let mut each = |entry: Entry<'_>| match entry {
+    let mut each = |entry: Entry| match entry {
         Entry::Samples(samples) => values.extend(samples.iter().map(|sample| sample.value)),
         Entry::Metadata(all) => told.extend(all),
         _ => {}
     };
-    let replayed = backlog.read(&mut each, &|_| {}, &|| true);
+    let replayed = backlog.read(&mut each, &|_| {}, &|| true).unwrap();
     assert_eq!(replayed.damage, Vec::new());
     (values, told)
 }

@@ -21,7 +21,7 @@ fn decoded(codec: &mut Codec, record: &[u8]) -> Result<Vec<Decoded>, CodecError>
     codec.decode(record, &mut |entry| match entry {
         Entry::Series(id, labels) => all.push(Decoded::Series(id, labels)),
         Entry::SeriesTable(table) => all.extend(table.iter().map(|(id, places)| {
-            let labels = places.iter().map(|place| table.pairs[*place as usize]);
+            let labels = places.iter().map(|place| table.pair(*place).unwrap());
             Decoded::Series(id, Labels::from_pairs(labels))
         })),
         Entry::Samples(samples) => all.extend(samples.into_iter().map(Decoded::Sample)),
