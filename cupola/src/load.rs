@@ -204,7 +204,7 @@ mod tests {
         let file = dir.path().join("p.yml");
         std::fs::write(
             &file,
-            "remote_write:\n- url: http://x/w\n  google_iam: {}\nscrape_configs:\n- job_name: a\n  proxy_url: socks4://p\n",
+            "scrape_configs:\n- job_name: a\n  proxy_url: socks4://p\n  gce_sd_configs: [{project: p, zone: z}]\n",
         )
         .unwrap();
         let args = ["cupola", "prometheus", &format!("--config.file={}", file.display())].map(OsString::from);
@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(
             load(&settings).map(|_| ()).unwrap_err(),
             format!(
-                "{name}:3:3: google_iam is not supported by this version\n\
-                 {name}:6:3: proxy_url is not supported by this version"
+                "{name}:3:3: proxy_url is not supported by this version\n\
+                 {name}:4:3: gce_sd_configs is not supported by this version"
             )
         );
     }

@@ -257,6 +257,8 @@ fn remembered(store: &Store, rules: &str, minutes: i64) -> (BTreeMap<String, Vec
         }
     }
     let mut lives: BTreeMap<String, Vec<AlertLife>> = BTreeMap::new();
+    // By which value an alert was pending before it fired.
+    let mut pending: BTreeMap<Labels, f64> = BTreeMap::new();
     for event in history.latest(usize::MAX, |_| true).into_iter().rev() {
         let lives = lives.entry(event.labels.value("alertname").to_owned()).or_default();
         let (at, labels) = (event.at, event.labels);
@@ -269,12 +271,18 @@ fn remembered(store: &Store, rules: &str, minutes: i64) -> (BTreeMap<String, Vec
                 ended_at: None,
                 value,
             }),
-            (Happened::Firing { value, .. }, Some(life)) => (life.fired_at, life.value) = (Some(at), value),
+            (Happened::Firing { value, .. }, Some(life)) => {
+                pending.insert(life.labels.clone(), life.value);
+                (life.fired_at, life.value) = (Some(at), value);
+            }
             (Happened::Resolved | Happened::Ended, Some(life)) => life.ended_at = Some(at),
             (Happened::Forgotten { .. }, Some(life)) => {
                 life.ended_at = Some(at);
                 // Nobody was told.
-                life.fired_at = life.fired_at.filter(|fired| *fired < at);
+                if life.fired_at == Some(at) {
+                    life.fired_at = None;
+                    life.value = pending.get(&life.labels).copied().unwrap_or(life.value);
+                }
             }
             _ => {}
         }
