@@ -140,6 +140,7 @@ impl Pass<'_> {
         let time = own.unwrap_or(self.ts);
         if time > self.ts + MAX_AHEAD_MS {
             self.metrics.out_of_bounds.inc();
+            self.is_distinct = false;
             return Ok(None);
         }
         if !self.trusts && own.is_none() && known.series().is_some_and(|series| self.seen.contains(&series)) {
@@ -246,6 +247,15 @@ impl Ingester {
             self.lines.forget_layout();
             self.told = Some(Told::default());
         }
+        // Only where the target itself writes OpenMetrics: protobuf has a field for it.
+        let is_open_metrics = format == Format::OpenMetrics;
+        if self
+            .created
+            .as_mut()
+            .is_some_and(|created| created.turn(is_open_metrics))
+        {
+            self.lines.see_all_as_series();
+        }
         let decoded = native::decode(self.histograms, format, body)?;
         let mut pass = Pass {
             config,
@@ -263,13 +273,8 @@ impl Ingester {
         };
         let mut layout = std::mem::take(&mut self.lines.layout);
         let text = decoded.as_ref().map_or(body, Decoded::text);
-        // Only where the target itself wrote OpenMetrics: protobuf has a field for it.
         let mut created = self.created.take();
-        let is_used = format == Format::OpenMetrics;
-        if created.as_mut().is_some_and(|created| created.turn(is_used)) {
-            self.lines.see_all_as_series();
-        }
-        let used = created.as_mut().filter(|_| is_used);
+        let used = created.as_mut().filter(|_| is_open_metrics);
         let mut read = self.text(&mut pass, &mut layout, used, format, text);
         self.created = created;
         self.lines.layout = layout;
@@ -330,7 +335,7 @@ impl Ingester {
                 None => {
                     if let Some(count) = followed.take() {
                         self.lines.order.truncate(count);
-                        self.gather(pass);
+                        self.gather(pass, count);
                     }
                     let is_created = created.is_some() && Created::is_one(&sample.series);
                     let (at, fresh) = match is_created {
@@ -348,15 +353,18 @@ impl Ingester {
                 match created.line(at, &sample) {
                     Line::Plain => {}
                     Line::Part(told) => (start, waits) = (told, told.is_none()),
-                    Line::Created => {
+                    Line::Created(told) => {
                         self.lines.see_created(at, pass.scrape);
-                        for (series, time, start) in created.take_told() {
+                        for (series, time, start) in created.take_told(told) {
                             pass.appender.append_start(series, time, start);
                         }
                         continue;
                     }
                 }
-                self.lines.see_series(at);
+                if self.lines.see_series(at) {
+                    // Nobody looked whether it was there twice.
+                    self.gather(pass, followed.map_or(0, |count| count - 1));
+                }
             }
             pass.counts.scraped += 1;
             let taken = self.sample(pass, (&sample, start), at, fresh)?;
@@ -372,15 +380,11 @@ impl Ingester {
         Ok(())
     }
 
-    // From here on the body is another one: what it had so far has to be known.
-    fn gather(&self, pass: &mut Pass<'_>) {
+    // From here on the body is another one: what its first `count` lines were has to be known.
+    fn gather(&self, pass: &mut Pass<'_>, count: usize) {
         if std::mem::replace(&mut pass.trusts, false) {
             pass.seen.reserve(self.lines.all.len());
-            let followed = self
-                .lines
-                .order
-                .iter()
-                .filter_map(|at| self.lines.all.get(*at as usize));
+            let followed = (self.lines.order.iter().take(count)).filter_map(|at| self.lines.all.get(*at as usize));
             pass.seen.extend(followed.filter_map(Known::series));
         }
     }

@@ -2,7 +2,8 @@
 //! `created-timestamp-zero-ingestion`). They are no series then.
 //!
 //! As upstream's parser: a series has the start that the next `_created` line of its family tells, if that line is of its
-//! labels; and so have those of its labels that follow behind that line.
+//! metric (family and labels); and so have those of that metric that follow behind it, as long as no other metric comes
+//! between, be it before the line or behind it.
 
 use std::hash::BuildHasher as _;
 
@@ -21,12 +22,20 @@ struct Metric {
     is_created: bool,
 }
 
+/// Since when a metric counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    metric: u64,
+    // Milliseconds since 1970, never 0.
+    time: i64,
+}
+
 /// What a line means for starts.
 pub(super) enum Line {
     /// It is of a kind that counts nothing.
     Plain,
-    /// It is no series; [`Created::take_told`] gives those that waited for it.
-    Created,
+    /// It is no series; [`Created::take_told`] gives those that waited for this start.
+    Created(Option<Start>),
     /// It is part of a metric, which counts since this moment where that is known by now.
     Part(Option<i64>),
 }
@@ -39,8 +48,10 @@ pub(super) struct Created {
     hasher: foldhash::quality::RandomState,
     // The samples behind the last line that was no part of their family, or that was a `_created` one.
     waiting: Vec<(u64, SeriesRef, i64)>,
-    // The metric whose start was told last.
-    told: Option<(u64, i64)>,
+    // The metric of the last line that looked for its start, whether its sample waits or was left out.
+    looking: Option<u64>,
+    // The start that lines of its metric have without looking for it.
+    told: Option<Start>,
     is_used: bool,
 }
 
@@ -64,6 +75,7 @@ impl Created {
     /// A line that is no sample: another family may begin.
     pub(super) fn leave(&mut self) {
         self.waiting.clear();
+        self.looking = None;
     }
 
     /// What the line that is remembered at `at` means. A line that is there already is not looked into.
@@ -79,13 +91,13 @@ impl Created {
             _ => self.look(at, &sample.series),
         };
         if metric.is_created {
-            self.tell(metric.hash, sample.value);
-            return Line::Created;
+            return Line::Created(self.tell(metric.hash, sample.value));
         }
         match self.told {
-            Some((hash, start)) if hash == metric.hash => Line::Part(Some(start)),
+            Some(start) if start.metric == metric.hash => Line::Part(Some(start.time)),
             _ => {
                 self.told = None;
+                self.looking = Some(metric.hash);
                 Line::Part(None)
             }
         }
@@ -99,11 +111,10 @@ impl Created {
     }
 
     /// Series and time of the samples whose start is told now, after [`Line::Created`], and the start.
-    pub(super) fn take_told(&mut self) -> impl Iterator<Item = (SeriesRef, i64, i64)> {
-        let told = self.told;
-        self.waiting.drain(..).filter_map(move |(hash, series, time)| {
-            let (metric, start) = told?;
-            (hash == metric).then_some((series, time, start))
+    pub(super) fn take_told(&mut self, told: Option<Start>) -> impl Iterator<Item = (SeriesRef, i64, i64)> {
+        self.waiting.drain(..).filter_map(move |(metric, series, time)| {
+            let start = told?;
+            (start.metric == metric).then_some((series, time, start.time))
         })
     }
 
@@ -117,13 +128,14 @@ impl Created {
         self.metrics.shrink_to_fit();
     }
 
-    // Seconds, of which 0 says nothing. What no series waits for is not looked at.
-    fn tell(&mut self, hash: u64, seconds: f64) {
-        if !self.waiting.iter().any(|(waiting, ..)| *waiting == hash) {
-            return;
+    // Seconds, of which 0 says nothing. It is told to those that follow if the line before looked for it.
+    fn tell(&mut self, metric: u64, seconds: f64) -> Option<Start> {
+        let time = (seconds * 1000.0) as i64;
+        let start = (seconds.is_finite() && time != 0).then_some(Start { metric, time });
+        if let Some(looking) = self.looking.take() {
+            self.told = start.filter(|_| looking == metric);
         }
-        let start = (seconds * 1000.0) as i64;
-        self.told = (seconds.is_finite() && start != 0).then_some((hash, start));
+        start
     }
 
     #[cold]

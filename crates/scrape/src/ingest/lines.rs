@@ -122,19 +122,22 @@ impl Lines {
         }
     }
 
-    /// Notes that the line is a series, which it may not have been under another type.
+    /// Notes that the line is a series. Returns whether it was none so far, under another type.
     #[inline]
-    pub(super) fn see_series(&mut self, at: usize) {
-        if let Some(known) = self.all.get_mut(at)
-            && known.is_created
-        {
+    pub(super) fn see_series(&mut self, at: usize) -> bool {
+        let turned = self.all.get_mut(at).filter(|known| known.is_created);
+        turned.is_some_and(|known| {
             (known.is_created, known.is_dropped) = (false, false);
-        }
+            true
+        })
     }
 
-    /// As [`Lines::see_series`], of all lines: the target answers in another format.
+    /// As [`Lines::see_series`], of all lines: the target answers in another format, where nothing is known of the next body.
     pub(super) fn see_all_as_series(&mut self) {
-        (0..self.all.len()).for_each(|at| self.see_series(at));
+        for at in 0..self.all.len() {
+            self.see_series(at);
+        }
+        self.forget_layout();
     }
 
     pub(super) fn retain(&mut self, keep: impl Fn(&Known) -> bool, created: Option<&mut Created>) {

@@ -110,6 +110,34 @@ fn a_line_that_becomes_a_created_one_has_ended_and_one_that_no_longer_is_begins(
 }
 
 #[test]
+fn a_metric_has_no_start_behind_its_created_line_where_another_stands_before_that() {
+    let mut bench = bench("");
+    let body = "# TYPE f summary\nf{quantile=\"0.5\"} 1\nother 2\nf_created 5\nf_count 3\n# EOF\n";
+    let (lines, _) = scrape(&mut bench, 10_000, Format::OpenMetrics, body);
+    let expected = [
+        "{\"f\", quantile=\"0.5\"} 1 @10000",
+        "{\"other\"} 2 @10000",
+        "{\"f\", quantile=\"0.5\"} since 5000 @10000",
+        "{\"f_count\"} 3 @10000",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_created_line_told_twice_that_becomes_a_series_is_taken_once() {
+    let mut bench = bench("");
+    let lines = "a_created 5\na_created 5\n# EOF\n";
+    let counter = format!("# TYPE a counter\n{lines}");
+    assert_eq!(scrape(&mut bench, 1000, Format::OpenMetrics, &counter).0, [""; 0]);
+    for (ts, format) in [(2000, Format::OpenMetrics), (3000, Format::Text)] {
+        assert_eq!(
+            scrape(&mut bench, ts, format, lines).0,
+            [format!("{{\"a_created\"}} 5 @{ts}")]
+        );
+    }
+}
+
+#[test]
 fn histograms_that_are_converted_and_what_stands_beside_them_keep_their_start() {
     let mut bench = bench("  convert_classic_histograms_to_nhcb: true\n");
     let body = "# TYPE h histogram\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_sum 3\nh_created 3.5\n\
@@ -149,7 +177,7 @@ fn text_of(parts: &[Part]) -> String {
 }
 
 // How many samples are taken and how many of them have a start, by upstream's rules, looked for line by line.
-fn counted(parts: &[Part]) -> (usize, usize) {
+fn counted(parts: &[Part], format: Format) -> (usize, usize) {
     let (mut taken, mut started) = (0, 0);
     let mut kind = "unknown";
     let mut seen = std::collections::HashSet::new();
@@ -160,7 +188,7 @@ fn counted(parts: &[Part]) -> (usize, usize) {
             kind = KINDS[label % KINDS.len()];
             continue;
         }
-        let counts = ["counter", "histogram", "summary"].contains(&kind);
+        let counts = format == Format::OpenMetrics && ["counter", "histogram", "summary"].contains(&kind);
         if !counts {
             last = None;
             taken += usize::from(seen.insert((part, label)));
@@ -195,17 +223,21 @@ fn counted(parts: &[Part]) -> (usize, usize) {
 proptest! {
     #[test]
     fn any_lines_have_the_starts_that_a_search_for_the_next_created_line_finds(
-        bodies in prop::collection::vec(prop::collection::vec((0..6_usize, 0..3_usize), 0..12), 1..5),
+        bodies in prop::collection::vec(
+            (prop::collection::vec((0..6_usize, 0..3_usize), 0..12), prop::bool::weighted(0.8)),
+            1..5,
+        ),
     ) {
         let mut bench = bench("");
-        for (n, parts) in bodies.iter().enumerate() {
+        for (n, (parts, is_open_metrics)) in bodies.iter().enumerate() {
+            let format = if *is_open_metrics { Format::OpenMetrics } else { Format::Text };
             // Each twice, so that it is laid out as the one before.
             for again in 0..2 {
                 let ts = 1000 * (2 * n as i64 + again + 10);
-                let (lines, _) = scrape(&mut bench, ts, Format::OpenMetrics, &text_of(parts));
+                let (lines, _) = scrape(&mut bench, ts, format, &text_of(parts));
                 let started = lines.iter().filter(|line| line.contains(" since 3000 ")).count();
                 let taken = lines.iter().filter(|line| !line.contains(" since ") && !line.contains(" stale ")).count();
-                prop_assert_eq!((taken, started), counted(parts), "{}", text_of(parts));
+                prop_assert_eq!((taken, started), counted(parts, format), "{:?} {}", format, text_of(parts));
             }
         }
     }
