@@ -1,6 +1,6 @@
 # make run    builds the pages and the release binary, then monitors this machine at http://127.0.0.1:9090
 # make test   runs everything: format, lints, unit, property, conformance, end to end, browser
-# make soak   runs the simulation of the storage with fresh seeds for SOAK seconds (600)
+# make soak   runs the simulation of the storage with fresh seeds for SOAK seconds (600), then the property tests with fresh cases
 # make bench  measures against Debian's prometheus and victoria-metrics
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -47,6 +47,7 @@ test: tools ui
 
 soak: tools
 	CUPOLA_SIM_SECONDS=$(or $(SOAK),600) $(CARGO) test --release --locked -p cupola-tsdb --test simulation -- --nocapture
+	PROPTEST_CASES=$(or $(CASES),5000) $(CARGO) test --workspace --exclude cupola-tests --tests --locked --quiet --no-fail-fast
 
 bench: build
 	$(CARGO) run --release --locked -q -p xtask -- bench $(ARGS)
