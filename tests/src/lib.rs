@@ -31,6 +31,6 @@ pub use http::{Response, get, request, url_encode};
 pub use neighbours::{Neighbour, NodeExporter, Prometheus, VictoriaMetrics, neighbour, otlp_python, skip, tell};
 pub use pages::Browser;
 pub use pki::Pki;
-pub use server::{Sample, Server, cupola};
+pub use server::{Sample, Server, alertmanager, cupola};
 pub use wait::{eventually, now_ms};
 pub use world::{Home, TinyDisk, binary, conformance, repository};

@@ -27,6 +27,20 @@ pub fn cupola<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     command
 }
 
+/// `cupola alertmanager` in no cluster, with `config` as its configuration file and its data in `home`, not yet started.
+#[must_use]
+pub fn alertmanager(home: &Home, config: &Path) -> Command {
+    let mut command = cupola([
+        "alertmanager",
+        "--web.listen-address=127.0.0.1:0",
+        "--cluster.listen-address=",
+    ]);
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.path={}", home.data().display()));
+    command.current_dir(home.path());
+    command
+}
+
 /// One series of an instant query's answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -72,6 +86,13 @@ impl Server {
         command.arg(format!("--config.file={}", config.display()));
         command.args(args).current_dir(home.path());
         Self::start(&mut command)
+    }
+
+    /// [`alertmanager`] with `args`, ready.
+    #[track_caller]
+    #[must_use]
+    pub fn alertmanager(home: &Home, config: &Path, args: &[&str]) -> Self {
+        Self::start_reading(alertmanager(home, config).args(args))
     }
 
     /// Starts `command`, which must listen on port 0 of 127.0.0.1, and waits until it is ready.
@@ -197,6 +218,20 @@ impl Server {
         match http::get(self.address, path) {
             Ok(response) => response,
             Err(error) => panic!("GET {path}: {error}"),
+        }
+    }
+
+    /// POST of JSON that must be taken.
+    ///
+    /// # Panics
+    /// Where the answer is not 200.
+    #[track_caller]
+    pub fn post(&self, path: &str, body: &Value) -> Response {
+        let headers = [("Content-Type", "application/json")];
+        match http::request(self.address, "POST", path, &headers, body.to_string().as_bytes()) {
+            Ok(response) if response.status == 200 => response,
+            Ok(response) => panic!("POST {path}: status {}: {}", response.status, response.text()),
+            Err(error) => panic!("POST {path}: {error}"),
         }
     }
 

@@ -14,18 +14,6 @@ use cupola_tests::{
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-fn start(home: &Home, config: &Path, args: &[&str]) -> Server {
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]);
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.path={}", home.data().display()));
-    command.args(args).current_dir(home.path());
-    Server::start_reading(&mut command)
-}
-
 fn config(home: &Home, sink: &FakeServer) -> std::path::PathBuf {
     let yaml = format!(
         "route: {{receiver: r, group_by: [alertname], group_wait: 100ms, group_interval: 1s, repeat_interval: 1h}}\n\
@@ -33,13 +21,6 @@ fn config(home: &Home, sink: &FakeServer) -> std::path::PathBuf {
         sink.url("/hook")
     );
     home.write("alertmanager.yml", &yaml)
-}
-
-fn post(server: &Server, path: &str, body: &Value) -> cupola_tests::Response {
-    let headers = [("Content-Type", "application/json")];
-    let answer = request(server.address(), "POST", path, &headers, body.to_string().as_bytes()).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer
 }
 
 // `status: alertname/i alertname/i` of each message so far.
@@ -68,7 +49,7 @@ fn amtool(program: &Path, server: &Server, args: &[&str]) -> Finished {
 fn amtool_makes_finds_and_expires_silences() {
     let Some(program) = neighbour("amtool") else { return };
     let (home, sink) = (Home::new(), FakeServer::sink());
-    let server = start(&home, &config(&home, &sink), &[]);
+    let server = Server::alertmanager(&home, &config(&home, &sink), &[]);
     let ok = |args: &[&str]| {
         let done = amtool(&program, &server, args);
         assert_eq!(done.code, Some(0), "{args:?}: {}{}", done.stdout, done.stderr);
@@ -127,7 +108,7 @@ fn amtool_makes_finds_and_expires_silences() {
 #[test]
 fn debians_prometheus_sends_its_alerts() {
     let (home, sink) = (Home::new(), FakeServer::sink());
-    let server = start(&home, &config(&home, &sink), &[]);
+    let server = Server::alertmanager(&home, &config(&home, &sink), &[]);
     let target = FakeTarget::start("load 1\n");
     let other = Home::new();
     let rules = "groups:\n- name: g\n  interval: 250ms\n  rules:\n  - alert: Load\n    expr: load > 10\n    annotations: {summary: 'it is {{ $value }}'}\n";
@@ -171,9 +152,8 @@ fn debians_prometheus_sends_its_alerts() {
 fn killed_and_started_again_it_goes_on_where_it_was() {
     let (home, sink) = (Home::new(), FakeServer::sink());
     let config = config(&home, &sink);
-    let mut server = start(&home, &config, &[]);
-    post(
-        &server,
+    let mut server = Server::alertmanager(&home, &config, &[]);
+    server.post(
         "/api/v2/alerts",
         &json!([{"labels": {"alertname": "A"}}, {"labels": {"alertname": "B"}}]),
     );
@@ -193,7 +173,7 @@ fn killed_and_started_again_it_goes_on_where_it_was() {
         "matchers": [{"name": "alertname", "value": "C", "isRegex": false}], "createdBy": "a", "comment": "b",
         "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
     });
-    let id = post(&server, "/api/v2/silences", &silence).json()["silenceID"].clone();
+    let id = server.post("/api/v2/silences", &silence).json()["silenceID"].clone();
     // What happened is written within a second, unlike the rest.
     eventually(20, "the history is on disk", || {
         let text = std::fs::read(home.data().join("cupola-history-00000001")).ok()?;
@@ -201,13 +181,11 @@ fn killed_and_started_again_it_goes_on_where_it_was() {
     });
     server.kill();
 
-    let mut server = start(&home, &config, &[]);
+    let mut server = Server::alertmanager(&home, &config, &[]);
     assert_eq!(server.get("/api/v2/silences").json()[0]["id"], id);
     assert_eq!(server.get("/api/v2/alerts").json().as_array().unwrap().len(), 2);
     let over = "2020-01-01T00:00:01Z";
-    post(
-        &server,
-        "/api/v2/alerts",
+    server.post("/api/v2/alerts",
         &json!([
             {"labels": {"alertname": "A"}, "endsAt": over}, {"labels": {"alertname": "B"}}, {"labels": {"alertname": "C"}},
         ]),
@@ -267,13 +245,12 @@ fn a_stopped_alertmanagers_state_is_taken_over_and_given_back() {
         other.stop();
     };
     theirs(0);
-    let mut server = start(&home, &config, &[]);
+    let mut server = Server::alertmanager(&home, &config, &[]);
     assert_eq!(
         server.get("/api/v2/silences").json()[0]["matchers"][0]["value"],
         "theirs0"
     );
-    post(
-        &server,
+    server.post(
         "/api/v2/alerts",
         &json!([{"labels": {"alertname": "A"}}, {"labels": {"alertname": "B"}}]),
     );
@@ -284,7 +261,7 @@ fn a_stopped_alertmanagers_state_is_taken_over_and_given_back() {
         "matchers": [{"name": "y", "value": "ours", "isRegex": false}], "createdBy": "a", "comment": "b",
         "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
     });
-    post(&server, "/api/v2/silences", &silence);
+    server.post("/api/v2/silences", &silence);
     assert!(server.stop(Signal::TERM).success());
     // Both silences are there for them, and A is not told again.
     theirs(2);
@@ -312,9 +289,8 @@ fn a_receiver_that_fails_or_hangs_is_told_in_the_end_and_delays_no_other() {
         sink.url("/hang"),
         sink.url("/hook")
     );
-    let mut server = start(&home, &home.write("alertmanager.yml", &yaml), &[]);
-    post(
-        &server,
+    let mut server = Server::alertmanager(&home, &home.write("alertmanager.yml", &yaml), &[]);
+    server.post(
         "/api/v2/alerts",
         &json!([
             {"labels": {"alertname": "A"}}, {"labels": {"alertname": "B", "team": "b"}},
@@ -368,7 +344,7 @@ fn a_receiver_that_fails_or_hangs_is_told_in_the_end_and_delays_no_other() {
 fn cupola_up_has_the_api_beside_prometheuss() {
     let home = Home::new();
     let mut server = Server::up(&home, &[]);
-    post(&server, "/api/v2/alerts", &json!([{"labels": {"alertname": "Mine"}}]));
+    server.post("/api/v2/alerts", &json!([{"labels": {"alertname": "Mine"}}]));
     let alerts = server.get("/api/v2/alerts?filter=alertname%3DMine").json();
     assert_eq!(alerts[0]["receivers"], json!([{"name": "nobody"}]));
     assert_eq!(server.get("/api/v1/alerts").json()["status"], "success");
@@ -431,9 +407,9 @@ fn debians_amtool_sees_a_weekly_silence_and_a_kill_loses_neither_it_nor_an_ackno
     let Some(program) = neighbour("amtool") else { return };
     let (home, sink) = (Home::new(), FakeServer::sink());
     let config = config(&home, &sink);
-    let mut server = start(&home, &config, &[]);
+    let mut server = Server::alertmanager(&home, &config, &[]);
     let alerts = json!([{"labels": {"alertname": "Old", "job": "backup"}}, {"labels": {"alertname": "Disk"}}]);
-    post(&server, "/api/v2/alerts", &alerts);
+    server.post("/api/v2/alerts", &alerts);
     // The whole week, so that one is on whenever the test runs.
     let days = [
         "monday",
@@ -449,10 +425,10 @@ fn debians_amtool_sees_a_weekly_silence_and_a_kill_loses_neither_it_nor_an_ackno
         "to": "24:00", "timeZone": "America/New_York", "endsAt": "2100-01-01T00:00:00Z", "createdBy": "ada",
         "comment": "backups rest",
     });
-    let weekly = post(&server, "/api/v2/recurring-silences", &weekly).json()["id"].clone();
+    let weekly = server.post("/api/v2/recurring-silences", &weekly).json()["id"].clone();
     let disk = server.get("/api/v2/alerts?filter=alertname%3DDisk").json()[0]["fingerprint"].clone();
     let ack = json!({"fingerprint": disk, "by": "ada", "note": "on it"});
-    post(&server, "/api/v2/acknowledgements", &ack);
+    server.post("/api/v2/acknowledgements", &ack);
     let seen = |server: &Server| -> Vec<String> {
         let done = amtool(&program, server, &["silence", "query", "-o", "json", "job=backup"]);
         assert_eq!(done.code, Some(0), "{}", done.stderr);
@@ -484,7 +460,7 @@ fn debians_amtool_sees_a_weekly_silence_and_a_kill_loses_neither_it_nor_an_ackno
     });
     server.kill();
 
-    let server = start(&home, &config, &[]);
+    let server = Server::alertmanager(&home, &config, &[]);
     assert_eq!(seen(&server), before, "made again, or lost");
     assert_eq!(server.get("/api/v2/recurring-silences").json()[0]["id"], weekly);
     let acks = server.get("/api/v2/acknowledgements").json();
@@ -555,13 +531,13 @@ fn a_silence_of_several_sets_is_taken_over_from_the_file_of_a_newer_alertmanager
     std::fs::create_dir_all(home.data()).unwrap();
     // The file's records have their length before them, like a field without its number.
     std::fs::write(home.data().join("silences"), &field(1, &mesh)[1..]).unwrap();
-    let mut server = start(&home, &config(&home, &sink), &["--log.silences"]);
+    let mut server = Server::alertmanager(&home, &config(&home, &sink), &["--log.silences"]);
     let alerts = json!([
         {"labels": {"alertname": "Disk", "host": "a"}},
         {"labels": {"alertname": "Disk", "host": "b"}},
         {"labels": {"alertname": "Cpu", "host": "b"}},
     ]);
-    post(&server, "/api/v2/alerts", &alerts);
+    server.post("/api/v2/alerts", &alerts);
     let quiet: Value = server.get("/api/v2/alerts?active=false").json();
     assert_eq!(quiet.as_array().unwrap().len(), 2, "{quiet}");
     let shown = server.get("/api/v2/silences?filter=alertname%3D%22Cpu%22").json();
@@ -607,7 +583,7 @@ fn a_silence_of_several_sets_is_taken_over_from_the_file_of_a_newer_alertmanager
     );
     // A restart keeps all of it.
     server.stop(Signal::TERM);
-    let server = start(&home, &home.path().join("alertmanager.yml"), &[]);
+    let server = Server::alertmanager(&home, &home.path().join("alertmanager.yml"), &[]);
     let again = server.get("/api/v2/silences").json();
     assert_eq!(again[0]["matcherSets"], shown[0]["matcherSets"]);
     assert_eq!(again[0]["status"]["state"], "expired");

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use cupola_tests::{Home, Server, conformance, cupola};
+use cupola_tests::{Home, Server, conformance};
 use serde_json::Value;
 
 fn series(text: &str) -> BTreeSet<String> {
@@ -51,16 +51,7 @@ fn every_recorded_series_of_alertmanager_is_there() {
         recorded.extend(series(line.as_str().unwrap()));
     }
     let home = Home::new();
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]);
-    command
-        .current_dir(home.path())
-        .arg(format!("--config.file={}", dir.join("rec1.yml").display()))
-        .arg(format!("--storage.path={}", home.data().display()));
-    let server = Server::start_reading(&mut command);
+    let server = Server::alertmanager(&home, &dir.join("rec1.yml"), &[]);
     // Requests are counted by their address; the recorded one was asked this.
     assert_eq!(server.get("/-/ready").status, 200);
     let ours = series(&server.get("/metrics").text());

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use cupola_tests::{FakeServer, Home, Request, Server, conformance, cupola, eventually, now_ms, request, run};
+use cupola_tests::{FakeServer, Home, Request, Server, conformance, eventually, now_ms, run};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -58,26 +58,15 @@ impl Recorded {
 }
 
 fn start(home: &Home) -> Server {
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
+    let flags = [
         "--web.external-url=http://alertmanager.example:9093/",
         "--web.route-prefix=/",
-        "--config.file=rec4.yml",
-    ]);
-    command.arg(format!("--storage.path={}", home.data().display()));
-    Server::start_reading(command.current_dir(home.path()))
-}
-
-fn post(server: &Server, path: &str, body: &Value) {
-    let headers = [("Content-Type", "application/json")];
-    let answer = request(server.address(), "POST", path, &headers, body.to_string().as_bytes()).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    ];
+    Server::alertmanager(home, "rec4.yml".as_ref(), &flags)
 }
 
 fn fire(server: &Server, name: &str) {
-    post(server, "/api/v2/alerts", &json!([{"labels": {"alertname": name}}]));
+    server.post("/api/v2/alerts", &json!([{"labels": {"alertname": name}}]));
 }
 
 // Another alert of another group is told, and after it the group of R1 has had its turns.
@@ -110,7 +99,7 @@ fn the_recorded_restart_tells_an_alert_once_and_keeps_the_silence() {
         "matchers": [{"name": "x", "value": "y", "isRegex": false}], "createdBy": "a", "comment": "b",
         "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
     });
-    post(&server, "/api/v2/silences", &silence);
+    server.post("/api/v2/silences", &silence);
     let before = server.get("/api/v2/silences").json();
     assert!(server.stop(Signal::TERM).success());
 

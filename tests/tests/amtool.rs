@@ -283,16 +283,7 @@ fn debians_alertmanager(program: &Path, home: &Home) -> (Background, SocketAddr)
 }
 
 fn our_alertmanager(home: &Home) -> Server {
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-        "--config.file=a.yml",
-    ]);
-    command
-        .current_dir(home.path())
-        .arg(format!("--storage.path={}", home.data().display()));
-    Server::start_reading(&mut command)
+    Server::alertmanager(home, "a.yml".as_ref(), &[])
 }
 
 #[test]

@@ -242,16 +242,7 @@ fn every_recorded_call_of_amtool_is_answered_as_recorded() {
     let home = Home::new();
     home.write("a.yml", config["config"]["original"].as_str().unwrap());
     home.write("b.yml", REFUSED);
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-        "--config.file=a.yml",
-    ]);
-    command
-        .current_dir(home.path())
-        .arg(format!("--storage.path={}", home.data().display()));
-    let server = Server::start_reading(&mut command);
+    let server = Server::alertmanager(&home, "a.yml".as_ref(), &[]);
     let mut theirs = Side::new(time_of(RECORDED).unwrap());
     let mut ours = Side::new(now_ms());
     let mut differences = Vec::new();

@@ -3,14 +3,8 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use cupola_tests::{Browser, FakeServer, Home, Reply, Server, cupola, eventually, request};
+use cupola_tests::{Browser, FakeServer, Home, Reply, Server, eventually};
 use serde_json::{Value, json};
-
-fn post(server: &Server, path: &str, body: &Value) {
-    let headers = [("Content-Type", "application/json")];
-    let answer = request(server.address(), "POST", path, &headers, body.to_string().as_bytes()).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
-}
 
 fn alert(name: &str, labels: &Value, summary: &str) -> Value {
     let mut all = labels.clone();
@@ -41,15 +35,7 @@ fn every_page_of_the_alertmanager_works_in_chromium() {
         broken.url("/hook")
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]);
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.path={}", home.data().display()));
-    command.current_dir(home.path());
-    let server = Server::start_reading(&mut command);
+    let server = Server::alertmanager(&home, &config, &[]);
     let of =
         |job: &str, instance: &str, severity: &str| json!({"job": job, "instance": instance, "severity": severity});
     let mut night = of("batch", "n", "info");
@@ -69,18 +55,16 @@ fn every_page_of_the_alertmanager_works_in_chromium() {
             "The backup of d is three days old"
         ),
     ]);
-    post(&server, "/api/v2/alerts", &alerts);
+    server.post("/api/v2/alerts", &alerts);
     let matcher = |name: &str, value: &str| json!([{"name": name, "value": value, "isRegex": false, "isEqual": true}]);
-    post(
-        &server,
+    server.post(
         "/api/v2/silences",
         &json!({
             "matchers": matcher("alertname", "BackupOld"), "startsAt": "2026-01-01T00:00:00Z",
             "endsAt": "2098-01-01T00:00:00Z", "createdBy": "bob", "comment": "the tape robot is being repaired",
         }),
     );
-    post(
-        &server,
+    server.post(
         "/api/v2/recurring-silences",
         &json!({
             "matchers": matcher("job", "backup"), "days": ["saturday", "sunday"], "from": "01:00", "to": "05:30",

@@ -4,40 +4,16 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cupola_tests::{
-    Clock, FakeServer, Home, Reply, Request, Server, binary, cupola, eventually, free_address, request, run, skip,
+    Clock, FakeServer, Home, Reply, Request, Server, alertmanager, binary, eventually, free_address, request, run, skip,
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-
-const ADDRESS: [&str; 3] = [
-    "alertmanager",
-    "--web.listen-address=127.0.0.1:0",
-    "--cluster.listen-address=",
-];
-
-fn command(home: &Home, config: &Path) -> Command {
-    let mut command = cupola(ADDRESS);
-    command.args(arguments(home, config)).current_dir(home.path());
-    command
-}
-
-fn arguments(home: &Home, config: &Path) -> [String; 2] {
-    [
-        format!("--config.file={}", config.display()),
-        format!("--storage.path={}", home.data().display()),
-    ]
-}
-
-fn start(home: &Home, config: &Path) -> Server {
-    Server::start_reading(&mut command(home, config))
-}
 
 // The status and the text of the answer.
 fn send(server: &Server, path: &str, body: &Value) -> (u16, String) {
@@ -158,7 +134,7 @@ fn what_a_receiver_answers_decides_when_its_message_arrives() {
         ("closed", format!("http://{closed}/closed-secret")),
         ("well", sink.url("/well-secret")),
     ]);
-    let server = start(&home, &home.write("alertmanager.yml", &yaml));
+    let server = Server::alertmanager(&home, &home.write("alertmanager.yml", &yaml), &[]);
     let all = [
         "bad", "limited", "busy", "hangs", "garbage", "broken", "nothing", "closed", "well",
     ];
@@ -263,8 +239,7 @@ fn a_name_that_cannot_be_resolved_is_tried_until_it_can() {
     command.args(["-m", "sh", "-c", &script, "sh"]);
     command
         .arg(binary())
-        .args(ADDRESS)
-        .args(arguments(&home, &config))
+        .args(alertmanager(&home, &config).get_args())
         .current_dir(home.path());
     let server = Server::start_reading(&mut command);
     let unknown = ["named", "others", "mailed"];
@@ -314,7 +289,7 @@ fn a_template_that_fails_costs_its_own_message_alone() {
         sink.url("/hook"),
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let server = start(&home, &config);
+    let server = Server::alertmanager(&home, &config, &[]);
     fire(&server, &["a"]);
     arrived(&server, "a");
     assert_eq!(sink.requests("/hook").len(), 1);
@@ -351,7 +326,7 @@ fn a_template_that_fails_costs_its_own_message_alone() {
     fire(&server, &["b"]);
     arrived(&server, "b");
     // Nothing starts with it.
-    let refused = run(&mut command(&home, &config), b"");
+    let refused = run(&mut alertmanager(&home, &config), b"");
     assert!(
         refused.code != Some(0) && refused.stderr.contains("broken.tmpl:2:"),
         "{}",
@@ -364,7 +339,7 @@ fn a_silence_with_a_broken_regex_is_refused_and_keeps_nobody_quiet() {
     let sink = FakeServer::sink();
     let home = Home::new();
     let config = home.write("alertmanager.yml", &teams(&[("a", sink.url("/hook"))]));
-    let server = start(&home, &config);
+    let server = Server::alertmanager(&home, &config, &[]);
     let silence = json!({
         "matchers": [{"name": "team", "value": "a(", "isRegex": true}], "createdBy": "a", "comment": "b",
         "startsAt": "2020-01-01T00:00:00Z", "endsAt": "2100-01-01T00:00:00Z",
@@ -387,11 +362,11 @@ fn killed_while_a_message_is_on_its_way_it_is_told_once_more_and_not_twice_more(
         _ => Reply::status(200),
     });
     let config = home.write("alertmanager.yml", &teams(&[("a", sink.url("/hook"))]));
-    let mut server = start(&home, &config);
+    let mut server = Server::alertmanager(&home, &config, &[]);
     fire(&server, &["a"]);
     eventually(20, "the message is on its way", || sink.requests("/hook").pop());
     server.kill();
-    let server = start(&home, &config);
+    let server = Server::alertmanager(&home, &config, &[]);
     arrived(&server, "a");
     let over = json!([{"labels": {"alertname": "A", "team": "a"}, "endsAt": "2020-01-01T00:00:01Z"}]);
     assert_eq!(send(&server, "/api/v2/alerts", &over).0, 200);
@@ -427,11 +402,11 @@ fn slacks_message_is_changed_by_the_process_after_a_kill_too() {
         sink.url("/api/chat.postMessage")
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let mut server = start(&home, &config);
+    let mut server = Server::alertmanager(&home, &config, &[]);
     fire(&server, &["a"]);
     arrived(&server, "a");
     server.kill();
-    let server = start(&home, &config);
+    let server = Server::alertmanager(&home, &config, &[]);
     let over = json!([{"labels": {"alertname": "A", "team": "a"}, "endsAt": "2020-01-01T00:00:01Z"}]);
     assert_eq!(send(&server, "/api/v2/alerts", &over).0, 200);
     let change = eventually(20, "the message is changed", || sink.requests("/api/chat.update").pop());
@@ -451,7 +426,7 @@ fn a_clock_that_jumps_neither_loses_nor_repeats_what_is_posted_again() {
         "alertmanager.yml",
         &teams(&[("a", sink.url("/a")), ("b", sink.url("/b"))]),
     );
-    let mut command = command(&home, &config);
+    let mut command = alertmanager(&home, &config);
     clock.give_to(&mut command);
     let server = Server::start_reading(&mut command);
     let told = |path: &str| -> Vec<String> {

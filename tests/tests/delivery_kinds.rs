@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use cupola_tests::{Home, Server, cupola, eventually, request};
+use cupola_tests::{Home, Server, eventually};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -168,18 +168,8 @@ fn every_kind_of_receiver_gets_its_message_after_each_fault() {
          \x20 repeat_interval: 1h\n  routes:\n{routes}receivers:\n- name: none\n{receivers}"
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]);
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.path={}", home.data().display()));
-    let server = Server::start_reading(command.current_dir(home.path()));
-    let headers = [("Content-Type", "application/json")];
-    let body = Value::from(alerts).to_string();
-    let posted = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
-    assert_eq!(posted.status, 200, "{}", posted.text());
+    let server = Server::alertmanager(&home, &config, &[]);
+    server.post("/api/v2/alerts", &Value::from(alerts));
 
     for kind in KINDS {
         for fault in FAULTS {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cupola_tests::{FakeServer, Home, Reply, Request, Server, cupola, eventually, request};
+use cupola_tests::{FakeServer, Home, Reply, Request, Server, eventually};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -52,16 +52,11 @@ fn a_large_group_is_one_message_within_discords_limits_that_waits_as_long_as_it_
         sink.url("/api/webhooks/1/token")
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
+    let flags = [
         "--web.external-url=http://alertmanager.example/",
         "--web.route-prefix=/",
-    ]);
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.path={}", home.data().display()));
-    let server = Server::start_reading(&mut command);
+    ];
+    let server = Server::alertmanager(&home, &config, &flags);
     let alerts: Vec<Value> = (0..200)
         .map(|n| {
             json!({
@@ -70,10 +65,7 @@ fn a_large_group_is_one_message_within_discords_limits_that_waits_as_long_as_it_
             })
         })
         .collect();
-    let headers = [("Content-Type", "application/json")];
-    let body = Value::from(alerts).to_string();
-    let posted = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
-    assert_eq!(posted.status, 200, "{}", posted.text());
+    server.post("/api/v2/alerts", &Value::from(alerts));
     let [(refused, 429), (taken, 204)] = *eventually(30, "the message is taken", || {
         let asked = asked.lock().clone();
         (asked.len() > 1).then_some(asked)

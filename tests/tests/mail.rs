@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use cupola_tests::{Background, Home, Server, cupola, eventually, neighbour, request, run};
+use cupola_tests::{Background, Home, Server, eventually, neighbour, run};
 use serde_json::{Value, json};
 
 // Several mail servers in one process. The first line of its output says their ports, each other line is a mail.
@@ -183,22 +183,12 @@ fn mail_arrives_by_every_way_to_log_in_and_a_server_that_hangs_holds_up_nobody()
         at("plain"),
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]);
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.path={}", home.data().display()));
-    let server = Server::start_reading(command.current_dir(home.path()));
+    let server = Server::alertmanager(&home, &config, &[]);
     let alerts = json!([{
         "labels": {"alertname": "Disk", "host": "<b>a"},
         "annotations": {"summary": "90 % & more"},
     }]);
-    let headers = [("Content-Type", "application/json")];
-    let body = alerts.to_string();
-    let answer = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    server.post("/api/v2/alerts", &alerts);
 
     let mails = eventually(60, "four mails arrive", || {
         let lines = servers.stdout();
@@ -274,18 +264,8 @@ fn mail_arrives_once_after_each_fault_of_its_server() {
          route:\n  receiver: old\n  group_wait: 50ms\n  group_interval: 10s\n  routes:\n{routes}receivers:\n{receivers}"
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]);
-    command.arg(format!("--config.file={}", config.display()));
-    command.arg(format!("--storage.path={}", home.data().display()));
-    let server = Server::start_reading(command.current_dir(home.path()));
-    let headers = [("Content-Type", "application/json")];
-    let body = Value::from(alerts).to_string();
-    let answer = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.text());
+    let server = Server::alertmanager(&home, &config, &[]);
+    server.post("/api/v2/alerts", &Value::from(alerts));
     let events = |name: &str| {
         eventually(60, &format!("{name} has its mail"), || {
             let events = server.get(&format!("/api/v2/history?filter=team%3D{name}")).json();
@@ -341,22 +321,8 @@ fn a_mail_that_a_killed_process_had_sent_and_not_noted_arrives_once_more_and_not
         ports["late"]
     );
     let config = home.write("alertmanager.yml", &yaml);
-    let start = || {
-        let mut command = cupola([
-            "alertmanager",
-            "--web.listen-address=127.0.0.1:0",
-            "--cluster.listen-address=",
-        ]);
-        command.arg(format!("--config.file={}", config.display()));
-        command.arg(format!("--storage.path={}", home.data().display()));
-        Server::start_reading(command.current_dir(home.path()))
-    };
-    let post = |server: &Server, alert: Value| {
-        let headers = [("Content-Type", "application/json")];
-        let body = json!([alert]).to_string();
-        let answer = request(server.address(), "POST", "/api/v2/alerts", &headers, body.as_bytes()).unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    };
+    let start = || Server::alertmanager(&home, &config, &[]);
+    let post = |server: &Server, alert: Value| server.post("/api/v2/alerts", &json!([alert]));
     let subjects = || -> Vec<String> {
         let mails = servers.stdout();
         let of = |line: &String| {

@@ -11,7 +11,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use cupola_tests::{
-    FakeTarget, Finished, Home, Pki, Prometheus, cupola, eventually, get, neighbour, repository, request, run, skip,
+    FakeTarget, Finished, Home, Pki, Prometheus, alertmanager, cupola, eventually, get, neighbour, repository, request,
+    run, skip,
 };
 use https::{Https, USER, curl, listening, user};
 use serde_json::Value;
@@ -482,15 +483,8 @@ fn debians_tools_reach_us_with_their_http_config() {
     drop(server);
     let config = home.write("alertmanager.yml", "route: {receiver: r}\nreceivers: [{name: r}]\n");
     let file = home.write("web.yml", &web);
-    let mut command = cupola([
-        "alertmanager",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]);
-    command
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.path={}", home.path().join("am").display()))
-        .arg(format!("--web.config.file={}", file.display()));
+    let mut command = alertmanager(&home, &config);
+    command.arg(format!("--web.config.file={}", file.display()));
     let server = Https::start(&mut command);
     let url = format!("--alertmanager.url={}", server.url(""));
     let amtool = |args: &[&str]| -> Finished { run(Command::new(&amtool).args([&*url, &http]).args(args), b"") };

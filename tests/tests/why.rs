@@ -165,13 +165,7 @@ fn amtool_joins_what_the_rules_of_one_process_and_the_alertmanager_of_another_kn
             sink.url("/hook")
         ),
     );
-    let mut command = cupola(["alertmanager", "--web.listen-address=127.0.0.1:0"]);
-    command.args([
-        "--cluster.listen-address=",
-        "--config.file=alertmanager.yml",
-        "--storage.path=data",
-    ]);
-    let alertmanager = Server::start_reading(command.current_dir(other.path()));
+    let alertmanager = Server::alertmanager(&other, "alertmanager.yml".as_ref(), &[]);
     let alertmanagers = format!(
         "alerting:\n  alertmanagers:\n  - static_configs: [{{targets: ['{}']}}]\n",
         alertmanager.address()
