@@ -4,6 +4,7 @@
 
 mod mutate;
 mod port;
+pub mod protobuf;
 
 use std::path::PathBuf;
 

@@ -28,7 +28,9 @@ pub use child::{Background, Finished, run};
 pub use clock::Clock;
 pub use fake::{FakeServer, FakeTarget, Reply, Request};
 pub use http::{Response, get, request, url_encode};
-pub use neighbours::{Neighbour, NodeExporter, Prometheus, VictoriaMetrics, neighbour, otlp_python, skip, tell};
+pub use neighbours::{
+    Neighbour, NodeExporter, Prometheus, VictoriaMetrics, neighbour, otlp_python, python_client, skip, tell,
+};
 pub use pages::Browser;
 pub use pki::Pki;
 pub use server::{Sample, Server, alertmanager, cupola};

@@ -76,6 +76,23 @@ pub fn otlp_python() -> Option<PathBuf> {
     None
 }
 
+/// Python's client library, as `script` uses it, which tells `port N` on standard output; `None` where it is not installed.
+///
+/// # Panics
+/// Where it does not come up, and in CI where it is missing.
+#[track_caller]
+#[must_use]
+pub fn python_client(script: &str) -> Option<(Background, SocketAddr)> {
+    let python = otlp_python()?;
+    let mut child = Background::start("prometheus_client", Command::new(python).args(["-c", script]));
+    let port: u16 = eventually(30, "Python's client tells its port", || {
+        assert!(child.ended().is_none(), "Python's client ended");
+        let lines = child.stdout();
+        lines.iter().find_map(|line| line.strip_prefix("port ")?.parse().ok())
+    });
+    Some((child, SocketAddr::from(([127, 0, 0, 1], port))))
+}
+
 /// Debian's node exporter on a loopback port.
 #[derive(Debug)]
 pub struct NodeExporter {

@@ -4,11 +4,10 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use cupola_tests::{
-    Background, FakeServer, FakeTarget, Home, Neighbour, Prometheus, Reply, Server, eventually, get, now_ms,
-    otlp_python, url_encode,
+    FakeServer, FakeTarget, Home, Neighbour, Prometheus, Reply, Server, eventually, get, now_ms, python_client,
+    url_encode,
 };
 use serde_json::Value;
 
@@ -32,22 +31,9 @@ print("port", server.server_port, flush=True)
 thread.join()
 "#;
 
-fn python_client() -> Option<(Background, SocketAddr)> {
-    let python = otlp_python()?;
-    let mut child = Background::start("prometheus_client", Command::new(python).args(["-c", CLIENT]));
-    let port: u16 = eventually(30, "Python's client tells its port", || {
-        assert!(child.ended().is_none(), "Python's client ended");
-        child
-            .stdout()
-            .iter()
-            .find_map(|line| line.strip_prefix("port ")?.parse().ok())
-    });
-    Some((child, SocketAddr::from(([127, 0, 0, 1], port))))
-}
-
 #[test]
 fn what_pythons_client_library_shows_is_stored_with_exemplars_and_metadata() {
-    let Some((_client, address)) = python_client() else {
+    let Some((_client, address)) = python_client(CLIENT) else {
         return;
     };
     let home = Home::new();

@@ -2,12 +2,9 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test's failure is a panic")]
 
-use std::net::SocketAddr;
 use std::process::Command;
 
-use cupola_tests::{
-    Background, Home, Prometheus, Server, eventually, get, neighbour, now_ms, otlp_python, run, url_encode,
-};
+use cupola_tests::{Home, Prometheus, Server, eventually, get, neighbour, now_ms, python_client, run, url_encode};
 use serde_json::Value;
 
 // One metric of each kind that counts, and a gauge; the port that was free is told on standard output.
@@ -26,17 +23,6 @@ server, thread = start_http_server(0, addr="127.0.0.1")
 print("port", server.server_port, flush=True)
 thread.join()
 "#;
-
-fn python_client() -> Option<(Background, SocketAddr)> {
-    let python = otlp_python()?;
-    let mut child = Background::start("prometheus_client", Command::new(python).args(["-c", CLIENT]));
-    let port: u16 = eventually(30, "Python's client tells its port", || {
-        assert!(child.ended().is_none(), "Python's client ended");
-        let lines = child.stdout();
-        lines.iter().find_map(|line| line.strip_prefix("port ")?.parse().ok())
-    });
-    Some((child, SocketAddr::from(([127, 0, 0, 1], port))))
-}
 
 // The samples of one series within the last hour: milliseconds and values.
 fn samples(server: &Server, series: &str) -> Vec<(i64, f64)> {
@@ -70,7 +56,7 @@ const COUNTING: [&str; 7] = [
 
 #[test]
 fn what_pythons_client_library_counts_begins_with_a_zero_where_that_is_asked_for() {
-    let Some((_client, address)) = python_client() else {
+    let Some((_client, address)) = python_client(CLIENT) else {
         return;
     };
     let interval = "global: {scrape_interval: 250ms, scrape_timeout: 250ms}";

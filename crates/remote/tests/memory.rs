@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cupola_env::{ManualClock, RealFs};
 use cupola_metrics::Registry;
 use cupola_remote::{Memory, WriteError, WriteReceiver};
+use cupola_testkit::protobuf::field;
 use cupola_tsdb::{Options, Tsdb};
 
 const MIB: usize = 1 << 20;
@@ -27,18 +28,6 @@ fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = status("VmRSS:");
     let done = work();
     (status("VmHWM:").saturating_sub(before), done)
-}
-
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = content.len();
-    while length > 127 {
-        out.push(length as u8 | 128);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(content);
-    out
 }
 
 // Of each kind, so many that nothing is said of, in one series.

@@ -173,11 +173,9 @@ pub(super) fn id(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use cupola_testkit::protobuf::field;
 
-    fn field(number: u8, value: &[u8]) -> Vec<u8> {
-        [&[number << 3 | 2, value.len() as u8][..], value].concat()
-    }
+    use super::*;
 
     #[test]
     fn values_of_every_kind_are_shown_as_go_does() {

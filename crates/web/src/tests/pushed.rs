@@ -2,6 +2,8 @@
 //! answered with a 5xx. So do Prometheus's senders and vmagent; vmagent also sends again what is answered 413, and exporters of
 //! OTLP drop what is answered 500.
 
+use cupola_testkit::protobuf::{field, varint};
+
 use super::*;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -17,28 +19,6 @@ fn server(budget: usize) -> Server {
         app.otlp = Some(Arc::new(cupola_remote::OtlpReceiver::new(&app.registry, options)));
         app.pushed = BodyBudget::new("messages that are pushed", budget);
     })
-}
-
-fn field(number: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = content.len();
-    while length > 127 {
-        out.push(length as u8 | 128);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend_from_slice(content);
-    out
-}
-
-fn varint(mut value: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    while value > 127 {
-        out.push(value as u8 | 128);
-        value >>= 7;
-    }
-    out.push(value as u8);
-    out
 }
 
 // A message of one series, `a`, with a sample of 1 at each of these times; and with these fields behind.
