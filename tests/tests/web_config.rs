@@ -139,11 +139,9 @@ fn http2_can_be_turned_off() {
     let Some(_) = neighbour("curl") else { return };
     let web = format!("{}http_server_config: {{http2: false}}\n", pki.server("server"));
     let server = prometheus(&home, EMPTY, &web);
-    assert!(
-        server.log_has("msg=\"TLS is enabled.\" http2=false"),
-        "{:?}",
-        server.log()
-    );
+    eventually(30, "the log says that there is no HTTP/2", || {
+        server.log_has("msg=\"TLS is enabled.\" http2=false").then_some(())
+    });
     let options = [
         "--cacert",
         &pki.path("ca.crt"),
