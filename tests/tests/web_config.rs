@@ -38,11 +38,9 @@ fn pages_and_api_are_behind_tls_and_passwords() {
     };
     let Some(_) = neighbour("curl") else { return };
     let server = prometheus(&home, EMPTY, &format!("{}{}", pki.server("server"), user()));
-    assert!(
-        server.log_has("msg=\"TLS is enabled.\" http2=true"),
-        "{:?}",
-        server.log()
-    );
+    eventually(30, "the log says how it listens", || {
+        server.log_has("msg=\"TLS is enabled.\" http2=true").then_some(())
+    });
     let login = format!("{USER}:hunter-1");
     for (version, told) in [("--http1.1", "1.1"), ("--http2", "2")] {
         for path in ["/", "/-/healthy", "/-/ready", "/metrics", "/api/v1/query?query=1"] {
@@ -604,11 +602,9 @@ fn guessed_passwords_hold_up_nobody_who_is_known() {
     let home = Home::new();
     // A password whose check takes a quarter of a second and more.
     let server = prometheus(&home, EMPTY, &user().replace(https::HASH_1, https::HASH_COSTLY));
-    assert!(
-        server.log_has("msg=\"TLS is disabled.\" http2=false"),
-        "{:?}",
-        server.log()
-    );
+    eventually(30, "the log says how it listens", || {
+        server.log_has("msg=\"TLS is disabled.\" http2=false").then_some(())
+    });
     let address = server.address;
     let ask = |login: &str| {
         let header = format!("Basic {}", https::base64(login));
