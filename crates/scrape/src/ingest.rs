@@ -380,12 +380,14 @@ impl Ingester {
         Ok(())
     }
 
-    // From here on the body is another one: what its first `count` lines were has to be known.
+    // From here on the body is another one: which series its first `count` lines brought has to be known. A line that was
+    // followed and said since when others count brought none, whatever it was in another body or is further down.
     fn gather(&self, pass: &mut Pass<'_>, count: usize) {
         if std::mem::replace(&mut pass.trusts, false) {
             pass.seen.reserve(self.lines.all.len());
             let followed = (self.lines.order.iter().take(count)).filter_map(|at| self.lines.all.get(*at as usize));
-            pass.seen.extend(followed.filter_map(Known::series));
+            let brought = followed.filter(|known| known.seen == pass.scrape);
+            pass.seen.extend(brought.filter_map(Known::series));
         }
     }
 

@@ -128,12 +128,33 @@ fn a_created_line_told_twice_that_becomes_a_series_is_taken_once() {
     let mut bench = bench("");
     let lines = "a_created 5\na_created 5\n# EOF\n";
     let counter = format!("# TYPE a counter\n{lines}");
-    assert_eq!(scrape(&mut bench, 1000, Format::OpenMetrics, &counter).0, [""; 0]);
-    for (ts, format) in [(2000, Format::OpenMetrics), (3000, Format::Text)] {
-        assert_eq!(
-            scrape(&mut bench, ts, format, lines).0,
-            [format!("{{\"a_created\"}} 5 @{ts}")]
-        );
+    // Each time right behind a body where it was none.
+    for (ts, format) in [(2000, Format::OpenMetrics), (4000, Format::Text)] {
+        scrape(&mut bench, ts - 1000, Format::OpenMetrics, &counter);
+        let taken = scrape(&mut bench, ts, format, lines).0;
+        assert_eq!(taken, [format!("{{\"a_created\"}} 5 @{ts}")], "{format:?}");
+    }
+}
+
+#[test]
+fn a_line_told_twice_that_lay_too_far_ahead_is_taken_once() {
+    let mut bench = bench("");
+    let ahead = "a 1 9999999999999\na 1 9999999999999\n";
+    assert_eq!(scrape(&mut bench, 1000, Format::Text, ahead).0, [""; 0]);
+    let taken = scrape(&mut bench, 2000, Format::Text, "a 1\na 1\n").0;
+    assert_eq!(taken, ["{\"a\"} 1 @2000"]);
+}
+
+#[test]
+fn a_created_line_that_is_a_series_further_down_is_taken_in_each_scrape() {
+    let both = "# TYPE a counter\na_created 5\n# TYPE a gauge\na_created 6\n# EOF\n";
+    let gauge = "# TYPE a gauge\na_created 6\n# EOF\n";
+    for bodies in [[both, both, both], [gauge, both, both], [both, gauge, both]] {
+        let mut bench = bench("");
+        for (ts, body) in [1000, 2000, 3000].into_iter().zip(bodies) {
+            let (lines, _) = scrape(&mut bench, ts, Format::OpenMetrics, body);
+            assert_eq!(lines, [format!("{{\"a_created\"}} 6 @{ts}")], "{body}");
+        }
     }
 }
 
@@ -224,7 +245,7 @@ proptest! {
     #[test]
     fn any_lines_have_the_starts_that_a_search_for_the_next_created_line_finds(
         bodies in prop::collection::vec(
-            (prop::collection::vec((0..6_usize, 0..3_usize), 0..12), prop::bool::weighted(0.8)),
+            (prop::collection::vec((0..6_usize, 0..4_usize), 0..12), prop::bool::weighted(0.8)),
             1..5,
         ),
     ) {
