@@ -589,7 +589,7 @@ fn labels(
     if let Some(told) = told {
         told.label(&mut builder);
     }
-    merge(&mut builder, target, config.honor_labels);
+    merge(&mut builder, target, config.honor_labels.then_some(&pairs));
     if !relabel(&config.metric_relabel_configs, &mut builder) {
         return Ok(None);
     }
@@ -609,17 +609,19 @@ fn has_legacy_names(labels: &Labels) -> bool {
 }
 
 // The target's labels win, and a scraped label of the same name becomes `exported_<name>`, with as many prefixes as it
-// takes to be free; with honor_labels the scraped label wins.
-fn merge(builder: &mut LabelsBuilder, target: &Labels, honor_labels: bool) {
+// takes to be free; a label that is `honoured` wins, even an empty one: so `/federate` and the Pushgateway say that a
+// series has no such label.
+fn merge(builder: &mut LabelsBuilder, target: &Labels, honoured: Option<&LabelPairs<'_>>) {
     let mut conflicts: Vec<(&str, String)> = Vec::new();
     for (name, value) in target {
-        let scraped = builder.get(name);
-        if scraped.is_empty() {
-            builder.set(name, value);
-        } else if !honor_labels {
-            conflicts.push((name, scraped.to_owned()));
-            builder.set(name, value);
+        if honoured.is_some_and(|sent| sent.iter().any(|(sent, _)| sent == name)) {
+            continue;
         }
+        let scraped = builder.get(name);
+        if !scraped.is_empty() && honoured.is_none() {
+            conflicts.push((name, scraped.to_owned()));
+        }
+        builder.set(name, value);
     }
     // Shorter names first, as upstream: a name that is free for one may not be for the next.
     conflicts.sort_by_key(|(name, _)| name.len());

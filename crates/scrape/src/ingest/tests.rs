@@ -173,6 +173,21 @@ fn labels_that_collide_are_kept_as_exported() {
 }
 
 #[test]
+fn a_label_sent_empty_is_none_where_labels_are_honoured() {
+    check(
+        "  honor_labels: true\n",
+        "a{instance=\"\"} 5\n",
+        &[r#"{__name__="a", job="j"} 5 @1000"#],
+    );
+    // Otherwise the target's label stands, and nothing is exported.
+    check(
+        "",
+        "a{instance=\"\"} 5\n",
+        &[r#"{__name__="a", instance="t:1", job="j"} 5 @1000"#],
+    );
+}
+
+#[test]
 fn own_timestamps_are_honoured_unless_told_otherwise() {
     check("", "a 5 900\n", &[r#"{__name__="a", instance="t:1", job="j"} 5 @900"#]);
     check(
