@@ -191,6 +191,8 @@ pub(crate) struct Ingester {
     scrape: u32,
     // The last scrape that succeeded; series seen then and not now are stale.
     last_good: Option<u32>,
+    // After which scrape lines were forgotten last.
+    forgot: u32,
 }
 
 impl Ingester {
@@ -206,6 +208,7 @@ impl Ingester {
             reports: Vec::new(),
             scrape: 0,
             last_good: None,
+            forgot: 0,
         }
     }
 
@@ -476,7 +479,9 @@ impl Ingester {
     // A target that shows other lines each time, well or broken, must not fill the memory.
     fn forget(&mut self) {
         let scrape = self.scrape;
-        if scrape.is_multiple_of(FORGET_AFTER) {
+        // A body that breaks off takes two numbers.
+        if scrape - self.forgot >= FORGET_AFTER {
+            self.forgot = scrape;
             self.lines
                 .retain(|known| scrape - known.seen < FORGET_AFTER, self.created.as_mut());
             self.metadata.forget(scrape.into());

@@ -151,7 +151,8 @@ impl MetadataCell {
     pub(crate) fn forget(&self, scrape: u64) {
         let mut families = self.0.lock();
         let before = families.all.len();
-        families.all.retain(|d| scrape - d.seen < FORGET_AFTER);
+        // Who begins anew counts from 1 on.
+        families.all.retain(|d| scrape.saturating_sub(d.seen) < FORGET_AFTER);
         if families.all.len() < before {
             families.by_name.clear();
             (0..families.all.len()).for_each(|at| families.index(at));

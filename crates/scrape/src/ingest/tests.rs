@@ -296,6 +296,21 @@ fn what_a_target_says_about_its_families_is_kept_as_long_as_it_says_so() {
 }
 
 #[test]
+fn an_ingester_that_begins_anew_keeps_what_is_told_of_families() {
+    let mut bench = Bench::new("");
+    for scrape in 1..20 {
+        bench.scrape(scrape * 1000, "# TYPE a counter\na 1\n").unwrap();
+    }
+    // The one before was lost; this one counts scrapes from 1 on.
+    let metadata = bench.ingester.metadata.clone();
+    bench.ingester = Ingester::new(bench.ingester.target.clone(), Histograms::of(&bench.config), metadata);
+    for scrape in 20..35 {
+        bench.scrape(scrape * 1000, "a 1\n").unwrap();
+    }
+    assert_eq!(bench.ingester.metadata.get().len(), 1);
+}
+
+#[test]
 fn a_body_that_breaks_off_ends_the_series_before_the_bad_line_too() {
     let mut bench = Bench::new("");
     bench.scrape(1000, "a 1\nb 2\n").unwrap();
@@ -317,19 +332,25 @@ fn a_body_that_breaks_off_ends_the_series_before_the_bad_line_too() {
 
 #[test]
 fn a_target_that_breaks_off_with_new_lines_each_time_does_not_fill_the_memory() {
-    let mut bench = Bench::new("");
-    for scrape in 1..200 {
-        bench
-            .scrape(scrape * 1000, &format!("a{{n=\"{scrape}\"}} 1\nb{{ 2\n"))
-            .unwrap_err();
-        let Bench { ingester, recorder, .. } = &mut bench;
-        batch(recorder, |appender| {
-            ingester.end(scrape * 1000, appender);
-            Ok::<(), ()>(())
-        })
-        .unwrap()
-        .unwrap();
-        assert!(bench.ingester.lines.all.len() <= 2 * FORGET_AFTER as usize);
+    // A scrape that breaks off takes two numbers: with both an even and an odd one before.
+    for good in [0, 1] {
+        let mut bench = Bench::new("");
+        for _ in 0..good {
+            bench.scrape(500, "a 1\n").unwrap();
+        }
+        for scrape in 1..200 {
+            bench
+                .scrape(scrape * 1000, &format!("a{{n=\"{scrape}\"}} 1\nb{{ 2\n"))
+                .unwrap_err();
+            let Bench { ingester, recorder, .. } = &mut bench;
+            batch(recorder, |appender| {
+                ingester.end(scrape * 1000, appender);
+                Ok::<(), ()>(())
+            })
+            .unwrap()
+            .unwrap();
+            assert!(bench.ingester.lines.all.len() <= 2 * FORGET_AFTER as usize);
+        }
     }
 }
 
