@@ -11,7 +11,7 @@ use cupola_metrics::Summary;
 use cupola_net::{NetError, Peer, Request, Room};
 use cupola_storage::Appendable;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -235,8 +235,17 @@ impl Runner {
             // As Go's http.Client tells it.
             format!("Get {:?}: {error}", self.target.url.to_string()).into()
         })?;
-        if !response.status.is_success() {
+        // As upstream: no other status has metrics.
+        if response.status != StatusCode::OK {
             return Err(format!("server returned HTTP status {}", response.status).into());
+        }
+        if response.body.is_empty() {
+            // Of whatever type: a scrape without samples.
+            return Ok(Fetched {
+                body: response.body,
+                format: Format::Text,
+                _room: response.room,
+            });
         }
         let content_type = response
             .headers

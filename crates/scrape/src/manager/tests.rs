@@ -169,6 +169,12 @@ async fn of_what_is_dropped_only_so_many_are_kept_and_all_are_counted() {
 
 // Answers each request with a body of `length` bytes.
 fn target(length: usize) -> std::net::SocketAddr {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
+    answering(head + &"a 1\n".repeat(length / 4))
+}
+
+// Answers each request with this.
+fn answering(answer: String) -> std::net::SocketAddr {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -176,21 +182,18 @@ fn target(length: usize) -> std::net::SocketAddr {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let _ = stream.read(&mut [0; 4096]);
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
-            let line = "a 1\n".repeat(length / 4);
-            let _ = stream.write_all((head + &line).as_bytes());
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
     address
 }
 
-#[tokio::test]
-async fn a_body_that_does_not_fit_in_the_memory_for_all_bodies_is_told() {
-    let (manager, stop, registry) = manager();
-    let manager = manager.with_body_budget(100_000, &registry);
-    let (small, large) = (target(40_000), target(60_000));
+// What is known of these targets once each was scraped.
+async fn scraped(manager: &ScrapeManager, addresses: &[std::net::SocketAddr]) -> Vec<TargetStatus> {
+    let targets: Vec<String> = addresses.iter().map(|address| format!("'{address}'")).collect();
+    let targets = targets.join(", ");
     let yaml = format!(
-        "scrape_configs:\n- job_name: j\n  scrape_interval: 1s\n  static_configs: [{{targets: ['{small}', '{large}']}}]\n"
+        "scrape_configs:\n- job_name: j\n  scrape_interval: 1s\n  static_configs: [{{targets: [{targets}]}}]\n"
     );
     let jobs = parse_prometheus(&yaml, Path::new("p.yml")).unwrap().scrape_configs;
     manager.apply(&jobs, &[]);
@@ -203,12 +206,55 @@ async fn a_body_that_does_not_fit_in_the_memory_for_all_bodies_is_told() {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     });
-    let told = told.await.unwrap();
-    let error = |address| {
-        let instance = std::net::SocketAddr::to_string(address);
-        let found = told.iter().find(|t| t.labels.value("instance") == instance);
-        found.unwrap().last_error.clone()
-    };
+    told.await.unwrap()
+}
+
+fn told<'a>(told: &'a [TargetStatus], address: &std::net::SocketAddr) -> &'a TargetStatus {
+    let instance = address.to_string();
+    let found = told.iter().find(|t| t.labels.value("instance") == instance);
+    found.unwrap()
+}
+
+#[tokio::test]
+async fn an_empty_answer_is_a_scrape_without_samples_whatever_its_type() {
+    let (manager, stop, _registry) = manager();
+    let types = [
+        "",
+        "Content-Type: application/openmetrics-text\r\n",
+        "Content-Type: text/html\r\n",
+    ];
+    let answer = |kind: &str| answering(format!("HTTP/1.1 200 OK\r\n{kind}Content-Length: 0\r\n\r\n"));
+    let targets = types.map(answer);
+    let all = scraped(&manager, &targets).await;
+    for (target, kind) in targets.iter().zip(types) {
+        let found = told(&all, target);
+        assert_eq!((&*found.last_error, found.health), ("", crate::Health::Up), "{kind}");
+    }
+    stop.cancel();
+    manager.stopped().await;
+}
+
+#[tokio::test]
+async fn an_answer_with_another_status_than_200_is_none() {
+    let (manager, stop, _registry) = manager();
+    let head = "HTTP/1.1 202 Accepted\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\n";
+    let target = answering(format!("{head}a 1\n"));
+    let all = scraped(&manager, &[target]).await;
+    assert_eq!(
+        told(&all, &target).last_error,
+        "server returned HTTP status 202 Accepted"
+    );
+    stop.cancel();
+    manager.stopped().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_fit_in_the_memory_for_all_bodies_is_told() {
+    let (manager, stop, registry) = manager();
+    let manager = manager.with_body_budget(100_000, &registry);
+    let (small, large) = (target(40_000), target(60_000));
+    let all = scraped(&manager, &[small, large]).await;
+    let error = |address| told(&all, address).last_error.clone();
     assert_eq!(error(&small), "");
     assert_eq!(
         error(&large),
