@@ -330,7 +330,7 @@ impl Ingester {
                 told.kind = sample.series.kind();
             }
             let place = number.and_then(|number| self.lines.order.get(number));
-            let (at, fresh) = match place {
+            let (at, mut fresh) = match place {
                 Some(at) => {
                     followed = followed.map(|count| count + 1);
                     (*at as usize, None)
@@ -365,8 +365,9 @@ impl Ingester {
                     }
                 }
                 if self.lines.see_series(at) {
-                    // Nobody looked whether it was there twice.
+                    // Nobody looked whether it was there twice, or what relabelling makes of it.
                     self.gather(pass, followed.map_or(0, |count| count - 1));
+                    fresh = self.named(pass, at, &sample.series)?;
                 }
             }
             pass.counts.scraped += 1;
@@ -414,16 +415,34 @@ impl Ingester {
     fn place(&mut self, pass: &mut Pass<'_>, series: &Series<'_>) -> Result<(usize, Option<Labels>), IngestError> {
         let hash = self.hash(series);
         if let Some(at) = self.lines.find(hash) {
-            return Ok((at, None));
+            return Ok((at, self.named(pass, at, series)?));
         }
-        let fresh = labels(pass.config, &self.target, series, self.told.as_ref()).inspect_err(|error| {
-            if error.is_label_limit() {
-                pass.metrics.label_limits.inc();
-            }
-        })?;
+        let fresh = self.labels(pass, series)?;
         pass.counts.added += usize::from(fresh.is_some());
         let at = self.lines.insert(Known::new(hash, fresh.is_none()));
         Ok((at, fresh))
+    }
+
+    // The labels of a line that is remembered and never was a series: it was refused, or said since when others count. In the
+    // latter case relabelling has not been asked yet whether it drops it.
+    fn named(&mut self, pass: &Pass<'_>, at: usize, series: &Series<'_>) -> Result<Option<Labels>, IngestError> {
+        let is_asked = (self.lines.all.get(at)).is_some_and(|known| !known.is_dropped && known.series().is_none());
+        if !is_asked {
+            return Ok(None);
+        }
+        let named = self.labels(pass, series)?;
+        if let Some(known) = self.lines.all.get_mut(at) {
+            known.is_dropped = named.is_none();
+        }
+        Ok(named)
+    }
+
+    fn labels(&self, pass: &Pass<'_>, series: &Series<'_>) -> Result<Option<Labels>, IngestError> {
+        labels(pass.config, &self.target, series, self.told.as_ref()).inspect_err(|error| {
+            if error.is_label_limit() {
+                pass.metrics.label_limits.inc();
+            }
+        })
     }
 
     // The series and time of what was taken.

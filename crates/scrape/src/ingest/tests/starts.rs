@@ -159,6 +159,25 @@ fn a_created_line_that_is_a_series_further_down_is_taken_in_each_scrape() {
 }
 
 #[test]
+fn a_created_line_that_relabelling_drops_counts_as_no_sample_once_it_is_a_series() {
+    let drop =
+        "  sample_limit: 1\n  metric_relabel_configs: [{source_labels: [__name__], regex: a_created, action: drop}]\n";
+    let lines = "a_total 1\na_created 5\n";
+    let counter = format!("# TYPE a counter\n{lines}# EOF\n");
+    let unknown = format!("{lines}# EOF\n");
+    for (format, body) in [(Format::Text, lines), (Format::OpenMetrics, &unknown)] {
+        let mut bench = bench(drop);
+        scrape(&mut bench, 10_000, Format::OpenMetrics, &counter);
+        for ts in [11_000, 12_000] {
+            let (taken, scraped) = scrape(&mut bench, ts, format, body);
+            assert_eq!((taken, scraped), (vec![format!("{{\"a_total\"}} 1 @{ts}")], 2));
+        }
+        scrape(&mut bench, 13_000, Format::OpenMetrics, &counter);
+        assert_eq!(scrape(&mut bench, 14_000, format, body).0.len(), 1);
+    }
+}
+
+#[test]
 fn histograms_that_are_converted_and_what_stands_beside_them_keep_their_start() {
     let mut bench = bench("  convert_classic_histograms_to_nhcb: true\n");
     let body = "# TYPE h histogram\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_sum 3\nh_created 3.5\n\
