@@ -94,12 +94,14 @@ impl Runner {
     /// Scrapes until `stop` is cancelled.
     pub(crate) async fn run(mut self) {
         let interval = self.target.interval_ms;
-        let offset = self.offset_ms();
+        let slots = Slots {
+            interval,
+            offset: self.offset_ms(),
+        };
         let mut ingester = Kept::Here(self.ingester());
         let stop = self.stop.clone();
-        let aligned = |now: i64| (now - offset).div_euclid(interval) * interval + offset;
         // The first scrape comes within one interval, spread by the target's hash.
-        let mut slot = aligned(self.clock.now_ms()) + interval;
+        let mut slot = slots.last(self.clock.now_ms()) + interval;
         if matches!(self.source, Source::Local(_)) {
             // Costs nobody anything, and the pages have something to show at once.
             slot = self.clock.now_ms();
@@ -109,7 +111,7 @@ impl Runner {
             let now = self.clock.now_ms();
             if slot - now > interval {
                 // The clock was turned back: waiting for the old slot would leave a hole as long as the turn.
-                slot = aligned(now) + interval;
+                slot = slots.last(now) + interval;
             }
             let wait = (slot - now).max(0).unsigned_abs();
             tokio::select! {
@@ -117,6 +119,7 @@ impl Runner {
                 () = tokio::time::sleep(Duration::from_millis(wait)) => {}
             }
             let now = self.clock.now_ms();
+            slot = slots.reached(slot, now);
             let ts = stamp(now, slot, interval, self.tolerance_ms);
             let started = Instant::now();
             if let Some(before) = last.replace(started) {
@@ -139,7 +142,7 @@ impl Runner {
                     None => Kept::Here(self.ingester()),
                 },
             };
-            slot = aligned(self.clock.now_ms()).max(slot) + interval;
+            slot = slots.after(slot, self.clock.now_ms());
         }
         if self.end_series.is_cancelled() && last.is_some() {
             // The series end when the next scrape would have been. Whether they do, is known only later: a target that
@@ -404,6 +407,35 @@ pub(crate) fn report(
     }
 }
 
+/// The moments at which a target is meant to be scraped, in milliseconds.
+#[derive(Debug, Clone, Copy)]
+struct Slots {
+    interval: i64,
+    offset: i64,
+}
+
+impl Slots {
+    // The last one up to `now`.
+    fn last(self, now: i64) -> i64 {
+        (now - self.offset).div_euclid(self.interval) * self.interval + self.offset
+    }
+
+    // Whose scrape begins `now`, which was meant for `slot`: where the clock jumped ahead or this process stood still, that of
+    // the last one that passed.
+    fn reached(self, slot: i64, now: i64) -> i64 {
+        match now - slot < self.interval {
+            true => slot,
+            false => self.last(now),
+        }
+    }
+
+    // The next one where the scrape of `slot` ends `now`. One that passed meanwhile is begun at once, of several the last:
+    // upstream's ticker keeps one tick, so a target that takes its whole interval is scraped in each.
+    fn after(self, slot: i64, now: i64) -> i64 {
+        self.last(now).max(slot + self.interval)
+    }
+}
+
 // The time of the samples of a scrape that was meant for `slot` and begins `now`.
 fn stamp(now: i64, slot: i64, interval: i64, tolerance: i64) -> i64 {
     let is_close = (now - slot).abs() <= (interval / 100).min(tolerance);
@@ -446,7 +478,43 @@ fn protocol(protocol: cupola_config::prometheus::ScrapeProtocol) -> ScrapeProtoc
 
 #[cfg(test)]
 mod tests {
-    use super::stamp;
+    use super::{Slots, stamp};
+
+    #[test]
+    fn a_scrape_that_takes_its_whole_interval_is_followed_by_the_next_one() {
+        let slots = Slots {
+            interval: 1000,
+            offset: 100,
+        };
+        for (slot, ended, next) in [
+            (10_100, 10_150, 11_100),
+            (10_100, 11_099, 11_100),
+            (10_100, 11_100, 11_100),
+            (10_100, 11_103, 11_100),
+            // Of several that passed, one is begun at once.
+            (10_100, 13_000, 12_100),
+            // One that began a little early.
+            (10_100, 10_098, 11_100),
+            // A slot beside the grid stays where it is.
+            (10_500, 10_550, 11_500),
+            (10_500, 11_200, 11_500),
+        ] {
+            assert_eq!(slots.after(slot, ended), next, "{slot} {ended}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_makes_no_two_scrapes_of_one() {
+        let slots = Slots {
+            interval: 1000,
+            offset: 100,
+        };
+        // Meant for 10100, begun seconds later: that is the scrape of the last slot that passed.
+        let slot = slots.reached(10_100, 15_700);
+        assert_eq!((slot, slots.after(slot, 15_750)), (15_100, 16_100));
+        assert_eq!(slots.reached(10_100, 11_099), 10_100);
+        assert_eq!(slots.reached(10_100, 10_098), 10_100);
+    }
 
     #[test]
     fn a_scrape_close_to_its_moment_is_stamped_with_it() {
