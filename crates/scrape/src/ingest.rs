@@ -85,7 +85,7 @@ pub(crate) struct Counts {
     pub scraped: usize,
     /// Of these, what relabelling kept.
     pub kept: usize,
-    /// Series that are new to this target.
+    /// Series that are new to this target, or come back.
     pub added: usize,
 }
 
@@ -96,6 +96,8 @@ struct Pass<'p> {
     config: &'p ScrapeConfig,
     metrics: &'p Metrics,
     scrape: u32,
+    // Series seen last before this scrape are new again.
+    forgets_before: u32,
     ts: i64,
     counts: Counts,
     // The series that the body had so far, while they are not trusted to be distinct.
@@ -120,6 +122,12 @@ impl Pass<'_> {
             self.starts = rest;
             *start
         })
+    }
+
+    /// Whether the series of a line that is not marked as seen by this scrape is added by it.
+    #[inline]
+    fn adds(&self, known: &Known) -> bool {
+        known.seen < self.forgets_before || known.series().is_none()
     }
 
     /// When the sample of a line is; `None` where it is not to be stored.
@@ -191,6 +199,8 @@ pub(crate) struct Ingester {
     scrape: u32,
     // The last scrape that succeeded; series seen then and not now are stale.
     last_good: Option<u32>,
+    // The last scrape that succeeded and had samples: upstream's cache of series has what was seen since then.
+    last_full: u32,
     // After which scrape lines were forgotten last.
     forgot: u32,
 }
@@ -208,6 +218,7 @@ impl Ingester {
             reports: Vec::new(),
             scrape: 0,
             last_good: None,
+            last_full: 0,
             forgot: 0,
         }
     }
@@ -264,6 +275,7 @@ impl Ingester {
             config,
             metrics,
             scrape: self.scrape,
+            forgets_before: self.last_full,
             ts,
             counts: Counts::default(),
             seen: Seen::default(),
@@ -295,6 +307,9 @@ impl Ingester {
             appender.describe(&metric, &metadata);
         }
         self.last_good = Some(self.scrape);
+        if !body.is_empty() {
+            self.last_full = self.scrape;
+        }
         self.forget();
         Ok(counts)
     }
@@ -418,7 +433,6 @@ impl Ingester {
             return Ok((at, self.named(pass, at, series)?));
         }
         let fresh = self.labels(pass, series)?;
-        pass.counts.added += usize::from(fresh.is_some());
         let at = self.lines.insert(Known::new(hash, fresh.is_none()));
         Ok((at, fresh))
     }
@@ -457,6 +471,7 @@ impl Ingester {
         let Some(known) = self.lines.all.get_mut(at) else {
             return Ok(None);
         };
+        let adds = pass.adds(known);
         let Some(time) = pass.time(known, sample.timestamp_ms)? else {
             return Ok(None);
         };
@@ -479,6 +494,7 @@ impl Ingester {
             Ok(Some(series)) => {
                 known.set_series(series);
                 pass.took(series);
+                pass.counts.added += usize::from(adds);
                 if let Some(start) = start {
                     pass.appender.append_start(series, time, start);
                 }

@@ -87,6 +87,7 @@ impl Ingester {
         let Some(known) = self.lines.all.get_mut(at) else {
             return Ok(());
         };
+        let adds = pass.adds(known);
         let Some(time) = pass.time(known, entry.timestamp_ms)? else {
             return Ok(());
         };
@@ -101,6 +102,7 @@ impl Ingester {
             Ok(series) => {
                 known.set_series(series);
                 pass.took(series);
+                pass.counts.added += usize::from(adds);
                 if let Some(start) = entry.start_ms {
                     pass.appender.append_start(series, time, start);
                 }

@@ -277,6 +277,34 @@ fn limits_fail_the_whole_scrape() {
 }
 
 #[test]
+fn a_series_that_comes_back_is_added() {
+    let mut bench = Bench::new("");
+    let mut check = |ts, body: &str, added| {
+        let Bench {
+            config,
+            ingester,
+            recorder,
+            metrics,
+        } = &mut bench;
+        let counts = batch(recorder, |appender| {
+            ingester.body(config, metrics, Format::Text, body.as_bytes(), ts, appender)
+        });
+        assert_eq!(counts.unwrap().unwrap().added, added, "at {ts}");
+    };
+    check(1000, "a 1\nb 1\n", 2);
+    check(2000, "a 1\nb 1\n", 0);
+    check(3000, "a 1\n", 0);
+    check(4000, "a 1\nb 1\n", 1);
+    check(5000, "b 1\na 1\n", 0);
+    // As upstream: an empty body is no reason to forget any.
+    check(6000, "", 0);
+    check(7000, "a 1\nb 1\nb 1\n", 0);
+    // And what is not taken is not added.
+    check(8000, &format!("a 1\nb 1\nc 1 {}\n", 8000 + MAX_AHEAD_MS + 1), 0);
+    check(9000, "a 1\nb 1\nc 1\n", 1);
+}
+
+#[test]
 fn what_a_target_says_about_its_families_is_kept_as_long_as_it_says_so() {
     let mut bench = Bench::new("");
     bench
