@@ -100,6 +100,8 @@ struct Pass<'p> {
     forgets_before: u32,
     ts: i64,
     counts: Counts,
+    // How many samples count against `sample_limit`.
+    asked: u64,
     // The series that the body had so far, while they are not trusted to be distinct.
     seen: Seen,
     trusts: bool,
@@ -138,22 +140,24 @@ impl Pass<'_> {
             return Ok(None);
         }
         self.counts.kept += 1;
-        let limit = self.config.defaults.limits.sample_limit;
-        if limit > 0 && self.counts.kept as u64 > limit {
-            self.metrics.sample_limit.inc();
-            return Err(IngestError::SampleLimit(limit));
-        }
         let own = own.filter(|_| self.config.honor_timestamps);
         known.is_tracked = own.is_none() || self.config.track_timestamps_staleness;
-        let time = own.unwrap_or(self.ts);
-        if time > self.ts + MAX_AHEAD_MS {
-            self.metrics.out_of_bounds.inc();
-            self.is_distinct = false;
-            return Ok(None);
-        }
         if !self.trusts && own.is_none() && known.series().is_some_and(|series| self.seen.contains(&series)) {
             // The same series twice in one body: the first one counts.
             self.metrics.duplicate.inc();
+            self.is_distinct = false;
+            return Ok(None);
+        }
+        // As upstream, where doubles do not come to the limit, and what lies too far ahead comes past it.
+        self.asked += 1;
+        let limit = self.config.defaults.limits.sample_limit;
+        if limit > 0 && self.asked > limit {
+            self.metrics.sample_limit.inc();
+            return Err(IngestError::SampleLimit(limit));
+        }
+        let time = own.unwrap_or(self.ts);
+        if time > self.ts + MAX_AHEAD_MS {
+            self.metrics.out_of_bounds.inc();
             self.is_distinct = false;
             return Ok(None);
         }
@@ -278,6 +282,7 @@ impl Ingester {
             forgets_before: self.last_full,
             ts,
             counts: Counts::default(),
+            asked: 0,
             seen: Seen::default(),
             is_distinct: true,
             // As in the body before, while this one is laid out like it.

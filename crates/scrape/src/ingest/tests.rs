@@ -277,6 +277,19 @@ fn limits_fail_the_whole_scrape() {
 }
 
 #[test]
+fn what_is_told_twice_counts_once_against_the_sample_limit() {
+    let mut bench = Bench::new("  sample_limit: 1\n");
+    for ts in [1000, 2000] {
+        assert_eq!(bench.scrape(ts, "a 1\na 1\n").unwrap().len(), 1, "at {ts}");
+    }
+    // What lies too far ahead counts, and what is dropped does not.
+    let ahead = format!("a 1\nb 1 {}\n", 3000 + MAX_AHEAD_MS + 1);
+    bench.scrape(3000, &ahead).unwrap_err();
+    let drop = "  sample_limit: 1\n  metric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]\n";
+    assert!(Bench::new(drop).scrape(1000, "a 1\nb 1\n").is_ok());
+}
+
+#[test]
 fn a_series_that_comes_back_is_added() {
     let mut bench = Bench::new("");
     let mut check = |ts, body: &str, added| {
