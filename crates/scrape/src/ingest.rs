@@ -69,6 +69,15 @@ pub(crate) enum IngestError {
     DuplicateLabel(String),
 }
 
+/// A body that is refused, and what was read of it.
+#[derive(Debug, Error)]
+#[error("{error}")]
+pub(crate) struct Refused {
+    #[source]
+    pub error: IngestError,
+    pub counts: Counts,
+}
+
 impl IngestError {
     fn is_label_limit(&self) -> bool {
         matches!(
@@ -102,6 +111,8 @@ struct Pass<'p> {
     counts: Counts,
     // How many samples count against `sample_limit`.
     asked: u64,
+    // Which limit of samples or buckets the body is above. It is read to its end all the same, for the counts.
+    above: Option<IngestError>,
     // The series that the body had so far, while they are not trusted to be distinct.
     seen: Seen,
     trusts: bool,
@@ -134,10 +145,10 @@ impl Pass<'_> {
 
     /// When the sample of a line is; `None` where it is not to be stored.
     #[inline]
-    fn time(&mut self, known: &mut Known, own: Option<i64>) -> Result<Option<i64>, IngestError> {
+    fn time(&mut self, known: &mut Known, own: Option<i64>) -> Option<i64> {
         known.see(self.scrape);
         if known.is_dropped {
-            return Ok(None);
+            return None;
         }
         self.counts.kept += 1;
         let own = own.filter(|_| self.config.honor_timestamps);
@@ -146,22 +157,27 @@ impl Pass<'_> {
             // The same series twice in one body: the first one counts.
             self.metrics.duplicate.inc();
             self.is_distinct = false;
-            return Ok(None);
+            return None;
         }
         // As upstream, where doubles do not come to the limit, and what lies too far ahead comes past it.
         self.asked += 1;
         let limit = self.config.defaults.limits.sample_limit;
         if limit > 0 && self.asked > limit {
-            self.metrics.sample_limit.inc();
-            return Err(IngestError::SampleLimit(limit));
+            self.above = Some(IngestError::SampleLimit(limit));
+            return None;
         }
         let time = own.unwrap_or(self.ts);
         if time > self.ts + MAX_AHEAD_MS {
             self.metrics.out_of_bounds.inc();
             self.is_distinct = false;
-            return Ok(None);
+            return None;
         }
-        Ok(Some(time))
+        Some(time)
+    }
+
+    // Whether no more samples are taken.
+    fn is_full(&self) -> bool {
+        matches!(self.above, Some(IngestError::SampleLimit(_)))
     }
 
     #[inline]
@@ -248,8 +264,8 @@ impl Ingester {
     /// Appends all samples of `body`, and staleness markers for what is missing.
     ///
     /// # Errors
-    /// [`IngestError`]: nothing of the body may be committed; the caller drops the batch and ends the series with
-    /// [`Ingester::end`].
+    /// [`Refused`]: nothing of the body may be committed; the caller drops the batch and ends the series with
+    /// [`Ingester::end`]. Protobuf and histograms to be converted are read as a whole: broken ones count nothing.
     pub(crate) fn body(
         &mut self,
         config: &ScrapeConfig,
@@ -258,7 +274,7 @@ impl Ingester {
         body: &[u8],
         ts: i64,
         appender: &mut dyn Appender,
-    ) -> Result<Counts, IngestError> {
+    ) -> Result<Counts, Refused> {
         self.scrape += 1;
         if self.told.is_some() {
             // A line that is where it was may be of another type now.
@@ -274,7 +290,10 @@ impl Ingester {
         {
             self.lines.see_all_as_series();
         }
-        let decoded = native::decode(self.histograms, format, body)?;
+        let decoded = native::decode(self.histograms, format, body).map_err(|error| Refused {
+            error,
+            counts: Counts::default(),
+        })?;
         let mut pass = Pass {
             config,
             metrics,
@@ -283,6 +302,7 @@ impl Ingester {
             ts,
             counts: Counts::default(),
             asked: 0,
+            above: None,
             seen: Seen::default(),
             is_distinct: true,
             // As in the body before, while this one is laid out like it.
@@ -302,11 +322,18 @@ impl Ingester {
             read = read.and_then(|()| self.native(&mut pass, &entry));
         }
         self.lines.is_distinct = pass.is_distinct;
-        if let Err(error) = read {
-            self.lines.forget_layout();
-            return Err(error);
+        let Pass {
+            counts, seen, above, ..
+        } = pass;
+        match &above {
+            Some(IngestError::SampleLimit(_)) => metrics.sample_limit.inc(),
+            Some(_) => metrics.bucket_limit.inc(),
+            None => {}
         }
-        let Pass { counts, seen, .. } = pass;
+        if let Some(error) = read.err().or(above) {
+            self.lines.forget_layout();
+            return Err(Refused { error, counts });
+        }
         self.end_missing(ts, appender, &seen, None);
         for (metric, metadata) in self.metadata.take_news() {
             appender.describe(&metric, &metadata);
@@ -360,10 +387,14 @@ impl Ingester {
                         self.lines.order.truncate(count);
                         self.gather(pass, count);
                     }
+                    if pass.is_full() {
+                        self.count(pass, created.is_some(), &sample.series)?;
+                        continue;
+                    }
                     let is_created = created.is_some() && Created::is_one(&sample.series);
                     let (at, fresh) = match is_created {
                         true => (self.place_created(&sample.series), None),
-                        false => self.place(pass, &sample.series)?,
+                        false => (self.place(pass, &sample.series)).inspect_err(|_| pass.counts.scraped += 1)?,
                     };
                     if follower.is_kept() {
                         self.lines.order.push(at as u32);
@@ -464,6 +495,25 @@ impl Ingester {
         })
     }
 
+    // One more sample of a body that has too many: it counts if relabelling keeps it, and is not remembered.
+    fn count(&mut self, pass: &mut Pass<'_>, has_created: bool, series: &Series<'_>) -> Result<(), IngestError> {
+        if has_created && Created::is_one(series) {
+            return Ok(());
+        }
+        pass.counts.scraped += 1;
+        let hash = self.hash(series);
+        let at = self.lines.find(hash);
+        let is_kept = match at.and_then(|at| self.lines.all.get_mut(at)) {
+            Some(known) if !known.is_created => {
+                known.see(pass.scrape);
+                !known.is_dropped
+            }
+            _ => self.labels(pass, series)?.is_some(),
+        };
+        pass.counts.kept += usize::from(is_kept);
+        Ok(())
+    }
+
     // The series and time of what was taken.
     #[inline]
     fn sample(
@@ -477,7 +527,7 @@ impl Ingester {
             return Ok(None);
         };
         let adds = pass.adds(known);
-        let Some(time) = pass.time(known, sample.timestamp_ms)? else {
+        let Some(time) = pass.time(known, sample.timestamp_ms) else {
             return Ok(None);
         };
         let mut appended = match known.series() {
@@ -718,4 +768,4 @@ mod native;
 mod told;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

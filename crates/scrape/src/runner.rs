@@ -363,21 +363,22 @@ fn ingest(
         let counts = ingester.body(config, metrics, fetched.format, &fetched.body, ts, appender)?;
         let what = (true, counts, fetched.body.len() as f64, seconds());
         report(ingester, config, what, ts, appender);
-        Ok::<Counts, crate::ingest::IngestError>(counts)
+        Ok::<Counts, crate::ingest::Refused>(counts)
     });
     let bad = match stored {
         Ok(Ok(counts)) => return Ok(counts),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(refused)) => refused,
         Err(error) => return Err(failed(metrics, error)),
     };
     let stored = batch(storage, |appender| {
         ingester.end(ts, appender);
-        let what = (false, Counts::default(), 0.0, seconds());
+        // As upstream: what was read of the body, and its length.
+        let what = (false, bad.counts, fetched.body.len() as f64, seconds());
         report(ingester, config, what, ts, appender);
         Ok::<(), std::convert::Infallible>(())
     });
     match stored {
-        Ok(_) => Err(bad),
+        Ok(_) => Err(bad.error.to_string()),
         Err(error) => Err(failed(metrics, error)),
     }
 }
@@ -478,7 +479,75 @@ fn protocol(protocol: cupola_config::prometheus::ScrapeProtocol) -> ScrapeProtoc
 
 #[cfg(test)]
 mod tests {
-    use super::{Slots, stamp};
+    use super::*;
+    use crate::ingest::tests::Bench;
+
+    // What a scrape of this body says about itself, and its error.
+    fn told(bench: &mut Bench, body: &str) -> (Vec<String>, String) {
+        let Bench {
+            config,
+            ingester,
+            recorder,
+            metrics,
+        } = bench;
+        recorder.samples.lock().clear();
+        let fetched = Fetched {
+            body: body.as_bytes().to_vec(),
+            format: Format::Text,
+            _room: Room::default(),
+        };
+        let outcome = ingest(config, recorder, metrics, ingester, &fetched, 1000, Instant::now());
+        let reports = ["up", "samples_scraped", "relabeling", "series_added", "body_size_bytes"];
+        let lines = recorder.samples.lock().clone();
+        let value = |report: &str| {
+            let line = lines.iter().find(|line| line.contains(&format!("{report}\"")));
+            line.unwrap().split(' ').nth_back(1).unwrap().to_owned()
+        };
+        (reports.map(value).to_vec(), outcome.err().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_refused_body_says_what_was_read_of_it() {
+        let limited = "  extra_scrape_metrics: true\n  sample_limit: 1\n";
+        let dropped = "  metric_relabel_configs: [{source_labels: [__name__], regex: b, action: drop}]\n";
+        let three = "a 1\nb 1\nc 1\n";
+        let mut bench = Bench::new(limited);
+        for added in ["1", "0"] {
+            let (reports, error) = told(&mut bench, three);
+            assert_eq!(reports, ["0", "3", "3", added, "12"]);
+            assert_eq!(error, "sample limit exceeded (1 samples allowed)");
+            assert!(bench.remembered() <= 2, "what is too much is not remembered");
+        }
+        assert_eq!(bench.metrics.sample_limit.get(), 2.0);
+        assert_eq!(told(&mut bench, "a 1\n").0, ["1", "1", "1", "0", "4"]);
+        let mut bench = Bench::new(&format!("{limited}{dropped}"));
+        assert_eq!(told(&mut bench, "a 1\nc 1\nb 1\nb 1\n").0, ["0", "4", "2", "1", "16"]);
+        // What lies behind a line that cannot be read is unknown.
+        let mut bench = Bench::new(&format!("  extra_scrape_metrics: true\n{dropped}"));
+        let (reports, error) = told(&mut bench, "a 1\nb 1\nb{ 2\nc 1\n");
+        assert_eq!(reports, ["0", "2", "1", "1", "17"]);
+        assert!(!error.is_empty());
+        // A line whose labels are refused was read, and it is that which is told.
+        let mut bench = Bench::new(&format!("{limited}  label_limit: 3\n"));
+        let (reports, error) = told(&mut bench, "a 1\nb 1\nc{x=\"1\"} 1\n");
+        assert_eq!(reports, ["0", "3", "2", "1", "19"]);
+        assert!(error.starts_with("label_limit exceeded"), "{error}");
+    }
+
+    #[test]
+    fn a_bucket_limit_says_how_many_samples_there_were() {
+        let limited = "  extra_scrape_metrics: true\n  convert_classic_histograms_to_nhcb: true\n  native_histogram_bucket_limit: 1\n";
+        let histogram = "lat_bucket{le=\"0.5\"} 1\nlat_bucket{le=\"+Inf\"} 4\nlat_sum 2.5\nlat_count 4\n";
+        let body = format!(
+            "# TYPE lat histogram\n{histogram}# TYPE lbt histogram\n{}b 1\n",
+            histogram.replace("lat", "lbt")
+        );
+        let mut bench = Bench::new(limited);
+        let (reports, error) = told(&mut bench, &body);
+        assert_eq!(reports[..4], ["0", "3", "3", "1"]);
+        assert_eq!(error, "histogram bucket limit exceeded");
+        assert_eq!(bench.metrics.bucket_limit.get(), 1.0);
+    }
 
     #[test]
     fn a_scrape_that_takes_its_whole_interval_is_followed_by_the_next_one() {

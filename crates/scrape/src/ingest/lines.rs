@@ -21,7 +21,7 @@ pub(super) struct Known {
     // Whether relabelling drops the line.
     pub(super) is_dropped: bool,
     // Whether it was no series, but said since when others count.
-    is_created: bool,
+    pub(super) is_created: bool,
     // Whether its sample came without an own timestamp.
     pub(super) is_tracked: bool,
 }

@@ -6,7 +6,6 @@ use cupola_exposition::{Format, nhcb};
 use cupola_histogram::{COARSEST_SCHEMA, FINEST_SCHEMA, HistogramRef, NativeHistogram};
 
 use super::{IngestError, Ingester, Pass, append_exemplar, labels};
-use crate::metrics::Metrics;
 use crate::target::Histograms;
 
 /// What is to be read in the place of the body; `None` where it is read as it is.
@@ -34,15 +33,9 @@ pub(super) fn decode(wanted: Histograms, format: Format, body: &[u8]) -> Result<
     Ok(Some(converted))
 }
 
-/// Merges buckets until the histogram is as coarse and as small as the configuration wants it, as upstream does.
-///
-/// # Errors
-/// [`IngestError::BucketLimit`] where even the coarsest resolution has too many, or custom buckets are.
-fn limited(
-    config: &ScrapeConfig,
-    metrics: &Metrics,
-    histogram: &NativeHistogram,
-) -> Result<NativeHistogram, IngestError> {
+/// Merges buckets until the histogram is as coarse and as small as the configuration wants it, as upstream does. `None` where
+/// even the coarsest resolution has too many, or custom buckets are.
+fn limited(config: &ScrapeConfig, histogram: &NativeHistogram) -> Option<NativeHistogram> {
     let mut histogram = histogram.clone();
     let schema = |histogram: &NativeHistogram| HistogramRef::from(histogram).schema();
     if config.native_histogram_min_bucket_factor > 0.0 {
@@ -58,11 +51,10 @@ fn limited(
             histogram.reduce_resolution(before - 1);
         }
         if schema(&histogram) == before {
-            metrics.bucket_limit.inc();
-            return Err(IngestError::BucketLimit);
+            return None;
         }
     }
-    Ok(histogram)
+    Some(histogram)
 }
 
 // The finest schema whose buckets grow by at least `factor`.
@@ -77,18 +69,21 @@ fn finest_schema(factor: f64) -> i32 {
 impl Ingester {
     /// Appends one native histogram; what is asked of a float sample is asked of it, too.
     pub(super) fn native(&mut self, pass: &mut Pass<'_>, entry: &NativeEntry<'_>) -> Result<(), IngestError> {
-        pass.counts.scraped += 1;
         if let Some(told) = &mut self.told {
             // Its family was described in the text, which was read before.
             let family = entry.series.labels();
             (told.kind, told.unit) = self.metadata.type_and_unit(family.metric_name());
         }
+        if pass.is_full() {
+            return self.count(pass, false, &entry.series);
+        }
+        pass.counts.scraped += 1;
         let (at, fresh) = self.place(pass, &entry.series)?;
         let Some(known) = self.lines.all.get_mut(at) else {
             return Ok(());
         };
         let adds = pass.adds(known);
-        let Some(time) = pass.time(known, entry.timestamp_ms)? else {
+        let Some(time) = pass.time(known, entry.timestamp_ms) else {
             return Ok(());
         };
         // The storage wants the labels with each histogram.
@@ -97,7 +92,10 @@ impl Ingester {
             None => labels(pass.config, &self.target, &entry.series, self.told.as_ref())?,
         };
         let Some(own_labels) = own_labels else { return Ok(()) };
-        let histogram = limited(pass.config, pass.metrics, entry.histogram)?;
+        let Some(histogram) = limited(pass.config, entry.histogram) else {
+            pass.above.get_or_insert(IngestError::BucketLimit);
+            return Ok(());
+        };
         match pass.appender.append_histogram(None, &own_labels, time, histogram) {
             Ok(series) => {
                 known.set_series(series);

@@ -11,8 +11,8 @@ use super::*;
 
 // A storage that writes down what is committed.
 #[derive(Default)]
-struct Recorder {
-    samples: Arc<Mutex<Vec<String>>>,
+pub(crate) struct Recorder {
+    pub(crate) samples: Arc<Mutex<Vec<String>>>,
     series: Mutex<Vec<Labels>>,
     is_forgetful: bool,
 }
@@ -98,15 +98,15 @@ fn config(more: &str) -> ScrapeConfig {
     parsed.scrape_configs.into_iter().next().unwrap()
 }
 
-struct Bench {
-    config: ScrapeConfig,
-    ingester: Ingester,
-    recorder: Recorder,
-    metrics: Metrics,
+pub(crate) struct Bench {
+    pub(crate) config: ScrapeConfig,
+    pub(crate) ingester: Ingester,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Metrics,
 }
 
 impl Bench {
-    fn new(more: &str) -> Self {
+    pub(crate) fn new(more: &str) -> Self {
         let config = config(more);
         let target = Labels::from_pairs([("job", "j"), ("instance", "t:1")]);
         Self {
@@ -117,8 +117,13 @@ impl Bench {
         }
     }
 
+    // How many lines are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.ingester.lines.all.len()
+    }
+
     // Ingests a body and gives what was committed.
-    fn scrape(&mut self, ts: i64, body: &str) -> Result<Vec<String>, IngestError> {
+    fn scrape(&mut self, ts: i64, body: &str) -> Result<Vec<String>, Refused> {
         self.recorder.samples.lock().clear();
         let Self {
             config,
@@ -420,7 +425,7 @@ fn families() -> Vec<u8> {
     [delimited(first), delimited(second)].concat()
 }
 
-fn scrape_protobuf(more: &str, body: &[u8]) -> Result<Vec<String>, IngestError> {
+fn scrape_protobuf(more: &str, body: &[u8]) -> Result<Vec<String>, Refused> {
     let bench = &mut Bench::new(more);
     let (config, metrics) = (&bench.config, &bench.metrics);
     let ingester = &mut bench.ingester;
