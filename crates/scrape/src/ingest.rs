@@ -675,11 +675,14 @@ fn labels(
     let mut pairs = LabelPairs::new();
     series.labels_into(true, &mut pairs);
     let mut builder = LabelsBuilder::default();
+    let mut doubles = Vec::new();
     for (i, (name, value)) in pairs.iter().enumerate() {
-        if pairs.iter().take(i).any(|(before, _)| before == name) {
-            return Err(IngestError::DuplicateLabel(name.to_string()));
+        match pairs.iter().take(i).find(|(before, _)| before == name) {
+            Some(first) => doubles.push(first),
+            None => {
+                builder.set(name, value);
+            }
         }
-        builder.set(name, value);
     }
     if let Some(told) = told {
         told.label(&mut builder);
@@ -696,6 +699,10 @@ fn labels(
         return Err(IngestError::InvalidNames(labels));
     }
     check_limits(&config.defaults.limits, &labels)?;
+    // Upstream's storage refuses them. What the target's labels or relabelling set stands in the place of both.
+    if let Some((name, _)) = (doubles.into_iter()).find(|(name, first)| labels.get(name) == Some(&**first)) {
+        return Err(IngestError::DuplicateLabel(name.to_string()));
+    }
     Ok(Some(labels))
 }
 

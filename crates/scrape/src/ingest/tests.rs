@@ -282,6 +282,35 @@ fn limits_fail_the_whole_scrape() {
 }
 
 #[test]
+fn a_label_told_twice_costs_nothing_where_relabelling_drops_or_repairs_the_line() {
+    let relabel = |rule: &str| format!("  metric_relabel_configs: [{{{rule}}}]\n");
+    let b = r#"{__name__="b", instance="t:1", job="j"} 1 @1000"#;
+    let body = "a{x=\"1\",x=\"2\"} 1\nb 1\n";
+    check(
+        &relabel("source_labels: [__name__], regex: a, action: drop"),
+        body,
+        &[b],
+    );
+    let a = |labels: &str| format!("{{__name__=\"a\", instance=\"t:1\", job=\"j\"{labels}}} 1 @1000");
+    check(&relabel("regex: x, action: labeldrop"), body, &[&a(""), b]);
+    check(
+        &relabel("target_label: x, replacement: y, source_labels: [x], regex: '1'"),
+        body,
+        &[&a(", x=\"y\""), b],
+    );
+    // The target's label stands in the place of both.
+    check(
+        "",
+        "a{job=\"1\",job=\"2\"} 1\n",
+        &[r#"{__name__="a", exported_job="1", instance="t:1", job="j"} 1 @1000"#],
+    );
+    let error = Bench::new("")
+        .scrape(1000, "a{y=\"1\",x=\"1\",x=\"1\"} 1\n")
+        .unwrap_err();
+    assert_eq!(error.to_string(), "label name \"x\" is not unique: invalid sample");
+}
+
+#[test]
 fn what_is_told_twice_counts_once_against_the_sample_limit() {
     let mut bench = Bench::new("  sample_limit: 1\n");
     for ts in [1000, 2000] {
