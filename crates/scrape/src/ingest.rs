@@ -597,6 +597,11 @@ impl Ingester {
         }
     }
 
+    /// The storage could not take the body: it is to be told again what families are.
+    pub(crate) fn untold(&self) {
+        self.metadata.renew();
+    }
+
     /// Ends all series of the target: the scrape failed, or the target is gone.
     pub(crate) fn end(&mut self, ts: i64, appender: &mut dyn Appender) {
         // A body that broke off has taken the newest number already; one that never came has not, and then no line bears

@@ -147,6 +147,13 @@ impl MetadataCell {
             .collect()
     }
 
+    /// Nobody has been told of any family.
+    pub(crate) fn renew(&self) {
+        let mut families = self.0.lock();
+        families.has_news = true;
+        families.all.iter_mut().for_each(|d| d.is_news = true);
+    }
+
     /// Forgets what has not been described for a while.
     pub(crate) fn forget(&self, scrape: u64) {
         let mut families = self.0.lock();

@@ -368,7 +368,10 @@ fn ingest(
     let bad = match stored {
         Ok(Ok(counts)) => return Ok(counts),
         Ok(Err(refused)) => refused,
-        Err(error) => return Err(failed(metrics, error)),
+        Err(error) => {
+            ingester.untold();
+            return Err(failed(metrics, error));
+        }
     };
     let stored = batch(storage, |appender| {
         ingester.end(ts, appender);
@@ -532,6 +535,32 @@ mod tests {
         let (reports, error) = told(&mut bench, "a 1\nb 1\nc{x=\"1\"} 1\n");
         assert_eq!(reports, ["0", "3", "2", "1", "19"]);
         assert!(error.starts_with("label_limit exceeded"), "{error}");
+    }
+
+    #[test]
+    fn what_a_family_is_is_told_again_where_the_storage_could_not_take_it() {
+        let mut bench = Bench::new("");
+        let Bench {
+            config,
+            ingester,
+            recorder,
+            metrics,
+        } = &mut bench;
+        let fetched = Fetched {
+            body: b"# TYPE a counter\na 1\n".to_vec(),
+            format: Format::Text,
+            _room: Room::default(),
+        };
+        let mut told = |ts, is_closed| {
+            recorder.is_closed = is_closed;
+            recorder.described.lock().clear();
+            let outcome = ingest(config, recorder, metrics, ingester, &fetched, ts, Instant::now());
+            assert_eq!(outcome.is_err(), is_closed, "{outcome:?}");
+            recorder.described.lock().clone()
+        };
+        assert_eq!(told(1000, true), ["a is a counter"]);
+        assert_eq!(told(2000, false), ["a is a counter"]);
+        assert_eq!(told(3000, false), [""; 0]);
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(crate) struct Recorder {
     pub(crate) samples: Arc<Mutex<Vec<String>>>,
     series: Mutex<Vec<Labels>>,
     is_forgetful: bool,
+    // The families that were described, committed or not.
+    pub(crate) described: Mutex<Vec<String>>,
+    pub(crate) is_closed: bool,
 }
 
 struct Batch<'a> {
@@ -86,7 +89,15 @@ impl Appender for Batch<'_> {
         self.lines.push(format!("{labels} since {start} @{ts}"));
     }
 
+    fn describe(&mut self, metric: &str, metadata: &cupola_storage::Metadata) {
+        let what = format!("{metric} is a {}", metadata.kind.name());
+        self.recorder.described.lock().push(what);
+    }
+
     fn commit(self: Box<Self>) -> Result<(), CommitError> {
+        if self.recorder.is_closed {
+            return Err(CommitError::Closed);
+        }
         self.recorder.samples.lock().extend(self.lines);
         Ok(())
     }
