@@ -8,6 +8,7 @@ use crate::cursor::{Cursor, as_text, unescape};
 use crate::error::{Fault, quote};
 use crate::labels::{self, Block};
 use crate::number::parse_value;
+use crate::protobuf::unit_stem;
 use crate::{Entry, Exemplar, MetricType, ParseError, SampleEntry, Series};
 
 const NO_EOF: &str = "data does not end with # EOF";
@@ -17,6 +18,8 @@ const NO_EOF: &str = "data does not end with # EOF";
 pub struct Parser<'a> {
     cur: Cursor<'a>,
     kind: MetricType,
+    // Whether the text was made of protobuf.
+    is_made: bool,
     done: bool,
 }
 
@@ -31,8 +34,14 @@ impl<'a> Parser<'a> {
         Self {
             cur,
             kind: MetricType::Unknown,
+            is_made: false,
             done: false,
         }
+    }
+
+    /// The same, for what was made of protobuf: its counters have their unit before `_total`.
+    pub(crate) fn of_protobuf(self, is_made: bool) -> Self {
+        Self { is_made, ..self }
     }
 
     fn entry(&mut self) -> Result<Option<Entry<'a>>, Fault> {
@@ -97,7 +106,11 @@ impl<'a> Parser<'a> {
             }
             _ => {
                 let unit = std::str::from_utf8(text).unwrap_or("");
-                let has_suffix = name.strip_suffix(unit).is_some_and(|front| front.ends_with('_'));
+                let stem: &str = match self.is_made {
+                    true => unit_stem(&name, self.kind),
+                    false => &name,
+                };
+                let has_suffix = stem.strip_suffix(unit).is_some_and(|front| front.ends_with('_'));
                 if !unit.is_empty() && !has_suffix {
                     let message = format!("unit {} not a suffix of metric {}", quote(text), quote(name.as_bytes()));
                     return Err(Fault::new(name_from, message));

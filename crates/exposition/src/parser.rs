@@ -18,7 +18,10 @@ impl<'a> Parser<'a> {
     pub fn new(format: Format, body: &'a [u8]) -> Self {
         match format {
             Format::Text => Self::Text(text::Parser::new(body)),
-            Format::OpenMetrics | Format::Protobuf => Self::OpenMetrics(openmetrics::Parser::new(body)),
+            Format::OpenMetrics | Format::Protobuf => {
+                let parser = openmetrics::Parser::new(body);
+                Self::OpenMetrics(parser.of_protobuf(format == Format::Protobuf))
+            }
         }
     }
 
@@ -27,7 +30,8 @@ impl<'a> Parser<'a> {
         match format {
             Format::Text => Self::Text(text::Parser::over(Cursor::unchecked(body))),
             Format::OpenMetrics | Format::Protobuf => {
-                Self::OpenMetrics(openmetrics::Parser::over(Cursor::unchecked(body)))
+                let parser = openmetrics::Parser::over(Cursor::unchecked(body));
+                Self::OpenMetrics(parser.of_protobuf(format == Format::Protobuf))
             }
         }
     }

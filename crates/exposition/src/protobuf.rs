@@ -146,6 +146,14 @@ pub fn decode(body: &[u8], wanted: Wanted) -> Result<Decoded, ProtobufError> {
     Ok(out)
 }
 
+/// What the unit of a family stands at the end of: here a counter is called with `_total`, which OpenMetrics leaves out.
+pub(crate) fn unit_stem(name: &str, kind: MetricType) -> &str {
+    match kind {
+        MetricType::Counter => name.strip_suffix("_total").unwrap_or(name),
+        _ => name,
+    }
+}
+
 type Pairs<'a> = Vec<(&'a str, &'a str)>;
 
 fn family<'a>(message: &'a [u8], wanted: Wanted, out: &mut Decoded, name: &mut &'a str) -> Result<(), &'static str> {
@@ -182,7 +190,7 @@ fn family<'a>(message: &'a [u8], wanted: Wanted, out: &mut Decoded, name: &mut &
     }
     says("# TYPE ", word);
     // A unit that the name does not end with is none, for the parser of the text.
-    if !unit.is_empty() && name.trim_end_matches("_total").ends_with(unit) && name.ends_with(unit) {
+    if !unit.is_empty() && unit_stem(name, kind).ends_with(unit) {
         says("# UNIT ", unit);
     }
     for field in Fields(message) {
@@ -582,7 +590,38 @@ fn pairs(out: &mut Vec<u8>, labels: &[(&str, &str)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Format, Parser};
+    use crate::{Entry, Format, Parser};
+
+    #[test]
+    fn a_counter_has_its_unit_before_total() {
+        let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat();
+        let unit_of = |name: &str, kind: u8, unit: &str| {
+            let metric = field(4, &field(kind + 3 - 2 * u8::from(kind == 1), &[]));
+            let family = [
+                field(1, name.as_bytes()),
+                vec![0x18, kind],
+                metric,
+                field(5, unit.as_bytes()),
+            ]
+            .concat();
+            let body = [&[family.len() as u8][..], &family].concat();
+            let decoded = decode(&body, Wanted::default()).unwrap();
+            let entries: Result<Vec<Entry<'_>>, _> = Parser::new(Format::Protobuf, decoded.text()).collect();
+            entries.unwrap().into_iter().find_map(|entry| match entry {
+                Entry::Unit { name, unit } => Some(format!("{name} {unit}")),
+                _ => None,
+            })
+        };
+        let found = |name: &str, kind, unit| unit_of(name, kind, unit).unwrap_or_default();
+        assert_eq!(found("x_bytes_total", 0, "bytes"), "x_bytes_total bytes");
+        assert_eq!(found("x.y_bytes_total", 0, "bytes"), "x.y_bytes_total bytes");
+        assert_eq!(found("x_bytes", 0, "bytes"), "x_bytes bytes");
+        assert_eq!(found("x_bytes", 1, "bytes"), "x_bytes bytes");
+        // Only counters have such a name.
+        assert_eq!(found("x_bytes_total", 1, "bytes"), "");
+        assert_eq!(found("x_total", 0, "bytes"), "");
+        assert_eq!(found("x_total", 0, "total"), "");
+    }
 
     #[test]
     fn no_bytes_panic_and_what_is_understood_is_good_openmetrics() {
