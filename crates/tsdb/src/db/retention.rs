@@ -12,8 +12,9 @@ use cupola_model::Labels;
 use tracing::{error, warn};
 
 use super::compact::Place;
-use super::{Inner, LOG_FOLDER, PARTIAL_HINT, is_partial, wal_size};
+use super::{Inner, LOG_FOLDER, PARTIAL_HINT, is_partial};
 use crate::options::RetentionRule;
+use crate::wal::replayed_bytes;
 
 /// How long the samples of each series in a set of blocks stay.
 struct Limits<'a> {
@@ -82,7 +83,7 @@ impl Inner {
         self.head.maxt().max(of_blocks.unwrap_or(i64::MIN))
     }
 
-    /// The most bytes that blocks and log may occupy; 0 for no limit. A part of the disk, if asked for, counts instead of the
+    /// The most bytes that blocks and the log of what is not in them may occupy; 0 for no limit. A part of the disk, if asked for, counts instead of the
     /// number of bytes, as in Prometheus.
     fn retention_bytes(&self) -> u64 {
         let retention = *self.retention.lock();
@@ -159,8 +160,9 @@ impl Inner {
             return gone;
         }
         let tiers: u64 = self.tiers.iter().map(super::tiers::Tier::size_bytes).sum();
-        // As Prometheus counts, with what is not in blocks yet.
-        let log = wal_size(&*self.vfs, &self.options.dir.join(LOG_FOLDER));
+        // As Prometheus counts, with what is not in blocks yet. What of the log waits for remote write is not of that: blocks
+        // do not go because a receiver is away.
+        let log = replayed_bytes(&*self.vfs, &self.options.dir.join(LOG_FOLDER));
         let mut size = tiers + log + kept.iter().map(|b| b.size_bytes()).sum::<u64>();
         while size > limit && kept.len() > 1 {
             let oldest = kept.remove(0);

@@ -211,3 +211,32 @@ fn a_reader_beside_a_writer_misses_nothing() {
     );
     assert_eq!(reader.got, expected("a", 0..minutes));
 }
+
+#[test]
+fn no_block_goes_because_remote_write_is_behind() {
+    let fill = |retention_bytes: u64, held: Option<LogPosition>| {
+        let dir = TempDir::new().unwrap();
+        let tsdb = open_with(&dir, Arc::new(RealFs), |options| {
+            options.max_block_ms = options.block_ms;
+            options.retention_bytes = retention_bytes;
+        })
+        .unwrap();
+        tsdb.hold_log(held);
+        let mut most = 0;
+        for hour in 0..24 {
+            write_some(&tsdb, "a", hour * 60..(hour + 1) * 60);
+            tsdb.maintain();
+            let blocks: u64 = tsdb.blocks().iter().map(|block| block.bytes).sum();
+            most = most.max(blocks + tsdb.log_bytes());
+        }
+        (tsdb.blocks().len(), most)
+    };
+    let (all, most) = fill(0, None);
+    let begin = LogPosition::default();
+    assert!(
+        fill(0, Some(begin)).1 > most + 10_000,
+        "most of a day of the log is held"
+    );
+    assert_eq!(fill(most, Some(begin)).0, all);
+    assert!(fill(most / 2, Some(begin)).0 < all);
+}

@@ -45,6 +45,20 @@ pub(super) fn checkpoint_of(name: &str) -> Option<u64> {
     name.strip_prefix(CHECKPOINT)?.parse().ok()
 }
 
+/// The bytes of what replay reads: the newest checkpoint and what follows it. What lies before is there for others, if it
+/// is, and what was damaged or not finished for nobody. What cannot be read counts nothing.
+pub(crate) fn replayed_bytes(vfs: &dyn Vfs, dir: &Path) -> u64 {
+    let names = vfs.list(dir).unwrap_or_default();
+    let newest = names.iter().filter_map(|name| checkpoint_of(name)).max().unwrap_or(0);
+    let is_own = |name: &&String| {
+        segment_of(name)
+            .or_else(|| checkpoint_of(name))
+            .is_some_and(|own| own >= newest)
+    };
+    let own = names.iter().filter(is_own);
+    own.filter_map(|name| vfs.len(&dir.join(name)).ok()).sum()
+}
+
 /// Removes what the newest checkpoint stands for and nobody holds.
 ///
 /// # Errors
@@ -159,6 +173,8 @@ fn plan<'a>(old: &'a [(String, u64)], number: u64, held: &Held) -> (Vec<&'a str>
 
 #[cfg(test)]
 mod tests {
+    use cupola_env::RealFs;
+
     use super::*;
 
     fn files(names: &[&str]) -> Vec<(String, u64)> {
@@ -197,6 +213,21 @@ mod tests {
         ]
         .concat();
         assert!(gone_of(&long).iter().eq(&["checkpoint-00000004"]));
+    }
+
+    #[test]
+    fn only_what_is_replayed_counts_as_what_is_not_in_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let check = |more: &[&str], expected: u64| {
+            for (at, name) in more.iter().enumerate() {
+                std::fs::write(dir.path().join(name), vec![0; 10 * (at + 1)]).unwrap();
+            }
+            assert_eq!(replayed_bytes(&RealFs, dir.path()), expected, "{more:?}");
+        };
+        check(&["00000001", "00000002"], 30);
+        check(&["damaged-00000000", "checkpoint.tmp", "in-doubt", "imported"], 30);
+        check(&["checkpoint-00000002", "00000003"], 10 + 20 + 20);
+        assert_eq!(replayed_bytes(&RealFs, &dir.path().join("none")), 0);
     }
 
     #[test]

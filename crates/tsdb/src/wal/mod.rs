@@ -35,7 +35,7 @@ pub(crate) use codec::{
     Entry, LoggedChunk, LoggedDeletion, LoggedExemplar, LoggedHistogram, LoggedSample, LoggedStart, LoggedStarts,
     Packing, ToldStarts,
 };
-pub(crate) use held::{Held, Released, release};
+pub(crate) use held::{Held, Released, release, replayed_bytes};
 pub(crate) use histograms::{MAX_EMPTY_SPANS, empty_spans};
 pub(crate) use table::SeriesTable;
 pub(crate) use tail::{LogFolder, Tail};
