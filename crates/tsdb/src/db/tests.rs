@@ -204,6 +204,25 @@ fn a_full_disk_refuses_writes_answers_queries_and_recovers() {
 }
 
 #[test]
+fn a_checkpoint_that_finds_no_room_gives_back_what_it_took() {
+    let dir = TempDir::new().unwrap();
+    let vfs = FaultyFs::default();
+    let tsdb = open_with(&dir, Arc::new(vfs.clone()), |_| {}).unwrap();
+    for minute in 0..300 {
+        write(&tsdb, &name("a"), minute * MINUTE, (minute as f64).sqrt()).unwrap();
+    }
+    let before = dump(&tsdb);
+    vfs.set_budget(Some(100));
+    assert!(!tsdb.inner.checkpoint());
+    let names = RealFs.list(&dir.path().join(LOG_FOLDER)).unwrap();
+    assert_eq!(names, ["00000001"]);
+    vfs.set_budget(None);
+    assert!(tsdb.inner.checkpoint());
+    drop(tsdb);
+    assert_eq!(dump(&open(&dir)), before);
+}
+
+#[test]
 fn only_one_process_may_have_the_folder() {
     let dir = TempDir::new().unwrap();
     let first = open(&dir);

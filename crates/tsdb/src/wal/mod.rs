@@ -43,6 +43,7 @@ pub(crate) use tail::{LogFolder, Tail};
 // A new segment begins once the current one is this long.
 const SEGMENT_BYTES: u64 = 32 << 20;
 const CHECKPOINT: &str = "checkpoint-";
+const UNFINISHED: &str = "checkpoint.tmp";
 // There while a failed sync is not made up for: the next process cannot find that out from the files.
 const IN_DOUBT: &str = "in-doubt";
 
@@ -373,6 +374,7 @@ pub(crate) struct Checkpoint {
     /// How many syncs of the log had failed when it was begun.
     pub failed_syncs: u64,
     damaged: BTreeSet<String>,
+    is_in_place: bool,
     file: Box<dyn VfsFile>,
     codec: Codec,
     record: Vec<u8>,
@@ -381,7 +383,7 @@ pub(crate) struct Checkpoint {
 
 impl Checkpoint {
     fn begin(vfs: Arc<dyn Vfs>, dir: PathBuf, number: u64, damaged: BTreeSet<String>) -> io::Result<Self> {
-        let tmp = dir.join("checkpoint.tmp");
+        let tmp = dir.join(UNFINISHED);
         if vfs.len(&tmp).is_ok() {
             vfs.remove_file(&tmp)?;
         }
@@ -392,6 +394,7 @@ impl Checkpoint {
             number,
             failed_syncs: 0,
             damaged,
+            is_in_place: false,
             file,
             codec: Codec::default(),
             record: Vec::new(),
@@ -476,8 +479,8 @@ impl Checkpoint {
         self.flush()?;
         self.file.sync()?;
         let name = format!("{CHECKPOINT}{:08}", self.number);
-        self.vfs
-            .rename(&self.dir.join("checkpoint.tmp"), &self.dir.join(&name))?;
+        self.vfs.rename(&self.dir.join(UNFINISHED), &self.dir.join(&name))?;
+        self.is_in_place = true;
         for old in &self.damaged {
             let path = self.dir.join(old);
             if held::is_before(old, self.number) && self.vfs.len(&path).is_ok() {
@@ -485,5 +488,14 @@ impl Checkpoint {
             }
         }
         release(&*self.vfs, &self.dir, held)
+    }
+}
+
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        if !self.is_in_place {
+            // Where the disk is full samples need its room. What cannot be removed the next attempt begins with.
+            let _ = self.vfs.remove_file(&self.dir.join(UNFINISHED));
+        }
     }
 }
