@@ -305,3 +305,36 @@ fn a_block_of_late_samples_that_is_newer_than_the_others_is_not_merged_into_them
     assert_eq!(expected, BTreeMap::from([(name("clock"), 902)]));
     assert_eq!(tsdb.inner.head.floor(), end + 2 * HOUR);
 }
+
+// `a` has a late sample that is newer than all else that the head has of it, and than all it has at all.
+fn newest_is_late(dir: &TempDir) -> Tsdb {
+    let tsdb = with_window(dir, 3 * HOUR);
+    write(&tsdb, &name("a"), 0, 1.0).unwrap();
+    write(&tsdb, &name("x"), 150 * MINUTE, 1.0).unwrap();
+    write(&tsdb, &name("a"), 10 * MINUTE, 1.0).unwrap();
+    tsdb.delete_series(&[matcher("x")], i64::MIN, i64::MAX).unwrap();
+    tsdb
+}
+
+#[test]
+fn a_sample_between_a_series_newest_in_order_and_a_late_one_is_there_after_a_crash() {
+    // Also where nothing is to come late any more.
+    for window in [3 * HOUR, 0] {
+        let dir = TempDir::new().unwrap();
+        let tsdb = newest_is_late(&dir);
+        tsdb.set_out_of_order_window(window);
+        write(&tsdb, &name("a"), 5 * MINUTE, 1.0).unwrap();
+        let mut batch = tsdb.appender();
+        for minute in [7, 12] {
+            let histogram = NativeHistogram::Integer(Histogram::default());
+            batch
+                .append_histogram(None, &name("a"), minute * MINUTE, histogram)
+                .unwrap();
+        }
+        batch.commit().unwrap();
+        let expected = [0, 5, 7, 10, 12].map(|minute| minute * MINUTE);
+        assert_eq!(all_times(&tsdb, "a"), expected, "{window}");
+        drop(tsdb);
+        assert_eq!(all_times(&with_window(&dir, window), "a"), expected, "{window}");
+    }
+}

@@ -252,20 +252,23 @@ impl HeadAppender {
         }
     }
 
-    // Sets aside what is late by now. Samples older than `from`: a block was cut since `append` looked. And, with a window,
-    // those behind their series' newest one: another batch was faster, or this one has the series more than once.
+    // Sets aside what is late by now. Samples older than `from`: a block was cut since `append` looked. With a window,
+    // those behind their series' newest one: another batch was faster, or this one has the series more than once. And those
+    // that are not newer than a late one of their series: a replay puts that one in order where it can, and what does not
+    // follow it has to be logged as late.
     fn set_late(&mut self, from: i64) {
-        let has_window = self.head.window().is_some();
+        let head = self.head.clone();
+        let has_window = head.window().is_some();
+        let has_late = !head.inner.read().late.is_empty();
         let is_older = self.samples.iter().any(|sample| sample.ts < from)
             || self.histograms.iter().any(|histogram| histogram.ts < from);
-        if !has_window && !is_older {
+        if !has_window && !has_late && !is_older {
             return;
         }
-        let head = self.head.clone();
         let inner = head.inner.read();
         let mut newest: HashMap<u64, i64> = HashMap::default();
         let mut place = |id: u64, ts: i64| {
-            if ts < from {
+            if ts < from || (has_late && inner.late.bounds(id).is_some_and(|(_, newest)| ts <= newest)) {
                 return Some(Place::Late);
             }
             if has_window {
