@@ -338,3 +338,28 @@ fn a_sample_between_a_series_newest_in_order_and_a_late_one_is_there_after_a_cra
         assert_eq!(all_times(&with_window(&dir, window), "a"), expected, "{window}");
     }
 }
+
+#[test]
+fn a_snapshot_has_late_samples_that_are_newer_than_all_others() {
+    let check = |tsdb: &Tsdb| {
+        let copy = TempDir::new().unwrap();
+        tsdb.snapshot(copy.path(), true).unwrap();
+        assert_eq!(dump(&open(&copy)), dump(tsdb));
+    };
+    let dir = TempDir::new().unwrap();
+    let tsdb = newest_is_late(&dir);
+    assert_eq!(times(&tsdb, "a"), [0, 10 * MINUTE]);
+    check(&tsdb);
+    // And where the head has nothing else.
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    advance(&tsdb, 0..600);
+    tsdb.maintain();
+    drop(tsdb);
+    std::fs::remove_dir_all(dir.path().join(LOG_FOLDER)).unwrap();
+    let tsdb = with_window(&dir, HOUR);
+    let end = tsdb.blocks().iter().map(|block| block.maxt).max().unwrap();
+    write(&tsdb, &name("a"), end - HOUR, 1.0).unwrap();
+    assert_eq!(times(&tsdb, "a"), [end - HOUR]);
+    check(&tsdb);
+}

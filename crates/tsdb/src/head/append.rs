@@ -29,6 +29,7 @@ struct Applied {
     oldest: i64,
     newest: i64,
     late_oldest: i64,
+    late_newest: i64,
 }
 
 impl Default for Applied {
@@ -42,6 +43,7 @@ impl Default for Applied {
             oldest: i64::MAX,
             newest: i64::MIN,
             late_oldest: i64::MAX,
+            late_newest: i64::MIN,
         }
     }
 }
@@ -56,7 +58,10 @@ impl Applied {
     // Whether a late sample came to those there are.
     fn note_late(&mut self, ts: i64, inserted: Result<bool, StorageError>) -> bool {
         match inserted {
-            Ok(true) => self.late_oldest = self.late_oldest.min(ts),
+            Ok(true) => {
+                self.late_oldest = self.late_oldest.min(ts);
+                self.late_newest = self.late_newest.max(ts);
+            }
             Ok(false) => {}
             Err(error) => {
                 error!(%error, "a sample that came out of order cannot be put in its place");
@@ -561,6 +566,8 @@ impl Appender for HeadAppender {
         if applied.floats + applied.histograms > 0 {
             inner.count(applied.oldest, applied.newest, applied.chunks);
         }
+        // A late sample may be the newest: of a head that is empty but for what blocks have.
+        inner.maxt = inner.maxt.max(applied.late_newest);
         let oldest = applied.oldest.min(applied.late_oldest);
         if applied.floats + applied.histograms + applied.late_floats + applied.late_histograms > 0 {
             inner.changes.note(oldest);

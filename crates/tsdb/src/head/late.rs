@@ -76,6 +76,12 @@ impl Late {
         all.filter_map(|series| Some(series.bounds()?.0)).min()
     }
 
+    /// The newest late sample of all.
+    pub(super) fn maxt(&self) -> Option<i64> {
+        let all = self.series.values().chain(self.frozen.values());
+        all.filter_map(|series| Some(series.bounds()?.1)).max()
+    }
+
     pub(super) fn snapshots(&self, id: u64, mint: i64, maxt: i64) -> impl Iterator<Item = HeadSource> {
         self.parts(id).filter_map(move |series| series.snapshot(mint, maxt))
     }

@@ -105,7 +105,7 @@ struct Inner {
     changes: ChangeLog,
     series: usize,
     chunks: usize,
-    // No sample is older, none newer; `i64::MAX` and `i64::MIN` where there is none.
+    // No sample in order is older, none at all is newer; `i64::MAX` and `i64::MIN` where there is none.
     mint: i64,
     maxt: i64,
 }
@@ -244,11 +244,11 @@ impl Inner {
         deleted
     }
 
-    // The newest sample, looked for in all series.
+    // The newest sample, looked for in all series and among the late ones.
     fn newest(&self) -> i64 {
         let series = self.slots.iter().filter_map(|slot| slot.series.as_ref());
         let newest = series.filter_map(|series| Some(series.bounds()?.1)).max();
-        newest.unwrap_or(i64::MIN)
+        newest.max(self.late.maxt()).unwrap_or(i64::MIN)
     }
 
     // Notes samples between two times, and chunks that were begun for them.
