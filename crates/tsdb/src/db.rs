@@ -42,6 +42,7 @@ mod tiers;
 
 pub use convert::{Conversion, ConvertError, Converted, convert};
 use cut::{block_info, open_blocks};
+use import::Imported;
 use log_only::Ages;
 pub use read_only::ReadOnly;
 use replay::Progress;
@@ -132,7 +133,9 @@ struct Inner {
     checkpoint_due: AtomicBool,
     // The log may have what blocks have: from the start on, and while one is cut.
     log_overlaps: AtomicBool,
-    // Merging ends early.
+    // What was taken over of Prometheus's log, until it is noted that it is not to be read again.
+    imported: Mutex<Option<Imported>>,
+    // Merging ends early, and so does reading logs.
     closing: AtomicBool,
     // Who reads along with the log.
     tails: Tails,
@@ -238,6 +241,7 @@ impl Tsdb {
             ruled: Mutex::default(),
             checkpoint_due: AtomicBool::new(false),
             log_overlaps: AtomicBool::new(true),
+            imported: Mutex::default(),
             closing: AtomicBool::new(false),
             metrics,
             _lock: lock,

@@ -221,8 +221,11 @@ impl Inner {
     }
 
     fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
-        // The log must not have what blocks have: read again, it would bring back what is deleted of them.
-        if self.log_overlaps.load(Ordering::Relaxed) && !self.checkpoint() {
+        // The log must not have what blocks have: read again, it would bring back what is deleted of them. So would
+        // Prometheus's, which is read behind it as long as it is not noted that it was taken over.
+        let has_imported = || self.imported.lock().is_some();
+        let is_due = self.log_overlaps.load(Ordering::Relaxed) || has_imported();
+        if is_due && (!self.checkpoint() || has_imported()) {
             return Err(StorageError::Io {
                 what: "write a checkpoint before deleting".to_owned(),
                 source: io::Error::other("see the log of the server for the reason"),

@@ -243,7 +243,8 @@ impl Inner {
             self.metrics.log_truncations_failed.inc();
             warn!(%error, "cannot write a checkpoint; the log stays longer than needed, it is tried again");
         } else {
-            self.checkpoint_due.store(false, Ordering::Relaxed);
+            let is_noted = self.note_imported();
+            self.checkpoint_due.store(!is_noted, Ordering::Relaxed);
         }
         outcome.is_ok()
     }

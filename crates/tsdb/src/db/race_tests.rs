@@ -11,6 +11,7 @@ use cupola_model::{MatchOp, Matcher};
 use cupola_storage::{AppendError, Appendable as _, Samples};
 use tempfile::TempDir;
 
+use super::start_tests::fragment;
 use super::tests::{HOUR, MINUTE, dump, name, open, open_with, write};
 use super::*;
 
@@ -362,4 +363,58 @@ fn a_snapshot_has_late_samples_that_are_newer_than_all_others() {
     write(&tsdb, &name("a"), end - HOUR, 1.0).unwrap();
     assert_eq!(times(&tsdb, "a"), [end - HOUR]);
     check(&tsdb);
+}
+
+// The log of a stopped Prometheus, with one sample of the series `a`.
+pub(super) fn leave_prometheus_log(dir: &TempDir) {
+    let wal = dir.path().join("wal");
+    std::fs::create_dir(&wal).expect("a folder");
+    let mut series = vec![1];
+    series.extend(1_u64.to_be_bytes());
+    series.extend([1, 8]);
+    series.extend(b"__name__");
+    series.extend([1, b'a']);
+    let mut samples = vec![2];
+    samples.extend(1_u64.to_be_bytes());
+    samples.extend(MINUTE.to_be_bytes());
+    samples.extend([0, 0]);
+    samples.extend(1.0_f64.to_bits().to_be_bytes());
+    let log = [fragment(&series), fragment(&samples)].concat();
+    std::fs::write(wal.join("00000000"), log).expect("written");
+}
+
+#[test]
+fn what_was_taken_over_and_deleted_does_not_come_back_where_the_note_of_it_failed() {
+    for in_the_way in ["checkpoint.tmp", "imported.tmp"] {
+        let dir = TempDir::new().unwrap();
+        leave_prometheus_log(&dir);
+        let in_the_way = dir.path().join(LOG_FOLDER).join(in_the_way);
+        std::fs::create_dir_all(&in_the_way).unwrap();
+        let tsdb = open(&dir);
+        assert_eq!(times(&tsdb, "a"), [MINUTE]);
+        let delete = || tsdb.delete_series(&[matcher("a")], i64::MIN, i64::MAX);
+        let refused = delete().unwrap_err();
+        assert!(refused.to_string().contains("checkpoint"), "{refused}");
+        assert_eq!(times(&tsdb, "a"), [MINUTE]);
+        std::fs::remove_dir(&in_the_way).unwrap();
+        delete().unwrap();
+        drop(tsdb);
+        assert_eq!(times(&open(&dir), "a"), [0; 0], "{}", in_the_way.display());
+    }
+}
+
+#[test]
+fn that_prometheus_log_was_taken_over_is_noted_as_soon_as_it_can_be() {
+    let dir = TempDir::new().unwrap();
+    leave_prometheus_log(&dir);
+    let in_the_way = dir.path().join(LOG_FOLDER).join("checkpoint.tmp");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let tsdb = open(&dir);
+    tsdb.maintain();
+    let note = dir.path().join(LOG_FOLDER).join("imported");
+    assert!(!note.exists());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    tsdb.maintain();
+    assert!(note.exists());
+    assert_eq!(times(&tsdb, "a"), [MINUTE]);
 }

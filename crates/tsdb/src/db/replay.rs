@@ -111,6 +111,8 @@ impl Inner {
             self.head.keep_damaged(damage.file.clone());
         }
         let imported = self.take_over(&mut replay);
+        let must_be_noted = imported.is_some();
+        *self.imported.lock() = imported;
         let (is_out_of_order, damage) = replay.finish();
         for damage in &damage {
             self.metrics.wal_corruptions.inc();
@@ -132,12 +134,8 @@ impl Inner {
             seconds = took,
             "write-ahead log replayed"
         );
-        if (is_out_of_order || imported.is_some())
-            && self.checkpoint()
-            && let Some(imported) = imported
-            && let Err(error) = imported.note(&*self.vfs, &self.options.dir.join(LOG_FOLDER))
-        {
-            warn!(%error, "cannot note that Prometheus's log was taken over; it is read again at the next start");
+        if (is_out_of_order || must_be_noted) && !self.checkpoint() {
+            self.checkpoint_due.store(true, Ordering::Relaxed);
         }
     }
 
@@ -164,5 +162,18 @@ impl Inner {
             "Prometheus's log was taken over; its files stay as they are"
         );
         Some(imported)
+    }
+
+    /// Notes that Prometheus's log is in ours, which a checkpoint has just made true. Whether there is nothing left to note.
+    pub(super) fn note_imported(&self) -> bool {
+        let mut waiting = self.imported.lock();
+        let Some(imported) = &*waiting else { return true };
+        match imported.note(&*self.vfs, &self.options.dir.join(LOG_FOLDER)) {
+            Ok(()) => *waiting = None,
+            Err(error) => {
+                warn!(%error, "cannot note that Prometheus's log was taken over; it is tried again, and until then nothing is deleted");
+            }
+        }
+        waiting.is_none()
     }
 }

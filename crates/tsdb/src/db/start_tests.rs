@@ -244,7 +244,7 @@ fn a_batch_of_many_samples_has_each_zero_once_and_in_its_place() {
 }
 
 // A record of Prometheus's log, as a fragment of its own.
-fn fragment(record: &[u8]) -> Vec<u8> {
+pub(super) fn fragment(record: &[u8]) -> Vec<u8> {
     let (len, sum) = (record.len() as u16, crc32c::crc32c(record));
     [&[1][..], &len.to_be_bytes(), &sum.to_be_bytes(), record].concat()
 }
