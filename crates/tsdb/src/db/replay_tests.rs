@@ -193,3 +193,62 @@ fn a_missing_segment_is_told_and_the_others_are_read() {
     assert_eq!(tsdb.inner.metrics.wal_corruptions.get(), 1.0);
     assert_eq!(tsdb.select(&all()).unwrap().len(), 1);
 }
+
+#[test]
+fn a_damaged_checkpoint_is_kept_where_the_next_one_is_written_at_once() {
+    let dir = TempDir::new().unwrap();
+    let tsdb = open(&dir);
+    for minute in 0..10 {
+        write(&tsdb, &name("a"), minute * MINUTE, minute as f64).unwrap();
+    }
+    tsdb.close();
+    drop(tsdb);
+    let log = dir.path().join("cupola-wal");
+    let checkpoint = log.join("checkpoint-00000002");
+    let mut bytes = std::fs::read(&checkpoint).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&checkpoint, &bytes).unwrap();
+    // Nothing is logged before the end.
+    open(&dir).close();
+    assert_eq!(
+        RealFs.list(&log).unwrap(),
+        ["checkpoint-00000003", "damaged-checkpoint-00000002"]
+    );
+    assert_eq!(std::fs::read(log.join("damaged-checkpoint-00000002")).unwrap(), bytes);
+}
+
+// Samples of one process would be taken for those of another's series, where a damage hides their labels.
+#[test]
+fn no_two_processes_give_a_series_the_same_reference() {
+    let dir = TempDir::new().unwrap();
+    let mut refs = BTreeSet::new();
+    for run in 0..4 {
+        let tsdb = open(&dir);
+        let mut appender = tsdb.appender();
+        let series = appender.append(None, &name("a"), run * HOUR, 1.0).unwrap();
+        assert!(refs.insert(series.0), "run {run}: {refs:?}");
+        match run {
+            0 => appender.commit().unwrap(),
+            _ => drop(appender),
+        }
+        tsdb.close();
+    }
+}
+
+#[test]
+fn a_log_that_goes_on_after_a_clean_end_has_no_hole() {
+    let dir = TempDir::new().unwrap();
+    for run in 0..6 {
+        let tsdb = open(&dir);
+        assert_eq!(tsdb.inner.metrics.wal_corruptions.get(), 0.0, "run {run}");
+        assert_eq!(dump(&tsdb).values().map(Vec::len).sum::<usize>(), run);
+        if run == 4 {
+            assert!(tsdb.inner.checkpoint());
+        }
+        write(&tsdb, &name("a"), run as i64 * HOUR, 1.0).unwrap();
+        if run % 2 == 1 {
+            tsdb.close();
+        }
+    }
+}

@@ -90,10 +90,16 @@ impl Backlog {
         self.segments.iter().map(|number| format!("{number:08}"))
     }
 
-    /// The number of the next segment.
+    /// The number of the next segment. No checkpoint has it: the next one must not take the place of one that may be
+    /// damaged, nor two processes give series references of the same generation.
     pub(super) fn next(&self) -> u64 {
-        let after = self.segments.last().map_or(1, |last| last + 1);
-        after.max(self.checkpoint.unwrap_or(0))
+        let after = |last: Option<u64>| last.map_or(1, |last| last + 1);
+        after(self.segments.last().copied()).max(after(self.checkpoint))
+    }
+
+    /// The number between the checkpoint and the next segment of which there is none: after a clean end.
+    pub(super) fn skipped(&self) -> Option<u64> {
+        self.checkpoint.filter(|_| self.segments.is_empty())
     }
 
     /// The first and the last segment that are to be read; `(0, 0)` where there is none.

@@ -64,6 +64,8 @@ pub(crate) struct Wal {
     dir: PathBuf,
     codec: Codec,
     number: u64,
+    // A number before it of which there is no segment.
+    skipped: Option<u64>,
     file: Option<Box<dyn VfsFile>>,
     len: u64,
     // Segments of an earlier process, which may have been killed before it synced them.
@@ -107,6 +109,7 @@ impl Wal {
             dir: dir.to_path_buf(),
             codec: Codec::default(),
             number: backlog.next(),
+            skipped: backlog.skipped(),
             file: None,
             len: 0,
             inherited: Vec::new(),
@@ -220,6 +223,11 @@ impl Wal {
         self.leave_segment();
         if let Err(error) = self.sync() {
             warn!(segment = self.number, %error, "cannot sync a segment of the write-ahead log before the next one");
+        }
+        if let Some(skipped) = self.skipped {
+            // Whoever reads takes a hole in the numbers for a segment that was lost.
+            self.vfs.open_append(&self.dir.join(format!("{skipped:08}")))?;
+            self.skipped = None;
         }
         // A number is taken once it holds bytes; a failed attempt may use it again.
         let path = self.dir.join(format!("{:08}", self.number));
