@@ -340,10 +340,17 @@ impl Tsdb {
     /// is native; it is made if it is not there, and must be on the same file system. Waits for running maintenance.
     ///
     /// # Errors
-    /// [`StorageError`] where a block cannot be linked or the head cannot be written; what was copied so far stays.
+    /// [`StorageError`] where a block cannot be linked or the head cannot be written; what was copied so far stays. With
+    /// `with_head` also where the log could not be read to its end, as the head lacks what is only there; nothing is copied.
     pub fn snapshot(&self, dir: &Path, with_head: bool) -> Result<(), StorageError> {
         let inner = &self.inner;
         let _running = inner.begin_maintenance();
+        if with_head && !inner.replay.is_done() {
+            return Err(StorageError::Io {
+                what: "copy the head".to_owned(),
+                source: io::Error::other("the write-ahead log was not read to its end"),
+            });
+        }
         inner.vfs.create_dir_all(dir).map_err(|source| StorageError::Io {
             what: format!("create folder {}", dir.display()),
             source,

@@ -252,3 +252,27 @@ fn a_log_that_goes_on_after_a_clean_end_has_no_hole() {
         }
     }
 }
+
+#[test]
+fn a_snapshot_without_what_is_only_in_the_log_is_refused() {
+    let (dir, expected) = crashed();
+    let vfs = FaultyFs::default();
+    let slow = vfs.hold_reads("cupola-wal");
+    let tsdb = open_in_background(&dir, &vfs);
+    // As when the thread that reads it breaks off.
+    tsdb.inner.closing.store(true, Ordering::Relaxed);
+    drop(slow);
+    let copy = TempDir::new().unwrap();
+    let refused = tsdb.snapshot(copy.path(), true).unwrap_err();
+    assert!(refused.to_string().contains("not read to its end"), "{refused}");
+    // Blocks are whole.
+    tsdb.snapshot(copy.path(), false).unwrap();
+    drop(tsdb);
+    let found = dump(&open(&copy));
+    assert!(
+        !found.is_empty()
+            && found
+                .iter()
+                .all(|(labels, samples)| expected[labels].starts_with(samples))
+    );
+}
