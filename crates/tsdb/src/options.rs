@@ -93,7 +93,8 @@ pub struct TierOptions {
 }
 
 /// How many series there may be in the head; 0 for no limit. Those that have ended count until the head forgets them,
-/// which takes up to three hours.
+/// which takes up to three hours. None is refused while the log is read at the start: what is beyond the limits then stays
+/// until it ends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SeriesLimits {
     /// All of them.

@@ -134,6 +134,14 @@ impl Inner {
             seconds = took,
             "write-ahead log replayed"
         );
+        let (series, most) = (self.head.stats().series, self.options.limits.total);
+        if most > 0 && series > most {
+            warn!(
+                series,
+                most,
+                "the log and what came while it was read are more series than there may be; they go on, new ones are refused"
+            );
+        }
         if (is_out_of_order || must_be_noted) && !self.checkpoint() {
             self.checkpoint_due.store(true, Ordering::Relaxed);
         }

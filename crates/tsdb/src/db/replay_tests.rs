@@ -276,3 +276,26 @@ fn a_snapshot_without_what_is_only_in_the_log_is_refused() {
                 .all(|(labels, samples)| expected[labels].starts_with(samples))
     );
 }
+
+#[test]
+fn limits_refuse_no_series_that_the_log_knows() {
+    let (dir, before) = crashed();
+    let vfs = FaultyFs::default();
+    let slow = vfs.hold_reads("cupola-wal");
+    let mut options = Options::new(dir.path().to_path_buf());
+    options.limits.total = before.len();
+    let clock = Arc::new(ManualClock::new(0));
+    let tsdb = Tsdb::open_in_background(options, clock, Arc::new(vfs.clone()), &Registry::default()).unwrap();
+    // Two new ones are first.
+    for series in ["c", "d", "a", "b"] {
+        write(&tsdb, &name(series), 600 * MINUTE, 1.0).unwrap();
+    }
+    drop(slow);
+    tsdb.wait_for_replay();
+    for series in ["a", "b", "c", "d"] {
+        write(&tsdb, &name(series), 601 * MINUTE, 1.0).unwrap();
+    }
+    let refused = tsdb.appender().append(None, &name("e"), 601 * MINUTE, 1.0);
+    assert!(matches!(refused, Err(AppendError::TooManySeries(_))), "{refused:?}");
+    assert_eq!(tsdb.head_stats().series, 4);
+}

@@ -169,7 +169,9 @@ impl HeadAppender {
     fn create(&self, labels: &Labels, ts: i64) -> Result<u64, AppendError> {
         let head = &*self.head;
         let mut inner = head.inner.write();
-        if let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
+        // While the log is read nobody knows whether it has the series, and what is known must go on.
+        let is_replaying = head.is_replaying.load(Ordering::Acquire);
+        if !is_replaying && let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
             // Another batch may have been faster since `append` looked.
             if let Some(id) = inner.find(labels) {
                 inner.hold(id);

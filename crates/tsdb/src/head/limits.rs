@@ -1,5 +1,5 @@
 //! Limits on the number of series: what is known goes on, what is new beyond them is refused and remembered, so that it
-//! can be told who is to blame.
+//! can be told who is to blame. Until the log is read nobody knows what is known, and nothing is refused.
 
 use std::fmt;
 
