@@ -66,7 +66,8 @@ pub struct Restored {
 /// [`Event::MinValidTime`] are not handed out; [`Source::Wbl`] tells what came out of order.
 ///
 /// # Errors
-/// As [`crate::replay`].
+/// As [`crate::replay`]; [`io::ErrorKind::Interrupted`] soon after `go_on`, which is asked at each record and chunk, said
+/// `false`.
 ///
 /// Reads all files twice, because chunks do not say their labels and markers come after what they make obsolete; keeps in
 /// memory one file, the labels, and 40 bytes or so for each ref.
@@ -74,6 +75,7 @@ pub fn restore(
     vfs: &dyn Vfs,
     dir: &Path,
     options: Options,
+    go_on: &dyn Fn() -> bool,
     each: &mut dyn FnMut(Source, Event<'_>) -> io::Result<()>,
 ) -> io::Result<Restored> {
     let chunk_files = files::head_chunks(vfs, dir)?;
@@ -85,6 +87,7 @@ pub fn restore(
         series: Series::default(),
         in_chunks: Map::default(),
         newest: Vec::new(),
+        go_on,
         each,
     };
     restorer.restored.replayed.checkpoint = checkpoint;
@@ -139,10 +142,18 @@ struct Restorer<'a> {
     in_chunks: Map<SeriesRef, Vec<(i64, i64)>>,
     /// By our ref: the time of the newest sample in `wal/` so far.
     newest: Vec<i64>,
+    go_on: &'a dyn Fn() -> bool,
     each: &'a mut dyn FnMut(Source, Event<'_>) -> io::Result<()>,
 }
 
 impl Restorer<'_> {
+    fn ask(&self) -> io::Result<()> {
+        match (self.go_on)() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
+
     fn is_too_old(&self, chunk: &HeadChunk<'_>) -> bool {
         !chunk.is_out_of_order && chunk.maxt < self.options.min_valid_time
     }
@@ -154,6 +165,7 @@ impl Restorer<'_> {
         };
         let mut replayed = std::mem::take(&mut self.restored.replayed);
         read_chunks(vfs, files, &mut replayed, &mut |chunk| {
+            self.ask()?;
             if !chunk.is_out_of_order && !self.is_too_old(&chunk) {
                 match seen.ranges.entry(chunk.series_ref) {
                     Entry::Vacant(entry) => {
@@ -182,6 +194,7 @@ impl Restorer<'_> {
     fn hand_out_series(&mut self, vfs: &dyn Vfs, wal: &Row) -> io::Result<()> {
         // Damage is told when the log is read as a whole.
         read_records(vfs, wal, &mut Replayed::default(), &mut |source, bytes| {
+            self.ask()?;
             if bytes.first() != Some(&SERIES) {
                 return Ok(Ok(()));
             }
@@ -208,6 +221,7 @@ impl Restorer<'_> {
 
     fn hand_out_chunks(&mut self, vfs: &dyn Vfs, files: &Row, last: Option<ChunkRef>) -> io::Result<()> {
         read_chunks(vfs, files, &mut Replayed::default(), &mut |mut chunk| {
+            self.ask()?;
             if Some(chunk.chunk_ref) > last {
                 return Ok(Ok(()));
             }
@@ -230,9 +244,12 @@ impl Restorer<'_> {
         self.series.refs.clear();
         self.newest = vec![i64::MIN; self.series.by_labels.len()];
         let mut replayed = std::mem::take(&mut self.restored.replayed);
-        read_decoded(vfs, wal, &mut replayed, &mut |source, record| match record {
-            Record::Series(series) => self.add_series(source, series),
-            other => self.hand_out(source, other),
+        read_decoded(vfs, wal, &mut replayed, &mut |source, record| {
+            self.ask()?;
+            match record {
+                Record::Series(series) => self.add_series(source, series),
+                other => self.hand_out(source, other),
+            }
         })?;
         self.restored.replayed = replayed;
         Ok(())
@@ -320,6 +337,7 @@ impl Restorer<'_> {
         let mut replayed = std::mem::take(&mut self.restored.replayed);
         let mut position = 0_u64;
         read_decoded(vfs, wbl, &mut replayed, &mut |source, mut record| {
+            self.ask()?;
             position += 1;
             let Self { restored, series, .. } = &mut *self;
             let mut is_wanted = |series_ref: &mut SeriesRef| {
@@ -349,6 +367,7 @@ impl Restorer<'_> {
         let mut marked = Map::default();
         let mut position = 0_u64;
         read_records(vfs, wbl, &mut Replayed::default(), &mut |_, bytes| {
+            self.ask()?;
             position += 1;
             if bytes.first() != Some(&MMAP_MARKERS) {
                 return Ok(Ok(()));

@@ -105,7 +105,7 @@ fn stopped_by(signal: Signal) -> Option<(Restored, Found)> {
 fn compare(data: &Data, min_valid_time: i64, shown: &BTreeMap<Labels, BTreeMap<i64, u64>>) -> (Restored, Found) {
     let mut found = Found::default();
     let options = Options { min_valid_time };
-    let restored = restore(&RealFs, &data.path(), options, &mut |source, event| {
+    let restored = restore(&RealFs, &data.path(), options, &|| true, &mut |source, event| {
         found.take(source, &event);
         Ok(())
     })

@@ -29,11 +29,15 @@ pub(super) struct Imported {
 }
 
 /// Reads what Prometheus left in `dir` into `replay`; `None` where it left nothing, or nothing new.
+///
+/// # Errors
+/// Where a file cannot be read; [`io::ErrorKind::Interrupted`] soon after `go_on` said `false`.
 pub(super) fn import(
     vfs: &dyn Vfs,
     dir: &Path,
     log: &Path,
     min_valid_time: i64,
+    go_on: &dyn Fn() -> bool,
     replay: &mut Replay,
 ) -> io::Result<Option<Imported>> {
     let files = files(vfs, dir)?;
@@ -46,7 +50,8 @@ pub(super) fn import(
         ..Imported::default()
     };
     replay.next_log();
-    imported.restored = restore(vfs, dir, Options { min_valid_time }, &mut |source, event| {
+    let options = Options { min_valid_time };
+    imported.restored = restore(vfs, dir, options, go_on, &mut |source, event| {
         match event {
             Event::Series(all) => {
                 for series in all {

@@ -82,7 +82,7 @@ impl ReadOnly {
                 Backlog::list(vfs.clone(), &log)?.read(&mut |entry| replay.entry(entry), &|_| {}, &|| true)?;
             damage.extend(replayed.damage.into_iter().map(|damage| damage.text));
         }
-        if let Some(imported) = import::import(&**vfs, dir, &log, head.floor(), &mut replay)? {
+        if let Some(imported) = import::import(&**vfs, dir, &log, head.floor(), &|| true, &mut replay)? {
             damage.extend(imported.restored.replayed.damage.iter().map(ToString::to_string));
         }
         damage.extend(replay.finish().1);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use cupola_storage::StorageError;
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
@@ -110,7 +111,10 @@ impl Inner {
             );
             self.head.keep_damaged(damage.file.clone());
         }
-        let imported = self.take_over(&mut replay);
+        let Ok(imported) = self.take_over(&mut replay) else {
+            info!("taking over Prometheus's log was ended; it is begun anew at the next start");
+            return;
+        };
         let must_be_noted = imported.is_some();
         *self.imported.lock() = imported;
         let (is_out_of_order, damage) = replay.finish();
@@ -147,15 +151,26 @@ impl Inner {
         }
     }
 
-    // Puts what a stopped Prometheus left beside its blocks into the head.
-    fn take_over(&self, replay: &mut Replay) -> Option<Imported> {
+    // Puts what a stopped Prometheus left beside its blocks into the head; fails only where the database is being closed.
+    fn take_over(&self, replay: &mut Replay) -> Result<Option<Imported>, StorageError> {
         let dir = &self.options.dir;
-        let imported = match import::import(&*self.vfs, dir, &dir.join(LOG_FOLDER), self.head.floor(), replay) {
-            Ok(imported) => imported?,
+        let go_on = || !self.closing.load(Ordering::Relaxed);
+        let imported = import::import(
+            &*self.vfs,
+            dir,
+            &dir.join(LOG_FOLDER),
+            self.head.floor(),
+            &go_on,
+            replay,
+        );
+        let imported = match imported {
+            Ok(Some(imported)) => imported,
+            Ok(None) => return Ok(None),
+            Err(_) if self.closing.load(Ordering::Relaxed) => return Err(StorageError::Stopped),
             Err(error) => {
                 self.metrics.wal_corruptions.inc();
                 error!(dir = %dir.display(), %error, "Prometheus's log cannot be read; its newest samples are missing and left as they are");
-                return None;
+                return Ok(None);
             }
         };
         for damage in &imported.restored.replayed.damage {
@@ -169,7 +184,7 @@ impl Inner {
             samples = restored.samples,
             "Prometheus's log was taken over; its files stay as they are"
         );
-        Some(imported)
+        Ok(Some(imported))
     }
 
     /// Notes that Prometheus's log is in ours, which a checkpoint has just made true. Whether there is nothing left to note.

@@ -4,6 +4,7 @@ use cupola_env::{FaultyFs, ManualClock, RealFs};
 use cupola_storage::AppendError;
 use tempfile::TempDir;
 
+use super::race_tests::leave_prometheus_log;
 use super::tests::{HOUR, MINUTE, all, dump, name, open, write};
 use super::*;
 
@@ -298,4 +299,26 @@ fn limits_refuse_no_series_that_the_log_knows() {
     let refused = tsdb.appender().append(None, &name("e"), 601 * MINUTE, 1.0);
     assert!(matches!(refused, Err(AppendError::TooManySeries(_))), "{refused:?}");
     assert_eq!(tsdb.head_stats().series, 4);
+}
+
+#[test]
+fn stopping_does_not_wait_until_prometheus_log_is_taken_over() {
+    let dir = TempDir::new().unwrap();
+    leave_prometheus_log(&dir);
+    let vfs = FaultyFs::default();
+    let slow = vfs.hold_reads("/wal/");
+    let tsdb = open_in_background(&dir, &vfs);
+    let closing = {
+        let tsdb = tsdb.clone();
+        std::thread::spawn(move || tsdb.close())
+    };
+    while !tsdb.inner.closing.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
+    drop(slow);
+    closing.join().unwrap();
+    assert!(!tsdb.replay_progress().done);
+    assert!(!dir.path().join("cupola-wal/imported").exists());
+    drop(tsdb);
+    assert_eq!(dump(&open(&dir))[&name("a")].len(), 1);
 }

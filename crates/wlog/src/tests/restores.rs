@@ -95,10 +95,16 @@ impl Seen {
 
 fn restored(dir: &Path, min_valid_time: i64) -> (Seen, Restored) {
     let mut seen = Seen::default();
-    let restored = restore(&RealFs, dir, Options { min_valid_time }, &mut |source, event| {
-        seen.take(source, event);
-        Ok(())
-    });
+    let restored = restore(
+        &RealFs,
+        dir,
+        Options { min_valid_time },
+        &|| true,
+        &mut |source, event| {
+            seen.take(source, event);
+            Ok(())
+        },
+    );
     (seen, restored.unwrap())
 }
 
@@ -263,6 +269,34 @@ fn what_the_consumer_cannot_take_ends_it() {
         _ => Ok(()),
     });
     assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
+}
+
+// SIGTERM during the first start on a large folder waited for all of it.
+#[test]
+fn restoring_ends_at_whatever_record_it_is_told_to() {
+    let data = Data::new();
+    data.chunks(1, &[chunk(1, 0..5, false)]);
+    data.log("wal/00000000", &[series(1, "a"), samples(1, [10]), samples(1, [11])])
+        .log(
+            "wbl/00000000",
+            &[samples(1, [3]), Enc::new(5).be64(1).be64(1 << 32 | 8).0],
+        );
+    let ask = |most: usize| {
+        let asked = std::cell::Cell::new(0);
+        let go_on = || {
+            asked.set(asked.get() + 1);
+            asked.get() <= most
+        };
+        let options = Options::default();
+        let restored = restore(&RealFs, data.path(), options, &go_on, &mut |_, _| Ok(()));
+        (restored.map_err(|error| error.kind()), asked.get())
+    };
+    // The chunk, the log and the out-of-order log, each twice.
+    let (restored, asked) = ask(usize::MAX);
+    assert_eq!((restored.unwrap().series, asked), (1, 2 * (1 + 3 + 2)));
+    for most in 0..asked {
+        assert_eq!(ask(most), (Err(io::ErrorKind::Interrupted), most + 1));
+    }
 }
 
 #[test]
