@@ -40,7 +40,7 @@ pub struct Options {
     /// Whether it is kept since when samples count (Prometheus's feature `st-storage`). What is there is read in any case.
     pub start_timestamps: bool,
     /// Whether a series gets a zero where it began to count, if a sample says so and nothing of it is as new (Prometheus's
-    /// feature `created-timestamp-zero-ingestion`).
+    /// feature `created-timestamp-zero-ingestion`). One whose first sample comes while the log is read at the start gets none.
     pub start_zeros: bool,
     /// Whether the whole log stays until [`cupola_storage::Tailable::hold_log`] tells what is needed of it.
     pub hold_log: bool,

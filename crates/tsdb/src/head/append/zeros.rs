@@ -14,7 +14,8 @@ impl HeadAppender {
     /// that its series has. What is not so is what samples say all the time, and no mistake. Called under the log's lock.
     pub(super) fn add_zeros(&mut self) {
         let head = self.head.clone();
-        // Of a series that is still in the log nobody knows yet what it has.
+        // Of a series that is still in the log nobody knows yet what it has. One that begins now gets no zero, which costs its
+        // first increase.
         if head.is_replaying.load(Ordering::Acquire) {
             return;
         }
