@@ -477,6 +477,8 @@ impl Sender {
             some => some,
         };
         let mut peer = Peer::new(&config.http);
+        // As upstream: its status says whether the alerts were taken, whatever becomes of the rest of an answer.
+        peer.cut_bodies();
         let mut failing = false;
         loop {
             let batch: Vec<Posted> = {
@@ -589,6 +591,7 @@ impl<'a> PostedAlert<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::path::Path;
 
     use cupola_config::parse_prometheus;
@@ -670,8 +673,26 @@ mod tests {
         clients.stopped().await;
     }
 
-    // What became of alerts called a0, a1, ... that are sent at once, and whether they were counted as dropped.
-    async fn become_of(options: PostingOptions, count: usize) -> (Vec<String>, f64) {
+    #[tokio::test]
+    async fn alerts_are_taken_although_the_answer_is_long_or_breaks_off() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for length in [70_000, 9] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n{}", "x".repeat(length));
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let _ = stream.read(&mut [0; 16 << 10]).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+            let (told, _) = become_of(at, PostingOptions::default(), 1).await;
+            assert_eq!(told, ["a0: taken"], "{length}");
+        }
+    }
+
+    // What became of alerts called a0, a1, ... that are sent there at once, and whether they were counted as dropped.
+    async fn become_of(at: SocketAddr, options: PostingOptions, count: usize) -> (Vec<String>, f64) {
         let (registry, stop) = (Registry::default(), CancellationToken::new());
         let clients = AlertmanagerClients::new(&registry, options, stop.clone());
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -689,9 +710,8 @@ mod tests {
             };
             heard.lock().push(format!("{}: {what}", names.join(" ")));
         }));
-        // Nobody listens there.
-        let yaml = "alerting:\n  alertmanagers:\n  - static_configs: [{targets: ['127.0.0.1:1']}]\n";
-        let config = parse_prometheus(yaml, Path::new("p.yml")).unwrap();
+        let yaml = format!("alerting:\n  alertmanagers:\n  - static_configs: [{{targets: ['{at}']}}]\n");
+        let config = parse_prometheus(&yaml, Path::new("p.yml")).unwrap();
         clients.apply(&config.alerting.alertmanagers);
         let alerts: Vec<Alert> = (0..count)
             .map(|at| Alert {
@@ -706,12 +726,17 @@ mod tests {
         let dropped = clients
             .metrics
             .dropped
-            .with(&["http://127.0.0.1:1/api/v2/alerts"])
+            .with(&[&format!("http://{at}/api/v2/alerts")])
             .get();
         stop.cancel();
         clients.stopped().await;
         let told = told.lock().clone();
         (told, dropped)
+    }
+
+    // Where nobody listens.
+    fn nobody() -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], 1))
     }
 
     #[tokio::test]
@@ -722,7 +747,7 @@ mod tests {
             ..PostingOptions::default()
         };
         let full = "a0 a1: newer alerts filled the queue (--alertmanager.notification-queue-capacity=2)";
-        let (told, dropped) = become_of(options, 4).await;
+        let (told, dropped) = become_of(nobody(), options, 4).await;
         // What waits is posted although posting ends, one by one.
         assert_eq!(told, [full, "a2: failed", "a3: failed"]);
         assert_eq!(dropped, 2.0);
@@ -734,7 +759,7 @@ mod tests {
             drain: false,
             ..PostingOptions::default()
         };
-        let (told, dropped) = become_of(options, 2).await;
+        let (told, dropped) = become_of(nobody(), options, 2).await;
         assert_eq!((told, dropped), (vec![format!("a0 a1: {NOT_DRAINED}")], 0.0));
     }
 }

@@ -97,6 +97,8 @@ pub struct Connection {
     open: Option<(At<Box<str>>, Sender)>,
     budget: Option<BodyBudget>,
     cuts_bodies: bool,
+    // When the exchange that is under way runs out of time, where bodies are cut.
+    ends: Option<Instant>,
     // Where an exchange that ran out of time was waiting for room.
     waits_for_room: bool,
     // Of the last body, which tells what the next one will need: on the wire and inflated.
@@ -196,6 +198,10 @@ impl Connection {
     /// # Errors
     /// [`NetError`]; the connection is then closed and the next request opens a new one.
     pub async fn send(&mut self, request: &Request<'_>) -> Result<Response, NetError> {
+        self.ends = match self.cuts_bodies {
+            true => Instant::now().checked_add(request.timeout),
+            false => None,
+        };
         let answer = tokio::time::timeout(request.timeout, self.exchange(request)).await;
         let waited = std::mem::take(&mut self.waits_for_room);
         let answer = answer.unwrap_or_else(|_| {
@@ -351,10 +357,16 @@ impl Connection {
         let mut bytes = Vec::new();
         let mut room = Room::of(self.budget.clone());
         let most = self.most();
-        let (patience, mut is_cut) = (Instant::now() + BODY_PATIENCE, false);
+        let patience = self.cuts_bodies.then(|| {
+            // The exchange must not run out of time meanwhile.
+            let now = Instant::now();
+            let left = self.ends.map(|ends| ends.saturating_duration_since(now));
+            now + left.map_or(BODY_PATIENCE, |left| BODY_PATIENCE.min(left / 2))
+        });
+        let mut is_cut = false;
         loop {
-            let frame = match self.cuts_bodies {
-                true => match tokio::time::timeout_at(patience, body.frame()).await {
+            let frame = match patience {
+                Some(patience) => match tokio::time::timeout_at(patience, body.frame()).await {
                     Ok(Some(Ok(frame))) => Some(Ok(frame)),
                     Ok(None) => None,
                     Ok(Some(Err(_))) | Err(_) => {
@@ -362,7 +374,7 @@ impl Connection {
                         None
                     }
                 },
-                false => body.frame().await,
+                None => body.frame().await,
             };
             let Some(frame) = frame else { break };
             let frame = frame.map_err(NetError::Http)?;
@@ -398,10 +410,12 @@ impl Connection {
         let encoding = parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |v| v.as_bytes());
         if bytes.is_empty() || is_cut {
             // To a HEAD, or with a status that has no body; or a part that says nothing by itself.
-        } else if encoding.eq_ignore_ascii_case(b"gzip") {
-            (bytes, room) = self.inflate(bytes, room, request.max_body, gzip::inflate).await?;
-        } else if encoding.eq_ignore_ascii_case(b"zstd") {
-            (bytes, room) = self.inflate(bytes, room, request.max_body, zstd::inflate).await?;
+        } else if let Some(inflate) = inflate_of(encoding) {
+            match self.inflate(bytes, room, request.max_body, inflate).await {
+                Ok(inflated) => (bytes, room) = inflated,
+                Err(_) if self.cuts_bodies => (bytes, room) = (Vec::new(), Room::of(self.budget.clone())),
+                Err(error) => return Err(error),
+            }
         }
         self.usual = (wire_bytes, bytes.len());
         Ok(Response {
@@ -461,6 +475,16 @@ impl Connection {
 }
 
 type Inflate = fn(&[u8], usize) -> Result<Vec<u8>, NetError>;
+
+fn inflate_of(encoding: &[u8]) -> Option<Inflate> {
+    if encoding.eq_ignore_ascii_case(b"gzip") {
+        Some(gzip::inflate)
+    } else if encoding.eq_ignore_ascii_case(b"zstd") {
+        Some(zstd::inflate)
+    } else {
+        None
+    }
+}
 
 // Name and password of a URL, as Go's client sends them where the request says nothing else.
 pub(crate) fn user_of(url: &Uri) -> Option<HeaderValue> {

@@ -146,7 +146,8 @@ impl Peer {
     }
 
     /// For who wants to know whether a message was taken: once its head is there, an answer is one. Of its body comes what
-    /// can be read within five seconds and `max_body`, also where it is longer or breaks off.
+    /// can be read within five seconds (half of the time that is left, where that is less) and `max_body`, also where it is
+    /// longer, breaks off or cannot be inflated.
     pub fn cut_bodies(&mut self) {
         self.connection.cut_bodies();
     }

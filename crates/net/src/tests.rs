@@ -645,3 +645,34 @@ async fn where_the_head_is_enough_an_answer_may_be_long_or_break_off_or_never_en
     let mut peer = Peer::new(&HttpClientConfig::default());
     assert!(send(&mut peer, Method::POST, &url, "x").await.is_err());
 }
+
+#[tokio::test]
+async fn an_answer_whose_body_does_not_come_is_one_also_where_there_is_less_time_than_bodies_have() {
+    let begins = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\nbegins";
+    let url = format!("http://127.0.0.1:{}/", raw(begins, true)).parse().unwrap();
+    let mut peer = Peer::new(&HttpClientConfig::default());
+    peer.cut_bodies();
+    let request = Request {
+        method: Method::POST,
+        url: &url,
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(b"x"),
+        timeout: Duration::from_secs(1),
+        max_body: 1 << 20,
+        gzip: false,
+        follow_redirects: false,
+    };
+    let answer = peer.send(request).await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"begins"[..]));
+}
+
+#[tokio::test]
+async fn where_the_head_is_enough_a_body_that_cannot_be_inflated_is_passed_over() {
+    let broken = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nplain";
+    let url = format!("http://127.0.0.1:{}/", raw(broken, false));
+    let mut peer = Peer::new(&HttpClientConfig::default());
+    assert!(send(&mut peer, Method::POST, &url, "x").await.is_err());
+    peer.cut_bodies();
+    let answer = send(&mut peer, Method::POST, &url, "x").await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0));
+}

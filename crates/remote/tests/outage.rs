@@ -7,12 +7,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cupola_config::parse_prometheus;
 use cupola_env::{ManualClock, RealFs};
-use cupola_metrics::Registry;
+use cupola_metrics::{Registry, SeriesValue};
 use cupola_model::Labels;
 use cupola_remote::{Memory, RemoteWriter, Sources, WriteReceiver};
 use cupola_storage::{Appendable as _, Queryable as _, Samples, Selection};
@@ -66,6 +66,11 @@ struct Receiver {
 
 impl Receiver {
     fn start(answer: impl Fn(&[u8]) -> u16 + Send + Sync + 'static) -> Self {
+        Self::telling(move |body| told(answer(body), "", ""))
+    }
+
+    // The same with whole answers; behind one that says so the connection is closed.
+    fn telling(answer: impl Fn(&[u8]) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let answer = Arc::new(answer);
@@ -79,7 +84,14 @@ impl Receiver {
     }
 }
 
-fn serve(mut stream: &TcpStream, answer: &dyn Fn(&[u8]) -> u16) -> Option<()> {
+fn told(status: u16, header: &str, text: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} Told\r\n{header}Content-Length: {}\r\n\r\n{text}",
+        text.len()
+    )
+}
+
+fn serve(mut stream: &TcpStream, answer: &dyn Fn(&[u8]) -> String) -> Option<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -90,8 +102,9 @@ fn serve(mut stream: &TcpStream, answer: &dyn Fn(&[u8]) -> u16) -> Option<()> {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
     let mut body = vec![0; length.trim().parse().ok()?];
     stream.read_exact(&mut body).ok()?;
-    let head = format!("HTTP/1.1 {} Told\r\nContent-Length: 0\r\n\r\n", answer(&body));
-    stream.write_all(head.as_bytes()).ok()
+    let answer = answer(&body);
+    stream.write_all(answer.as_bytes()).ok()?;
+    (!answer.contains("Connection: close")).then_some(())
 }
 
 fn writer(
@@ -101,6 +114,18 @@ fn writer(
     address: SocketAddr,
     shards: &str,
 ) -> (RemoteWriter, Registry) {
+    let queue =
+        format!("{shards}, max_samples_per_send: 50, capacity: 100, batch_send_deadline: 20ms, max_backoff: 50ms");
+    writer_with(tsdb, dir, clock, address, &queue)
+}
+
+fn writer_with(
+    tsdb: &Tsdb,
+    dir: &Path,
+    clock: &Arc<ManualClock>,
+    address: SocketAddr,
+    queue: &str,
+) -> (RemoteWriter, Registry) {
     let sources = Sources {
         log: Arc::new(tsdb.clone()),
         storage: Arc::new(tsdb.clone()),
@@ -109,14 +134,29 @@ fn writer(
         dir: dir.to_path_buf(),
     };
     let yaml = format!(
-        "remote_write:\n- url: http://{address}/write\n  name: r\n  metadata_config: {{send: false}}\n  queue_config: \
-         {{{shards}, max_samples_per_send: 50, capacity: 100, batch_send_deadline: 20ms, max_backoff: 50ms}}\n"
+        "remote_write:\n- url: http://{address}/write\n  name: r\n  metadata_config: {{send: false}}\n  \
+         queue_config: {{{queue}}}\n"
     );
     let configs = parse_prometheus(&yaml, Path::new("p.yml")).unwrap().remote_write;
     let registry = Registry::default();
     let writer = RemoteWriter::new(sources, &registry);
     writer.apply(&configs, &Labels::empty());
     (writer, registry)
+}
+
+// What `prometheus_remote_storage_...` is.
+fn number(registry: &Registry, name: &str) -> f64 {
+    let families = registry.snapshot();
+    let name = format!("prometheus_remote_storage_{name}");
+    let family = families.iter().find(|family| family.name == name).unwrap();
+    family
+        .series
+        .iter()
+        .map(|(_, value)| match value {
+            SeriesValue::Number(value) | SeriesValue::Counted { value, .. } => *value,
+            other => panic!("{name} is no number: {other:?}"),
+        })
+        .sum()
 }
 
 async fn eventually(what: &str, probe: impl Fn() -> bool) {
@@ -277,17 +317,42 @@ async fn while_it_catches_up_it_gets_more_shards_and_mixes_nothing_up() {
         clock.set(minute * MINUTE);
         scrape(&tsdb, minute);
     }
-    let shards = || {
-        let families = registry.snapshot();
-        let family = families
-            .iter()
-            .find(|family| family.name == "prometheus_remote_storage_shards");
-        format!("{:?}", family.map(|family| &family.series))
-    };
+    let shards = || number(&registry, "shards");
     let first = shards();
     let expected = dump(&tsdb);
     eventually("all has arrived", || dump(&target) == expected).await;
     assert_ne!(shards(), first);
     assert_eq!(refused.load(Ordering::SeqCst), 0);
     writer.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_long_or_breaks_off_is_one_and_nothing_is_sent_again() {
+    let long = "x".repeat(70_000);
+    let cut = "HTTP/1.1 200 Told\r\nConnection: close\r\nContent-Length: 100\r\n\r\nnot all of it";
+    for (odd, taken, failed) in [
+        (told(400, "", &long), 0.0, 11.0),
+        (told(200, "", &long), 11.0, 0.0),
+        (cut.to_owned(), 11.0, 0.0),
+    ] {
+        let (here, clock) = (tempfile::tempdir().unwrap(), Arc::new(ManualClock::new(0)));
+        let is_odd = Arc::new(AtomicBool::new(true));
+        let (asks, answer) = (is_odd.clone(), odd.clone());
+        let server = Receiver::telling(move |_| match asks.load(Ordering::SeqCst) {
+            true => answer.clone(),
+            false => told(204, "", ""),
+        });
+        let tsdb = open(here.path(), &clock, true);
+        let (writer, registry) = writer(&tsdb, here.path(), &clock, server.address, "max_shards: 1");
+        let counted =
+            || ["total", "failed_total", "retried_total"].map(|end| number(&registry, &format!("samples_{end}")));
+        scrape(&tsdb, 0);
+        eventually("the first came to an end", || counted().iter().sum::<f64>() >= 11.0).await;
+        let about = odd.get(..60);
+        assert_eq!(counted(), [taken, failed, 0.0], "{about:?}");
+        is_odd.store(false, Ordering::SeqCst);
+        scrape(&tsdb, 1);
+        eventually("the next arrive", || counted() == [taken + 11.0, failed, 0.0]).await;
+        writer.stop(Duration::ZERO).await;
+    }
 }

@@ -15,6 +15,7 @@ use http::{Method, StatusCode, Uri};
 use super::auth::auth_of;
 use super::metrics::{Counts, Kind};
 
+// Bytes of an answer that are read; what decides is its status.
 const MAX_ANSWER: usize = 64 << 10;
 const SHOWN_ANSWER: usize = 300;
 const VERSION: HeaderName = HeaderName::from_static("x-prometheus-remote-write-version");
@@ -88,6 +89,8 @@ impl Target {
     /// A connection of one's own.
     pub(super) fn peer(&self) -> Peer {
         let mut peer = Peer::new(&self.http);
+        // As upstream: whatever becomes of an answer's text, its status says whether the message was taken.
+        peer.cut_bodies();
         if let Some(opened) = &self.opened {
             peer.set_spread(opened.clone());
         }

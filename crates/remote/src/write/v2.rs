@@ -32,8 +32,9 @@ const METADATA_UNIT: u64 = 4;
 const TYPE: &str = "__type__";
 const UNIT: &str = "__unit__";
 
-// Upstream joins the mistakes of all series; the answer is to end nevertheless.
-const LONGEST_TEXT: usize = 64 << 10;
+// Upstream joins the mistakes of all series; the answer is to end nevertheless. With what is said of the rest it stays below
+// the 64 KiB that senders read of it: earlier versions of this one took what is longer for no answer.
+const LONGEST_TEXT: usize = (64 << 10) - 64;
 // Of the labels of one series or exemplar, written out. A symbol comes once and may be named a million times: what is made
 // of a message must not be larger than it by orders of magnitude.
 const LONGEST_LABELS: usize = 1 << 20;
@@ -77,12 +78,17 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn mistake(&mut self, text: String) {
-        if self.length > LONGEST_TEXT {
+    fn mistake(&mut self, mut text: String) {
+        if self.mistakes.is_empty() {
+            text.truncate(text.floor_char_boundary(LONGEST_TEXT - 1));
+        }
+        // With the end of its line.
+        let length = self.length + text.len() + 1;
+        if self.left_out > 0 || length > LONGEST_TEXT {
             self.left_out += 1;
             return;
         }
-        self.length += text.len();
+        self.length = length;
         self.mistakes.push(text);
     }
 

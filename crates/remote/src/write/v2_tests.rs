@@ -82,6 +82,39 @@ fn symbols_that_are_named_again_and_again_do_not_fill_the_memory() {
 }
 
 #[test]
+fn what_is_told_of_many_mistakes_is_no_longer_than_senders_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = crate::testing::open(dir.path(), NOW);
+    let receiver = WriteReceiver::new(&Registry::default());
+    let old = [(2, sample(NOW + MAX_AHEAD_MS + 1, 1.0, 0))];
+    let of_one: Given<'_> = (&[1, 2, 3, 4], &old);
+    let (_, result) = write(&db, &receiver, &request(&vec![of_one; 5000]));
+    let told = result.unwrap_err();
+    assert!((64_000..65_536).contains(&told.len()), "{}", told.len());
+    let lines: Vec<&str> = told.lines().collect();
+    let (last, all) = lines.split_last().unwrap();
+    let same = r#"out of bounds for series {__name__="up", job="a"}"#;
+    assert!(all.iter().all(|line| *line == same));
+    assert_eq!(*last, format!("and {} more", 5000 - all.len()));
+    // One that is too long by itself is cut.
+    let mut message = Vec::new();
+    for symbol in ["", "__name__", "up", "a", &"\u{fc}".repeat(50_000)] {
+        bytes(&mut message, 4, symbol.as_bytes());
+    }
+    for _ in 0..2 {
+        let mut series = Vec::new();
+        bytes(&mut series, 1, &[1, 2, 3, 4]);
+        bytes(&mut series, 2, &old[0].1);
+        bytes(&mut message, 5, &series);
+    }
+    let message = snap::raw::Encoder::new().compress_vec(&message).unwrap();
+    let (_, result) = write(&db, &receiver, &message);
+    let told = result.unwrap_err();
+    assert!((64_000..65_536).contains(&told.len()), "{}", told.len());
+    assert!(told.starts_with("out of bounds for series {") && told.ends_with("\u{fc}\nand 1 more"));
+}
+
+#[test]
 fn what_can_be_written_is_and_the_rest_is_told() {
     use cupola_storage::Queryable as _;
     let dir = tempfile::tempdir().unwrap();
