@@ -110,7 +110,8 @@ impl ReadQuestion {
     /// that says `false`. A frame holds chunks of one series, about `largest` bytes of them.
     ///
     /// # Errors
-    /// [`ReadError`]; what was sent before cannot be taken back.
+    /// [`ReadError`], [`StorageError::Stopped`] where `send` said `false`; what was sent before cannot be taken back, and that
+    /// it is not all has to be told otherwise: the format has no end.
     pub fn stream(
         &self,
         storage: &dyn Queryable,
@@ -138,7 +139,7 @@ impl ReadQuestion {
                     let mut out = Vec::with_capacity(message.len() + 16);
                     put_frame(&mut out, &message);
                     if !send(out) {
-                        return Ok(());
+                        return Err(ReadError::Storage(StorageError::Stopped));
                     }
                     frame.clone_from(&begin);
                 }

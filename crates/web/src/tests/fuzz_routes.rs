@@ -34,7 +34,7 @@ const WORDS: &[&str] = &[
 ];
 
 // A message in snappy's block format, all of it one literal.
-fn snappy(message: &[u8]) -> Vec<u8> {
+pub(super) fn snappy(message: &[u8]) -> Vec<u8> {
     let length = message.len() as u8;
     [&[length, (length - 1) << 2][..], message].concat()
 }

@@ -313,3 +313,76 @@ async fn a_message_pushed_to_us_is_unpacked_only_where_there_is_memory_for_it() 
     }
     assert_eq!(server.ctx.app.pushed.used(), 0);
 }
+
+// A question for all that is stored of five seconds, to be answered with a stream.
+fn streamed_read() -> Request<Body> {
+    let matcher = [&[26, 5, 18, 1][..], b"a", &[26, 0]].concat();
+    let query = [&[10, 12, 8, 0, 16, 0x88, 0x27][..], &matcher, &[16, 1]].concat();
+    let body = fuzz_routes::snappy(&query);
+    Request::post("/api/v1/read").body(Body::from(body)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streamed_read_that_is_cut_at_the_query_timeout_does_not_look_whole() {
+    let over = |timeout: Duration| {
+        start(|app| {
+            app.storage = Arc::new(Wide(20));
+            app.remote_read.frame_bytes = 1;
+            app.engine = Arc::new(Engine::new(EngineOptions {
+                timeout,
+                ..EngineOptions::default()
+            }));
+        })
+    };
+    let whole = over(LONGEST).send(streamed_read()).await;
+    assert_eq!(whole.status, 200);
+    let server = over(Duration::from_secs(1));
+    let response = server.router.clone().oneshot(streamed_read()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let mut body = response.into_body();
+    let mut length = body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+    // The client reads on only when nobody sends any more.
+    let reads = &server.ctx.telemetry.remote_reads;
+    until("it is still answered", || reads.get() == 0.0).await;
+    let cut = loop {
+        match body.frame().await {
+            Some(Ok(frame)) => length += frame.into_data().unwrap().len(),
+            Some(Err(error)) => break Some(error),
+            None => break None,
+        }
+    };
+    assert!(length < whole.body.len());
+    assert!(
+        cut.is_some(),
+        "{length} of {} bytes end as if they were all",
+        whole.body.len()
+    );
+    assert!(body.frame().await.is_none());
+}
+
+// Breaks off whoever selects.
+struct Broken;
+
+impl Queryable for Broken {
+    fn select(&self, _: &Selection<'_>) -> Result<Vec<Series>, StorageError> {
+        panic!("a storage that makes a mistake")
+    }
+
+    fn label_names(&self, _: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn label_values(&self, _: &str, _: &Selection<'_>) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_that_breaks_off_before_its_answer_is_not_answered_with_nothing() {
+    let server = start(|app| app.storage = Arc::new(Broken));
+    assert_eq!(server.send(streamed_read()).await.status, 500);
+    // Where nothing is stored, that is an answer.
+    let server = start(|app| app.storage = Arc::new(Wide(0)));
+    let reply = server.send(streamed_read()).await;
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 0));
+}

@@ -12,6 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use cupola_metrics::Gauge;
 use cupola_remote::{ReadError, ReadQuestion};
+use cupola_storage::StorageError;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::body::Frame;
@@ -76,19 +77,23 @@ pub(super) async fn read(State(ctx): State<Arc<Ctx>>, request: Request) -> Respo
     let (send, mut pieces) = mpsc::channel(WAITING);
     let is_wanted = Wanted(Arc::new(AtomicBool::new(true)));
     let wanted = is_wanted.0.clone();
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let whole = is_whole.clone();
     tokio::task::spawn_blocking(move || {
-        answer(&ctx, &question, &wanted, &send, place);
-        drop(counted);
+        whole.store(answer(&ctx, &question, &wanted, &send, place), Ordering::Release);
+        drop((send, counted));
     });
     // What goes wrong before the first piece can still be told.
     let first = match pieces.recv().await {
         Some(Ok(first)) => first,
         Some(Err(error)) => return refused(&error),
-        None => Bytes::new(),
+        None if is_whole.load(Ordering::Acquire) => Bytes::new(),
+        None => return refused(&cut_off()),
     };
     let mut response = Response::new(Body::new(Answer {
         first: Some(first),
         pieces,
+        is_whole,
         _is_wanted: is_wanted,
     }));
     let headers = response.headers_mut();
@@ -109,13 +114,18 @@ fn refused(error: &ReadError) -> Response {
     plain(status, &error.to_string())
 }
 
+fn cut_off() -> ReadError {
+    ReadError::Storage(StorageError::Stopped)
+}
+
+// Whether all of it was handed over.
 fn answer(
     ctx: &Ctx,
     question: &ReadQuestion,
     wanted: &AtomicBool,
     send: &mpsc::Sender<Piece>,
     _place: OwnedSemaphorePermit,
-) {
+) -> bool {
     let app = &ctx.app;
     let until = tokio::time::Instant::now() + app.engine.options().timeout.min(LONGEST);
     let go_on = || wanted.load(Ordering::Relaxed) && tokio::time::Instant::now() < until;
@@ -132,14 +142,17 @@ fn answer(
         question.stream(&*app.storage, &external, limits.frame_bytes, &go_on, &mut push)
     } else {
         let all = question.samples(&*app.storage, &external, limits.samples, &go_on);
-        all.map(|all| {
-            push(Ok(Bytes::from(all)));
+        all.and_then(|all| match push(Ok(Bytes::from(all))) {
+            true => Ok(()),
+            false => Err(cut_off()),
         })
     };
-    if let Err(error) = done {
+    let Err(error) = done else { return true };
+    if wanted.load(Ordering::Relaxed) {
         error!(%error, "answering a remote read");
         push(Err(error));
     }
+    false
 }
 
 // Tells the thread that makes an answer that nobody wants it any more.
@@ -154,6 +167,8 @@ impl Drop for Wanted {
 struct Answer {
     first: Option<Bytes>,
     pieces: mpsc::Receiver<Piece>,
+    // Whether the pieces are all there are, once no more come. Nothing in a stream of chunks tells its end.
+    is_whole: Arc<AtomicBool>,
     _is_wanted: Wanted,
 }
 
@@ -165,8 +180,11 @@ impl hyper::body::Body for Answer {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        self.pieces
-            .poll_recv(cx)
-            .map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        self.pieces.poll_recv(cx).map(|piece| match piece {
+            Some(piece) => Some(piece.map(Frame::data)),
+            // An error breaks the connection; it is told once.
+            None if self.is_whole.swap(true, Ordering::AcqRel) => None,
+            None => Some(Err(cut_off())),
+        })
     }
 }
