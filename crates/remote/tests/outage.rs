@@ -17,6 +17,7 @@ use cupola_model::Labels;
 use cupola_remote::{Memory, RemoteWriter, Sources, WriteReceiver};
 use cupola_storage::{Appendable as _, Queryable as _, Samples, Selection};
 use cupola_tsdb::{Options, Tsdb};
+use parking_lot::Mutex;
 
 const MINUTE: i64 = 60_000;
 
@@ -355,4 +356,63 @@ async fn an_answer_that_is_long_or_breaks_off_is_one_and_nothing_is_sent_again()
         eventually("the next arrive", || counted() == [taken + 11.0, failed, 0.0]).await;
         writer.stop(Duration::ZERO).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_full_although_the_queues_capacity_is_less_than_one() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let clock = Arc::new(ManualClock::new(0));
+    let target = open(there.path(), &clock, false);
+    let receiver = WriteReceiver::new(&Registry::default());
+    let asked = Arc::new(AtomicU64::new(0));
+    let (into, count) = (target.clone(), asked.clone());
+    let server = Receiver::start(move |body| {
+        count.fetch_add(1, Ordering::SeqCst);
+        match receiver.write(&into, body, &mut Memory::unlimited(32 << 20), MINUTE * 100) {
+            Ok(()) => 204,
+            Err(_) => 400,
+        }
+    });
+    let tsdb = open(here.path(), &clock, true);
+    // One that is not full is not sent within this test.
+    let queue = "capacity: 10, max_samples_per_send: 110, batch_send_deadline: 1h, min_shards: 1, max_shards: 1";
+    let (writer, registry) = writer_with(&tsdb, here.path(), &clock, server.address, queue);
+    for minute in 0..20 {
+        scrape(&tsdb, minute);
+    }
+    eventually("all has arrived", || dump(&target) == dump(&tsdb)).await;
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    // What is configured is what is told, as upstream.
+    assert_eq!(number(&registry, "shard_capacity"), 10.0);
+    writer.stop(Duration::ZERO).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_says_to_come_again_at_once_is_asked_again_after_the_usual_pause() {
+    let (here, clock) = (
+        tempfile::tempdir().unwrap(),
+        Arc::new(ManualClock::new(1_445_412_490_000)),
+    );
+    let asked: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let log = asked.clone();
+    let server = Receiver::telling(move |_| {
+        let mut asked = log.lock();
+        asked.push(Instant::now());
+        match asked.len() {
+            1 => told(503, "Retry-After: 0\r\n", ""),
+            2 => told(503, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT\r\n", ""),
+            _ => told(204, "", ""),
+        }
+    });
+    let tsdb = open(here.path(), &clock, true);
+    let queue = "max_shards: 1, batch_send_deadline: 20ms, min_backoff: 200ms, max_backoff: 200ms";
+    let (writer, registry) = writer_with(&tsdb, here.path(), &clock, server.address, queue);
+    scrape(&tsdb, 1_445_412_480_000 / MINUTE);
+    eventually("all was taken", || number(&registry, "samples_total") == 11.0).await;
+    let asked = asked.lock().clone();
+    for pair in asked.windows(2).take(2) {
+        let pause = pair[1] - pair[0];
+        assert!(pause >= Duration::from_millis(200), "{pause:?}");
+    }
+    writer.stop(Duration::ZERO).await;
 }

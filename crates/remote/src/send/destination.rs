@@ -198,7 +198,10 @@ impl Destination {
     }
 
     fn start(&self, count: u64, next_doubt: &Arc<AtomicU64>) -> Shards {
-        let capacity = usize::try_from(self.shared.config.queue.capacity).unwrap_or(usize::MAX);
+        let queue = &self.shared.config.queue;
+        // As upstream there is room for one message, whatever the capacity: one that never fills waits for its deadline.
+        let capacity = queue.capacity.max(queue.max_samples_per_send);
+        let capacity = usize::try_from(capacity).unwrap_or(usize::MAX);
         let leave = CancellationToken::new();
         let queues: Vec<Arc<Queue>> = (0..count).map(|_| Arc::new(Queue::new(capacity))).collect();
         let of = queues.len() as u16;
@@ -345,7 +348,7 @@ impl Destination {
         let (desired, number) = running.rates.desired(now, delay, min, max);
         self.shared.metrics.shards_desired.set(desired);
         // While nothing gets through, more of the same does not help.
-        if number == now || !has_sent {
+        if number == now || !has_sent || !self.shared.may_reshard() {
             return;
         }
         info!(
@@ -390,3 +393,6 @@ impl Destination {
         self.note(self.low(&running)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,6 +256,7 @@ impl RemoteWriter {
             sending_us: AtomicU64::new(0),
             highest_sent_ms: AtomicI64::new(0),
             failing: Mutex::default(),
+            steady_until: Mutex::default(),
             refused: Mutex::default(),
             is_waited_for: AtomicBool::new(false),
             hurry: self.inner.hurry.clone(),

@@ -199,7 +199,7 @@ fn written(headers: &HeaderMap) -> Option<Counts> {
 // Longer than that nobody waits on a receiver's word.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-// Seconds, or a date such as `Wed, 21 Oct 2015 07:28:00 GMT`.
+// Seconds, or a date such as `Wed, 21 Oct 2015 07:28:00 GMT`. As upstream no time, or one that has passed, tells nothing.
 fn retry_after(text: &str, now_ms: i64) -> Option<Duration> {
     let wait = match text.trim().parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -208,7 +208,7 @@ fn retry_after(text: &str, now_ms: i64) -> Option<Duration> {
             Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0))
         }
     };
-    Some(wait.min(LONGEST_WAIT))
+    Some(wait.min(LONGEST_WAIT)).filter(|wait| !wait.is_zero())
 }
 
 // Seconds since the epoch.
@@ -249,7 +249,10 @@ mod tests {
         let date = "Wed, 21 Oct 2015 07:28:00 GMT";
         assert_eq!(http_date(date), Some(1_445_412_480));
         assert_eq!(retry_after(date, now), Some(Duration::from_secs(10)));
-        assert_eq!(retry_after(date, now + 20_000), Some(Duration::ZERO));
+        // Whoever says "at once" is not asked at once for ever.
+        for passed in ["0", date] {
+            assert_eq!(retry_after(passed, now + 10_000), None, "{passed}");
+        }
         assert_eq!(retry_after("99999999999999", now), Some(LONGEST_WAIT));
         for odd in [
             "",

@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub highest_sent_ms: AtomicI64,
     /// Since when sending fails, and when that was told last.
     pub failing: Mutex<Option<Instant>>,
+    /// Until when the number of shards stays, as a message is to be sent again.
+    pub steady_until: Mutex<Option<Instant>>,
     /// When it was told last that samples are refused, and how many were since.
     pub refused: Mutex<Option<(Instant, u64)>>,
     /// Whether what is in queues is so old that nothing else can be put in: it does not wait for a message to fill.
@@ -56,6 +58,20 @@ pub(super) struct Shared {
     pub is_drained: AtomicBool,
     /// How many messages came to their end.
     pub ended: AtomicU64,
+}
+
+impl Shared {
+    /// Whether the number of shards may change. What waits to be sent again would be mixed with others by that, though it must
+    /// not go with them; and as upstream says, more shards may make worse what it waits for.
+    pub(super) fn may_reshard(&self) -> bool {
+        self.steady_until.lock().is_none_or(|until| Instant::now() >= until)
+    }
+
+    // As upstream: for twice as long as the message waits.
+    fn keep_shards(&self, pause: Duration) {
+        let mut until = self.steady_until.lock();
+        *until = (*until).max(Some(Instant::now() + pause * 2));
+    }
 }
 
 /// The end where items are put in.
@@ -307,6 +323,7 @@ impl Shard {
                 return self.left(batch);
             }
             let pause = wait.unwrap_or(backoff);
+            self.shared.keep_shards(pause);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.leave.cancelled() => return self.left(batch),
