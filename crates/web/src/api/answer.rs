@@ -221,7 +221,9 @@ fn broken_off(panic: &dyn std::fmt::Display) -> Response {
 
 async fn read_params(parts: &Parts, body: Body, read_timeout: Duration) -> Result<Params, ApiError> {
     let query = parts.uri.query().unwrap_or("");
-    if parts.method != Method::POST || !is_form(&parts.headers) {
+    // As Go's ParseForm.
+    let may_have_form = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    if !may_have_form || !is_form(&parts.headers) {
         return Ok(Params::parse(query, ""));
     }
     let refused = |reason: &str| ApiError::bad_data(format!("error parsing form values: {reason}"));

@@ -378,6 +378,11 @@ async fn series_are_deleted_and_snapshots_made_only_where_that_is_enabled() {
         assert_eq!((reply.status.as_u16(), reply.text()), (204, String::new()));
         assert_eq!(count().await, 3);
     }
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let path = post("delete_series");
+    let reply = server.request("PUT", &path, &form, "match[]=gone").await;
+    assert_eq!((reply.status.as_u16(), reply.text()), (204, String::new()));
+    assert_eq!(count().await, 2);
     let reply = server.request("POST", &paths[2], &[], "").await;
     let name = reply.json()["data"]["name"].as_str().unwrap().to_owned();
     assert!(name.starts_with("19700112T134640Z-"), "{name}");
