@@ -73,10 +73,11 @@ impl Grid {
         (0..self.len).map(move |i| self.at(i))
     }
 
-    /// Every time earlier by `by`.
+    /// Every time earlier by `by`, or by as much as leaves all of them times: nothing is stored at either end of time.
     pub(crate) fn earlier(&self, by: i64) -> Self {
+        let latest = i64::MAX.saturating_sub(self.end().saturating_sub(self.start).max(0));
         Self {
-            start: self.start.saturating_sub(by),
+            start: self.start.saturating_sub(by).min(latest),
             ..*self
         }
     }
@@ -98,5 +99,17 @@ mod tests {
         assert_eq!(Grid::aligned_after(0, 120, 60).times().collect::<Vec<_>>(), [60, 120]);
         assert_eq!(Grid::aligned_after(-90, 0, 60).times().collect::<Vec<_>>(), [-60, 0]);
         assert_eq!(Grid::aligned_after(61, 179, 60).times().collect::<Vec<_>>(), [120]);
+    }
+
+    #[test]
+    fn steps_that_are_moved_beyond_the_end_of_time_end_with_it() {
+        let grid = Grid::range(i64::MAX - 100, i64::MAX - 40, 30).earlier(-50);
+        assert_eq!(
+            grid.times().collect::<Vec<_>>(),
+            [i64::MAX - 60, i64::MAX - 30, i64::MAX]
+        );
+        assert_eq!(Grid::single(0).earlier(i64::MIN).end(), i64::MAX);
+        let grid = Grid::range(i64::MIN, i64::MIN + 30, 30).earlier(5);
+        assert_eq!(grid.times().collect::<Vec<_>>(), [i64::MIN, i64::MIN + 30]);
     }
 }

@@ -149,6 +149,22 @@ fn errors_tell_whose_fault_they_are() {
 }
 
 #[test]
+fn the_steps_of_a_subquery_end_with_time_itself() {
+    let engine = Engine::new(EngineOptions::default());
+    for text in [
+        "sum_over_time((b offset -290y)[1h:1m] @ 9223372036854775)",
+        "sum_over_time((b offset -290y)[1h:1m] @ -9223372036854775)",
+        "sum_over_time((b offset 290y)[1h:1m] @ -9223372036854775)",
+        "sum_over_time(b[1h:1m] @ 9223372036854775 offset -290y)",
+        "sum_over_time(rate(b[5m] offset -290y)[1h:1m] @ 9223372036854775)",
+        "sum_over_time(sum_over_time(b[1h:1m] offset -290y)[1h:1m] @ 9223372036854775)",
+    ] {
+        let found = instant(&engine, &store(), text, 0).unwrap();
+        assert_eq!(rows(found.value), [], "{text}");
+    }
+}
+
+#[test]
 fn a_query_may_not_hold_too_many_samples() {
     let engine = Engine::new(EngineOptions {
         max_samples: 20,
