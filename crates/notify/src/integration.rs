@@ -24,6 +24,8 @@ use crate::webhook::Webhook;
 pub(crate) const MAX_ANSWER: usize = 64 << 10;
 const SHORTEST_SECRET: usize = 4;
 const SHORTEST_TOKEN: usize = 8;
+/// The [`SendError::reason`] of what took too long.
+pub(crate) const TIMED_OUT: &str = "contextDeadlineExceeded";
 
 /// Why a notification did not arrive.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl SendError {
 
     pub(crate) fn of_net(error: &NetError) -> Self {
         let reason = if matches!(error, NetError::Timeout(_)) {
-            "contextDeadlineExceeded"
+            TIMED_OUT
         } else {
             "other"
         };

@@ -23,14 +23,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use cupola_config::alertmanager::{IntegrationConfig, Item};
 use cupola_config::common::{HttpClientConfig, SecretSource};
-use cupola_net::{Request, Response};
+use cupola_net::{NetError, Request, Response};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Uri};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::data::Notification;
-use crate::integration::{MAX_ANSWER, SendError, exchange, expose, user_agent};
+use crate::integration::{MAX_ANSWER, SendError, TIMED_OUT, exchange, expose, user_agent};
 use crate::templates::Templates;
 use crate::text::truncate;
 
@@ -48,7 +49,9 @@ struct Message<'a> {
     config: &'a IntegrationConfig,
     templates: &'a Templates,
     notification: &'a Notification,
+    /// For all that it takes, from `begun` on.
     timeout: Duration,
+    begun: Instant,
 }
 
 impl Way {
@@ -92,6 +95,7 @@ impl Way {
             templates: &self.templates,
             notification,
             timeout: if own.is_zero() { timeout } else { timeout.min(own) },
+            begun: Instant::now(),
         };
         match self.config.kind {
             "email" => mail::send(&message).await,
@@ -123,6 +127,11 @@ fn id_of(group_key: &str) -> String {
 }
 
 impl Message<'_> {
+    /// How long it may still take. All requests together have one time, as Alertmanager's have one context.
+    fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.begun.elapsed())
+    }
+
     /// A field of the configuration, expanded.
     fn field(&self, name: &str) -> Result<String, SendError> {
         self.expand(self.config.text(name))
@@ -228,12 +237,16 @@ impl Message<'_> {
             url: &url,
             headers,
             body: Bytes::from(body.unwrap_or_default()),
-            timeout: self.timeout,
+            timeout: self.left(),
             max_body: MAX_ANSWER,
             gzip: false,
             follow_redirects: false,
         };
-        exchange(http, request).await
+        exchange(http, request).await.map_err(|error| match error.reason {
+            // What was left of it says nothing to people.
+            TIMED_OUT => SendError::of_net(&NetError::Timeout(self.timeout)),
+            _ => error,
+        })
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
     let url = match message.field("api_url")? {
         url if url.is_empty() => {
             // It is part of the URL, too.
-            let region = amazon_region(&sigv4, message.timeout).await;
+            let region = amazon_region(&sigv4, message.left()).await;
             let region = region.map_err(|error| SendError::of_net(&error))?;
             let end = if region.starts_with("cn-") { ".cn" } else { "" };
             format!("https://sns.{region}.amazonaws.com{end}/")

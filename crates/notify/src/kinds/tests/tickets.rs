@@ -287,6 +287,43 @@ async fn a_receiver_is_tried_out() {
     assert_eq!(sink.take().len(), 4);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_message_of_many_requests_takes_no_longer_than_one_may() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::Instant;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // Knows of an issue, and takes its time for every answer.
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut part = [0; 4096];
+            let count = stream.read(&mut part).await.unwrap_or(0);
+            let text = jira(&format!("/open/{}", String::from_utf8_lossy(&part[..count]))).1;
+            tokio::time::sleep(LIMIT * 8 / 10).await;
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                text.len()
+            );
+            let _ = stream.write_all(format!("{head}{text}").as_bytes()).await;
+            open.push(stream);
+        }
+    });
+    let fields = format!("api_url: 'http://{address}', project: p, issue_type: t");
+    let begun = Instant::now();
+    let sending = one("jira", &fields, "");
+    let error = sending.send(&crate::data::example(true), LIMIT).await.unwrap_err();
+    assert_eq!(
+        (error.retry, error.reason),
+        (true, "contextDeadlineExceeded"),
+        "{error}"
+    );
+    assert!(error.message.ends_with("(no complete answer within 10s)"), "{error}");
+    assert!(begun.elapsed() < LIMIT * 11 / 10, "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn slacks_message_is_changed_until_the_group_is_over() {
     let sink = Sink::start(|path| match path {
