@@ -4,6 +4,7 @@
 mod mime;
 
 use std::io;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,11 +16,16 @@ use crate::integration::SendError;
 use mime::{Mail, addresses};
 
 const IMPLICIT_TLS_PORT: u16 = 465;
+// So long a server may take for its goodbye, which nobody needs.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) async fn send(message: &Message<'_>) -> Result<(), SendError> {
     let mail = compose(message)?;
-    let sent = tokio::time::timeout(message.timeout, deliver(message, &mail)).await;
-    sent.unwrap_or_else(|_| Err(SendError::of_net(&NetError::Timeout(message.timeout))))
+    let sent = tokio::time::timeout(message.left(), deliver(message, &mail)).await;
+    let mut smtp = sent.unwrap_or_else(|_| Err(SendError::of_net(&NetError::Timeout(message.timeout))))?;
+    // It is delivered; how the server takes leave does not matter.
+    let _ = tokio::time::timeout(FAREWELL, smtp.command("QUIT", 221)).await;
+    Ok(())
 }
 
 /// What is sent, and to whom.
@@ -99,7 +105,8 @@ fn thread(message: &Message<'_>) -> String {
     format!("<alert-{}-{date}@alertmanager>", message.id())
 }
 
-async fn deliver(message: &Message<'_>, mail: &Envelope) -> Result<(), SendError> {
+// Ends when the server has taken the mail.
+async fn deliver(message: &Message<'_>, mail: &Envelope) -> Result<Smtp, SendError> {
     let config = message.config;
     let (host, port) = config
         .text("smarthost")
@@ -155,9 +162,7 @@ async fn deliver(message: &Message<'_>, mail: &Envelope) -> Result<(), SendError
     smtp.command("DATA", 354).await?;
     smtp.write(&stuffed(&mail.raw)).await?;
     smtp.answer(250, "message").await?;
-    // It is delivered; how the server takes leave does not matter.
-    let _ = smtp.command("QUIT", 221).await;
-    Ok(())
+    Ok(smtp)
 }
 
 // A line that is a dot ends the message, so each that begins with one gets another.

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use super::*;
 /// What a server that speaks just enough of SMTP got: its commands, and the mail.
 type Talk = Arc<Mutex<Vec<String>>>;
 
-// Answers a line for each line of a script; a line `<` reads one of the client's, `<.` a whole mail.
+// Answers a line for each line of a script; a line `<` reads one of the client's, `<.` a whole mail, `<<` everything until the
+// client goes.
 fn server(script: &'static [&'static str]) -> (SocketAddr, Talk) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -27,6 +28,7 @@ fn server(script: &'static [&'static str]) -> (SocketAddr, Talk) {
                     let _ = reader.read_line(&mut line);
                     kept.lock().push(line.trim_end().to_owned());
                 }
+                "<<" => drop(reader.read_to_end(&mut Vec::new())),
                 "<." => {
                     let mut mail = String::new();
                     loop {
@@ -222,6 +224,27 @@ async fn what_goes_wrong_is_told_and_tried_again() {
     let closed = cupola_testkit::free_address();
     let error = sent(&integration(closed, "", PLAIN)).await.unwrap_err();
     assert!(error.retry && error.message.contains("connect"), "{error}");
+}
+
+#[tokio::test]
+async fn a_mail_that_was_taken_is_sent_although_the_server_does_not_say_goodbye() {
+    let (address, talk) = server(&[
+        "220 hi",
+        "<",
+        "250 me",
+        "<",
+        "250 ok",
+        "<",
+        "250 ok",
+        "<",
+        "354 go",
+        "<.",
+        "250 queued",
+        "<",
+        "<<",
+    ]);
+    sent(&integration(address, "html: '', text: x", PLAIN)).await.unwrap();
+    assert_eq!(talk.lock().first().map(String::as_str), Some("EHLO localhost"));
 }
 
 #[tokio::test]
