@@ -221,14 +221,10 @@ impl Integration {
             Way::Discord(discord) => (vec![discord.url()], discord.http()),
             Way::Other(way) => (way.secrets().collect(), way.http()),
         };
-        let of_http = match &http.auth {
-            Some(Auth::Basic { password, .. }) => password.as_ref(),
-            Some(Auth::Authorization { credentials, .. }) => credentials.as_ref(),
-            _ => None,
-        };
+        let own = own.into_iter().cloned();
         let mut all = Vec::new();
-        for secret in own.into_iter().chain(of_http) {
-            let Ok(secret) = expose(secret) else { continue };
+        for secret in own.chain(of_http(http)) {
+            let Ok(secret) = expose(&secret) else { continue };
             let secret = secret.trim();
             all.extend([secret.to_owned(), query_escape(secret)]);
             let url = secret.parse::<Uri>().ok().filter(|url| url.host().is_some());
@@ -252,6 +248,25 @@ impl Integration {
         all.dedup();
         all
     }
+}
+
+// What is sent with each request and must not be shown.
+fn of_http(http: &HttpClientConfig) -> Vec<SecretSource> {
+    let mut all = Vec::new();
+    match &http.auth {
+        Some(Auth::Basic { username, password }) => {
+            // A name that stands in the configuration is no secret.
+            let name = username.iter().filter(|name| matches!(name, SecretSource::File(_)));
+            all.extend(name.chain(password).cloned());
+        }
+        Some(Auth::Authorization { credentials, .. }) => all.extend(credentials.clone()),
+        _ => {}
+    }
+    for header in http.http_headers.values() {
+        all.extend(header.secrets.iter().cloned().map(SecretSource::Inline));
+        all.extend(header.files.iter().cloned().map(SecretSource::File));
+    }
+    all
 }
 
 /// The text without these.

@@ -56,6 +56,34 @@ async fn what_a_receiver_repeats_of_its_address_is_not_told() {
 }
 
 #[tokio::test]
+async fn what_a_receiver_repeats_of_secret_headers_is_not_told() {
+    let dir = std::env::temp_dir().join(format!("cupola-notify-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = |name: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, format!("hunter-{name}\n")).unwrap();
+        path.display().to_string()
+    };
+    let sink = Sink::start(|_| {
+        (
+            "401 Unauthorized",
+            "unknown: hunter-inline, hunter-file, hunter-name; plain",
+        )
+    });
+    let fields = format!(
+        "url: 'http://{}/', http_config: {{http_headers: {{X-Key: {{secrets: [hunter-inline], files: ['{}'], values: [plain]}}}}, \
+         basic_auth: {{username_file: '{}', password: p}}}}",
+        sink.address,
+        file("file"),
+        file("name")
+    );
+    let error = sent(&one("webhook", &fields, "")).await.unwrap_err();
+    std::fs::remove_dir_all(&dir).unwrap();
+    let expected = "unexpected status code 401: unknown: <secret>, <secret>, <secret>; plain";
+    assert_eq!(error.message, expected);
+}
+
+#[tokio::test]
 async fn a_receiver_is_told_once_whatever_becomes_of_its_answer() {
     // Longer than anybody reads it.
     let sink = Sink::start(|path| match path {
