@@ -44,7 +44,7 @@ pub(crate) fn restore(ctx: &Arc<Context>, group: &mut Group, ts: i64) {
             continue;
         }
         // One look for all alerts of the rule, however many there are.
-        let before = match last_of(ctx, rule, alert, "ALERTS_FOR_STATE", None, ts) {
+        let before = match last_of(ctx, rule, alert, "ALERTS_FOR_STATE", ts) {
             Ok(before) => before,
             Err(error) => {
                 warn!(group = name, alert, error, "cannot restore the state of alerts");
@@ -83,25 +83,42 @@ fn restore_kept(
     if keep_ms == 0 {
         return Ok(0);
     }
-    let firing = last_of(ctx, rule, alert, "ALERTS", Some(("alertstate", "firing")), ts)?;
-    let since = last_of(ctx, rule, alert, KEEP_FIRING_STATE, None, ts)?;
-    let active = last_of(ctx, rule, alert, "ALERTS_FOR_STATE", None, ts)?;
+    let since = last_of(ctx, rule, alert, KEEP_FIRING_STATE, ts)?;
+    let active = last_of(ctx, rule, alert, "ALERTS_FOR_STATE", ts)?;
+    let mut firing = Vec::new();
+    each_of(
+        ctx,
+        rule,
+        alert,
+        "ALERTS",
+        Some(("alertstate", "firing")),
+        ts,
+        |labels, last, all| {
+            // Since when the expression does not give it any more, where that was so at the last evaluation; and the evaluation
+            // before.
+            let ended = since.get(&labels).filter(|(at, _)| *at == last.0);
+            let ended = ended.map(|(_, since)| {
+                let since = (since * 1000.0).round() as i64;
+                let before = all.iter().rev().find(|at| **at + offset_ms < since);
+                (since, before.map_or(since - interval_ms, |at| *at + offset_ms))
+            });
+            firing.push((labels, last.0, ended));
+        },
+    )?;
     // What the expression last gave, by the evaluation that gave it: most alerts end at one moment.
     let mut given: HashMap<i64, HashMap<Labels, (Labels, f64)>> = HashMap::new();
     let mut restored = 0;
-    for (labels, (sample, _)) in firing {
+    for (labels, sample, ended) in firing {
         // Times that are still to come are of a clock that was turned back.
         let seen = ts.min(sample + offset_ms);
         if alerts.active().any(|active| active.labels == labels) {
             continue;
         }
-        let ended = since.get(&labels).filter(|(at, _)| *at == sample);
         // Where it held to the last, it may have ended just after it was seen.
-        let since = ended.map_or(seen, |(_, since)| ts.min((since * 1000.0) as i64));
+        let (since, last_given) = ended.map_or((seen, seen), |(since, before)| (ts.min(since), before));
         if ts - since >= keep_ms {
             continue;
         }
-        let last_given = if ended.is_some() { since - interval_ms } else { seen };
         let hits = match given.entry(last_given) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
@@ -110,8 +127,10 @@ fn restore_kept(
                 new.insert(hits.collect())
             }
         };
-        let hit = hits.get(&labels).cloned();
-        let (annotations, value) = hit.unwrap_or_else(|| (Labels::empty(), f64::NAN));
+        // Where the expression did not give it then it is the alert of another rule of that name.
+        let Some((annotations, value)) = hits.get(&labels).cloned() else {
+            continue;
+        };
         let active_at = active
             .get(&labels)
             .map_or(seen, |(_, at)| seen.min((*at * 1000.0) as i64));
@@ -127,16 +146,32 @@ fn restore_kept(
     Ok(restored)
 }
 
-// The last sample of each alert of the rule in the series called `metric`, by the alert's labels, within the outage that
-// is tolerated; ended series are left out.
+// The last sample of each alert of the rule in the series called `metric`, by the alert's labels; see `each_of`.
 fn last_of(
+    ctx: &Context,
+    rule: &Rule,
+    alert: &str,
+    metric: &str,
+    ts: i64,
+) -> Result<HashMap<Labels, (i64, f64)>, String> {
+    let mut found = HashMap::new();
+    each_of(ctx, rule, alert, metric, None, ts, |labels, last, _| {
+        found.insert(labels, last);
+    })?;
+    Ok(found)
+}
+
+// Hands on, of each alert in the series called `metric` that may be the rule's, its labels, the last sample and the times of
+// all, within the outage that is tolerated; ended series are left out.
+fn each_of(
     ctx: &Context,
     rule: &Rule,
     alert: &str,
     metric: &str,
     also: Option<(&str, &str)>,
     ts: i64,
-) -> Result<HashMap<Labels, (i64, f64)>, String> {
+    mut take: impl FnMut(Labels, (i64, f64), &[i64]),
+) -> Result<(), String> {
     let mut matchers = matchers(rule, alert, metric);
     matchers.extend(also.map(|(name, value)| Matcher::equal(name, value)));
     let selection = Selection {
@@ -144,7 +179,6 @@ fn last_of(
         mint: ts - ctx.outage_tolerance_ms,
         maxt: ts,
     };
-    let mut last = HashMap::new();
     for series in ctx.queryable.select(&selection).map_err(|e| e.to_string())? {
         let mut samples = Samples::default();
         let read = series.source.read(selection.mint, selection.maxt, &mut samples);
@@ -156,10 +190,10 @@ fn last_of(
             if let Some((name, _)) = also {
                 labels.remove(name);
             }
-            last.insert(labels.build(), (*at, *value));
+            take(labels.build(), (*at, *value), &samples.ts);
         }
     }
-    Ok(last)
+    Ok(())
 }
 
 fn matchers(rule: &Rule, alert: &str, metric: &str) -> Vec<Matcher> {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
-use crate::alerting::AlertState;
+use crate::alerting::{ActiveAlert, AlertState};
 use crate::manager::Parts;
 
 mod agree;
@@ -455,6 +455,69 @@ fn an_alert_fires_on_after_a_restart_as_keep_firing_for_says() {
             assert_eq!((a.annotations.value("v"), a.starts_at), ("13", minute));
         }
     }
+}
+
+#[test]
+fn a_restart_takes_over_no_alerts_of_another_rule_of_the_same_name() {
+    let bench = Bench::new();
+    let minute = 60_000;
+    let rules =
+        "[{alert: X, expr: 'm > 5', labels: {severity: critical}}, {alert: X, expr: 'n > 5', keep_firing_for: 2m}]";
+    let mut before = Bench::group(rules);
+    before.interval_ms = minute;
+    for at in 1..=5 {
+        bench.write("m", "a", at * minute, 9.0);
+        before.evaluate(&bench.ctx, at * minute);
+    }
+    let mut after = Bench::group(rules);
+    after.interval_ms = minute;
+    after.restore_in = Some(1);
+    bench.sent.0.lock().clear();
+    for at in 6..=10 {
+        bench.write("m", "a", at * minute, 9.0);
+        after.evaluate(&bench.ctx, at * minute);
+        if at == 6 {
+            crate::restore::restore(&bench.ctx, &mut after, at * minute);
+            after.restore_in = None;
+        }
+        let active: Vec<usize> = after.alerting().map(|(_, _, alerts)| alerts.active().count()).collect();
+        assert_eq!(active, [1, 0], "{at}");
+    }
+    let sent = bench.sent.0.lock();
+    assert!(
+        !sent.is_empty() && sent.iter().all(|alert| alert.ends_at > Some(9 * minute)),
+        "{sent:?}"
+    );
+}
+
+#[test]
+fn an_alert_fires_on_after_a_restart_although_an_evaluation_was_missed_before_it_ended() {
+    let bench = Bench::new();
+    let minute = 60_000;
+    let rules = "[{alert: A, expr: 'm > 5', keep_firing_for: 10m, annotations: {v: '{{ $value }}'}}]";
+    let group = || {
+        let mut group = Bench::group(rules);
+        group.interval_ms = minute;
+        group
+    };
+    let mut before = group();
+    for at in 1..=8 {
+        bench.write("m", "a", at * minute, if at <= 5 { 9.0 } else { 0.0 });
+        // The one that would have seen it end first.
+        if at != 6 {
+            before.evaluate(&bench.ctx, at * minute);
+        }
+    }
+    let mut after = group();
+    after.restore_in = Some(1);
+    after.evaluate(&bench.ctx, 9 * minute);
+    crate::restore::restore(&bench.ctx, &mut after, 9 * minute);
+    let of = |alert: &ActiveAlert| (alert.annotations.value("v").to_owned(), alert.keep_firing_since);
+    let kept: Vec<_> = after
+        .alerting()
+        .flat_map(|(_, _, alerts)| alerts.active().map(of).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(kept, [("9".to_owned(), Some(7 * minute))]);
 }
 
 #[test]
