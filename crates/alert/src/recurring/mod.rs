@@ -106,6 +106,15 @@ impl RecurringSilence {
         }
     }
 
+    // Whether a silence was made of the window that begins then. What was made further ahead than windows are looked for was
+    // made by a clock that was ahead, and says nothing of those before it; none is made twice, as the silence has its id.
+    fn has_made(&self, begin: i64, now: i64) -> bool {
+        let last = now
+            .max(self.schedule.starts_at)
+            .saturating_add(schedule::LOOKED_AHEAD_MS);
+        begin <= self.made_until && self.made_until <= last
+    }
+
     // Whether a silence was made of this one, in this shape or an older one.
     fn made(&self, silence: &Silence) -> bool {
         maker(silence).is_some_and(|id| *id == *self.id)
@@ -270,7 +279,7 @@ impl Inner {
             let stale = self.silences_that(|s| one.is_stale(s) && !is_over(s));
             let ended = stale.iter().try_for_each(|id| self.end_silence(id, now));
             let due = one.windows(now).into_iter().take(AHEAD);
-            let due: Vec<_> = due.filter(|(begin, _)| *begin > one.made_until).collect();
+            let due: Vec<_> = due.filter(|(begin, _)| !one.has_made(*begin, now)).collect();
             let mut until = one.made_until;
             let made = due.into_iter().try_for_each(|window| {
                 self.change_silences(|silences| Ok(((), silences.planned_making(one.silence(window))?)))?;

@@ -98,6 +98,31 @@ async fn silences_are_made_ahead_once_and_go_on_after_a_restart() {
 }
 
 #[tokio::test]
+async fn they_go_on_after_the_clock_was_ahead_for_a_while() {
+    let vfs = SimDisk::new(8).mount();
+    let clock = Arc::new(ManualClock::new(NOON));
+    let manager = start(&vfs, &clock);
+    manager
+        .set_recurring_silence(request(schedule([true; 7], 660, 780)))
+        .unwrap();
+    clock.set(NOON + 30 * 24 * HOUR);
+    manager.inner.make_recurring();
+    clock.set(NOON + 24 * HOUR);
+    manager.inner.make_recurring();
+    let of_the_time_ahead = [(719, 721), (743, 745)];
+    assert_eq!(coming(&manager), [[(23, 25), (47, 49)], of_the_time_ahead].concat());
+    // From here on as ever: what is ended by hand stays so.
+    for silence in manager.silences(&[]) {
+        manager.expire_silence(&silence.id).unwrap();
+    }
+    manager.inner.make_recurring();
+    assert_eq!(coming(&manager), []);
+    clock.set(NOON + 26 * HOUR);
+    manager.inner.make_recurring();
+    assert_eq!(coming(&manager), [(71, 73)]);
+}
+
+#[tokio::test]
 async fn what_was_ended_by_hand_stays_ended() {
     let vfs = SimDisk::new(4).mount();
     let clock = Arc::new(ManualClock::new(NOON));
