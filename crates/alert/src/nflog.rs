@@ -98,16 +98,34 @@ impl NotificationLog {
         self.entries.get(&key(group_key, receiver))?.iter().map(|e| e.at).max()
     }
 
-    /// Takes an entry: of this process, from disk, or from another member of a cluster. The younger one stays. Returns
-    /// whether it is news.
+    /// Takes an entry of another member of a cluster. The younger one stays, but one of a clock that was ahead gives way to
+    /// any other. Returns whether it is news.
     pub(crate) fn merge(&mut self, entry: Entry, now: i64) -> bool {
+        self.take(entry, now, |old, entry| {
+            match (old.is_far_ahead(now), entry.is_far_ahead(now)) {
+                (true, false) => true,
+                // Whoever made it knows no better: the members would put it back in the place of what is told now for ever.
+                (false, true) => false,
+                _ => old.at < entry.at,
+            }
+        })
+    }
+
+    /// Takes an entry from disk; they come in the order of their writing. The later one stays, though a clock that was put
+    /// right calls it older: [`NotificationLog::record`] had reason to. What is older by less was another member's message
+    /// that was written late.
+    pub(crate) fn restore(&mut self, entry: Entry, now: i64) {
+        self.take(entry, now, |old, entry| old.at < entry.at || old.is_far_ahead(entry.at));
+    }
+
+    fn take(&mut self, entry: Entry, now: i64, replaces: impl Fn(&Entry, &Entry) -> bool) -> bool {
         if entry.expires_at <= now {
             return false;
         }
         let all = self.entries.entry(key(&entry.group_key, &entry.receiver)).or_default();
         let same = |e: &&mut Arc<Entry>| e.integration == entry.integration && e.index == entry.index;
         match all.iter_mut().find(same) {
-            Some(old) if old.at >= entry.at => return false,
+            Some(old) if !replaces(old, &entry) => return false,
             Some(old) => *old = Arc::new(entry),
             None => {
                 all.push(Arc::new(entry));
@@ -124,8 +142,10 @@ impl NotificationLog {
         let old = all.iter_mut().find(same);
         if let Some(old) = &old {
             // Where it went back by more than a reminder's time, the old moment is no longer believed.
-            if old.at >= entry.at && old.at - entry.at < repeat_ms {
-                entry.at = old.at + 1;
+            if old.at >= entry.at && old.at - entry.at < repeat_ms && !old.is_far_ahead(entry.at) {
+                let later = old.at - entry.at + 1;
+                entry.at += later;
+                entry.expires_at = entry.expires_at.saturating_add(later);
             }
         }
         let entry = Arc::new(entry);
@@ -173,6 +193,13 @@ impl NotificationLog {
 }
 
 impl Entry {
+    /// Whether it was told further ahead of `now` than a reminder is due after it: by a clock that has gone back since, or
+    /// that is wrong. An entry is kept for two repeat intervals.
+    fn is_far_ahead(&self, now: i64) -> bool {
+        let repeat_ms = self.expires_at.saturating_sub(self.at) / 2;
+        self.at.saturating_sub(now) > repeat_ms
+    }
+
     /// What receivers have noted for themselves, as far as it is text.
     pub(crate) fn notes(&self) -> Vec<(String, String)> {
         self.receiver_data.iter().filter_map(|data| read_note(data)).collect()
@@ -284,6 +311,49 @@ mod tests {
         log.merge(entry(20, &[]), 0);
         assert_eq!(log.prolong(&longer, 9000), None);
         assert!(log.get("{}:{}", "r", "webhook", 0).unwrap().firing.is_empty());
+    }
+
+    #[test]
+    fn an_entry_of_a_clock_that_was_ahead_does_not_come_back_from_another_member() {
+        const HOUR: i64 = 3_600_000;
+        let now = 1_795_000_000_000;
+        let entry = |at: i64, firing: &[u64]| Entry {
+            expires_at: at + 2 * HOUR,
+            ..entry(at, firing)
+        };
+        let get = |log: &NotificationLog| log.get("{}:{}", "r", "webhook", 0).unwrap();
+        let ahead = entry(now + 24 * HOUR, &[1]);
+        let mut log = NotificationLog::default();
+        assert!(log.merge(ahead.clone(), now), "it is better than none");
+        let told = log.record(entry(now, &[2]), HOUR);
+        assert_eq!(told.at, now);
+        assert!(!log.merge(ahead.clone(), now), "it has been overruled");
+        assert_eq!(get(&log), told);
+        // A member that has not told anything since hears it.
+        let mut other = NotificationLog::default();
+        assert!(other.merge(ahead.clone(), now));
+        assert!(other.merge(Entry::clone(&told), now));
+        assert!(!other.merge(Entry::clone(&told), now), "so gossip ends");
+        // One that is ahead by less is as good as any, however often it has been moved on.
+        let near = entry(now + HOUR - 1000, &[3]);
+        assert!(log.merge(near.clone(), now));
+        let told = log.record(entry(now, &[4]), HOUR);
+        assert_eq!(told.at, near.at + 1);
+        assert!(!log.merge(entry(now - 1000, &[5]), now));
+        assert!(other.merge(Entry::clone(&told), now));
+    }
+
+    #[test]
+    fn what_was_written_later_counts_though_the_clock_was_put_right_before() {
+        let mut log = NotificationLog::default();
+        let firing = |log: &NotificationLog| log.get("{}:{}", "r", "webhook", 0).unwrap().firing.clone();
+        log.restore(entry(5_000, &[1]), 0);
+        log.restore(entry(100, &[2]), 0);
+        assert_eq!(firing(&log), [2]);
+        log.restore(entry(50, &[3]), 0);
+        assert_eq!(firing(&log), [2], "another member's, written late");
+        log.restore(entry(110, &[4]), 0);
+        assert_eq!(firing(&log), [4]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Inner {
         {
             let mut log = self.nflog.lock();
             for entry in found.entries {
-                log.merge(entry, now);
+                log.restore(entry, now);
             }
         }
         self.recurring.restore(found.recurring, now);
@@ -46,11 +46,9 @@ impl Inner {
         let mut restored = Vec::new();
         {
             let mut state = self.state.lock();
+            // Later ones replace earlier ones, whatever the clock was then.
             for alert in found.alerts {
-                let old = state.store.get(alert.fingerprint);
-                if old.is_none_or(|old| old.updated_at <= alert.updated_at) {
-                    state.store.restore(alert);
-                }
+                state.store.restore(alert);
             }
             let all: Vec<_> = state.store.iter().cloned().collect();
             for alert in all {

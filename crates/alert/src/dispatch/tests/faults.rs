@@ -21,20 +21,34 @@ impl Clock for Jumping {
 }
 
 fn jumping() -> (Alertmanager, Arc<Jumping>) {
-    let clock = Arc::new(Jumping {
+    let clock = jumping_clock();
+    (start_by(&clock, YAML, Options::default()), clock)
+}
+
+fn jumping_clock() -> Arc<Jumping> {
+    Arc::new(Jumping {
         begin: Instant::now(),
         ahead: AtomicI64::new(0),
-    });
-    let stop = CancellationToken::new();
-    let (registry, options) = (Registry::default(), Options::default());
-    let manager = Alertmanager::new(parsed(YAML), &[], options, clock.clone(), &registry, stop);
-    (manager.unwrap(), clock)
+    })
+}
+
+fn start_by(clock: &Arc<Jumping>, yaml: &str, options: Options) -> Alertmanager {
+    let (registry, stop) = (Registry::default(), CancellationToken::new());
+    Alertmanager::new(parsed(yaml), &[], options, clock.clone(), &registry, stop).unwrap()
 }
 
 // As a rule that goes on firing is posted: again and again, with an end some minutes ahead.
 fn fires(manager: &Alertmanager) {
+    fires_as(manager, "A");
+}
+
+fn fires_as(manager: &Alertmanager, name: &str) {
     let now = manager.now_ms();
-    manager.post(&[posted(now, &[("alertname", "A")], Some(now), Some(now + 240_000))]);
+    manager.post(&[posted(now, &[("alertname", name)], Some(now), Some(now + 240_000))]);
+}
+
+fn firing(manager: &Alertmanager) -> usize {
+    manager.alert_statuses(&crate::AlertFilter::default()).len()
 }
 
 fn ends(manager: &Alertmanager) {
@@ -91,6 +105,28 @@ async fn a_clock_that_goes_back_by_a_day_loses_neither_reminders_nor_the_end() {
     assert_eq!(texts(&watch(&sinks, begin, 120_000).await), ["+A/"]);
     ends(&manager);
     assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_clock_ahead_has_written_is_overruled_for_the_next_process_too() {
+    let disk = SimDisk::new(5);
+    let clock = jumping_clock();
+    let begin = Instant::now();
+    let first = start_by(&clock, YAML, on(&disk));
+    let sinks = fakes(&first);
+    clock.ahead.store(DAY, Ordering::SeqCst);
+    fires(&first);
+    assert_eq!(texts(&watch(&sinks, begin, 5_000).await), ["+A/"]);
+    clock.ahead.store(0, Ordering::SeqCst);
+    ends(&first);
+    assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+    end(first, &disk);
+    let second = start_by(&clock, YAML, on(&disk));
+    let sinks = fakes(&second);
+    assert_eq!(firing(&second), 0);
+    assert!(watch(&sinks, begin, 60_000).await.is_empty());
+    fires(&second);
+    assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["+A/"]);
 }
 
 #[tokio::test(start_paused = true)]
