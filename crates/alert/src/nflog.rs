@@ -93,6 +93,18 @@ impl NotificationLog {
         all.is_some_and(|all| all.iter().any(|e| e.firing.binary_search(&alert).is_ok()))
     }
 
+    /// When it was last told that an alert is over, by [`alert_hash`].
+    pub(crate) fn ends_told(&self) -> HashMap<u64, i64> {
+        let mut told = HashMap::new();
+        for entry in self.entries.values().flatten() {
+            for alert in &entry.resolved {
+                let at = told.entry(*alert).or_insert(entry.at);
+                *at = entry.at.max(*at);
+            }
+        }
+        told
+    }
+
     /// When an integration of `receiver` was last told of the group.
     pub(crate) fn last_told(&self, group_key: &str, receiver: &str) -> Option<i64> {
         self.entries.get(&key(group_key, receiver))?.iter().map(|e| e.at).max()
@@ -301,19 +313,6 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_is_kept_for_longer_unless_something_else_has_been_told() {
-        let mut log = NotificationLog::default();
-        log.merge(entry(10, &[1]), 0);
-        let told = log.get("{}:{}", "r", "webhook", 0).unwrap();
-        let longer = log.prolong(&told, 5000).unwrap();
-        assert_eq!((longer.at, longer.expires_at, &*longer.firing), (11, 5000, &[1][..]));
-        // By another member: that its end was told.
-        log.merge(entry(20, &[]), 0);
-        assert_eq!(log.prolong(&longer, 9000), None);
-        assert!(log.get("{}:{}", "r", "webhook", 0).unwrap().firing.is_empty());
-    }
-
-    #[test]
     fn an_entry_of_a_clock_that_was_ahead_does_not_come_back_from_another_member() {
         const HOUR: i64 = 3_600_000;
         let now = 1_795_000_000_000;
@@ -354,6 +353,19 @@ mod tests {
         assert_eq!(firing(&log), [2], "another member's, written late");
         log.restore(entry(110, &[4]), 0);
         assert_eq!(firing(&log), [4]);
+    }
+
+    #[test]
+    fn what_was_told_is_kept_for_longer_unless_something_else_has_been_told() {
+        let mut log = NotificationLog::default();
+        log.merge(entry(10, &[1]), 0);
+        let told = log.get("{}:{}", "r", "webhook", 0).unwrap();
+        let longer = log.prolong(&told, 5000).unwrap();
+        assert_eq!((longer.at, longer.expires_at, &*longer.firing), (11, 5000, &[1][..]));
+        // By another member: that its end was told.
+        log.merge(entry(20, &[]), 0);
+        assert_eq!(log.prolong(&longer, 9000), None);
+        assert!(log.get("{}:{}", "r", "webhook", 0).unwrap().firing.is_empty());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct StoredAlert {
     pub timeout: bool,
     /// Of its labels.
     pub fingerprint: u64,
+    /// When it ends by what was last written of it.
+    pub(crate) written_until: i64,
 }
 
 impl StoredAlert {
@@ -33,6 +35,12 @@ impl StoredAlert {
     #[must_use]
     pub fn is_resolved(&self, now: i64) -> bool {
         self.ends_at <= now
+    }
+
+    /// Whether its end has been taken note of: it was posted as over, or nobody posted it again. That stays so where the
+    /// clock is put back to before its end, and for the next process.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ends_at <= self.updated_at
     }
 
     /// `self`, the younger, and an older one that overlaps it, as Alertmanager's `Alert.Merge` joins them.
@@ -76,6 +84,7 @@ impl StoredAlert {
             generator_url: Box::default(),
             timeout: false,
             fingerprint: 0,
+            written_until: 0,
         };
         for field in Fields(bytes) {
             let (number, value) = field?;
@@ -93,6 +102,7 @@ impl StoredAlert {
         stored.labels = Labels::from_pairs(labels);
         stored.annotations = Labels::from_pairs(annotations);
         stored.fingerprint = stored.labels.fingerprint();
+        stored.written_until = stored.ends_at;
         Ok(stored)
     }
 }
@@ -100,7 +110,8 @@ impl StoredAlert {
 /// What became of a posted alert.
 pub(crate) struct Put {
     pub alert: Arc<StoredAlert>,
-    /// Whether more has changed than that it fires for longer.
+    /// Whether it has to be written: more has changed than that it fires for longer, or the next process would take it
+    /// for over long before it is.
     pub is_news: bool,
     /// Whether it fired before.
     pub was_firing: bool,
@@ -129,6 +140,7 @@ impl Store {
             generator_url: alert.generator_url.as_str().into(),
             timeout: alert.ends_at.is_none(),
             fingerprint,
+            written_until: 0,
         };
         let old = self.alerts.get(&fingerprint);
         if let Some(old) = old {
@@ -152,14 +164,21 @@ impl Store {
             }
             *count += 1;
         }
-        let was_firing = old.is_some_and(|old| !old.is_resolved(now));
+        let was_firing = old.is_some_and(|old| !old.is_resolved(now) && !old.is_ended());
+        // After a restart an alert gets the resolve timeout in any case: only what is posted more seldom needs more.
+        let lasting = stored.ends_at.saturating_sub(now);
         let is_news = old.is_none_or(|old| {
             stored.is_resolved(now)
                 || !was_firing
+                || lasting > resolve_timeout_ms && old.written_until.saturating_sub(now) < lasting / 2
                 || stored.starts_at != old.starts_at
                 || stored.annotations != old.annotations
                 || stored.generator_url != old.generator_url
         });
+        stored.written_until = match old {
+            Some(old) if !is_news => old.written_until,
+            _ => stored.ends_at,
+        };
         let alert = Arc::new(stored);
         self.alerts.insert(fingerprint, alert.clone());
         Some(Put {
@@ -177,6 +196,14 @@ impl Store {
         self.alerts.insert(alert.fingerprint, Arc::new(alert));
     }
 
+    /// Takes note that an alert has ended as nobody posted it again. Returns it as it is to be written.
+    pub(crate) fn end(&mut self, fingerprint: u64) -> Option<Arc<StoredAlert>> {
+        let alert = Arc::make_mut(self.alerts.get_mut(&fingerprint)?);
+        alert.updated_at = alert.ends_at.max(alert.updated_at);
+        alert.written_until = alert.ends_at;
+        self.alerts.get(&fingerprint).cloned()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<StoredAlert>> + Clone {
         self.alerts.values()
     }
@@ -185,11 +212,11 @@ impl Store {
         self.alerts.get(&fingerprint)
     }
 
-    /// Forgets alerts that ended before `before`. Returns those.
-    pub(crate) fn forget_resolved(&mut self, before: i64) -> Vec<Arc<StoredAlert>> {
+    /// Forgets alerts that ended before `before`, but those that are needed. Returns which.
+    pub(crate) fn forget_resolved(&mut self, before: i64, is_needed: impl Fn(u64) -> bool) -> Vec<Arc<StoredAlert>> {
         let mut gone = Vec::new();
-        self.alerts.retain(|_, alert| {
-            let stays = alert.ends_at >= before;
+        self.alerts.retain(|id, alert| {
+            let stays = alert.ends_at >= before || is_needed(*id);
             if !stays {
                 gone.push(alert.clone());
             }

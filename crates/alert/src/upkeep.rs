@@ -1,5 +1,6 @@
 //! What happens beside alerts: going on where the last process ended, forgetting, writing the state, counting.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tracing::{error, info};
 use crate::dispatch::{Inner, Options, Timing};
 use crate::events::{Event, Happening};
 use crate::group::ms;
+use crate::nflog::alert_hash;
 use crate::silences::SilenceState;
 use crate::state::{Found, SnapshotSizes};
 use crate::store::StoredAlert;
@@ -18,6 +20,8 @@ use crate::store::StoredAlert;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 // So many events are copied to be written.
 const EVENTS_AT_ONCE: usize = 2_000;
+// The same for alerts.
+const ALERTS_AT_ONCE: usize = 2_000;
 // How soon the state is written anew, once a sync of the journal has failed; and how often it is tried.
 const WRITE_AGAIN_AFTER: Duration = Duration::from_secs(10);
 // How often it is noted which alerts have ended without a word.
@@ -43,6 +47,12 @@ impl Inner {
         }
         self.recurring.restore(found.recurring, now);
         let timeout = ms(self.loaded.lock().config.resolve_timeout);
+        let ends_told = self.nflog.lock().ends_told();
+        // What was told after the end is of that end: whoever posts it again later ends later.
+        let is_told = |alert: &StoredAlert| {
+            let told = ends_told.get(&alert_hash(&alert.labels));
+            alert.is_resolved(now) && told.is_some_and(|at| *at >= alert.ends_at)
+        };
         let mut restored = Vec::new();
         {
             let mut state = self.state.lock();
@@ -53,14 +63,14 @@ impl Inner {
             let all: Vec<_> = state.store.iter().cloned().collect();
             for alert in all {
                 let mut alert = StoredAlert::clone(&alert);
-                // Nobody could say that it goes on while there was no process: whoever posts it gets the time for it
-                // that it had.
-                if alert.ends_at > alert.updated_at {
+                if alert.is_ended() {
+                    state.ended.insert(alert.fingerprint);
+                } else if !is_told(&alert) {
+                    // Nobody could say that it goes on while there was no process: whoever posts it gets the time for it
+                    // that it had.
                     let lease = (alert.ends_at - alert.updated_at).min(timeout);
                     alert.ends_at = alert.ends_at.max(now.saturating_add(lease));
                     state.inhibitor.insert(alert.fingerprint, &alert.labels);
-                } else {
-                    state.ended.insert(alert.fingerprint);
                 }
                 let alert = Arc::new(alert);
                 state.store.restore(StoredAlert::clone(&alert));
@@ -137,10 +147,10 @@ impl Inner {
         );
     }
 
-    // Notes which alerts have ended because nobody posted them again.
+    // Notes which alerts have ended because nobody posted them again, for the next process, too.
     pub(crate) fn sweep(&self) {
         let now = self.clock.now_ms();
-        let mut events = Vec::new();
+        let (mut events, mut noted) = (Vec::new(), Vec::new());
         let mut state = self.state.lock();
         let ended = state.store.iter().filter(|a| a.is_resolved(now));
         let ended: Vec<_> = ended
@@ -156,18 +166,37 @@ impl Inner {
                 labels: alert.labels.clone(),
                 what: Happening::Resolved { by_timeout: true },
             });
+            noted.extend(state.store.end(alert.fingerprint));
         }
         drop(state);
         self.events.note(events);
+        let Some(disk) = &self.disk else { return };
+        for some in noted.chunks(ALERTS_AT_ONCE) {
+            disk.keep_alerts(some.iter().map(AsRef::as_ref));
+            // What was posted meanwhile may have been written before its end: the later record counts.
+            let posted: Vec<_> = {
+                let state = self.state.lock();
+                let now = some
+                    .iter()
+                    .filter_map(|noted| Some((noted, state.store.get(noted.fingerprint)?)));
+                let posted = now.filter(|(noted, now)| !Arc::ptr_eq(noted, now));
+                posted.map(|(_, now)| now.clone()).collect()
+            };
+            disk.keep_alerts(posted.iter().map(AsRef::as_ref));
+        }
     }
 
-    // Forgets resolved alerts. A group keeps its own copy until it has told of them.
+    // Forgets resolved alerts, but those that a group has still to tell of: a reload, or the next process, has them from here.
     pub(crate) fn forget_alerts(&self) {
         self.sweep();
         let now = self.clock.now_ms();
-        let known: std::collections::HashSet<u64> = {
+        let known: HashSet<u64> = {
             let mut state = self.state.lock();
-            for gone in state.store.forget_resolved(now) {
+            let mut untold = HashSet::new();
+            for group in state.groups.values() {
+                untold.extend(group.alerts.lock().keys().copied());
+            }
+            for gone in state.store.forget_resolved(now, |id| untold.contains(&id)) {
                 state.ended.remove(&gone.fingerprint);
                 state.inhibitor.remove(gone.fingerprint, &gone.labels);
             }

@@ -28,6 +28,7 @@ fn alert(name: &str, at: i64) -> StoredAlert {
         updated_at: at,
         generator_url: "http://g".into(),
         timeout: true,
+        written_until: at + 1000,
     }
 }
 
@@ -339,6 +340,7 @@ proptest! {
             updated_at,
             generator_url: url.into(),
             timeout,
+            written_until: ends_at,
         };
         prop_assert_eq!(StoredAlert::decode(&alert.encode()), Ok(alert));
     }

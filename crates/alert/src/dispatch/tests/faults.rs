@@ -47,6 +47,16 @@ fn fires_as(manager: &Alertmanager, name: &str) {
     manager.post(&[posted(now, &[("alertname", name)], Some(now), Some(now + 240_000))]);
 }
 
+// The next message is answered with 400.
+fn refuse_next(manager: &Alertmanager) {
+    let loaded = manager.inner.loaded.lock().clone();
+    for channel in loaded.integrations.values().flatten() {
+        if let Channel::Fake(fake) = channel {
+            fake.codes.lock().push_back(400);
+        }
+    }
+}
+
 fn firing(manager: &Alertmanager) -> usize {
     manager.alert_statuses(&crate::AlertFilter::default()).len()
 }
@@ -108,6 +118,23 @@ async fn a_clock_that_goes_back_by_a_day_loses_neither_reminders_nor_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_a_clock_ahead_had_ended_inhibits_again_once_it_is_posted() {
+    let clock = jumping_clock();
+    let rule = "inhibit_rules: [{source_matchers: ['alertname=S'], target_matchers: ['alertname=T']}]\n";
+    let manager = start_by(&clock, &format!("{YAML}{rule}"), Options::default());
+    let sinks = fakes(&manager);
+    let begin = Instant::now();
+    fires_as(&manager, "S");
+    assert_eq!(texts(&watch(&sinks, begin, 5_000).await), ["+S/"]);
+    clock.ahead.store(DAY, Ordering::SeqCst);
+    manager.inner.sweep();
+    clock.ahead.store(0, Ordering::SeqCst);
+    fires_as(&manager, "S");
+    fires_as(&manager, "T");
+    assert!(watch(&sinks, begin, 60_000).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_clock_ahead_has_written_is_overruled_for_the_next_process_too() {
     let disk = SimDisk::new(5);
     let clock = jumping_clock();
@@ -127,6 +154,102 @@ async fn what_a_clock_ahead_has_written_is_overruled_for_the_next_process_too() 
     assert!(watch(&sinks, begin, 60_000).await.is_empty());
     fires(&second);
     assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["+A/"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_told_is_not_told_again_by_the_next_process() {
+    let disk = SimDisk::new(6);
+    let begin = Instant::now();
+    let first = start_at(YAML, on(&disk), begin);
+    let sinks = fakes(&first);
+    let now = first.now_ms();
+    // Nobody posts it again, and before that is written anywhere the process is killed.
+    first.post(&[posted(now, &[("alertname", "A")], None, Some(now + 5_000))]);
+    assert_eq!(texts(&watch(&sinks, begin, 25_000).await), ["+A/", "-A/"]);
+    end(first, &disk);
+    let second = start_at(YAML, on(&disk), begin);
+    let sinks = fakes(&second);
+    assert!(watch(&sinks, begin, 60_000).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_ended_by_itself_does_not_fire_again_after_a_restart() {
+    for is_written_anew in [false, true] {
+        let disk = SimDisk::new(7);
+        let begin = Instant::now();
+        let first = start_at(YAML, on(&disk), begin);
+        let sinks = fakes(&first);
+        for name in ["A", "B"] {
+            let now = first.now_ms();
+            first.post(&[posted(now, &[("alertname", name)], None, Some(now + 5_000))]);
+        }
+        let seen = watch(&sinks, begin, 6_000).await;
+        assert_eq!(texts(&seen).into_iter().collect::<HashSet<_>>(), ["+A/", "+B/"].into());
+        first.inner.sweep();
+        // One comes back before anybody was told that it had ended.
+        let now = first.now_ms();
+        first.post(&[posted(now, &[("alertname", "B")], None, Some(now + 60_000))]);
+        if is_written_anew {
+            first.inner.write_state();
+        }
+        end(first, &disk);
+        let second = start_at(YAML, on(&disk), begin);
+        let sinks = fakes(&second);
+        assert_eq!(firing(&second), 1);
+        assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_nobody_took_is_told_after_a_restart_or_a_reload_though_alerts_were_forgotten() {
+    for is_reload in [false, true] {
+        let disk = SimDisk::new(8);
+        let begin = Instant::now();
+        let first = start_at(YAML, on(&disk), begin);
+        let sinks = fakes(&first);
+        fires(&first);
+        assert_eq!(texts(&watch(&sinks, begin, 3_000).await), ["+A/"]);
+        refuse_next(&first);
+        ends(&first);
+        let seen = watch(&sinks, begin, 10_000).await;
+        assert_eq!((texts(&seen), seen[0].2), (vec!["-A/"], 400));
+        first.inner.forget_alerts();
+        first.inner.write_state();
+        let next = if is_reload {
+            first.reload(parsed(YAML), &[]).unwrap();
+            first
+        } else {
+            end(first, &disk);
+            start_at(YAML, on(&disk), begin)
+        };
+        let sinks = fakes(&next);
+        assert_eq!(texts(&watch(&sinks, begin, 60_000).await), ["-A/"]);
+        // Now nobody needs it.
+        next.inner.forget_alerts();
+        assert_eq!(next.inner.state.lock().store.iter().count(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_is_posted_seldom_is_not_over_after_a_kill_before_its_last_post_says() {
+    const MINUTE: u64 = 60_000;
+    let disk = SimDisk::new(9);
+    let begin = Instant::now();
+    let first = start_at(YAML, on(&disk), begin);
+    let sinks = fakes(&first);
+    let since = first.now_ms();
+    let post = || {
+        let end = first.now_ms() + 20 * MINUTE as i64;
+        first.post(&[posted(since, &[("alertname", "A")], Some(since), Some(end))]);
+    };
+    post();
+    assert_eq!(texts(&watch(&sinks, begin, 14 * MINUTE).await), ["+A/"]);
+    post();
+    end(first, &disk);
+    let second = start_at(YAML, on(&disk), begin);
+    let sinks = fakes(&second);
+    assert!(watch(&sinks, begin, 10 * MINUTE).await.is_empty());
+    assert_eq!(texts(&watch(&sinks, begin, 11 * MINUTE).await), ["-A/"]);
 }
 
 #[tokio::test(start_paused = true)]
