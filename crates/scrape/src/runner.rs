@@ -28,7 +28,7 @@ use crate::target::Target;
 // A body without a configured limit still has one: more than this is no metrics page.
 const MAX_BODY: usize = 256 << 20;
 // The moments of an interval at which targets are scraped, at most 128 ms apart.
-const GRID: u64 = 512;
+const GRID: u64 = 128;
 
 /// Where a target's text comes from.
 pub(crate) enum Source {
