@@ -83,8 +83,8 @@ impl Inner {
         self.head.maxt().max(of_blocks.unwrap_or(i64::MIN))
     }
 
-    /// The most bytes that blocks and the log of what is not in them may occupy; 0 for no limit. A part of the disk, if asked for, counts instead of the
-    /// number of bytes, as in Prometheus.
+    /// The most bytes that blocks and the log of what is not in them may occupy; 0 for no limit. A part of the disk, if asked
+    /// for, counts instead of the number of bytes, as in Prometheus.
     fn retention_bytes(&self) -> u64 {
         let retention = *self.retention.lock();
         if retention.percent <= 0.0 {
