@@ -205,7 +205,8 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let socket = match spare(family) {
+    let spare = if address.is_ipv4() { SPARE.lock().pop() } else { None };
+    let socket = match spare {
         Some(socket) => socket,
         None => {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -215,7 +216,9 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     match rustix::net::connect(&socket, &address) {
         Err(Errno::INPROGRESS) => {
             if let Err(refused) = sockopt::socket_error(&socket)? {
-                keep(family, socket);
+                if address.is_ipv4() {
+                    keep(socket);
+                }
                 return Err(refused.into());
             }
         }
@@ -229,22 +232,16 @@ async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-// Sockets that were refused, for the next addresses: making one and closing it takes longer than to be refused.
-static SPARE: Mutex<Vec<(AddressFamily, OwnedFd)>> = Mutex::new(Vec::new());
+// Sockets for IPv4 that were refused, for the next addresses: making one and closing it takes longer than to be refused.
+static SPARE: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
 const SPARE_SOCKETS: usize = 8;
 
-fn spare(family: AddressFamily) -> Option<OwnedFd> {
-    let mut spare = SPARE.lock();
-    let at = spare.iter().position(|(of, _)| *of == family)?;
-    Some(spare.swap_remove(at).1)
-}
-
-fn keep(family: AddressFamily, socket: OwnedFd) {
+fn keep(socket: OwnedFd) {
     // Takes it back to where it was before `connect`: connect(2).
     if rustix::net::connect_unspec(&socket).is_ok() {
         let mut spare = SPARE.lock();
         if spare.len() < SPARE_SOCKETS {
-            spare.push((family, socket));
+            spare.push(socket);
         }
     }
 }
