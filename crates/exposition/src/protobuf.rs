@@ -594,7 +594,7 @@ mod tests {
 
     #[test]
     fn a_counter_has_its_unit_before_total() {
-        let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat();
+        use cupola_testkit::protobuf::field;
         let unit_of = |name: &str, kind: u8, unit: &str| {
             let metric = field(4, &field(kind + 3 - 2 * u8::from(kind == 1), &[]));
             let family = [
