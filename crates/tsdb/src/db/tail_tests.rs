@@ -107,6 +107,29 @@ fn a_reader_goes_on_where_it_was_through_checkpoints_and_restarts() {
 }
 
 #[test]
+fn a_process_that_logs_nothing_costs_who_is_behind_no_segment() {
+    let dir = TempDir::new().unwrap();
+    let start = || open_with(&dir, Arc::new(RealFs), hold).unwrap();
+    let from = LogPosition { segment: 1, offset: 0 };
+    let tsdb = start();
+    tsdb.hold_log(Some(from));
+    write_some(&tsdb, "a", 0..10);
+    tsdb.close();
+    drop(tsdb);
+    for _ in 0..2 {
+        let tsdb = start();
+        tsdb.hold_log(Some(from));
+        tsdb.close();
+    }
+    let tsdb = start();
+    write_some(&tsdb, "a", 10..20);
+    let (mut tail, mut reader) = (tsdb.tail(Some(from)).unwrap(), Reader::default());
+    reader.read(&mut *tail);
+    assert_eq!(reader.got, expected("a", 0..20));
+    assert_eq!(tail.lost_segments(), 0);
+}
+
+#[test]
 fn series_of_an_old_process_are_named_by_the_checkpoint_before() {
     let dir = TempDir::new().unwrap();
     let tsdb = open_with(&dir, Arc::new(RealFs), hold).unwrap();

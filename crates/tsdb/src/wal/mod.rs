@@ -27,7 +27,7 @@ use cupola_env::{Vfs, VfsFile};
 use cupola_metrics::{Counter, Summary};
 use cupola_model::Labels;
 use cupola_storage::{LogPosition, Metadata};
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub(crate) use backlog::Backlog;
 use codec::Codec;
@@ -224,11 +224,7 @@ impl Wal {
         if let Err(error) = self.sync() {
             warn!(segment = self.number, %error, "cannot sync a segment of the write-ahead log before the next one");
         }
-        if let Some(skipped) = self.skipped {
-            // Whoever reads takes a hole in the numbers for a segment that was lost.
-            self.vfs.open_append(&self.dir.join(format!("{skipped:08}")))?;
-            self.skipped = None;
-        }
+        self.fill_skipped()?;
         // A number is taken once it holds bytes; a failed attempt may use it again.
         let path = self.dir.join(format!("{:08}", self.number));
         if self.vfs.len(&path).is_ok_and(|len| len > 0) {
@@ -239,6 +235,15 @@ impl Wal {
         self.has_new_names = true;
         self.len = 0;
         self.codec.reset();
+        Ok(())
+    }
+
+    // Whoever reads takes a hole in the numbers for a segment that was lost.
+    fn fill_skipped(&mut self) -> io::Result<()> {
+        if let Some(skipped) = self.skipped {
+            self.vfs.open_append(&self.dir.join(format!("{skipped:08}")))?;
+            self.skipped = None;
+        }
         Ok(())
     }
 
@@ -331,6 +336,10 @@ impl Wal {
     // log goes on in the old segment or a new one where it fails, and nothing is lost.
     fn rotate(&mut self) -> u64 {
         self.leave_segment();
+        if let Err(error) = self.fill_skipped() {
+            // The checkpoint that is made now has the same to say of the disk.
+            debug!(%error, "cannot make an empty segment");
+        }
         let path = self.dir.join(format!("{:08}", self.number));
         if self.vfs.len(&path).is_ok_and(|len| len > 0) {
             self.number += 1;
