@@ -84,6 +84,7 @@ impl Inner {
     /// Reads the log, and what a stopped Prometheus left, into the head. What cannot be read is told and left as it is.
     pub(super) fn replay(&self, backlog: &Backlog) {
         let started = Instant::now();
+        let _awaited = self.head.await_log();
         let read = Replay::new(self.head.clone()).and_then(|mut replay| {
             let replayed = backlog.read(
                 &mut |entry| replay.entry(entry),

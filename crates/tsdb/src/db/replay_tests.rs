@@ -302,6 +302,27 @@ fn limits_refuse_no_series_that_the_log_knows() {
 }
 
 #[test]
+fn limits_hold_although_the_log_could_not_be_read_to_its_end() {
+    let (dir, before) = crashed();
+    let vfs = FaultyFs::default();
+    let slow = vfs.hold_reads("cupola-wal");
+    let mut options = Options::new(dir.path().to_path_buf());
+    options.limits.total = before.len();
+    let clock = Arc::new(ManualClock::new(0));
+    let tsdb = Tsdb::open_in_background(options, clock, Arc::new(vfs.clone()), &Registry::default()).unwrap();
+    // As when the thread that reads it breaks off.
+    tsdb.inner.closing.store(true, Ordering::Relaxed);
+    drop(slow);
+    tsdb.wait_for_replay();
+    assert!(!tsdb.replay_progress().done);
+    for series in ["c", "d"] {
+        write(&tsdb, &name(series), 600 * MINUTE, 1.0).unwrap();
+    }
+    let refused = tsdb.appender().append(None, &name("e"), 600 * MINUTE, 1.0);
+    assert!(matches!(refused, Err(AppendError::TooManySeries(_))), "{refused:?}");
+}
+
+#[test]
 fn stopping_does_not_wait_until_prometheus_log_is_taken_over() {
     let dir = TempDir::new().unwrap();
     leave_prometheus_log(&dir);

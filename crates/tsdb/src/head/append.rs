@@ -170,7 +170,7 @@ impl HeadAppender {
         let head = &*self.head;
         let mut inner = head.inner.write();
         // While the log is read nobody knows whether it has the series, and what is known must go on.
-        let is_replaying = head.is_replaying.load(Ordering::Acquire);
+        let is_replaying = head.is_replaying.load(Ordering::Acquire) && head.is_log_awaited.load(Ordering::Acquire);
         if !is_replaying && let Err(limit) = head.limits.check(inner.series, &inner.index, labels) {
             // Another batch may have been faster since `append` looked.
             if let Some(id) = inner.find(labels) {

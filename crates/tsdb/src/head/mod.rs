@@ -66,6 +66,8 @@ pub(crate) struct Head {
     open_from: AtomicI64,
     /// Until the end of the replay; changed under the log's lock.
     is_replaying: AtomicBool,
+    /// Until the replay has ended, in whatever way: limits on series wait for it.
+    is_log_awaited: AtomicBool,
     /// A sample this much older than the newest one is refused (Prometheus: half a block), so that one target with a
     /// wrong clock cannot stretch the head over years.
     late_ms: i64,
@@ -259,7 +261,22 @@ impl Inner {
     }
 }
 
+/// Somebody reads the log; see [`Head::await_log`].
+pub(crate) struct LogAwaited<'a>(&'a Head);
+
+impl Drop for LogAwaited<'_> {
+    fn drop(&mut self) {
+        self.0.is_log_awaited.store(false, Ordering::Release);
+    }
+}
+
 impl Head {
+    /// Whoever replays the log holds this. What is new is refused for no limit until then; where reading breaks off the limits
+    /// hold again, as nothing else bounds the head.
+    pub(crate) fn await_log(&self) -> LogAwaited<'_> {
+        LogAwaited(self)
+    }
+
     /// An empty head in front of `wal`; without one it takes no samples. Those older than `floor` are in blocks.
     pub(crate) fn new(wal: Option<Wal>, floor: i64, options: &Options, metrics: Arc<Metrics>) -> Self {
         let inner = Inner {
@@ -275,6 +292,7 @@ impl Head {
             floor: AtomicI64::new(floor),
             open_from: AtomicI64::new(floor),
             is_replaying: AtomicBool::new(true),
+            is_log_awaited: AtomicBool::new(true),
             late_ms: options.block_ms / 2,
             window_ms: AtomicI64::new(options.out_of_order_window_ms),
             limits: options.limits,
