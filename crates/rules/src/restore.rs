@@ -127,9 +127,12 @@ fn restore_kept(
                 new.insert(hits.collect())
             }
         };
-        // Where the expression did not give it then it is the alert of another rule of that name.
-        let Some((annotations, value)) = hits.get(&labels).cloned() else {
-            continue;
+        let (annotations, value) = match hits.get(&labels) {
+            Some(hit) => hit.clone(),
+            // A rule that keeps alerts said that it has ended; a sample that came late hides what it gave then.
+            None if ended.is_some() => (Labels::empty(), f64::NAN),
+            // Where the expression did not give it then it is the alert of another rule of that name.
+            None => continue,
         };
         let active_at = active
             .get(&labels)

@@ -490,34 +490,54 @@ fn a_restart_takes_over_no_alerts_of_another_rule_of_the_same_name() {
     );
 }
 
-#[test]
-fn an_alert_fires_on_after_a_restart_although_an_evaluation_was_missed_before_it_ended() {
-    let bench = Bench::new();
-    let minute = 60_000;
+const MINUTE: i64 = 60_000;
+
+// What is kept, with its annotation and since when the expression does not give it, by a process that goes on after `before`.
+fn kept_after(bench: &Bench, before: impl FnOnce(&mut Group)) -> Vec<(String, Option<i64>)> {
     let rules = "[{alert: A, expr: 'm > 5', keep_firing_for: 10m, annotations: {v: '{{ $value }}'}}]";
     let group = || {
         let mut group = Bench::group(rules);
-        group.interval_ms = minute;
+        group.interval_ms = MINUTE;
         group
     };
-    let mut before = group();
-    for at in 1..=8 {
-        bench.write("m", "a", at * minute, if at <= 5 { 9.0 } else { 0.0 });
-        // The one that would have seen it end first.
-        if at != 6 {
-            before.evaluate(&bench.ctx, at * minute);
-        }
-    }
+    before(&mut group());
     let mut after = group();
     after.restore_in = Some(1);
-    after.evaluate(&bench.ctx, 9 * minute);
-    crate::restore::restore(&bench.ctx, &mut after, 9 * minute);
+    after.evaluate(&bench.ctx, 9 * MINUTE);
+    crate::restore::restore(&bench.ctx, &mut after, 9 * MINUTE);
     let of = |alert: &ActiveAlert| (alert.annotations.value("v").to_owned(), alert.keep_firing_since);
-    let kept: Vec<_> = after
-        .alerting()
-        .flat_map(|(_, _, alerts)| alerts.active().map(of).collect::<Vec<_>>())
-        .collect();
-    assert_eq!(kept, [("9".to_owned(), Some(7 * minute))]);
+    let kept = after.alerting();
+    kept.flat_map(|(_, _, alerts)| alerts.active().map(of).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn an_alert_fires_on_after_a_restart_although_an_evaluation_was_missed_before_it_ended() {
+    let bench = Bench::new();
+    let kept = kept_after(&bench, |before| {
+        for at in 1..=8 {
+            bench.write("m", "a", at * MINUTE, if at <= 5 { 9.0 } else { 0.0 });
+            // The one that would have seen it end first.
+            if at != 6 {
+                before.evaluate(&bench.ctx, at * MINUTE);
+            }
+        }
+    });
+    assert_eq!(kept, [("9".to_owned(), Some(7 * MINUTE))]);
+}
+
+#[test]
+fn an_alert_fires_on_after_a_restart_although_the_sample_that_ended_it_came_late() {
+    let bench = Bench::new();
+    let kept = kept_after(&bench, |before| {
+        for at in 1..=8 {
+            before.evaluate(&bench.ctx, at * MINUTE);
+            // Of half a minute before.
+            bench.write("m", "a", at * MINUTE - 30_000, if at <= 4 { 9.0 } else { 0.0 });
+        }
+    });
+    // Its annotations are not known any more.
+    assert_eq!(kept, [(String::new(), Some(6 * MINUTE))]);
 }
 
 #[test]
