@@ -121,7 +121,7 @@ impl Definitions {
     /// one revision any, but everywhere the same. Returns whether it is news.
     pub(super) fn merge(&mut self, one: Definition, now: i64) -> bool {
         match one {
-            Definition::There(one) => self.merge_there(one),
+            Definition::There(one) => self.merge_there(one, now),
             Definition::Removed(id, removed) => {
                 let is_news = removed.until > now
                     && self.removed.get(&id).is_none_or(|old| old.revision < removed.revision)
@@ -134,7 +134,7 @@ impl Definitions {
         }
     }
 
-    fn merge_there(&mut self, one: RecurringSilence) -> bool {
+    fn merge_there(&mut self, mut one: RecurringSilence, now: i64) -> bool {
         let id = one.id.clone();
         if self
             .removed
@@ -148,13 +148,14 @@ impl Definitions {
                 made_until: 0,
                 ..one.clone()
             };
-            (one.revision, shape.encode(), one.made_until)
+            (one.revision, shape.encode(), one.made_until(now))
         };
         let is_news = match self.there.get(&id) {
             Some(old) => rank(&one) > rank(old),
             None => self.there.len() < MOST,
         };
         if is_news {
+            one.made_until = one.made_until(now);
             self.removed.remove(&id);
             self.there.insert(id, Arc::new(one));
         }

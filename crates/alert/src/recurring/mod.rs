@@ -34,6 +34,8 @@ pub const RECURRING_ANNOTATION: &str = "recurring_silence";
 const REVISION_ANNOTATION: &str = "recurring_silence_revision";
 // So many are made ahead.
 const AHEAD: usize = 2;
+// By so much another member's clock may be ahead of this one's without being wrong.
+const OTHER_CLOCKS_MS: i64 = 24 * 3_600_000;
 // Of all together.
 const MOST: usize = 1000;
 
@@ -106,13 +108,14 @@ impl RecurringSilence {
         }
     }
 
-    // Whether a silence was made of the window that begins then. What was made further ahead than windows are looked for was
-    // made by a clock that was ahead, and says nothing of those before it; none is made twice, as the silence has its id.
-    fn has_made(&self, begin: i64, now: i64) -> bool {
-        let last = now
-            .max(self.schedule.starts_at)
-            .saturating_add(schedule::LOOKED_AHEAD_MS);
-        begin <= self.made_until && self.made_until <= last
+    // Up to the begin of which window silences were made. What lies beyond what is made at `now` was made by a clock that was
+    // ahead, and says nothing of the windows before it: their silences are made, none of them twice, as each has an id.
+    fn made_until(&self, now: i64) -> i64 {
+        let last = self.windows(now).into_iter().take(AHEAD).next_back();
+        match last {
+            Some((begin, _)) if self.made_until > begin.saturating_add(OTHER_CLOCKS_MS) => 0,
+            _ => self.made_until,
+        }
     }
 
     // Whether a silence was made of this one, in this shape or an older one.
@@ -279,7 +282,8 @@ impl Inner {
             let stale = self.silences_that(|s| one.is_stale(s) && !is_over(s));
             let ended = stale.iter().try_for_each(|id| self.end_silence(id, now));
             let due = one.windows(now).into_iter().take(AHEAD);
-            let due: Vec<_> = due.filter(|(begin, _)| !one.has_made(*begin, now)).collect();
+            let made_until = one.made_until(now);
+            let due: Vec<_> = due.filter(|(begin, _)| *begin > made_until).collect();
             let mut until = one.made_until;
             let made = due.into_iter().try_for_each(|window| {
                 self.change_silences(|silences| Ok(((), silences.planned_making(one.silence(window))?)))?;

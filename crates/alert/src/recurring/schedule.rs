@@ -7,8 +7,6 @@ use jiff::tz::TimeZone;
 // From any day every weekday comes within seven more; one for a window that began the day before.
 const DAYS_LOOKED_AT: usize = 10;
 const DAY_MINUTES: u16 = 24 * 60;
-/// No window that is found begins later after the moment at which they are looked for, or the schedule's begin.
-pub(crate) const LOOKED_AHEAD_MS: i64 = DAYS_LOOKED_AT as i64 * 24 * 3_600_000;
 
 /// Windows that come every week.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -99,27 +99,61 @@ async fn silences_are_made_ahead_once_and_go_on_after_a_restart() {
 
 #[tokio::test]
 async fn they_go_on_after_the_clock_was_ahead_for_a_while() {
-    let vfs = SimDisk::new(8).mount();
-    let clock = Arc::new(ManualClock::new(NOON));
-    let manager = start(&vfs, &clock);
-    manager
-        .set_recurring_silence(request(schedule([true; 7], 660, 780)))
-        .unwrap();
-    clock.set(NOON + 30 * 24 * HOUR);
-    manager.inner.make_recurring();
-    clock.set(NOON + 24 * HOUR);
-    manager.inner.make_recurring();
-    let of_the_time_ahead = [(719, 721), (743, 745)];
-    assert_eq!(coming(&manager), [[(23, 25), (47, 49)], of_the_time_ahead].concat());
-    // From here on as ever: what is ended by hand stays so.
-    for silence in manager.silences(&[]) {
-        manager.expire_silence(&silence.id).unwrap();
+    for days in [5, 30] {
+        let vfs = SimDisk::new(8).mount();
+        let clock = Arc::new(ManualClock::new(NOON));
+        let manager = start(&vfs, &clock);
+        manager
+            .set_recurring_silence(request(schedule([true; 7], 660, 780)))
+            .unwrap();
+        clock.set(NOON + days * 24 * HOUR);
+        manager.inner.make_recurring();
+        clock.set(NOON + 24 * HOUR);
+        manager.inner.make_recurring();
+        let ahead = days * 24;
+        let of_the_time_ahead = [(ahead - 1, ahead + 1), (ahead + 23, ahead + 25)];
+        assert_eq!(coming(&manager), [[(23, 25), (47, 49)], of_the_time_ahead].concat());
+        // From here on as ever: what is ended by hand stays so.
+        for silence in manager.silences(&[]) {
+            manager.expire_silence(&silence.id).unwrap();
+        }
+        manager.inner.make_recurring();
+        assert_eq!(coming(&manager), []);
+        clock.set(NOON + 26 * HOUR);
+        manager.inner.make_recurring();
+        assert_eq!(coming(&manager), [(71, 73)]);
     }
-    manager.inner.make_recurring();
-    assert_eq!(coming(&manager), []);
-    clock.set(NOON + 26 * HOUR);
-    manager.inner.make_recurring();
-    assert_eq!(coming(&manager), [(71, 73)]);
+}
+
+// Else each member would tell the others of it for ever.
+#[test]
+fn what_a_member_whose_clock_is_ahead_has_made_is_no_news() {
+    let one = |made_until| {
+        Definition::There(RecurringSilence {
+            id: "id".into(),
+            matchers: vec![Matcher::equal("a", "b")],
+            schedule: schedule([true; 7], 660, 780),
+            created_by: "x".to_owned(),
+            comment: "y".to_owned(),
+            updated_at: 7,
+            revision: 1,
+            made_until,
+        })
+    };
+    let (right, ahead) = (one(NOON + 23 * HOUR), one(NOON + 31 * 24 * HOUR));
+    let mut all = Definitions::default();
+    assert!(all.merge(right.clone(), NOON));
+    assert!(!all.merge(ahead.clone(), NOON));
+    // Before it was known here it is, but not for what it has made.
+    let mut all = Definitions::default();
+    assert!(all.merge(ahead.clone(), NOON));
+    assert!(all.merge(right.clone(), NOON));
+    assert!(!all.merge(ahead.clone(), NOON));
+    // Whose clock was ahead listens to the others once it is right.
+    let mut all = Definitions::default();
+    assert!(all.merge(ahead, NOON + 30 * 24 * HOUR));
+    assert!(all.merge(right.clone(), NOON));
+    assert!(!all.merge(right, NOON));
 }
 
 #[tokio::test]
