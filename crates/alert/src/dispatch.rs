@@ -334,6 +334,8 @@ impl Alertmanager {
         let _ = tokio::time::timeout(group::LAST_WORDS, self.inner.tasks.wait()).await;
         let inner = self.inner.clone();
         let write = move || {
+            // What has ended is over for the next process, too.
+            inner.sweep();
             inner.write_events();
             inner.write_state();
         };

@@ -450,6 +450,8 @@ impl Inner {
                 },
             };
             self.record(entry, group.repeat_ms).await;
+        } else if let Some(told) = &told {
+            self.prolong(&group, plan.now, told).await;
         }
         sent
     }
@@ -471,12 +473,12 @@ impl Inner {
         self.share(replicate::NFLOG, &entry.encode());
     }
 
-    // Leaves out a reminder, as all that fires is acknowledged.
-    async fn hold(self: &Arc<Self>, group: &Group, plan: &Plan, told: &Entry) {
-        // What was told must not be forgotten meanwhile, or it would be told as something new.
+    // What was told must not be forgotten while nothing else is: what fires would be told as something new, and its end to
+    // nobody.
+    async fn prolong(self: &Arc<Self>, group: &Group, now: i64, told: &Entry) {
         let keep_ms = self.retention_ms.min(group.repeat_ms.saturating_mul(2));
-        if told.expires_at.saturating_sub(plan.now) < keep_ms / 2 {
-            let (inner, told, until) = (self.clone(), told.clone(), plan.now.saturating_add(keep_ms));
+        if told.expires_at.saturating_sub(now) < keep_ms / 2 {
+            let (inner, told, until) = (self.clone(), told.clone(), now.saturating_add(keep_ms));
             let keeping = move || {
                 if let Some(entry) = inner.nflog.lock().prolong(&told, until) {
                     inner.keep_and_share(&entry);
@@ -484,6 +486,11 @@ impl Inner {
             };
             let _ = self.runtime.spawn_blocking(keeping).await;
         }
+    }
+
+    // Leaves out a reminder, as all that fires is acknowledged.
+    async fn hold(self: &Arc<Self>, group: &Group, plan: &Plan, told: &Entry) {
+        self.prolong(group, plan.now, told).await;
         let held_at = group.held_at.load(Ordering::Relaxed);
         if plan.now.saturating_sub(held_at) >= group.repeat_ms {
             group.held_at.store(plan.now, Ordering::Relaxed);

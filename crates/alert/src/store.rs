@@ -1,6 +1,6 @@
 //! The alerts that are known, by fingerprint.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cupola_model::{ALERTNAME, Alert, Labels};
@@ -31,10 +31,10 @@ pub struct StoredAlert {
 }
 
 impl StoredAlert {
-    /// Whether it is over at `now`.
+    /// Whether it is over at `now`, or was by the clock of then.
     #[must_use]
     pub fn is_resolved(&self, now: i64) -> bool {
-        self.ends_at <= now
+        self.ends_at <= now || self.is_ended()
     }
 
     /// Whether its end has been taken note of: it was posted as over, or nobody posted it again. That stays so where the
@@ -48,9 +48,10 @@ impl StoredAlert {
         self.starts_at = self.starts_at.min(old.starts_at);
         if self.is_resolved(now) {
             if old.is_resolved(now) {
-                self.ends_at = self.ends_at.max(old.ends_at);
+                // Not later than this post, where the clock was ahead at the other.
+                self.ends_at = self.ends_at.max(old.ends_at.min(self.updated_at));
             }
-        } else if old.ends_at > self.ends_at && !old.timeout {
+        } else if old.ends_at > self.ends_at && !old.timeout && !old.is_ended() {
             self.ends_at = old.ends_at;
         }
         self
@@ -123,6 +124,8 @@ pub(crate) struct Store {
     alerts: HashMap<u64, Arc<StoredAlert>>,
     // By alertname; kept only where there is a limit.
     counts: HashMap<String, usize>,
+    // Those that are over and only stay because a group has still to tell of them: no new one is refused for them.
+    uncounted: HashSet<u64>,
     /// The most alerts of one name; 0 is no limit.
     pub limit: usize,
 }
@@ -156,15 +159,17 @@ impl Store {
             if stored.annotations == old.annotations {
                 stored.annotations = old.annotations.clone();
             }
-        } else if self.limit > 0 {
+        }
+        if self.limit > 0 && (old.is_none() || self.uncounted.contains(&fingerprint)) {
             let name = alert.labels.value(ALERTNAME);
             let count = self.counts.entry(name.to_owned()).or_default();
             if *count >= self.limit {
                 return None;
             }
             *count += 1;
+            self.uncounted.remove(&fingerprint);
         }
-        let was_firing = old.is_some_and(|old| !old.is_resolved(now) && !old.is_ended());
+        let was_firing = old.is_some_and(|old| !old.is_resolved(now));
         // After a restart an alert gets the resolve timeout in any case: only what is posted more seldom needs more.
         let lasting = stored.ends_at.saturating_sub(now);
         let is_news = old.is_none_or(|old| {
@@ -214,16 +219,25 @@ impl Store {
 
     /// Forgets alerts that ended before `before`, but those that are needed. Returns which.
     pub(crate) fn forget_resolved(&mut self, before: i64, is_needed: impl Fn(u64) -> bool) -> Vec<Arc<StoredAlert>> {
-        let mut gone = Vec::new();
+        let (mut gone, mut needed) = (Vec::new(), Vec::new());
         self.alerts.retain(|id, alert| {
-            let stays = alert.ends_at >= before || is_needed(*id);
-            if !stays {
-                gone.push(alert.clone());
+            if alert.ends_at >= before {
+                return true;
             }
-            stays
+            let is_needed = is_needed(*id);
+            let which = if is_needed { &mut needed } else { &mut gone };
+            which.push(alert.clone());
+            is_needed
         });
         if self.limit > 0 {
-            for alert in &gone {
+            let counted = gone.iter().filter(|alert| !self.uncounted.remove(&alert.fingerprint));
+            let mut over: Vec<_> = counted.cloned().collect();
+            over.extend(
+                needed
+                    .into_iter()
+                    .filter(|alert| self.uncounted.insert(alert.fingerprint)),
+            );
+            for alert in over {
                 let name = alert.labels.value(ALERTNAME);
                 if let Some(count) = self.counts.get_mut(name) {
                     *count -= 1;

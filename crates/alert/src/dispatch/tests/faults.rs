@@ -47,12 +47,12 @@ fn fires_as(manager: &Alertmanager, name: &str) {
     manager.post(&[posted(now, &[("alertname", name)], Some(now), Some(now + 240_000))]);
 }
 
-// The next message is answered with 400.
-fn refuse_next(manager: &Alertmanager) {
+// So many of the next messages are answered with 400.
+fn refuse(manager: &Alertmanager, times: usize) {
     let loaded = manager.inner.loaded.lock().clone();
     for channel in loaded.integrations.values().flatten() {
         if let Channel::Fake(fake) = channel {
-            fake.codes.lock().push_back(400);
+            *fake.codes.lock() = vec![400; times].into();
         }
     }
 }
@@ -157,6 +157,99 @@ async fn what_a_clock_ahead_has_written_is_overruled_for_the_next_process_too() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_ended_by_a_clock_ahead_does_not_fire_again_after_a_restart_or_a_reload() {
+    for is_reload in [false, true] {
+        let disk = SimDisk::new(10);
+        let clock = jumping_clock();
+        let begin = Instant::now();
+        let first = start_by(&clock, YAML, on(&disk));
+        let sinks = fakes(&first);
+        clock.ahead.store(DAY, Ordering::SeqCst);
+        fires(&first);
+        assert_eq!(texts(&watch(&sinks, begin, 5_000).await), ["+A/"]);
+        ends(&first);
+        assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+        clock.ahead.store(0, Ordering::SeqCst);
+        assert_eq!(firing(&first), 0);
+        let next = if is_reload {
+            first.reload(parsed(YAML), &[]).unwrap();
+            first
+        } else {
+            end(first, &disk);
+            start_by(&clock, YAML, on(&disk))
+        };
+        let sinks = fakes(&next);
+        assert_eq!(firing(&next), 0);
+        assert!(watch(&sinks, begin, 60_000).await.is_empty());
+        // What is said now counts.
+        ends(&next);
+        assert!(watch(&sinks, begin, 20_000).await.is_empty());
+        fires(&next);
+        assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["+A/"]);
+        ends(&next);
+        assert_eq!(texts(&watch(&sinks, begin, 20_000).await), ["-A/"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ends_that_nobody_takes_do_not_count_against_the_limit_of_their_name() {
+    let options = Options {
+        per_alertname_limit: 1,
+        ..Options::default()
+    };
+    let manager = start_at(YAML, options, Instant::now());
+    let sinks = fakes(&manager);
+    let begin = Instant::now();
+    let post = |instance: &str, end_in: i64| {
+        let now = manager.now_ms();
+        let labels = [("alertname", "A"), ("instance", instance)];
+        manager.post(&[posted(now, &labels, Some(now), Some(now + end_in))]);
+    };
+    post("1", 240_000);
+    assert_eq!(watch(&sinks, begin, 3_000).await.len(), 1);
+    post("2", 240_000);
+    assert_eq!(firing(&manager), 1, "that is the limit");
+    refuse(&manager, 1);
+    post("1", 0);
+    assert_eq!(watch(&sinks, begin, 10_000).await[0].2, 400);
+    manager.inner.forget_alerts();
+    post("2", 240_000);
+    assert_eq!(firing(&manager), 1);
+    manager.inner.forget_alerts();
+    post("1", 240_000);
+    post("3", 240_000);
+    assert_eq!(firing(&manager), 1, "as many as before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_is_told_although_the_receiver_was_away_for_longer_than_twice_the_repeat_interval() {
+    let yaml = YAML.replace("repeat_interval: 1h", "repeat_interval: 1m");
+    for is_restarted in [false, true] {
+        let disk = SimDisk::new(11);
+        let begin = Instant::now();
+        let first = start_at(&yaml, on(&disk), begin);
+        let sinks = fakes(&first);
+        fires(&first);
+        assert_eq!(texts(&watch(&sinks, begin, 3_000).await), ["+A/"]);
+        refuse(&first, 1000);
+        ends(&first);
+        let refused = watch(&sinks, begin, 600_000).await;
+        assert!(refused.len() > 10 && refused.iter().all(|told| told.2 == 400));
+        first.inner.forget_alerts();
+        first.inner.write_state();
+        refuse(&first, 0);
+        let next = if is_restarted {
+            end(first, &disk);
+            start_at(&yaml, on(&disk), begin)
+        } else {
+            first
+        };
+        let sinks = if is_restarted { fakes(&next) } else { sinks };
+        assert_eq!(texts(&watch(&sinks, begin, 60_000).await), ["-A/"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_that_was_told_is_not_told_again_by_the_next_process() {
     let disk = SimDisk::new(6);
     let begin = Instant::now();
@@ -209,7 +302,7 @@ async fn an_end_that_nobody_took_is_told_after_a_restart_or_a_reload_though_aler
         let sinks = fakes(&first);
         fires(&first);
         assert_eq!(texts(&watch(&sinks, begin, 3_000).await), ["+A/"]);
-        refuse_next(&first);
+        refuse(&first, 1);
         ends(&first);
         let seen = watch(&sinks, begin, 10_000).await;
         assert_eq!((texts(&seen), seen[0].2), (vec!["-A/"], 400));
