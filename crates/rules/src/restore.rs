@@ -94,13 +94,14 @@ fn restore_kept(
         Some(("alertstate", "firing")),
         ts,
         |labels, last, all| {
-            // Since when the expression does not give it any more, where that was so at the last evaluation; and the evaluation
-            // before.
+            // Since when the expression does not give it any more, where that was so at the last evaluation; and the two
+            // evaluations before.
             let ended = since.get(&labels).filter(|(at, _)| *at == last.0);
             let ended = ended.map(|(_, since)| {
                 let since = (since * 1000.0).round() as i64;
-                let before = all.iter().rev().find(|at| **at + offset_ms < since);
-                (since, before.map_or(since - interval_ms, |at| *at + offset_ms))
+                let mut before = all.iter().rev().map(|at| *at + offset_ms).filter(|at| *at < since);
+                let last = before.next().unwrap_or(since - interval_ms);
+                (since, last, before.next())
             });
             firing.push((labels, last.0, ended));
         },
@@ -115,25 +116,30 @@ fn restore_kept(
             continue;
         }
         // Where it held to the last, it may have ended just after it was seen.
-        let (since, last_given) = ended.map_or((seen, seen), |(since, before)| (ts.min(since), before));
+        let (since, last_given, earlier) = ended.map_or((seen, seen, None), |(since, last, earlier)| {
+            (ts.min(since), last, earlier)
+        });
         if ts - since >= keep_ms {
             continue;
         }
-        let hits = match given.entry(last_given) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let hits = group::hits(ctx, (rule, of), alert, last_given, offset_ms)?.into_iter();
-                let hits = hits.map(|(labels, hit)| (labels, (hit.annotations, hit.value)));
-                new.insert(hits.collect())
+        let mut hit = None;
+        // A sample that came late may hide what the last one gave.
+        for at in [Some(last_given), earlier].into_iter().flatten() {
+            let hits = match given.entry(at) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let hits = group::hits(ctx, (rule, of), alert, at, offset_ms)?.into_iter();
+                    let hits = hits.map(|(labels, hit)| (labels, (hit.annotations, hit.value)));
+                    new.insert(hits.collect())
+                }
+            };
+            hit = hit.or_else(|| hits.get(&labels).cloned());
+            if hit.is_some() {
+                break;
             }
-        };
-        let (annotations, value) = match hits.get(&labels) {
-            Some(hit) => hit.clone(),
-            // A rule that keeps alerts said that it has ended; a sample that came late hides what it gave then.
-            None if ended.is_some() => (Labels::empty(), f64::NAN),
-            // Where the expression did not give it then it is the alert of another rule of that name.
-            None => continue,
-        };
+        }
+        // Where the expression did not give it then it is the alert of another rule of that name.
+        let Some((annotations, value)) = hit else { continue };
         let active_at = active
             .get(&labels)
             .map_or(seen, |(_, at)| seen.min((*at * 1000.0) as i64));

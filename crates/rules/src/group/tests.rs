@@ -458,6 +458,28 @@ fn an_alert_fires_on_after_a_restart_as_keep_firing_for_says() {
 }
 
 #[test]
+fn a_restart_leaves_kept_alerts_to_the_rule_that_keeps_them() {
+    let bench = Bench::new();
+    let rules = "[{alert: X, expr: 'm > 5', keep_firing_for: 1h}, {alert: X, expr: 'n > 5', keep_firing_for: 1h}]";
+    let group = || {
+        let mut group = Bench::group(rules);
+        group.interval_ms = MINUTE;
+        group
+    };
+    let mut before = group();
+    for at in 1..=8 {
+        bench.write("m", "a", at * MINUTE, if at <= 4 { 9.0 } else { 0.0 });
+        before.evaluate(&bench.ctx, at * MINUTE);
+    }
+    let mut after = group();
+    after.restore_in = Some(1);
+    after.evaluate(&bench.ctx, 9 * MINUTE);
+    crate::restore::restore(&bench.ctx, &mut after, 9 * MINUTE);
+    let active: Vec<usize> = after.alerting().map(|(_, _, alerts)| alerts.active().count()).collect();
+    assert_eq!(active, [1, 0]);
+}
+
+#[test]
 fn a_restart_takes_over_no_alerts_of_another_rule_of_the_same_name() {
     let bench = Bench::new();
     let minute = 60_000;
@@ -536,8 +558,7 @@ fn an_alert_fires_on_after_a_restart_although_the_sample_that_ended_it_came_late
             bench.write("m", "a", at * MINUTE - 30_000, if at <= 4 { 9.0 } else { 0.0 });
         }
     });
-    // Its annotations are not known any more.
-    assert_eq!(kept, [(String::new(), Some(6 * MINUTE))]);
+    assert_eq!(kept, [("9".to_owned(), Some(6 * MINUTE))]);
 }
 
 #[test]
