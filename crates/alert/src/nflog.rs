@@ -171,11 +171,11 @@ impl NotificationLog {
         entry
     }
 
-    /// Keeps an entry for longer, where it is still the one that counts. Returns what there is then.
+    /// Keeps an entry for longer, where it is still the one that counts, or has just expired. Returns what there is then.
     pub(crate) fn prolong(&mut self, told: &Entry, expires_at: i64) -> Option<Arc<Entry>> {
         let index = usize::try_from(told.index).ok()?;
         let get = |log: &Self| log.get(&told.group_key, &told.receiver, &told.integration, index);
-        if get(self)?.at != told.at {
+        if get(self).is_some_and(|now| now.at != told.at) {
             return None;
         }
         let entry = Entry {
@@ -362,6 +362,9 @@ mod tests {
         let told = log.get("{}:{}", "r", "webhook", 0).unwrap();
         let longer = log.prolong(&told, 5000).unwrap();
         assert_eq!((longer.at, longer.expires_at, &*longer.firing), (11, 5000, &[1][..]));
+        // Also where it expired while a receiver was tried.
+        log.collect_garbage(i64::MAX);
+        assert_eq!(log.prolong(&longer, 6000).unwrap().expires_at, 6000);
         // By another member: that its end was told.
         log.merge(entry(20, &[]), 0);
         assert_eq!(log.prolong(&longer, 9000), None);

@@ -181,6 +181,8 @@ async fn what_ended_by_a_clock_ahead_does_not_fire_again_after_a_restart_or_a_re
         let sinks = fakes(&next);
         assert_eq!(firing(&next), 0);
         assert!(watch(&sinks, begin, 60_000).await.is_empty());
+        next.inner.forget_alerts();
+        assert_eq!(next.inner.state.lock().store.iter().count(), 0);
         // What is said now counts.
         ends(&next);
         assert!(watch(&sinks, begin, 20_000).await.is_empty());
