@@ -27,7 +27,7 @@ use crate::target::Target;
 
 // A body without a configured limit still has one: more than this is no metrics page.
 const MAX_BODY: usize = 256 << 20;
-// The moments of an interval at which targets are scraped, at most 128 ms apart.
+// The moments of an interval at which targets are scraped.
 const GRID: u64 = 128;
 
 /// Where a target's text comes from.
@@ -186,7 +186,7 @@ impl Runner {
         labels.set("__url__", &self.target.url.to_string());
         let interval = self.target.interval_ms.unsigned_abs().max(1);
         // Some of thousands of targets share a moment, and with it a wake-up.
-        let grid = (interval / GRID).clamp(1, 128);
+        let grid = (interval / GRID).max(1);
         (labels.build().fingerprint() % interval / grid * grid) as i64
     }
 
