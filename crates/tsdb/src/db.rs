@@ -135,6 +135,8 @@ struct Inner {
     log_overlaps: AtomicBool,
     // What was taken over of Prometheus's log, until it is noted that it is not to be read again.
     imported: Mutex<Option<Imported>>,
+    // Some of Prometheus's log may be in the head although reading it failed, and it is read again at the next start.
+    is_half_imported: AtomicBool,
     // Merging ends early, and so does reading logs.
     closing: AtomicBool,
     // Who reads along with the log.
@@ -242,6 +244,7 @@ impl Tsdb {
             checkpoint_due: AtomicBool::new(false),
             log_overlaps: AtomicBool::new(true),
             imported: Mutex::default(),
+            is_half_imported: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             metrics,
             _lock: lock,

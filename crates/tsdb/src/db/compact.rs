@@ -221,6 +221,15 @@ impl Inner {
     }
 
     fn delete_series(&self, sets: &[Vec<Matcher>], mint: i64, maxt: i64) -> Result<(), StorageError> {
+        if self.is_half_imported.load(Ordering::Relaxed) {
+            return Err(StorageError::Io {
+                what: "delete what Prometheus's log may have".to_owned(),
+                source: io::Error::other(
+                    "it could not be read to its end and is read again at the next start, which would bring back what is deleted: \
+                     make its files readable or move them away, and start again",
+                ),
+            });
+        }
         // The log must not have what blocks have: read again, it would bring back what is deleted of them. So would
         // Prometheus's, which is read behind it as long as it is not noted that it was taken over.
         let has_imported = || self.imported.lock().is_some();

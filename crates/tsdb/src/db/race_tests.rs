@@ -404,6 +404,26 @@ fn what_was_taken_over_and_deleted_does_not_come_back_where_the_note_of_it_faile
 }
 
 #[test]
+fn what_was_taken_over_in_part_is_not_deleted_as_it_would_come_back() {
+    let dir = TempDir::new().unwrap();
+    leave_prometheus_log(&dir);
+    // No file that can be read.
+    let broken = dir.path().join("wbl/00000000");
+    std::fs::create_dir_all(&broken).unwrap();
+    let tsdb = open(&dir);
+    assert_eq!(times(&tsdb, "a"), [MINUTE]);
+    let refused = tsdb.delete_series(&[matcher("a")], i64::MIN, i64::MAX).unwrap_err();
+    assert!(refused.to_string().contains("Prometheus"), "{refused}");
+    tsdb.maintain();
+    drop(tsdb);
+    std::fs::remove_dir(&broken).unwrap();
+    let tsdb = open(&dir);
+    tsdb.delete_series(&[matcher("a")], i64::MIN, i64::MAX).unwrap();
+    drop(tsdb);
+    assert_eq!(times(&open(&dir), "a"), [0; 0]);
+}
+
+#[test]
 fn that_prometheus_log_was_taken_over_is_noted_as_soon_as_it_can_be() {
     let dir = TempDir::new().unwrap();
     leave_prometheus_log(&dir);

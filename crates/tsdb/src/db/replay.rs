@@ -170,7 +170,12 @@ impl Inner {
             Err(_) if self.closing.load(Ordering::Relaxed) => return Err(StorageError::Stopped),
             Err(error) => {
                 self.metrics.wal_corruptions.inc();
-                error!(dir = %dir.display(), %error, "Prometheus's log cannot be read; its newest samples are missing and left as they are");
+                self.is_half_imported.store(true, Ordering::Relaxed);
+                error!(
+                    dir = %dir.display(),
+                    %error,
+                    "Prometheus's log cannot be read to its end; what is missing is left as it is, and nothing is deleted until it can be"
+                );
                 return Ok(None);
             }
         };
