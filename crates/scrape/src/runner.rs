@@ -485,23 +485,27 @@ mod tests {
     use super::*;
     use crate::ingest::tests::Bench;
 
-    // What a scrape of this body says about itself, and its error.
-    fn told(bench: &mut Bench, body: &str) -> (Vec<String>, String) {
+    fn scrape(bench: &mut Bench, body: &str, ts: i64) -> Result<Counts, String> {
         let Bench {
             config,
             ingester,
             recorder,
             metrics,
         } = bench;
-        recorder.samples.lock().clear();
         let fetched = Fetched {
             body: body.as_bytes().to_vec(),
             format: Format::Text,
             _room: Room::default(),
         };
-        let outcome = ingest(config, recorder, metrics, ingester, &fetched, 1000, Instant::now());
+        ingest(config, recorder, metrics, ingester, &fetched, ts, Instant::now())
+    }
+
+    // What a scrape of this body says about itself, and its error.
+    fn told(bench: &mut Bench, body: &str) -> (Vec<String>, String) {
+        bench.recorder.samples.lock().clear();
+        let outcome = scrape(bench, body, 1000);
         let reports = ["up", "samples_scraped", "relabeling", "series_added", "body_size_bytes"];
-        let lines = recorder.samples.lock().clone();
+        let lines = bench.recorder.samples.lock().clone();
         let value = |report: &str| {
             let line = lines.iter().find(|line| line.contains(&format!("{report}\"")));
             line.unwrap().split(' ').nth_back(1).unwrap().to_owned()
@@ -540,23 +544,12 @@ mod tests {
     #[test]
     fn what_a_family_is_is_told_again_where_the_storage_could_not_take_it() {
         let mut bench = Bench::new("");
-        let Bench {
-            config,
-            ingester,
-            recorder,
-            metrics,
-        } = &mut bench;
-        let fetched = Fetched {
-            body: b"# TYPE a counter\na 1\n".to_vec(),
-            format: Format::Text,
-            _room: Room::default(),
-        };
         let mut told = |ts, is_closed| {
-            recorder.is_closed = is_closed;
-            recorder.described.lock().clear();
-            let outcome = ingest(config, recorder, metrics, ingester, &fetched, ts, Instant::now());
+            bench.recorder.is_closed = is_closed;
+            bench.recorder.described.lock().clear();
+            let outcome = scrape(&mut bench, "# TYPE a counter\na 1\n", ts);
             assert_eq!(outcome.is_err(), is_closed, "{outcome:?}");
-            recorder.described.lock().clone()
+            bench.recorder.described.lock().clone()
         };
         assert_eq!(told(1000, true), ["a is a counter"]);
         assert_eq!(told(2000, false), ["a is a counter"]);

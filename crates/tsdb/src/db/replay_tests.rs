@@ -9,9 +9,28 @@ use super::tests::{HOUR, MINUTE, all, dump, name, open, write};
 use super::*;
 
 fn open_in_background(dir: &TempDir, vfs: &FaultyFs) -> Tsdb {
-    let options = Options::new(dir.path().to_path_buf());
+    open_limited(dir, vfs, 0)
+}
+
+fn open_limited(dir: &TempDir, vfs: &FaultyFs, most_series: usize) -> Tsdb {
+    let mut options = Options::new(dir.path().to_path_buf());
+    options.limits.total = most_series;
     let clock = Arc::new(ManualClock::new(0));
     Tsdb::open_in_background(options, clock, Arc::new(vfs.clone()), &Registry::default()).expect("a database")
+}
+
+// Closes it while `slow` keeps the replay from what it reads.
+fn close_during_replay<T>(tsdb: &Tsdb, slow: T) {
+    let closing = {
+        let tsdb = tsdb.clone();
+        std::thread::spawn(move || tsdb.close())
+    };
+    while !tsdb.inner.closing.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
+    drop(slow);
+    closing.join().expect("closed");
+    assert!(!tsdb.replay_progress().done);
 }
 
 // Two series of ten hours, of which the oldest four are in blocks; what a crash leaves of it.
@@ -114,16 +133,7 @@ fn stopping_during_the_replay_loses_nothing() {
     let slow = vfs.hold_reads("cupola-wal");
     let tsdb = open_in_background(&dir, &vfs);
     write(&tsdb, &name("a"), 600 * MINUTE, 600.0).unwrap();
-    let closing = {
-        let tsdb = tsdb.clone();
-        std::thread::spawn(move || tsdb.close())
-    };
-    while !tsdb.inner.closing.load(Ordering::Relaxed) {
-        std::thread::yield_now();
-    }
-    drop(slow);
-    closing.join().unwrap();
-    assert!(!tsdb.replay_progress().done);
+    close_during_replay(&tsdb, slow);
     let names = RealFs.list(&dir.path().join("cupola-wal")).unwrap();
     assert!(names.len() >= 2, "the log is left as it was: {names:?}");
     drop(tsdb);
@@ -283,10 +293,7 @@ fn limits_refuse_no_series_that_the_log_knows() {
     let (dir, before) = crashed();
     let vfs = FaultyFs::default();
     let slow = vfs.hold_reads("cupola-wal");
-    let mut options = Options::new(dir.path().to_path_buf());
-    options.limits.total = before.len();
-    let clock = Arc::new(ManualClock::new(0));
-    let tsdb = Tsdb::open_in_background(options, clock, Arc::new(vfs.clone()), &Registry::default()).unwrap();
+    let tsdb = open_limited(&dir, &vfs, before.len());
     // Two new ones are first.
     for series in ["c", "d", "a", "b"] {
         write(&tsdb, &name(series), 600 * MINUTE, 1.0).unwrap();
@@ -306,10 +313,7 @@ fn limits_hold_although_the_log_could_not_be_read_to_its_end() {
     let (dir, before) = crashed();
     let vfs = FaultyFs::default();
     let slow = vfs.hold_reads("cupola-wal");
-    let mut options = Options::new(dir.path().to_path_buf());
-    options.limits.total = before.len();
-    let clock = Arc::new(ManualClock::new(0));
-    let tsdb = Tsdb::open_in_background(options, clock, Arc::new(vfs.clone()), &Registry::default()).unwrap();
+    let tsdb = open_limited(&dir, &vfs, before.len());
     // As when the thread that reads it breaks off.
     tsdb.inner.closing.store(true, Ordering::Relaxed);
     drop(slow);
@@ -329,16 +333,7 @@ fn stopping_does_not_wait_until_prometheus_log_is_taken_over() {
     let vfs = FaultyFs::default();
     let slow = vfs.hold_reads("/wal/");
     let tsdb = open_in_background(&dir, &vfs);
-    let closing = {
-        let tsdb = tsdb.clone();
-        std::thread::spawn(move || tsdb.close())
-    };
-    while !tsdb.inner.closing.load(Ordering::Relaxed) {
-        std::thread::yield_now();
-    }
-    drop(slow);
-    closing.join().unwrap();
-    assert!(!tsdb.replay_progress().done);
+    close_during_replay(&tsdb, slow);
     assert!(!dir.path().join("cupola-wal/imported").exists());
     drop(tsdb);
     assert_eq!(dump(&open(&dir))[&name("a")].len(), 1);
