@@ -133,7 +133,7 @@ fn restore_kept(
                     new.insert(hits.collect())
                 }
             };
-            hit = hit.or_else(|| hits.get(&labels).cloned());
+            hit = hits.get(&labels).cloned();
             if hit.is_some() {
                 break;
             }
