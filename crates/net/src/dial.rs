@@ -199,7 +199,7 @@ async fn connect_any(
 }
 
 // As `TcpStream::connect`, but whether this machine itself refuses is known once `connect` has returned: nothing has to be
-// registered and waited for, and the socket is good for the next address. Where many targets are down that is half of it.
+// registered and waited for, and the socket is good for the next address. Where many targets are down that is a quarter of it.
 async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
