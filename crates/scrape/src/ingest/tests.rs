@@ -327,6 +327,8 @@ fn what_is_told_twice_counts_once_against_the_sample_limit() {
     for ts in [1000, 2000] {
         assert_eq!(bench.scrape(ts, "a 1\na 1\n").unwrap().len(), 1, "at {ts}");
     }
+    let mut two = Bench::new("  sample_limit: 2\n");
+    assert_eq!(two.scrape(1000, "a 1\na 1\nb 1\n").unwrap().len(), 2, "behind it, too");
     // What lies too far ahead counts, and what is dropped does not.
     let ahead = format!("a 1\nb 1 {}\n", 3000 + MAX_AHEAD_MS + 1);
     bench.scrape(3000, &ahead).unwrap_err();
